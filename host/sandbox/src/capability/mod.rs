@@ -1,0 +1,340 @@
+//! The registry of capabilities. Each is a room of its own, `capability/<name>/`:
+//! `grant.rs` (what an administrator may write, and the decision; pure),
+//! `bind.rs` (thin host functions that only call the gate), `backend.rs` (the
+//! effect; the only file of the room that may touch the outside), `tests.rs` (a
+//! table of allowed and denied operations).
+//!
+//! What must stay true: what this registry does not list is not linked.
+
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use wasmtime::component::Linker;
+
+use crate::gate::{Allowed, Gate, Missing};
+use crate::grants::EffectClass;
+use crate::limits::Limits;
+use crate::services::Services;
+use crate::state::CallState;
+
+/// A capability: what may be granted, how an operation is decided, what is
+/// linked. Lifecycle: linked once per engine, prepared once per plugin and
+/// grants version, one state per call.
+pub trait Capability: Sized + Send + Sync + 'static {
+    /// The name in grants files, audit and API.
+    const NAME: &'static str;
+    /// One line for people.
+    const SUMMARY: &'static str;
+    /// WIT interfaces that the room serves, each as `namespace:package/interface`
+    /// and the accepted versions, e.g. `("wasi:filesystem/types", &["0.2"])`;
+    /// `"0.2"` stands for all of 0.2.x, a prerelease matches exactly.
+    const INTERFACES: &'static [(&'static str, &'static [&'static str])];
+    /// One rule of a grants file.
+    type Rule: Clone
+        + fmt::Debug
+        + PartialEq
+        + Serialize
+        + DeserializeOwned
+        + JsonSchema
+        + Send
+        + Sync;
+    /// One concrete operation; `Display` is what denials and audit show.
+    type Op: Clone + fmt::Debug + fmt::Display + Send + Sync;
+    /// Made once per plugin and grants version: opened directories, pools.
+    type Prepared: Send + Sync + 'static;
+    /// Made for each call.
+    type State: Send + 'static;
+
+    /// The room's rules in a plugin's grants.
+    fn rules(grants: &Grants) -> &[Self::Rule];
+
+    /// Refuses rules that parse and make no sense, saying which and why.
+    ///
+    /// # Errors
+    /// The complaint, for the administrator.
+    fn validate(rule: &Self::Rule) -> Result<(), String>;
+
+    /// Which rule allows `op`. Pure.
+    ///
+    /// # Errors
+    /// The rule that is missing.
+    fn decide(grants: &Grants, op: &Self::Op) -> Result<Allowed, Missing>;
+
+    /// Whether the operation changes something outside the call; a tool called
+    /// as read-only is refused it, whatever is granted.
+    fn writes(op: &Self::Op) -> bool;
+
+    /// Reads an operation as `airlock explain` takes it, e.g. `GET https://…`.
+    ///
+    /// # Errors
+    /// What was expected instead.
+    fn parse_op(words: &[&str]) -> Result<Self::Op, String>;
+
+    /// Opens what the rules name.
+    ///
+    /// # Errors
+    /// What could not be opened, for the administrator.
+    fn prepare(cx: &PrepareContext<'_>) -> Result<Self::Prepared, PrepareError>;
+
+    /// The state of one call.
+    fn state(cx: &CallContext<'_>, prepared: &Arc<Self::Prepared>) -> Self::State;
+
+    /// Links the room's interfaces, each by its own function.
+    ///
+    /// # Errors
+    /// A name that is linked already.
+    fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()>;
+}
+
+/// What a room sees when the rules of a plugin are loaded.
+pub struct PrepareContext<'a> {
+    /// The plugin's name.
+    pub plugin: &'a str,
+    /// All its grants.
+    pub grants: &'a Grants,
+    /// The version of the grants.
+    pub version: u64,
+    /// Its limits.
+    pub limits: &'a Limits,
+    /// Storage, audit, runtime.
+    pub services: &'a Arc<Services>,
+}
+
+/// What a room sees when a call starts.
+pub struct CallContext<'a> {
+    /// The gate of the call.
+    pub gate: &'a Gate,
+    /// The plugin's limits.
+    pub limits: &'a Limits,
+    /// Storage, audit, runtime.
+    pub services: &'a Arc<Services>,
+    /// When the call must end.
+    pub deadline: tokio::time::Instant,
+}
+
+/// A rule that could not be put in force.
+#[derive(Debug, thiserror::Error)]
+#[error("preparing `{capability}` rule {rule}: {message}")]
+pub struct PrepareError {
+    /// The capability.
+    pub capability: &'static str,
+    /// Index of the rule.
+    pub rule: usize,
+    /// What was wrong and what to do.
+    pub message: String,
+}
+
+/// The rule type of a capability that has none: it is bounded by limits alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NoRule {}
+
+macro_rules! registry {
+    ($($name:ident: $marker:ident),* $(,)?) => {
+        $( pub mod $name; )*
+
+        /// What an administrator granted one plugin: a list of rules for each
+        /// capability, and the effect class of each tool.
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Grants {
+            $(
+                #[serde(skip_serializing_if = "Vec::is_empty")]
+                #[doc = concat!("Rules of `", stringify!($name), "`.")]
+                pub $name: Vec<<$name::$marker as Capability>::Rule>,
+            )*
+            /// Effect class by tool; the tool's claim is only a default.
+            #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+            pub effects: std::collections::BTreeMap<String, EffectClass>,
+        }
+
+        /// What the rooms prepared for one plugin and grants version.
+        pub struct RoomsPrepared { $(
+            #[doc = concat!("Of `", stringify!($name), "`.")]
+            pub $name: Arc<<$name::$marker as Capability>::Prepared>,
+        )* }
+
+        /// The rooms' states of one call.
+        pub struct RoomStates { $(
+            #[doc = concat!("Of `", stringify!($name), "`.")]
+            pub $name: <$name::$marker as Capability>::State,
+        )* }
+
+        impl RoomsPrepared {
+            /// Prepares every room for one plugin and grants version.
+            ///
+            /// # Errors
+            /// The first rule that can't be put in force.
+            pub fn new(cx: &PrepareContext<'_>) -> Result<Self, PrepareError> {
+                Ok(Self { $( $name: Arc::new($name::$marker::prepare(cx)?), )* })
+            }
+
+            /// The states of one call.
+            pub fn states(&self, cx: &CallContext<'_>) -> RoomStates {
+                RoomStates { $( $name: $name::$marker::state(cx, &self.$name), )* }
+            }
+        }
+
+        impl Grants {
+            /// Refuses rules that parse and make no sense.
+            ///
+            /// # Errors
+            /// The capability, the rule's index and the complaint.
+            pub fn validate(&self) -> Result<(), PrepareError> {
+                $( for (rule, value) in self.$name.iter().enumerate() {
+                    $name::$marker::validate(value).map_err(|message| PrepareError {
+                        capability: $name::$marker::NAME, rule, message,
+                    })?;
+                } )*
+                Ok(())
+            }
+
+            /// Allowed or denied, and by which rule, without doing anything.
+            ///
+            /// # Errors
+            /// An unknown capability or an operation that can't be read.
+            pub fn explain(&self, capability: &str, words: &[&str]) -> Result<Explanation, String> {
+                $( if capability == $name::$marker::NAME {
+                    let op = $name::$marker::parse_op(words)?;
+                    return Ok(Explanation::of::<$name::$marker>(self, &op));
+                } )*
+                Err(format!("unknown capability `{capability}`; there are: {}",
+                    LISTED.iter().map(|c| c.name).collect::<Vec<_>>().join(", ")))
+            }
+        }
+
+        /// All capabilities, for listings.
+        pub const LISTED: &[Listed] = &[ $( Listed {
+            name: $name::$marker::NAME,
+            summary: $name::$marker::SUMMARY,
+            interfaces: $name::$marker::INTERFACES,
+        }, )* ];
+
+        /// Links every room.
+        ///
+        /// # Errors
+        /// A name that two rooms link.
+        pub fn link_rooms(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+            $( $name::$marker::link(linker)?; )*
+            Ok(())
+        }
+
+        #[cfg(test)]
+        mod coverage {
+            /// Each room has a table with at least one allowed and one denied
+            /// operation; a room without `tests::CASES` does not compile.
+            #[test]
+            fn every_room_has_its_cases() {
+                $( super::$name::tests::CASES.check::<super::$name::$marker>(); )*
+            }
+        }
+    };
+}
+
+registry! {
+    files: Files,
+    http: Http,
+    secrets: Secrets,
+    kv: Kv,
+    env: Env,
+    config: Config,
+    clocks: Clocks,
+    random: Random,
+    log: Log,
+}
+
+/// A capability as listings show it.
+#[derive(Debug, Clone, Copy)]
+pub struct Listed {
+    /// The name in grants files.
+    pub name: &'static str,
+    /// One line for people.
+    pub summary: &'static str,
+    /// WIT interfaces and accepted versions.
+    pub interfaces: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// What the grants say of one operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Explanation {
+    /// Whether it is allowed.
+    pub allowed: bool,
+    /// The capability.
+    pub capability: String,
+    /// The operation as it was understood.
+    pub operation: String,
+    /// Index of the rule that allows it.
+    pub rule: Option<usize>,
+    /// The rule's text, or the rule that is missing.
+    pub because: String,
+}
+
+impl Explanation {
+    fn of<C: Capability>(grants: &Grants, op: &C::Op) -> Self {
+        let (allowed, rule, because) = match C::decide(grants, op) {
+            Ok(Allowed::Rule(index)) => {
+                let text = serde_json::to_string(&C::rules(grants)[index]).unwrap_or_default();
+                (true, Some(index), text)
+            }
+            Ok(Allowed::Ambient) => (true, None, "needs no grant; bounded by limits".to_owned()),
+            Err(missing) => (false, None, missing.0),
+        };
+        Self {
+            allowed,
+            capability: C::NAME.to_owned(),
+            operation: op.to_string(),
+            rule,
+            because,
+        }
+    }
+}
+
+/// The table of allowed and denied operations that each room must have.
+#[cfg(test)]
+pub(crate) struct Cases {
+    /// Grants as TOML, e.g. `files = [{ … }]`.
+    pub grants: &'static str,
+    /// Operations as `airlock explain` takes them, words separated by spaces,
+    /// that the grants allow.
+    pub allowed: &'static [&'static str],
+    /// Those they deny. A room without rules has none to deny.
+    pub denied: &'static [&'static str],
+}
+
+#[cfg(test)]
+impl Cases {
+    pub(crate) fn check<C: Capability>(&self) {
+        let grants: Grants = toml::from_str(self.grants).expect(C::NAME);
+        grants.validate().expect(C::NAME);
+        assert!(!self.allowed.is_empty(), "{} has no allowed case", C::NAME);
+        let ruleless = std::mem::size_of::<C::Rule>() == 0 && C::rules(&grants).is_empty();
+        assert!(
+            ruleless || !self.denied.is_empty(),
+            "{} has no denied case",
+            C::NAME
+        );
+        for (cases, expect) in [(self.allowed, true), (self.denied, false)] {
+            for case in cases {
+                let words: Vec<&str> = case.split(' ').collect();
+                let explained = grants.explain(C::NAME, &words).expect(case);
+                assert_eq!(
+                    explained.allowed,
+                    expect,
+                    "{} {case}: {explained:?}",
+                    C::NAME
+                );
+            }
+        }
+        for case in self.allowed.iter().filter(|_| !ruleless) {
+            let words: Vec<&str> = case.split(' ').collect();
+            let explained = Grants::default().explain(C::NAME, &words).expect(case);
+            assert!(
+                !explained.allowed,
+                "{} {case} is allowed without any grant",
+                C::NAME
+            );
+        }
+    }
+}

@@ -1,0 +1,3 @@
+use crate::capability::Cases;
+
+pub(crate) const CASES: Cases = Cases { grants: "", allowed: &["use"], denied: &[] };

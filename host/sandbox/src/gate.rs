@@ -1,0 +1,385 @@
+//! The one door. Every effect of a plugin asks [`Gate::permit`] for a
+//! [`Permit`], and a capability's backend takes nothing else, so code that skips
+//! the gate does not compile.
+//!
+//! What must stay true: a permit's fields are private to this module; a permit
+//! behind a stream or descriptor is rechecked at each use, so a revoked grant
+//! stops a call in flight; each denial is recorded.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::call::{CapabilityUsage, Denial};
+use crate::capability::Capability;
+use crate::grants::{EffectClass, Grants, GrantsCell};
+
+/// Distinct denials kept per call; further ones are only counted.
+pub const DENIALS_MAX: usize = 100;
+
+/// Longest operation text in a denial, bytes.
+const OPERATION_BYTES_MAX: usize = 512;
+
+/// Who is calling what, for the records the gate makes.
+#[derive(Debug, Clone)]
+pub struct CallInfo {
+    /// Unique to the call.
+    pub call_id: String,
+    /// The plugin's name.
+    pub plugin: String,
+    /// The tool's name.
+    pub tool: String,
+    /// Opaque id of the caller.
+    pub principal: String,
+    /// The effect class in force.
+    pub class: EffectClass,
+}
+
+/// The gate of one call. Clones share it.
+#[derive(Clone)]
+pub struct Gate {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    info: CallInfo,
+    cell: Arc<GrantsCell>,
+    budget: Budget,
+    ledger: Mutex<Ledger>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    usage: BTreeMap<(&'static str, Option<usize>), CapabilityUsage>,
+    denials: Vec<Denial>,
+    last_denial: Option<Denial>,
+}
+
+/// The rule that allows an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    /// The rule with this index in the capability's list.
+    Rule(usize),
+    /// No rule is needed: bounded by limits alone (clocks, random, log).
+    Ambient,
+}
+
+impl Allowed {
+    fn index(self) -> Option<usize> {
+        match self {
+            Self::Rule(index) => Some(index),
+            Self::Ambient => None,
+        }
+    }
+}
+
+/// Why no rule allows an operation: the rule that is missing, in words that say
+/// what an administrator would have to grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing(pub String);
+
+impl Missing {
+    /// A missing rule described by `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// The proof that a grant allows one concrete operation. Only [`Gate::permit`]
+/// makes one.
+pub struct Permit<C: Capability> {
+    gate: Gate,
+    op: C::Op,
+    grants: Mutex<Arc<Grants>>,
+    allowed: Allowed,
+    version: AtomicU64,
+}
+
+impl Gate {
+    /// The gate of one call, over the plugin's grants as they stand and change.
+    pub fn new(info: CallInfo, cell: Arc<GrantsCell>, host_memory_bytes: u64) -> Self {
+        let inner = Inner {
+            info,
+            cell,
+            budget: Budget::new(host_memory_bytes),
+            ledger: Mutex::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Asks the grants for a permit to do `op`.
+    ///
+    /// # Errors
+    /// The denial, already recorded, naming the rule that was missing.
+    pub fn permit<C: Capability>(&self, op: C::Op) -> Result<Permit<C>, Denial> {
+        let (version, grants) = self.inner.cell.load();
+        let decided = self.decide::<C>(&grants, &op);
+        match decided {
+            Ok(allowed) => {
+                self.count(C::NAME, allowed.index(), |usage| usage.allowed += 1);
+                Ok(Permit {
+                    gate: self.clone(),
+                    op,
+                    grants: Mutex::new(grants),
+                    allowed,
+                    version: AtomicU64::new(version),
+                })
+            }
+            Err(missing) => Err(self.deny(C::NAME, &op, missing)),
+        }
+    }
+
+    fn decide<C: Capability>(&self, grants: &Grants, op: &C::Op) -> Result<Allowed, Missing> {
+        if self.inner.info.class == EffectClass::ReadOnly && C::writes(op) {
+            return Err(Missing::new(format!(
+                "the tool `{}` is called as read-only, and this changes something",
+                self.inner.info.tool
+            )));
+        }
+        C::decide(grants, op)
+    }
+
+    /// Records a denial that a room found itself, e.g. a quota or an address
+    /// that only resolution showed to be private.
+    pub fn deny(
+        &self,
+        capability: &'static str,
+        op: &dyn fmt::Display,
+        missing: Missing,
+    ) -> Denial {
+        let denial = Denial {
+            capability: capability.to_owned(),
+            operation: clip(&op.to_string()),
+            rule: missing.0,
+        };
+        self.count(capability, None, |usage| usage.denied += 1);
+        let mut ledger = self.ledger();
+        if ledger.denials.len() < DENIALS_MAX && !ledger.denials.contains(&denial) {
+            ledger.denials.push(denial.clone());
+        }
+        ledger.last_denial = Some(denial.clone());
+        denial
+    }
+
+    /// The most recent denial of this call.
+    pub fn last_denial(&self) -> Option<Denial> {
+        self.ledger().last_denial.clone()
+    }
+
+    /// The distinct denials of this call so far, at most [`DENIALS_MAX`].
+    pub fn denials(&self) -> Vec<Denial> {
+        self.ledger().denials.clone()
+    }
+
+    /// What was used so far, per capability and rule.
+    pub fn usage(&self) -> Vec<CapabilityUsage> {
+        self.ledger().usage.values().cloned().collect()
+    }
+
+    /// The call's total of host-side bytes.
+    pub fn budget(&self) -> &Budget {
+        &self.inner.budget
+    }
+
+    /// The call this gate belongs to.
+    pub fn info(&self) -> &CallInfo {
+        &self.inner.info
+    }
+
+    fn count(
+        &self,
+        name: &'static str,
+        rule: Option<usize>,
+        change: impl FnOnce(&mut CapabilityUsage),
+    ) {
+        let mut ledger = self.ledger();
+        let usage = ledger
+            .usage
+            .entry((name, rule))
+            .or_insert_with(|| CapabilityUsage {
+                capability: name.to_owned(),
+                rule,
+                ..CapabilityUsage::default()
+            });
+        change(usage);
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.inner
+            .ledger
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Capability> Permit<C> {
+    /// The operation this permit is for.
+    pub fn op(&self) -> &C::Op {
+        &self.op
+    }
+
+    /// Index of the rule that allows it; `None` where no rule is needed.
+    pub fn rule_index(&self) -> Option<usize> {
+        self.allowed.index()
+    }
+
+    /// The rule that allows it.
+    pub fn rule(&self) -> Option<C::Rule> {
+        let grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        self.rule_index()
+            .and_then(|index| C::rules(&grants).get(index).cloned())
+    }
+
+    /// The gate that made it.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Whether the operation is still allowed, by the same rule text, under the
+    /// grants in force now. Costs one atomic load while nothing changed.
+    ///
+    /// # Errors
+    /// The denial, already recorded.
+    pub fn recheck(&self) -> Result<(), Denial> {
+        let cell = &self.gate.inner.cell;
+        if cell.version() == self.version.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let (version, grants) = cell.load();
+        let decided = self.gate.decide::<C>(&grants, &self.op);
+        match decided {
+            Ok(_) if self.same_rule(&grants) => {
+                self.version.store(version, Ordering::Release);
+                Ok(())
+            }
+            Ok(_) => Err(self.gate.deny(
+                C::NAME,
+                &self.op,
+                Missing::new("the rule that allowed it was changed during the call"),
+            )),
+            Err(missing) => Err(self.gate.deny(C::NAME, &self.op, missing)),
+        }
+    }
+
+    fn same_rule(&self, grants: &Grants) -> bool {
+        let Some(index) = self.rule_index() else {
+            return true;
+        };
+        let held = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        let rule = C::rules(&held).get(index);
+        rule.is_some() && C::rules(grants).iter().any(|other| Some(other) == rule)
+    }
+
+    /// Counts bytes that came into the guest under this permit.
+    pub fn count_in(&self, bytes: u64) {
+        self.gate
+            .count(C::NAME, self.rule_index(), |usage| usage.bytes_in += bytes);
+    }
+
+    /// Counts bytes that left the guest under this permit.
+    pub fn count_out(&self, bytes: u64) {
+        self.gate
+            .count(C::NAME, self.rule_index(), |usage| usage.bytes_out += bytes);
+    }
+}
+
+impl<C: Capability> fmt::Debug for Permit<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Permit({} {})", C::NAME, self.op)
+    }
+}
+
+fn clip(text: &str) -> String {
+    if text.len() <= OPERATION_BYTES_MAX {
+        return text.to_owned();
+    }
+    let mut end = OPERATION_BYTES_MAX;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}… ({} bytes)", &text[..end], text.len())
+}
+
+/// A total of bytes the host may hold for one call. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    inner: Arc<BudgetInner>,
+}
+
+#[derive(Debug)]
+struct BudgetInner {
+    limit: u64,
+    held: AtomicU64,
+}
+
+/// Bytes reserved from a [`Budget`]; given back when dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Budget,
+    bytes: u64,
+}
+
+/// A call tried to hold more than its limit. As a wasmtime error it ends the
+/// call with `limit`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("limit {limit} reached ({value})")]
+pub struct LimitReached {
+    /// The limit's name as in a grants file.
+    pub limit: &'static str,
+    /// Its value with its unit.
+    pub value: String,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self {
+            inner: Arc::new(BudgetInner {
+                limit,
+                held: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Reserves `bytes` until the reservation is dropped.
+    ///
+    /// # Errors
+    /// [`LimitReached`] when the total would exceed the limit.
+    pub fn reserve(&self, bytes: u64) -> Result<Reservation, LimitReached> {
+        let fits = |held: u64| {
+            held.checked_add(bytes)
+                .filter(|sum| *sum <= self.inner.limit)
+        };
+        match self
+            .inner
+            .held
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, fits)
+        {
+            Ok(_) => Ok(Reservation {
+                budget: self.clone(),
+                bytes,
+            }),
+            Err(_) => Err(LimitReached {
+                limit: "host_memory",
+                value: crate::limits::ByteSize(self.inner.limit).to_string(),
+            }),
+        }
+    }
+
+    /// Bytes held now.
+    pub fn held(&self) -> u64 {
+        self.inner.held.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget
+            .inner
+            .held
+            .fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,194 @@
+//! Limits of a call and of a plugin. All are on by default; zero is refused.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A number of bytes, written `64MiB`, `1GiB`, `512KiB` or `4096`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteSize(pub u64);
+
+/// A length of time, written `500ms`, `10s`, `2m`, `1h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span(pub Duration);
+
+/// A rate, written `100/s`, `100/min` or `100/h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rate {
+    /// How many.
+    pub count: u32,
+    /// In which time.
+    pub per: Duration,
+}
+
+/// Limits of one plugin. Those of a call hold for each call by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Sum over all linear memories of a call.
+    pub memory: ByteSize,
+    /// CPU time of the guest in one call.
+    pub cpu: Span,
+    /// Wall time of one call, host calls included.
+    pub wall: Span,
+    /// Size of the JSON input.
+    pub input: ByteSize,
+    /// Size of the JSON output.
+    pub output: ByteSize,
+    /// stdout, stderr and structured log of one call together.
+    pub log: ByteSize,
+    /// Buffers, bodies and fields the host holds for one call, all together.
+    pub host_memory: ByteSize,
+    /// Resource handles open at once in one call.
+    pub handles: u32,
+    /// Elements over all tables of one call.
+    pub table_elements: u32,
+    /// Core instances, memories and tables inside one component.
+    pub instances: u32,
+    /// Calls of the plugin at once.
+    pub concurrency: u32,
+    /// Calls waiting for their turn.
+    pub queue: u32,
+    /// Calls started.
+    pub rate: Rate,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: ByteSize(64 << 20),
+            cpu: Span(Duration::from_millis(500)),
+            wall: Span(Duration::from_secs(10)),
+            input: ByteSize(1 << 20),
+            output: ByteSize(1 << 20),
+            log: ByteSize(64 << 10),
+            host_memory: ByteSize(16 << 20),
+            handles: 1_000,
+            table_elements: 100_000,
+            instances: 50,
+            concurrency: 16,
+            queue: 64,
+            rate: Rate {
+                count: 60_000,
+                per: Duration::from_secs(60),
+            },
+        }
+    }
+}
+
+const BYTE_UNITS: [(&str, u64); 7] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || {
+            format!("`{text}` is not a size; write a number with B, KiB, MiB or GiB, e.g. `64MiB`")
+        };
+        let (digits, unit) = BYTE_UNITS
+            .iter()
+            .find_map(|(name, unit)| text.strip_suffix(name).map(|digits| (digits, *unit)))
+            .unwrap_or((text, 1));
+        let number: u64 = digits.trim().parse().map_err(|_| bad())?;
+        number.checked_mul(unit).map(Self).ok_or_else(bad)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
+            .into_iter()
+            .find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit));
+        match unit {
+            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        humantime::parse_duration(text).map(Self).map_err(|e| {
+            format!("`{text}` is not a duration ({e}); write e.g. `500ms`, `10s`, `2m`")
+        })
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            &humantime::format_duration(self.0)
+                .to_string()
+                .replace(' ', ""),
+        )
+    }
+}
+
+const RATE_UNITS: [(&str, u64); 3] = [("s", 1), ("min", 60), ("h", 3600)];
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("`{text}` is not a rate; write e.g. `10/s`, `100/min`, `1000/h`");
+        let (count, unit) = text.split_once('/').ok_or_else(bad)?;
+        let (_, seconds) = RATE_UNITS
+            .iter()
+            .find(|(name, _)| *name == unit.trim())
+            .ok_or_else(bad)?;
+        let count: u32 = count.trim().parse().map_err(|_| bad())?;
+        Ok(Self {
+            count,
+            per: Duration::from_secs(*seconds),
+        })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = RATE_UNITS
+            .iter()
+            .find(|(_, s)| Duration::from_secs(*s) == self.per);
+        write!(f, "{}/{}", self.count, unit.map_or("s", |(name, _)| name))
+    }
+}
+
+macro_rules! text_serde {
+    ($($type:ty: $pattern:literal, $example:literal;)*) => { $(
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+        impl JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> { stringify!($type).into() }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "pattern": $pattern, "examples": [$example] })
+            }
+        }
+    )* };
+}
+
+text_serde! {
+    ByteSize: "^[0-9]+ *(B|KiB|MiB|GiB|kB|MB|GB)?$", "64MiB";
+    Span: "^[0-9].*$", "500ms";
+    Rate: "^[0-9]+/(s|min|h)$", "100/min";
+}

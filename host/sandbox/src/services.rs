@@ -1,0 +1,43 @@
+//! What the rooms get from outside the sandbox: storage, the audit, the host's
+//! I/O runtime. Given once, at start.
+
+use std::sync::Arc;
+
+use airlock_journal::Store;
+use airlock_journal::store::BoxFuture;
+
+use crate::capability::secrets::Vault;
+
+/// A decision that must be on record before the effect it allows happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEvent {
+    /// Stable dotted code, e.g. `secret.use`.
+    pub action: &'static str,
+    /// The call it belongs to.
+    pub call_id: String,
+    /// The plugin.
+    pub plugin: String,
+    /// The caller's opaque id.
+    pub principal: String,
+    /// What was decided, without secrets.
+    pub detail: serde_json::Value,
+}
+
+/// Where such decisions are recorded.
+pub trait AuditSink: Send + Sync + 'static {
+    /// Resolves when the record is durable.
+    fn record(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), airlock_journal::StoreError>>;
+}
+
+/// Outside things the rooms use.
+pub struct Services {
+    /// Durable storage (kv, secrets, quotas).
+    pub store: Arc<dyn Store>,
+    /// The audit.
+    pub audit: Arc<dyn AuditSink>,
+    /// Secrets, sealed.
+    pub vault: Arc<Vault>,
+    /// The host's own runtime, on which network and file I/O runs; never the
+    /// guests' runtime.
+    pub io: tokio::runtime::Handle,
+}
