@@ -1,0 +1,20 @@
+//! What stands behind the helpers: the host's interfaces in a component, and
+//! `testing`'s stand-in natively. Both offer the same functions.
+
+#[cfg(not(target_family = "wasm"))]
+mod native;
+#[cfg(target_family = "wasm")]
+mod wasi;
+#[cfg(target_family = "wasm")]
+mod wasi_http;
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use native::*;
+#[cfg(target_family = "wasm")]
+pub use wasi::{Component, bindings};
+#[cfg(target_family = "wasm")]
+pub(crate) use wasi::{
+    Bucket, Source, config_all, config_get, is_ready, last_denial, log, placeholder, progress, timer, wait_any,
+};
+#[cfg(target_family = "wasm")]
+pub(crate) use wasi_http::send;

@@ -1,0 +1,166 @@
+//! One request over `wasi:http`. The host follows no redirects and dials nothing
+//! that no grant covers; whatever it refuses comes back as the denial it recorded.
+
+use std::time::Duration;
+
+use super::wasi::bindings::wasi::http::outgoing_handler;
+use super::wasi::bindings::wasi::http::types::{
+    ErrorCode, Fields, IncomingBody, IncomingResponse, Method as WasiMethod, OutgoingBody, OutgoingRequest,
+    RequestOptions, Scheme, http_error_code,
+};
+use super::wasi::bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
+use crate::Error;
+use crate::http::{Method, Request, Response, Target};
+use crate::task::ready;
+
+const CHUNK_BYTES: u64 = 64 * 1024;
+
+pub(crate) async fn send(request: &Request, target: &Target) -> Result<Response, Error> {
+    let failed = |code: ErrorCode| error(request, &code);
+    let outgoing = outgoing(request, target)?;
+    let body = outgoing.body().map_err(|()| misuse("taking the body"))?;
+    let options = options(request.timeout)?;
+    let future = outgoing_handler::handle(outgoing, Some(options)).map_err(failed)?;
+    write(body, &request.body, failed).await?;
+    let response = loop {
+        if let Some(response) = future.get() {
+            break response.map_err(|()| misuse("taking the response"))?.map_err(failed)?;
+        }
+        ready(future.subscribe()).await;
+    };
+    read(request, &response, failed).await
+}
+
+fn misuse(step: &str) -> Error {
+    Error::Permanent(format!("{step}: the host refused"))
+}
+
+fn outgoing(request: &Request, target: &Target) -> Result<OutgoingRequest, Error> {
+    let headers: Vec<(String, Vec<u8>)> =
+        request.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
+    let headers = Fields::from_list(&headers)
+        .map_err(|problem| Error::invalid_input(format!("header: {problem:?}")))?;
+    let outgoing = OutgoingRequest::new(headers);
+    let scheme = if target.https { Scheme::Https } else { Scheme::Http };
+    outgoing
+        .set_method(&method(request.method))
+        .and_then(|()| outgoing.set_scheme(Some(&scheme)))
+        .and_then(|()| outgoing.set_authority(Some(&target.authority)))
+        .and_then(|()| outgoing.set_path_with_query(Some(&target.path_with_query)))
+        .map_err(|()| Error::invalid_input(format!("url: {} cannot be requested", request.url)))?;
+    Ok(outgoing)
+}
+
+fn method(method: Method) -> WasiMethod {
+    match method {
+        Method::Get => WasiMethod::Get,
+        Method::Head => WasiMethod::Head,
+        Method::Post => WasiMethod::Post,
+        Method::Put => WasiMethod::Put,
+        Method::Patch => WasiMethod::Patch,
+        Method::Delete => WasiMethod::Delete,
+        Method::Options => WasiMethod::Options,
+    }
+}
+
+fn options(timeout: Option<Duration>) -> Result<RequestOptions, Error> {
+    let options = RequestOptions::new();
+    if let Some(timeout) = timeout {
+        let nanoseconds = Some(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+        options
+            .set_connect_timeout(nanoseconds)
+            .and_then(|()| options.set_first_byte_timeout(nanoseconds))
+            .and_then(|()| options.set_between_bytes_timeout(nanoseconds))
+            .map_err(|()| misuse("setting the timeout"))?;
+    }
+    Ok(options)
+}
+
+async fn write(body: OutgoingBody, bytes: &[u8], failed: impl Fn(ErrorCode) -> Error) -> Result<(), Error> {
+    if !bytes.is_empty() {
+        let stream = body.write().map_err(|()| misuse("writing the body"))?;
+        // A stream that the peer or the host closed has its reason in the response.
+        if write_all(&stream, bytes).await.is_err() {
+            drop(stream);
+            drop(body);
+            return Ok(());
+        }
+    }
+    OutgoingBody::finish(body, None).map_err(failed)
+}
+
+async fn write_all(stream: &OutputStream, mut bytes: &[u8]) -> Result<(), StreamError> {
+    while !bytes.is_empty() {
+        let room = usize::try_from(stream.check_write()?).unwrap_or(usize::MAX);
+        if room == 0 {
+            ready(stream.subscribe()).await;
+            continue;
+        }
+        let (now, later) = bytes.split_at(room.min(bytes.len()));
+        stream.write(now)?;
+        bytes = later;
+    }
+    stream.flush()
+}
+
+async fn read(
+    request: &Request,
+    incoming: &IncomingResponse,
+    failed: impl Fn(ErrorCode) -> Error,
+) -> Result<Response, Error> {
+    let mut response = Response::new(incoming.status());
+    for (name, value) in incoming.headers().entries() {
+        response.headers.push((name, String::from_utf8_lossy(&value).into_owned()));
+    }
+    let body: IncomingBody = incoming.consume().map_err(|()| misuse("reading the response"))?;
+    let stream = body.stream().map_err(|()| misuse("reading the response"))?;
+    loop {
+        match stream.read(CHUNK_BYTES) {
+            Ok(chunk) if chunk.is_empty() => ready(InputStream::subscribe(&stream)).await,
+            Ok(chunk) => {
+                if request.take(&mut response, &chunk)? {
+                    return Ok(response);
+                }
+            }
+            Err(StreamError::Closed) => return Ok(response),
+            Err(StreamError::LastOperationFailed(cause)) => {
+                return Err(match http_error_code(&cause) {
+                    Some(code) => failed(code),
+                    None => Error::last_denial_or("http", &request.operation(), &cause.to_debug_string()),
+                });
+            }
+        }
+    }
+}
+
+/// Which kind a failed request is. After the request left, a method that is not
+/// safe to repeat leaves it open whether it happened.
+fn error(request: &Request, code: &ErrorCode) -> Error {
+    let message = format!("{}: {code:?}", request.operation());
+    let sent = |message| {
+        if request.method.is_safe() { Error::transient(message, None) } else { Error::unknown(message) }
+    };
+    match code {
+        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
+            Error::last_denial_or("http", &request.operation(), "no grant covers this request")
+        }
+        ErrorCode::DnsTimeout
+        | ErrorCode::DnsError(_)
+        | ErrorCode::DestinationUnavailable
+        | ErrorCode::ConnectionRefused
+        | ErrorCode::ConnectionTimeout
+        | ErrorCode::ConnectionLimitReached => Error::transient(message, None),
+        ErrorCode::ConnectionTerminated
+        | ErrorCode::ConnectionReadTimeout
+        | ErrorCode::ConnectionWriteTimeout
+        | ErrorCode::HttpResponseIncomplete
+        | ErrorCode::HttpResponseTimeout => sent(message),
+        ErrorCode::HttpRequestBodySize(size) => {
+            Error::limit("request_bytes", size.map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes")))
+        }
+        ErrorCode::HttpResponseBodySize(size) => {
+            Error::limit("response_bytes", size.map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes")))
+        }
+        _ => Error::Permanent(message),
+    }
+}

@@ -1,0 +1,104 @@
+//! From JSON to a tool's input and from its result to JSON, and the schemas of
+//! both. An input that does not fit is the caller's fault and names the field.
+
+use schemars::generate::{Contract, SchemaSettings};
+use schemars::{JsonSchema, Schema};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// What a tool takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the input of a tool",
+    label = "not readable from JSON, or without a schema",
+    note = "derive both: `#[derive(Deserialize, JsonSchema)]`"
+)]
+pub trait ToolInput: DeserializeOwned + JsonSchema {}
+impl<T: DeserializeOwned + JsonSchema> ToolInput for T {}
+
+/// What a tool gives.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the output of a tool",
+    label = "not writable as JSON, or without a schema",
+    note = "derive both: `#[derive(Serialize, JsonSchema)]`"
+)]
+pub trait ToolOutput: Serialize + JsonSchema {}
+impl<T: Serialize + JsonSchema> ToolOutput for T {}
+
+/// What a tool's function returns.
+#[diagnostic::on_unimplemented(
+    message = "a tool returns `Result<Output, Error>`",
+    label = "not such a result",
+    note = "the output derives `Serialize` and `JsonSchema`; the error turns into `airlock_sdk::Error` by `From`"
+)]
+pub trait ToolResult {
+    /// The value of the `Ok` side.
+    type Output: ToolOutput;
+    /// The result with the SDK's error.
+    ///
+    /// # Errors
+    /// Those of the tool.
+    fn into_result(self) -> Result<Self::Output, Error>;
+}
+
+impl<T: ToolOutput, E: Into<Error>> ToolResult for Result<T, E> {
+    type Output = T;
+    fn into_result(self) -> Result<T, Error> {
+        self.map_err(Into::into)
+    }
+}
+
+/// The input of a tool that takes none.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoInput {}
+
+fn schema<T: JsonSchema>(contract: Contract) -> Schema {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.contract = contract;
+    settings.into_generator().into_root_schema_for::<T>()
+}
+
+/// The JSON Schema of an input.
+#[must_use]
+pub fn input_schema<T: ToolInput>() -> String {
+    let mut schema = schema::<T>(Contract::Deserialize);
+    // A map or a raw value says nothing of its type; an input is an object.
+    schema.ensure_object().entry("type").or_insert_with(|| "object".into());
+    serde_json::Value::from(schema).to_string()
+}
+
+/// The JSON Schema of an output, where it says anything.
+#[must_use]
+pub fn output_schema<R: ToolResult>() -> Option<String> {
+    let schema = schema::<R::Output>(Contract::Serialize);
+    let says_something = schema.as_object().is_some_and(|object| {
+        object.keys().any(|key| !matches!(key.as_str(), "$schema" | "title" | "description"))
+    });
+    says_something.then(|| serde_json::Value::from(schema).to_string())
+}
+
+/// Reads an input.
+///
+/// # Errors
+/// [`Error::InvalidInput`] with the path of the field that does not fit.
+pub fn read_input<T: ToolInput>(json: &str) -> Result<T, Error> {
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let place = if path == "." { "input".to_owned() } else { format!("input.{path}") };
+        Error::InvalidInput(format!("{place}: {}", error.into_inner()))
+    })?;
+    reader.end().map_err(|error| Error::InvalidInput(format!("input: {error}")))?;
+    Ok(value)
+}
+
+/// Writes a result.
+///
+/// # Errors
+/// Those of the tool, or [`Error::Permanent`] when the output has no JSON form.
+pub fn write_output<R: ToolResult>(result: R) -> Result<String, Error> {
+    let output = result.into_result()?;
+    serde_json::to_string(&output).map_err(|error| Error::Permanent(format!("writing the output: {error}")))
+}
