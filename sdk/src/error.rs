@@ -59,7 +59,11 @@ impl Error {
 
     /// A grant is missing: the `capability`, the `operation` that was tried, and
     /// the `rule` that would allow it.
-    pub fn denied(capability: impl Into<String>, operation: impl Into<String>, rule: impl Into<String>) -> Self {
+    pub fn denied(
+        capability: impl Into<String>,
+        operation: impl Into<String>,
+        rule: impl Into<String>,
+    ) -> Self {
         Self::Denied(Denial {
             capability: capability.into(),
             operation: operation.into(),
@@ -74,7 +78,10 @@ impl Error {
 
     /// It may pass, after `retry_after` where that is known.
     pub fn transient(message: impl Into<String>, retry_after: Option<Duration>) -> Self {
-        Self::Transient { message: message.into(), retry_after }
+        Self::Transient {
+            message: message.into(),
+            retry_after,
+        }
     }
 
     /// It will not work, however often it is tried.
@@ -89,7 +96,10 @@ impl Error {
 
     /// A limit was reached: its name and its value with the unit.
     pub fn limit(limit: impl Into<String>, value: impl Into<String>) -> Self {
-        Self::Limit { limit: limit.into(), value: value.into() }
+        Self::Limit {
+            limit: limit.into(),
+            value: value.into(),
+        }
     }
 
     /// It may or may not have happened.
@@ -147,7 +157,11 @@ impl fmt::Display for Error {
             | Self::Escalate(message)
             | Self::Unknown(message) => write!(f, "{}: {message}", self.code()),
             Self::Denied(denial) => {
-                write!(f, "denied: {} ({}): {}", denial.capability, denial.operation, denial.rule)
+                write!(
+                    f,
+                    "denied: {} ({}): {}",
+                    denial.capability, denial.operation, denial.rule
+                )
             }
             Self::Limit { limit, value } => write!(f, "limit: {limit} ({value})"),
             Self::Cancelled => f.write_str("cancelled"),
@@ -166,9 +180,12 @@ impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
         let message = error.to_string();
-        let not_capable = cfg!(target_family = "wasm") && error.raw_os_error() == Some(ERRNO_NOT_CAPABLE);
+        let not_capable =
+            cfg!(target_family = "wasm") && error.raw_os_error() == Some(ERRNO_NOT_CAPABLE);
         match error.kind() {
-            _ if not_capable => Self::last_denial_or("files", &message, "no grant covers this path"),
+            _ if not_capable => {
+                Self::last_denial_or("files", &message, "no grant covers this path")
+            }
             Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
                 Self::last_denial_or("files", &message, "no grant allows this access")
             }

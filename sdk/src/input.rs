@@ -65,7 +65,10 @@ fn schema<T: JsonSchema>(contract: Contract) -> Schema {
 pub fn input_schema<T: ToolInput>() -> String {
     let mut schema = schema::<T>(Contract::Deserialize);
     // A map or a raw value says nothing of its type; an input is an object.
-    schema.ensure_object().entry("type").or_insert_with(|| "object".into());
+    schema
+        .ensure_object()
+        .entry("type")
+        .or_insert_with(|| "object".into());
     serde_json::Value::from(schema).to_string()
 }
 
@@ -74,7 +77,9 @@ pub fn input_schema<T: ToolInput>() -> String {
 pub fn output_schema<R: ToolResult>() -> Option<String> {
     let schema = schema::<R::Output>(Contract::Serialize);
     let says_something = schema.as_object().is_some_and(|object| {
-        object.keys().any(|key| !matches!(key.as_str(), "$schema" | "title" | "description"))
+        object
+            .keys()
+            .any(|key| !matches!(key.as_str(), "$schema" | "title" | "description"))
     });
     says_something.then(|| serde_json::Value::from(schema).to_string())
 }
@@ -87,10 +92,16 @@ pub fn read_input<T: ToolInput>(json: &str) -> Result<T, Error> {
     let mut reader = serde_json::Deserializer::from_str(json);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        let place = if path == "." { "input".to_owned() } else { format!("input.{path}") };
+        let place = if path == "." {
+            "input".to_owned()
+        } else {
+            format!("input.{path}")
+        };
         Error::InvalidInput(format!("{place}: {}", error.into_inner()))
     })?;
-    reader.end().map_err(|error| Error::InvalidInput(format!("input: {error}")))?;
+    reader
+        .end()
+        .map_err(|error| Error::InvalidInput(format!("input: {error}")))?;
     Ok(value)
 }
 
@@ -100,5 +111,6 @@ pub fn read_input<T: ToolInput>(json: &str) -> Result<T, Error> {
 /// Those of the tool, or [`Error::Permanent`] when the output has no JSON form.
 pub fn write_output<R: ToolResult>(result: R) -> Result<String, Error> {
     let output = result.into_result()?;
-    serde_json::to_string(&output).map_err(|error| Error::Permanent(format!("writing the output: {error}")))
+    serde_json::to_string(&output)
+        .map_err(|error| Error::Permanent(format!("writing the output: {error}")))
 }

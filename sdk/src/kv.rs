@@ -21,7 +21,10 @@ impl Bucket {
     /// [`Error::Denied`] when no grant covers it.
     pub fn open(name: &str) -> Result<Self, Error> {
         let inner = backend::Bucket::open(name)?;
-        Ok(Self { inner, name: name.to_owned() })
+        Ok(Self {
+            inner,
+            name: name.to_owned(),
+        })
     }
 
     /// The value of a key.
@@ -37,7 +40,9 @@ impl Bucket {
     /// # Errors
     /// As [`Bucket::get`]; [`Error::Permanent`] when the value is not such JSON.
     pub fn get_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        let Some(bytes) = self.get(key)? else { return Ok(None) };
+        let Some(bytes) = self.get(key)? else {
+            return Ok(None);
+        };
         serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|error| Error::Permanent(format!("{}/{key}: {error}", self.name)))
@@ -57,7 +62,8 @@ impl Bucket {
     /// # Errors
     /// As [`Bucket::set`]; [`Error::Permanent`] when the value has no JSON form.
     pub fn set_json<T: Serialize>(&self, key: &str, value: &T) -> Result<(), Error> {
-        let bytes = serde_json::to_vec(value).map_err(|error| Error::Permanent(error.to_string()))?;
+        let bytes =
+            serde_json::to_vec(value).map_err(|error| Error::Permanent(error.to_string()))?;
         self.set(key, &bytes)
     }
 
@@ -105,8 +111,15 @@ impl Bucket {
     ///
     /// # Errors
     /// As [`Bucket::set`].
-    pub fn compare_and_swap(&self, key: &str, expected: Option<&[u8]>, new: &[u8]) -> Result<bool, Error> {
-        self.inner.swap(key, &mut |current| Ok((current.as_deref() == expected).then(|| new.to_vec())))
+    pub fn compare_and_swap(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        new: &[u8],
+    ) -> Result<bool, Error> {
+        self.inner.swap(key, &mut |current| {
+            Ok((current.as_deref() == expected).then(|| new.to_vec()))
+        })
     }
 
     /// Replaces the value by what `change` makes of it, in one step: `change` runs
@@ -121,10 +134,16 @@ impl Bucket {
         mut change: impl FnMut(Option<Vec<u8>>) -> Result<Vec<u8>, Error>,
     ) -> Result<(), Error> {
         for _ in 0..UPDATE_ATTEMPTS_MAX {
-            if self.inner.swap(key, &mut |current| change(current).map(Some))? {
+            if self
+                .inner
+                .swap(key, &mut |current| change(current).map(Some))?
+            {
                 return Ok(());
             }
         }
-        Err(Error::transient(format!("{}/{key}: others keep changing it", self.name), None))
+        Err(Error::transient(
+            format!("{}/{key}: others keep changing it", self.name),
+            None,
+        ))
     }
 }

@@ -22,8 +22,10 @@ pub enum Level {
 
 /// Writes a record with named values: `log::write(Level::Info, "done", &[("rows", &3)])`.
 pub fn write(level: Level, message: &str, fields: &[(&str, &dyn Display)]) {
-    let fields: Vec<(String, String)> =
-        fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
+    let fields: Vec<(String, String)> = fields
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.to_string()))
+        .collect();
     backend::log(level, message, &fields);
 }
 

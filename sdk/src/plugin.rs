@@ -121,7 +121,8 @@ impl Plugin {
     /// input that does not fit, and those of the tool.
     pub fn call(&self, name: &str, input: &str, context: &Context) -> Result<String, Error> {
         let tool = self.tools.iter().find(|tool| tool.parts.name == name);
-        let tool = tool.ok_or_else(|| Error::NotFound(format!("no tool `{name}` in this plugin")))?;
+        let tool =
+            tool.ok_or_else(|| Error::NotFound(format!("no tool `{name}` in this plugin")))?;
         (tool.parts.call)(input, context)
     }
 }
@@ -151,8 +152,14 @@ pub const fn names_differ(tools: &[Tool]) {
     while left < tools.len() {
         let mut right = left + 1;
         while right < tools.len() {
-            let same = equal(tools[left].parts.name.as_bytes(), tools[right].parts.name.as_bytes());
-            assert!(!same, "two tools have the same name: give one of them `#[tool(name = \"…\")]`");
+            let same = equal(
+                tools[left].parts.name.as_bytes(),
+                tools[right].parts.name.as_bytes(),
+            );
+            assert!(
+                !same,
+                "two tools have the same name: give one of them `#[tool(name = \"…\")]`"
+            );
             right += 1;
         }
         left += 1;

@@ -51,9 +51,14 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 /// Waits for any source and wakes whom it concerns.
 fn wait() {
     let waiting = WAITING.take();
-    let alive: Vec<(Rc<Source>, Waker)> =
-        waiting.into_iter().filter_map(|(source, waker)| Some((source.upgrade()?, waker))).collect();
-    assert!(!alive.is_empty(), "the future waits for nothing that the host could report");
+    let alive: Vec<(Rc<Source>, Waker)> = waiting
+        .into_iter()
+        .filter_map(|(source, waker)| Some((source.upgrade()?, waker)))
+        .collect();
+    assert!(
+        !alive.is_empty(),
+        "the future waits for nothing that the host could report"
+    );
     let sources: Vec<&Source> = alive.iter().map(|(source, _)| &**source).collect();
     let ready = backend::wait_any(&sources);
     for (index, (source, waker)) in alive.iter().enumerate() {
@@ -76,7 +81,10 @@ pub async fn sleep(duration: Duration) {
 
 /// Is done when the source is ready.
 pub(crate) async fn ready(source: Source) {
-    Ready { source: Rc::new(source) }.await;
+    Ready {
+        source: Rc::new(source),
+    }
+    .await;
 }
 
 struct Ready {

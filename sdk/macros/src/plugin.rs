@@ -10,7 +10,9 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Error, Ident, LitStr, Path, Result, Token, bracketed, parenthesized};
 
-const CAPABILITIES: [&str; 9] = ["clocks", "config", "env", "files", "http", "kv", "log", "random", "secrets"];
+const CAPABILITIES: [&str; 9] = [
+    "clocks", "config", "env", "files", "http", "kv", "log", "random", "secrets",
+];
 const TOOLS_MAX: usize = 256;
 const WANTS_MAX: usize = 64;
 const SCOPE_BYTES_MAX: usize = 4 * 1024;
@@ -29,18 +31,32 @@ impl Parse for Want {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let name: Ident = input.parse()?;
         if name != "want" {
-            return Err(Error::new(name.span(), "write `want!(capability, \"scope\", \"reason\")`"));
+            return Err(Error::new(
+                name.span(),
+                "write `want!(capability, \"scope\", \"reason\")`",
+            ));
         }
         input.parse::<Token![!]>()?;
         let content;
         parenthesized!(content in input);
         let capability: Ident = content.parse()?;
-        comma(&content, "the scope, e.g. `r#\"{ url = \"https://api.example.com/*\" }\"#`")?;
+        comma(
+            &content,
+            "the scope, e.g. `r#\"{ url = \"https://api.example.com/*\" }\"#`",
+        )?;
         let scope: LitStr = content.parse()?;
-        comma(&content, "the reason, in words for the administrator who decides")?;
+        comma(
+            &content,
+            "the reason, in words for the administrator who decides",
+        )?;
         let reason: LitStr = content.parse()?;
         let optional = optional(&content)?;
-        let want = Self { capability, scope, reason, optional };
+        let want = Self {
+            capability,
+            scope,
+            reason,
+            optional,
+        };
         want.check()?;
         Ok(want)
     }
@@ -50,7 +66,10 @@ impl Want {
     fn check(&self) -> Result<()> {
         let capability = self.capability.to_string();
         if !CAPABILITIES.contains(&capability.as_str()) {
-            let text = format!("unknown capability `{capability}`: write one of {}", CAPABILITIES.join(", "));
+            let text = format!(
+                "unknown capability `{capability}`: write one of {}",
+                CAPABILITIES.join(", ")
+            );
             return Err(Error::new(self.capability.span(), text));
         }
         if self.reason.value().trim().is_empty() || self.reason.value().len() > REASON_BYTES_MAX {
@@ -58,7 +77,9 @@ impl Want {
             return Err(Error::new(self.reason.span(), text));
         }
         if self.scope.value().trim().is_empty() || self.scope.value().len() > SCOPE_BYTES_MAX {
-            let text = format!("give the scope as a TOML value of 1 to {SCOPE_BYTES_MAX} bytes that could stand in a grants file");
+            let text = format!(
+                "give the scope as a TOML value of 1 to {SCOPE_BYTES_MAX} bytes that could stand in a grants file"
+            );
             return Err(Error::new(self.scope.span(), text));
         }
         Ok(())
@@ -67,7 +88,10 @@ impl Want {
 
 fn comma(content: ParseStream<'_>, next: &str) -> Result<()> {
     if content.is_empty() {
-        return Err(Error::new(content.span(), format!("missing in `want!`: {next}")));
+        return Err(Error::new(
+            content.span(),
+            format!("missing in `want!`: {next}"),
+        ));
     }
     content.parse::<Token![,]>().map(drop)
 }
@@ -82,7 +106,10 @@ fn optional(content: ParseStream<'_>) -> Result<bool> {
     }
     let word: Ident = content.parse()?;
     if word != "optional" || !content.is_empty() {
-        return Err(Error::new(word.span(), "only `optional` may follow the reason"));
+        return Err(Error::new(
+            word.span(),
+            "only `optional` may follow the reason",
+        ));
     }
     Ok(true)
 }
@@ -105,7 +132,9 @@ impl Parse for Plugin {
                 "tools" => set(&mut plugin.tools, &key, &content)?,
                 "wants" => set(&mut plugin.wants, &key, &content)?,
                 other => {
-                    let text = format!("unknown field `{other}`: `plugin!` takes `tools: [...]` and `wants: [...]`");
+                    let text = format!(
+                        "unknown field `{other}`: `plugin!` takes `tools: [...]` and `wants: [...]`"
+                    );
                     return Err(Error::new(key.span(), text));
                 }
             }
@@ -119,7 +148,10 @@ impl Parse for Plugin {
 
 fn set<T: Parse>(slot: &mut Option<Vec<T>>, key: &Ident, content: ParseStream<'_>) -> Result<()> {
     if slot.is_some() {
-        return Err(Error::new(key.span(), format!("`{key}` is given twice: merge them")));
+        return Err(Error::new(
+            key.span(),
+            format!("`{key}` is given twice: merge them"),
+        ));
     }
     let items = Punctuated::<T, Token![,]>::parse_terminated(content)?;
     *slot = Some(items.into_iter().collect());
@@ -161,19 +193,33 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
 
 fn check(tools: &[Path], wants: &[Want]) -> Result<()> {
     let Some(first) = tools.first() else {
-        return Err(Error::new(Span::call_site(), "a plugin has at least one tool: write `tools: [name_of_a_tool_function]`"));
+        return Err(Error::new(
+            Span::call_site(),
+            "a plugin has at least one tool: write `tools: [name_of_a_tool_function]`",
+        ));
     };
     if tools.len() > TOOLS_MAX {
-        return Err(Error::new(first.span(), format!("a plugin has at most {TOOLS_MAX} tools: split it")));
+        return Err(Error::new(
+            first.span(),
+            format!("a plugin has at most {TOOLS_MAX} tools: split it"),
+        ));
     }
     if let Some(extra) = wants.get(WANTS_MAX) {
-        return Err(Error::new(extra.capability.span(), format!("a plugin has at most {WANTS_MAX} wants: merge some")));
+        return Err(Error::new(
+            extra.capability.span(),
+            format!("a plugin has at most {WANTS_MAX} wants: merge some"),
+        ));
     }
     let mut seen: HashMap<String, ()> = HashMap::new();
     for tool in tools {
-        let Some(last) = tool.segments.last() else { continue };
+        let Some(last) = tool.segments.last() else {
+            continue;
+        };
         if seen.insert(last.ident.to_string(), ()).is_some() {
-            let text = format!("there is already a tool `{}`: rename this function, or remove it from the list", last.ident);
+            let text = format!(
+                "there is already a tool `{}`: rename this function, or remove it from the list",
+                last.ident
+            );
             return Err(Error::new(tool.span(), text));
         }
     }
@@ -181,7 +227,12 @@ fn check(tools: &[Path], wants: &[Want]) -> Result<()> {
 }
 
 fn want(want: &Want) -> TokenStream {
-    let (capability, scope, reason, optional) = (want.capability.to_string(), &want.scope, &want.reason, want.optional);
+    let (capability, scope, reason, optional) = (
+        want.capability.to_string(),
+        &want.scope,
+        &want.reason,
+        want.optional,
+    );
     quote! {
         ::airlock_sdk::Want { capability: #capability, scope: #scope, reason: #reason, optional: #optional }
     }

@@ -6,7 +6,9 @@ use quote::{quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
 use syn::parse::Parser;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Expr, FnArg, Ident, ItemFn, Lit, LitStr, Meta, Result, ReturnType, Type};
+use syn::{
+    Attribute, Error, Expr, FnArg, Ident, ItemFn, Lit, LitStr, Meta, Result, ReturnType, Type,
+};
 
 const HELP: &str = "write `read_only`, `idempotent`, `destructive`, `open_world`, `name = \"…\"` or `title = \"…\"`";
 const DESCRIPTION_BYTES_MAX: usize = 8 * 1024;
@@ -44,7 +46,8 @@ impl Arguments {
             "destructive" => &mut self.destructive,
             "open_world" => &mut self.open_world,
             "description" => {
-                return Err(meta.error("write the description as a doc comment (`/// …`) above the function"));
+                return Err(meta
+                    .error("write the description as a doc comment (`/// …`) above the function"));
             }
             _ => return Err(meta.error(format!("unknown argument `{key}`: {HELP}"))),
         };
@@ -57,7 +60,8 @@ impl Arguments {
 
     fn check(&self) -> Result<()> {
         if let (Some(_), Some(destructive)) = (&self.read_only, &self.destructive) {
-            let text = "a `read_only` tool changes nothing, so it cannot be `destructive`: remove one";
+            let text =
+                "a `read_only` tool changes nothing, so it cannot be `destructive`: remove one";
             return Err(Error::new(destructive.span(), text));
         }
         if let Some(title) = &self.title
@@ -179,34 +183,62 @@ fn signature(function: &ItemFn) -> Result<Signature> {
     let signature = &function.sig;
     let refuse = |span, text: &str| Err(Error::new(span, text));
     if let Some(generics) = signature.generics.params.first() {
-        return refuse(generics.span(), "a tool has one input type: replace the generic parameter by a concrete type");
+        return refuse(
+            generics.span(),
+            "a tool has one input type: replace the generic parameter by a concrete type",
+        );
     }
     if let Some(unsafety) = signature.unsafety {
-        return refuse(unsafety.span, "a tool is called by the host: make it a safe function");
+        return refuse(
+            unsafety.span,
+            "a tool is called by the host: make it a safe function",
+        );
     }
     if let Some(abi) = &signature.abi {
-        return refuse(abi.span(), "a tool is called by the host: remove the `extern` ABI");
+        return refuse(
+            abi.span(),
+            "a tool is called by the host: remove the `extern` ABI",
+        );
     }
-    let mut found = Signature { input: None, output: output(&signature.output, signature.ident.span())?, arguments: Vec::new() };
+    let mut found = Signature {
+        input: None,
+        output: output(&signature.output, signature.ident.span())?,
+        arguments: Vec::new(),
+    };
     let mut has_context = false;
     for argument in &signature.inputs {
         let ty = match argument {
             FnArg::Receiver(receiver) => {
-                return refuse(receiver.span(), "a tool is a free function: every call has a fresh instance, so there is no `self`; move it out of the `impl`");
+                return refuse(
+                    receiver.span(),
+                    "a tool is a free function: every call has a fresh instance, so there is no `self`; move it out of the `impl`",
+                );
             }
             FnArg::Typed(argument) => &*argument.ty,
         };
         match ty {
             Type::Reference(_) if !has_context => {
                 has_context = true;
-                found.arguments.push(quote_spanned! { ty.span() => context });
+                found
+                    .arguments
+                    .push(quote_spanned! { ty.span() => context });
             }
-            Type::Reference(_) => return refuse(ty.span(), "a tool's only reference is `&Context`: take the input by value"),
+            Type::Reference(_) => {
+                return refuse(
+                    ty.span(),
+                    "a tool's only reference is `&Context`: take the input by value",
+                );
+            }
             _ if found.input.is_none() => {
                 found.input = Some(ty.clone());
                 found.arguments.push(quote! { input });
             }
-            _ => return refuse(ty.span(), "a tool takes one input: put both values in one struct"),
+            _ => {
+                return refuse(
+                    ty.span(),
+                    "a tool takes one input: put both values in one struct",
+                );
+            }
         }
     }
     Ok(found)
@@ -215,14 +247,24 @@ fn signature(function: &ItemFn) -> Result<Signature> {
 fn output(output: &ReturnType, ident: proc_macro2::Span) -> Result<Type> {
     let help = "a tool returns `Result<Output, Error>`";
     match output {
-        ReturnType::Default => Err(Error::new(ident, format!("{help}: add `-> Result<…, Error>`"))),
+        ReturnType::Default => Err(Error::new(
+            ident,
+            format!("{help}: add `-> Result<…, Error>`"),
+        )),
         ReturnType::Type(_, ty) => match &**ty {
             Type::Path(path)
-                if path.path.segments.last().is_some_and(|last| last.ident.to_string().ends_with("Result")) =>
+                if path
+                    .path
+                    .segments
+                    .last()
+                    .is_some_and(|last| last.ident.to_string().ends_with("Result")) =>
             {
                 Ok((**ty).clone())
             }
-            other => Err(Error::new(other.span(), format!("{help}: wrap this type in `Result<…, Error>`"))),
+            other => Err(Error::new(
+                other.span(),
+                format!("{help}: wrap this type in `Result<…, Error>`"),
+            )),
         },
     }
 }
@@ -231,7 +273,10 @@ fn name(arguments: &Arguments, function: &ItemFn) -> Result<String> {
     use syn::ext::IdentExt;
     let (name, span) = match &arguments.name {
         Some(name) => (name.value(), name.span()),
-        None => (function.sig.ident.unraw().to_string(), function.sig.ident.span()),
+        None => (
+            function.sig.ident.unraw().to_string(),
+            function.sig.ident.span(),
+        ),
     };
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
     if !name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -251,10 +296,15 @@ fn description(function: &ItemFn) -> Result<String> {
     let text = lines.join("\n").trim().to_owned();
     let span = function.sig.ident.span();
     if text.is_empty() {
-        return Err(Error::new(span, "a tool needs a description: add a doc comment (`/// What it does, for whoever chooses between tools.`) above the function"));
+        return Err(Error::new(
+            span,
+            "a tool needs a description: add a doc comment (`/// What it does, for whoever chooses between tools.`) above the function",
+        ));
     }
     if text.len() > DESCRIPTION_BYTES_MAX {
-        let text = format!("a description has at most {DESCRIPTION_BYTES_MAX} bytes: shorten the doc comment");
+        let text = format!(
+            "a description has at most {DESCRIPTION_BYTES_MAX} bytes: shorten the doc comment"
+        );
         return Err(Error::new(span, text));
     }
     Ok(text)
@@ -269,7 +319,11 @@ fn doc_line(attribute: &Attribute) -> Option<String> {
     }
     match &doc.value {
         Expr::Lit(literal) => match &literal.lit {
-            Lit::Str(line) => Some(line.value().strip_prefix(' ').map_or_else(|| line.value(), str::to_owned)),
+            Lit::Str(line) => Some(
+                line.value()
+                    .strip_prefix(' ')
+                    .map_or_else(|| line.value(), str::to_owned),
+            ),
             _ => None,
         },
         _ => None,

@@ -11,10 +11,11 @@ mod wasi_http;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use native::*;
 #[cfg(target_family = "wasm")]
-pub use wasi::{Component, bindings};
-#[cfg(target_family = "wasm")]
 pub(crate) use wasi::{
-    Bucket, Source, config_all, config_get, is_ready, last_denial, log, placeholder, progress, timer, wait_any,
+    Bucket, Source, config_all, config_get, is_ready, last_denial, log, placeholder, progress,
+    timer, wait_any,
 };
+#[cfg(target_family = "wasm")]
+pub use wasi::{Component, bindings};
 #[cfg(target_family = "wasm")]
 pub(crate) use wasi_http::send;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::wasi::bindings::wasi::http::outgoing_handler;
 use super::wasi::bindings::wasi::http::types::{
-    ErrorCode, Fields, IncomingBody, IncomingResponse, Method as WasiMethod, OutgoingBody, OutgoingRequest,
-    RequestOptions, Scheme, http_error_code,
+    ErrorCode, Fields, IncomingBody, IncomingResponse, Method as WasiMethod, OutgoingBody,
+    OutgoingRequest, RequestOptions, Scheme, http_error_code,
 };
 use super::wasi::bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 use crate::Error;
@@ -24,7 +24,9 @@ pub(crate) async fn send(request: &Request, target: &Target) -> Result<Response,
     write(body, &request.body, failed).await?;
     let response = loop {
         if let Some(response) = future.get() {
-            break response.map_err(|()| misuse("taking the response"))?.map_err(failed)?;
+            break response
+                .map_err(|()| misuse("taking the response"))?
+                .map_err(failed)?;
         }
         ready(future.subscribe()).await;
     };
@@ -36,12 +38,19 @@ fn misuse(step: &str) -> Error {
 }
 
 fn outgoing(request: &Request, target: &Target) -> Result<OutgoingRequest, Error> {
-    let headers: Vec<(String, Vec<u8>)> =
-        request.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
+    let headers: Vec<(String, Vec<u8>)> = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
+        .collect();
     let headers = Fields::from_list(&headers)
         .map_err(|problem| Error::invalid_input(format!("header: {problem:?}")))?;
     let outgoing = OutgoingRequest::new(headers);
-    let scheme = if target.https { Scheme::Https } else { Scheme::Http };
+    let scheme = if target.https {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
     outgoing
         .set_method(&method(request.method))
         .and_then(|()| outgoing.set_scheme(Some(&scheme)))
@@ -76,7 +85,11 @@ fn options(timeout: Option<Duration>) -> Result<RequestOptions, Error> {
     Ok(options)
 }
 
-async fn write(body: OutgoingBody, bytes: &[u8], failed: impl Fn(ErrorCode) -> Error) -> Result<(), Error> {
+async fn write(
+    body: OutgoingBody,
+    bytes: &[u8],
+    failed: impl Fn(ErrorCode) -> Error,
+) -> Result<(), Error> {
     if !bytes.is_empty() {
         let stream = body.write().map_err(|()| misuse("writing the body"))?;
         // A stream that the peer or the host closed has its reason in the response.
@@ -110,9 +123,13 @@ async fn read(
 ) -> Result<Response, Error> {
     let mut response = Response::new(incoming.status());
     for (name, value) in incoming.headers().entries() {
-        response.headers.push((name, String::from_utf8_lossy(&value).into_owned()));
+        response
+            .headers
+            .push((name, String::from_utf8_lossy(&value).into_owned()));
     }
-    let body: IncomingBody = incoming.consume().map_err(|()| misuse("reading the response"))?;
+    let body: IncomingBody = incoming
+        .consume()
+        .map_err(|()| misuse("reading the response"))?;
     let stream = body.stream().map_err(|()| misuse("reading the response"))?;
     loop {
         match stream.read(CHUNK_BYTES) {
@@ -126,7 +143,11 @@ async fn read(
             Err(StreamError::LastOperationFailed(cause)) => {
                 return Err(match http_error_code(&cause) {
                     Some(code) => failed(code),
-                    None => Error::last_denial_or("http", &request.operation(), &cause.to_debug_string()),
+                    None => Error::last_denial_or(
+                        "http",
+                        &request.operation(),
+                        &cause.to_debug_string(),
+                    ),
                 });
             }
         }
@@ -138,7 +159,11 @@ async fn read(
 fn error(request: &Request, code: &ErrorCode) -> Error {
     let message = format!("{}: {code:?}", request.operation());
     let sent = |message| {
-        if request.method.is_safe() { Error::transient(message, None) } else { Error::unknown(message) }
+        if request.method.is_safe() {
+            Error::transient(message, None)
+        } else {
+            Error::unknown(message)
+        }
     };
     match code {
         ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
@@ -155,12 +180,14 @@ fn error(request: &Request, code: &ErrorCode) -> Error {
         | ErrorCode::ConnectionWriteTimeout
         | ErrorCode::HttpResponseIncomplete
         | ErrorCode::HttpResponseTimeout => sent(message),
-        ErrorCode::HttpRequestBodySize(size) => {
-            Error::limit("request_bytes", size.map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes")))
-        }
-        ErrorCode::HttpResponseBodySize(size) => {
-            Error::limit("response_bytes", size.map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes")))
-        }
+        ErrorCode::HttpRequestBodySize(size) => Error::limit(
+            "request_bytes",
+            size.map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes")),
+        ),
+        ErrorCode::HttpResponseBodySize(size) => Error::limit(
+            "response_bytes",
+            size.map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes")),
+        ),
         _ => Error::Permanent(message),
     }
 }

@@ -18,7 +18,11 @@ use crate::{Error, backend, task};
 pub const MAX_BYTES: usize = 1024 * 1024;
 
 /// What may stand unescaped in a query value (RFC 3986, "unreserved").
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// The method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +110,8 @@ impl Request {
     #[must_use]
     pub fn query(mut self, name: &str, value: &str) -> Self {
         let fragment = self.url.find('#').map(|at| self.url.split_off(at));
-        self.url.push(if self.url.contains('?') { '&' } else { '?' });
+        self.url
+            .push(if self.url.contains('?') { '&' } else { '?' });
         self.url.extend(utf8_percent_encode(name, QUERY));
         self.url.push('=');
         self.url.extend(utf8_percent_encode(value, QUERY));
@@ -126,7 +131,8 @@ impl Request {
     /// # Errors
     /// [`Error::Permanent`] when the value has no JSON form.
     pub fn json<T: Serialize>(self, value: &T) -> Result<Self, Error> {
-        let body = serde_json::to_vec(value).map_err(|error| Error::Permanent(error.to_string()))?;
+        let body =
+            serde_json::to_vec(value).map_err(|error| Error::Permanent(error.to_string()))?;
         Ok(self.header("content-type", "application/json").body(body))
     }
 
@@ -188,7 +194,10 @@ impl Request {
             return Ok(false);
         }
         if !self.cut {
-            return Err(Error::limit("response", format!("{} bytes", self.max_bytes)));
+            return Err(Error::limit(
+                "response",
+                format!("{} bytes", self.max_bytes),
+            ));
         }
         response.body.extend_from_slice(&chunk[..room]);
         response.cut = true;
@@ -200,10 +209,15 @@ impl Request {
 fn check_header(name: &str, value: &str) -> Result<(), Error> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(token) {
-        return Err(Error::invalid_input(format!("header `{}`: not a header name", name.escape_debug())));
+        return Err(Error::invalid_input(format!(
+            "header `{}`: not a header name",
+            name.escape_debug()
+        )));
     }
     if value.chars().any(|c| c.is_control() && c != '\t') {
-        return Err(Error::invalid_input(format!("header `{name}`: control characters in its value")));
+        return Err(Error::invalid_input(format!(
+            "header `{name}`: control characters in its value"
+        )));
     }
     Ok(())
 }

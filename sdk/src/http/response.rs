@@ -23,7 +23,12 @@ impl Response {
     /// An empty response, for tests to fill.
     #[must_use]
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new(), cut: false }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+            cut: false,
+        }
     }
 
     /// Adds a header, for tests.
@@ -43,7 +48,10 @@ impl Response {
     /// The first header of that name, in any case of letters.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -52,7 +60,8 @@ impl Response {
     /// # Errors
     /// [`Error::Permanent`] when it is not UTF-8.
     pub fn text(&self) -> Result<&str, Error> {
-        std::str::from_utf8(&self.body).map_err(|error| Error::Permanent(format!("response body: {error}")))
+        std::str::from_utf8(&self.body)
+            .map_err(|error| Error::Permanent(format!("response body: {error}")))
     }
 
     /// The body, read from JSON.
@@ -60,7 +69,8 @@ impl Response {
     /// # Errors
     /// [`Error::Permanent`] when it is not such JSON.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_slice(&self.body).map_err(|error| Error::Permanent(format!("response body: {error}")))
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Error::Permanent(format!("response body: {error}")))
     }
 
     /// The response itself, unless its status says that the request failed.
@@ -74,7 +84,9 @@ impl Response {
         match self.status {
             404 | 410 => Err(Error::NotFound(message)),
             408 | 425 | 429 | 500..=599 => {
-                let seconds = self.header("retry-after").and_then(|value| value.trim().parse().ok());
+                let seconds = self
+                    .header("retry-after")
+                    .and_then(|value| value.trim().parse().ok());
                 Err(Error::transient(message, seconds.map(Duration::from_secs)))
             }
             400..=499 => Err(Error::Permanent(message)),

@@ -15,11 +15,20 @@ impl Target {
     /// guess (spaces, backslashes, a user part, letters outside ASCII) is
     /// refused, so that the host judges the very URL the author wrote.
     pub(crate) fn parse(url: &str) -> Result<Self, Error> {
-        let refuse = |why: &str| Error::invalid_input(format!("url `{}`: {why}", url.escape_debug()));
-        if let Some(bad) = url.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '\\' | '"' | '<' | '>')) {
-            return Err(refuse(&format!("`{}` must be percent-encoded", bad.escape_debug())));
+        let refuse =
+            |why: &str| Error::invalid_input(format!("url `{}`: {why}", url.escape_debug()));
+        if let Some(bad) = url
+            .chars()
+            .find(|c| !c.is_ascii_graphic() || matches!(c, '\\' | '"' | '<' | '>'))
+        {
+            return Err(refuse(&format!(
+                "`{}` must be percent-encoded",
+                bad.escape_debug()
+            )));
         }
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| refuse("not an absolute URL"))?;
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| refuse("not an absolute URL"))?;
         let https = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
             "http" => false,
@@ -32,9 +41,15 @@ impl Target {
             return Err(refuse("no host"));
         }
         if authority.contains('@') {
-            return Err(refuse("a user part is not sent: use a header and a secret's placeholder"));
+            return Err(refuse(
+                "a user part is not sent: use a header and a secret's placeholder",
+            ));
         }
         let slash = if path.starts_with('/') { "" } else { "/" };
-        Ok(Self { https, authority: authority.to_ascii_lowercase(), path_with_query: format!("{slash}{path}") })
+        Ok(Self {
+            https,
+            authority: authority.to_ascii_lowercase(),
+            path_with_query: format!("{slash}{path}"),
+        })
     }
 }
