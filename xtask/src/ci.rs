@@ -1,0 +1,48 @@
+//! `cargo xtask ci`: everything that has to pass before a merge.
+
+use anyhow::Result;
+
+use crate::cargo::run as cargo_run;
+use crate::{advisories, bench, components, long, test};
+
+/// The command.
+pub fn run() -> Result<()> {
+    cargo_run("cargo", &["fmt", "--all", "--check"])?;
+    cargo_run(
+        "cargo",
+        &["deny", "--offline", "check", "bans", "licenses", "sources"],
+    )?;
+    advisories::run_if_present()?;
+    components::build_all()?;
+    let guests = components::packages("tests/guests")?;
+    let mut clippy = vec!["clippy", "--workspace", "--all-targets"];
+    for guest in &guests {
+        clippy.extend(["--exclude", guest]);
+    }
+    clippy.extend(["--", "-D", "warnings"]);
+    cargo_run("cargo", &clippy)?;
+    document()?;
+    test::run(&[])?;
+    long::fuzz(&["--quick".to_owned()])?;
+    bench::run(&["--quick".to_owned()])
+}
+
+/// Documentation of the crates people read, with warnings as errors.
+fn document() -> Result<()> {
+    eprintln!("xtask: cargo doc");
+    let status = crate::cargo::command("cargo")
+        .args(["doc", "--no-deps", "--quiet"])
+        .args([
+            "-p",
+            "airlock-journal",
+            "-p",
+            "airlock-sandbox",
+            "-p",
+            "airlock-runtime",
+        ])
+        .args(["-p", "airlock-server", "-p", "airlock-sdk"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .status()?;
+    anyhow::ensure!(status.success(), "`cargo doc` failed ({status})");
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! `cargo xtask demo`: builds everything and runs the demo program.
+
+use anyhow::Result;
+
+use crate::cargo::{ensure_guest_target, run as cargo_run};
+use crate::{cargo, components};
+
+/// Plugins that the demo installs.
+const PLUGINS: [&str; 6] = ["fetch", "files", "table", "report", "javascript", "echo"];
+
+/// The command.
+pub fn run(args: &[String]) -> Result<()> {
+    ensure_guest_target()?;
+    eprintln!("xtask: building the host and the plugins; the first time takes some minutes");
+    let names: Vec<String> = PLUGINS
+        .iter()
+        .map(|name| format!("airlock-plugin-{name}"))
+        .collect();
+    let mut build = vec![
+        "build",
+        "--target",
+        cargo::GUEST_TARGET,
+        "--profile",
+        "guest",
+    ];
+    for name in &names {
+        build.extend(["-p", name]);
+    }
+    cargo_run("cargo", &build)?;
+    cargo_run(
+        "cargo",
+        &["build", "-p", "airlock", "-p", "airlock-tests", "--bins"],
+    )?;
+    let debug = cargo::target_dir().join("debug");
+    let status = cargo::command(debug.join("airlock-demo"))
+        .arg("--airlock")
+        .arg(debug.join("airlock"))
+        .arg("--components")
+        .arg(components::dir())
+        .args(args)
+        .status()?;
+    anyhow::ensure!(status.success(), "the demo failed ({status})");
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! `cargo xtask test`: set up, build what the tests run, run every test.
+
+use anyhow::Result;
+
+use crate::cargo::{self, works};
+use crate::components;
+
+/// Runs every test of the workspace; arguments go to the test runner.
+pub fn run_tests(extra: &[String]) -> Result<()> {
+    let guests = components::packages("tests/guests")?;
+    let mut args = if works("cargo", &["nextest", "--version"]) {
+        vec!["nextest", "run", "--workspace"]
+    } else {
+        eprintln!("xtask: cargo-nextest is not installed; using cargo test, which is slower");
+        vec![
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--examples",
+        ]
+    };
+    for guest in &guests {
+        args.extend(["--exclude", guest]);
+    }
+    args.extend(extra.iter().map(String::as_str));
+    cargo::run("cargo", &args)?;
+    if extra.is_empty() {
+        cargo::run("cargo", &["test", "--quiet", "--doc", "--workspace"])?;
+    }
+    Ok(())
+}
+
+/// The command.
+pub fn run(extra: &[String]) -> Result<()> {
+    components::build_all()?;
+    cargo::run("cargo", &["build", "-p", "airlock"])?;
+    run_tests(extra)
+}
