@@ -7,6 +7,7 @@
 
 pub mod call;
 pub mod capability;
+pub mod contract;
 pub mod gate;
 pub mod grants;
 pub mod limits;
