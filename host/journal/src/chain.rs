@@ -90,7 +90,10 @@ mod tests {
         let mut edited = records.clone();
         edited[2].payload = Bytes::from_static(b"x");
         let error = follow(b"s", Head::default(), &edited).unwrap_err();
-        assert!(error.to_string().contains("record 2 does not match"), "{error}");
+        assert!(
+            error.to_string().contains("record 2 does not match"),
+            "{error}"
+        );
 
         records.remove(1);
         let error = follow(b"s", Head::default(), &records).unwrap_err();

@@ -7,6 +7,14 @@
 //! what is not yet durable; after a failed write or sync the store is poisoned
 //! and acknowledges nothing more.
 
+pub mod chain;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod memory;
+mod rows;
+pub mod sqlite;
 pub mod store;
 
-pub use store::{Batch, Committed, Head, Op, Record, Store, StoreError};
+pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
+pub use store::{Batch, Committed, Hash, Head, Op, Record, Store, StoreError};

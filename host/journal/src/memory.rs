@@ -278,7 +278,11 @@ impl Rows for Overlay<'_> {
 
     fn push(&mut self, stream: &Bytes, record: &Record) -> Result<(), StoreError> {
         if self.base.record(stream, record.seq).is_some() {
-            return Err(chain::damage(stream, record.seq, "is beyond the stream's end"));
+            return Err(chain::damage(
+                stream,
+                record.seq,
+                "is beyond the stream's end",
+            ));
         }
         let key = (stream.clone(), record.seq);
         self.changes.records.insert(key, record.clone());

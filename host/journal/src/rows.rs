@@ -213,10 +213,15 @@ pub(crate) fn verify_page(
     if from >= head.len {
         return match records.first() {
             None => Ok(()),
-            Some(extra) => Err(chain::damage(stream, extra.seq, "is beyond the stream's end")),
+            Some(extra) => Err(chain::damage(
+                stream,
+                extra.seq,
+                "is beyond the stream's end",
+            )),
         };
     }
-    let before = before.ok_or_else(|| chain::damage(stream, from.saturating_sub(1), "is missing"))?;
+    let before =
+        before.ok_or_else(|| chain::damage(stream, from.saturating_sub(1), "is missing"))?;
     let start = Head {
         len: from,
         hash: before,
@@ -227,10 +232,18 @@ pub(crate) fn verify_page(
         return Err(chain::damage(stream, end.len, "is missing"));
     }
     if end.len > head.len {
-        return Err(chain::damage(stream, head.len, "is beyond the stream's end"));
+        return Err(chain::damage(
+            stream,
+            head.len,
+            "is beyond the stream's end",
+        ));
     }
     if end.len == head.len && end.hash != head.hash {
-        return Err(chain::damage(stream, head.len - 1, "is not the one the stream's head names"));
+        return Err(chain::damage(
+            stream,
+            head.len - 1,
+            "is not the one the stream's head names",
+        ));
     }
     Ok(())
 }

@@ -148,7 +148,9 @@ pub enum StoreError {
         pid: u32,
     },
     /// The data was written by a newer version of this program.
-    #[error("the data has schema version {found}, this build knows up to {supported}: use a newer build")]
+    #[error(
+        "the data has schema version {found}, this build knows up to {supported}: use a newer build"
+    )]
     Version {
         /// The version in the data.
         found: u32,
@@ -288,12 +290,7 @@ impl Batch {
 
     /// Adds a [`Op::Put`].
     #[must_use]
-    pub fn put(
-        self,
-        space: &'static str,
-        key: impl Into<Bytes>,
-        value: impl Into<Bytes>,
-    ) -> Self {
+    pub fn put(self, space: &'static str, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
         let (key, value) = (key.into(), value.into());
         self.op(Op::Put { space, key, value })
     }
@@ -307,12 +304,7 @@ impl Batch {
 
     /// Adds a [`Op::Check`].
     #[must_use]
-    pub fn check(
-        self,
-        space: &'static str,
-        key: impl Into<Bytes>,
-        expect: Option<Bytes>,
-    ) -> Self {
+    pub fn check(self, space: &'static str, key: impl Into<Bytes>, expect: Option<Bytes>) -> Self {
         let key = key.into();
         self.op(Op::Check { space, key, expect })
     }
@@ -330,12 +322,7 @@ impl Batch {
 
     /// Adds a [`Op::Append`] that needs the stream to have `expect` records.
     #[must_use]
-    pub fn append_at(
-        self,
-        stream: impl Into<Bytes>,
-        expect: u64,
-        records: Vec<Bytes>,
-    ) -> Self {
+    pub fn append_at(self, stream: impl Into<Bytes>, expect: u64, records: Vec<Bytes>) -> Self {
         let stream = stream.into();
         self.op(Op::Append {
             stream,

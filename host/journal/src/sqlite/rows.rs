@@ -35,7 +35,9 @@ pub(super) fn checked(
         return Ok(Bytes::copy_from_slice(value));
     }
     let key = printable(key);
-    Err(StoreError::corrupt(format!("{space}/{key}: the value does not match its checksum")))
+    Err(StoreError::corrupt(format!(
+        "{space}/{key}: the value does not match its checksum"
+    )))
 }
 
 /// The value of a key, inside whatever transaction is open.
@@ -48,7 +50,10 @@ pub(super) fn get(conn: &Connection, space: &str, key: &[u8]) -> Result<Option<B
     let Some(row) = rows.next().map_err(wrap)? else {
         return Ok(None);
     };
-    let value = row.get_ref(0).and_then(|v| Ok(v.as_blob()?)).map_err(wrap)?;
+    let value = row
+        .get_ref(0)
+        .and_then(|v| Ok(v.as_blob()?))
+        .map_err(wrap)?;
     checked(space, key, value, row.get(1).map_err(wrap)?).map(Some)
 }
 
@@ -131,7 +136,9 @@ impl Rows for SqlRows<'_> {
     fn push(&mut self, stream: &Bytes, record: &Record) -> Result<(), StoreError> {
         let inserted = self
             .0
-            .prepare_cached("INSERT INTO records(stream, seq, payload, hash) VALUES (?1, ?2, ?3, ?4)")
+            .prepare_cached(
+                "INSERT INTO records(stream, seq, payload, hash) VALUES (?1, ?2, ?3, ?4)",
+            )
             .and_then(|mut statement| {
                 statement.execute(params![
                     stream.as_ref(),

@@ -65,7 +65,9 @@ pub(super) fn prepare(conn: &mut Connection, file: &Path) -> Result<(), StoreErr
     let application = pragma(conn, "application_id").map_err(wrap)?;
     let found = pragma(conn, "user_version").map_err(wrap)?;
     let empty = conn
-        .query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, u64>(0))
+        .query_row("SELECT count(*) FROM sqlite_schema", (), |row| {
+            row.get::<_, u64>(0)
+        })
         .map_err(wrap)?
         == 0;
     if empty && application == 0 {
@@ -73,7 +75,9 @@ pub(super) fn prepare(conn: &mut Connection, file: &Path) -> Result<(), StoreErr
     }
     if application != APPLICATION_ID {
         let name = file.display();
-        return Err(StoreError::corrupt(format!("{name}: not an Airlock database")));
+        return Err(StoreError::corrupt(format!(
+            "{name}: not an Airlock database"
+        )));
     }
     if found > SCHEMA_VERSION {
         return Err(StoreError::Version {

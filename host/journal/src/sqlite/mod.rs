@@ -1,0 +1,206 @@
+//! The store on one machine: SQLite with a write-ahead log, full sync, one
+//! writer thread with group commit, and readers that see durable data only.
+//!
+//! What must stay true: nothing is acknowledged before its sync returned, and
+//! nothing at all after any write, sync or checkpoint failed. Opening makes
+//! durable whatever it makes visible: after a kill, the log may hold commits
+//! that no sync covered yet.
+
+mod check;
+mod lock;
+mod readers;
+mod rows;
+mod schema;
+mod wal;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::rows::{Done, Work};
+use crate::store::{Batch, BoxFuture, Committed, Head, Record, Store, StoreError};
+use lock::DirLock;
+use readers::Readers;
+use schema::Mode;
+use writer::{Poison, Request, Writer};
+
+/// The database's name inside the data directory; SQLite keeps its log and its
+/// index beside it.
+pub const DATABASE_FILE: &str = "journal.db";
+
+/// Requests that may wait for the writer; more callers wait for a place.
+const QUEUE_MAX: usize = 4096;
+
+/// A data directory that this process owns.
+#[derive(Debug)]
+pub struct SqliteStore {
+    queue: Option<mpsc::Sender<Request>>,
+    readers: Readers,
+    poison: Poison,
+    writer: Option<JoinHandle<()>>,
+    file: PathBuf,
+    _lock: DirLock,
+}
+
+impl SqliteStore {
+    /// Opens the store in `dir`, creating both when they are missing (mode 0700,
+    /// files 0600), and checks it: the log, the database's structure, every
+    /// stream's end.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another process has it open,
+    /// [`StoreError::Corrupt`] naming what is damaged, [`StoreError::Version`]
+    /// for data of a newer build, [`StoreError::Io`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Arc<Self>, StoreError> {
+        Self::start(dir.as_ref(), true)
+    }
+
+    /// Opens a store that may be damaged in order to find out how: nothing is
+    /// checked first, and commits are refused.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`], `Corrupt` only when it cannot be read at all.
+    pub fn inspect(dir: impl AsRef<Path>) -> Result<Arc<Self>, StoreError> {
+        Self::start(dir.as_ref(), false)
+    }
+
+    fn start(dir: &Path, to_use: bool) -> Result<Arc<Self>, StoreError> {
+        let lock = DirLock::take(dir)?;
+        let file = dir.join(DATABASE_FILE);
+        if to_use {
+            wal::check(&dir.join(format!("{DATABASE_FILE}-wal")))?;
+        }
+        lock::create_private_file(&file)?;
+        let mut conn = schema::connect(&file, Mode::Write)?;
+        schema::prepare(&mut conn, &file)?;
+        let poison = Poison::default();
+        if to_use {
+            check::at_open(&conn, &file)?;
+            writer::checkpoint(&conn, "TRUNCATE")?;
+        } else {
+            poison.set(&StoreError::corrupt(
+                "a store that was opened for inspection only",
+            ));
+        }
+        let (queue, requests) = mpsc::channel(QUEUE_MAX);
+        let writer = Writer::spawn(conn, &file, requests, poison.clone())?;
+        Ok(Arc::new(Self {
+            queue: Some(queue),
+            readers: Readers::new(&file),
+            poison,
+            writer: Some(writer),
+            file,
+            _lock: lock,
+        }))
+    }
+
+    /// Checks everything that is stored: structure, checksums, chains. Takes
+    /// about a second for each million records.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] naming the first damage; [`StoreError::Io`].
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.readers.with(|conn| check::all(conn, &self.file))
+    }
+
+    /// Queues the work at once; the future only waits.
+    fn send(&self, work: Work) -> BoxFuture<'_, Result<Done, StoreError>> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request { work, reply };
+        let full = match &self.queue {
+            None => Some(request),
+            Some(queue) => match queue.try_send(request) {
+                Ok(()) => None,
+                Err(error) => Some(error.into_inner()),
+            },
+        };
+        Box::pin(async move {
+            if let (Some(request), Some(queue)) = (full, &self.queue) {
+                // When the writer is gone, its answer is gone too.
+                let _ = queue.send(request).await;
+            }
+            match answer.await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(self.writer_gone()),
+            }
+        })
+    }
+
+    fn writer_gone(&self) -> StoreError {
+        self.poison
+            .set(&StoreError::corrupt("the writer thread, which ended"));
+        self.poison.error()
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        let done = self.send(Work::Batch(batch));
+        Box::pin(async move { done.await.map(Done::committed) })
+    }
+
+    fn get(&self, space: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.readers.with(|conn| rows::get(conn, space, key))
+    }
+
+    fn range(
+        &self,
+        space: &str,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.readers
+            .with(|conn| readers::range(conn, space, from, to, limit))
+    }
+
+    fn read(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.readers
+            .with(|conn| readers::read(conn, stream, from, limit))
+    }
+
+    fn raw(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.readers
+            .with(|conn| readers::raw(conn, stream, from, limit))
+    }
+
+    fn head(&self, stream: &[u8]) -> Result<Head, StoreError> {
+        self.readers.with(|conn| readers::head(conn, stream))
+    }
+
+    fn lease(
+        &self,
+        lease: &[u8],
+        owner: &str,
+        now_ms: u64,
+        ttl_ms: u64,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let done = self.send(Work::Lease {
+            lease: Bytes::copy_from_slice(lease),
+            owner: owner.to_owned(),
+            now_ms,
+            ttl_ms,
+        });
+        Box::pin(async move { done.await.map(Done::token) })
+    }
+
+    fn health(&self) -> Result<(), StoreError> {
+        self.poison.check()
+    }
+}
+
+impl Drop for SqliteStore {
+    /// Lets the queued commits finish and leaves an empty log behind.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer thread panicked");
+        }
+    }
+}

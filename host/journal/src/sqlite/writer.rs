@@ -1,0 +1,298 @@
+//! The one writer. It drains its queue into one transaction, so that one sync
+//! pays for every caller that waited; a refused batch is rolled back alone. Any
+//! failed write, commit, sync or checkpoint poisons the store for good.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::rows::{SqlRows, sql};
+use super::schema::{self, Mode};
+use crate::rows::{self, Done, Work};
+use crate::store::{Op, StoreError};
+
+/// Requests that share one sync at most.
+const GROUP_MAX: usize = 1024;
+/// Written pages after which the log is copied into the database in the
+/// background, and after which the writer itself must do it.
+const CHECKPOINT_PAGES: u64 = 1_000;
+const CHECKPOINT_PAGES_MAX: u64 = 16_000;
+
+/// One request with the way back to its caller.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub work: Work,
+    pub reply: oneshot::Sender<Result<Done, StoreError>>,
+}
+
+/// The first failure, shared by everybody who must know.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Poison(Arc<OnceLock<String>>);
+
+impl Poison {
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        match self.0.get() {
+            None => Ok(()),
+            Some(_) => Err(self.error()),
+        }
+    }
+
+    /// What everybody gets who asks a poisoned store for a commit.
+    pub(super) fn error(&self) -> StoreError {
+        let cause = self.0.get().map_or("unknown", String::as_str);
+        StoreError::Poisoned {
+            cause: cause.to_owned(),
+        }
+    }
+
+    pub(super) fn set(&self, error: &dyn std::error::Error) {
+        let cause = match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        if self.0.set(cause.clone()).is_ok() {
+            tracing::error!(
+                cause,
+                "the store is poisoned: nothing is acknowledged any more"
+            );
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    conn: Connection,
+    queue: mpsc::Receiver<Request>,
+    poison: Poison,
+    checkpointer: Checkpointer,
+    pages: u64,
+}
+
+impl Writer {
+    pub(super) fn spawn(
+        conn: Connection,
+        file: &Path,
+        queue: mpsc::Receiver<Request>,
+        poison: Poison,
+    ) -> Result<JoinHandle<()>, StoreError> {
+        let checkpointer = Checkpointer::spawn(file, poison.clone())?;
+        let mut writer = Self {
+            conn,
+            queue,
+            poison,
+            checkpointer,
+            pages: 0,
+        };
+        std::thread::Builder::new()
+            .name("journal-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|source| StoreError::io("starting the writer thread", source))
+    }
+
+    /// Serves until every sender is gone, then leaves an empty log behind.
+    fn run(&mut self) {
+        let mut group = Vec::new();
+        while let Some(first) = self.queue.blocking_recv() {
+            group.push(first);
+            while group.len() < GROUP_MAX
+                && let Ok(next) = self.queue.try_recv()
+            {
+                group.push(next);
+            }
+            self.serve(&mut group);
+            self.checkpoint_if_due();
+        }
+        self.checkpointer.stop();
+        if self.poison.check().is_ok()
+            && let Err(error) = checkpoint(&self.conn, "TRUNCATE")
+        {
+            self.poison.set(&error);
+        }
+    }
+
+    fn serve(&mut self, group: &mut Vec<Request>) {
+        let outcomes = self.poison.check().and_then(|()| {
+            self.transaction(group).inspect_err(|error| {
+                self.poison.set(error);
+                // It may be that nothing is open any more; the store is unusable either way.
+                let _ = self.conn.execute_batch("ROLLBACK");
+            })
+        });
+        match outcomes {
+            Ok(outcomes) => {
+                for (request, outcome) in group.drain(..).zip(outcomes) {
+                    // A caller that stopped waiting is no failure.
+                    let _ = request.reply.send(outcome);
+                }
+            }
+            Err(_) => {
+                for request in group.drain(..) {
+                    let _ = request.reply.send(Err(self.poison.error()));
+                }
+            }
+        }
+    }
+
+    /// Runs the group in one transaction. Returns what each request gets once
+    /// all is durable, or the failure that poisons the store.
+    fn transaction(
+        &mut self,
+        group: &[Request],
+    ) -> Result<Vec<Result<Done, StoreError>>, StoreError> {
+        self.statement("BEGIN IMMEDIATE")?;
+        let mut outcomes = Vec::with_capacity(group.len());
+        let alone = group.len() == 1;
+        for request in group {
+            if !alone {
+                self.statement("SAVEPOINT batch")?;
+            }
+            let outcome = rows::perform(&mut SqlRows(&self.conn), &request.work);
+            if let Err(error) = &outcome
+                && !is_of_this_batch(error)
+            {
+                return Err(outcome.err().unwrap_or_else(lost));
+            }
+            if !alone {
+                if outcome.is_err() {
+                    self.statement("ROLLBACK TO batch")?;
+                }
+                self.statement("RELEASE batch")?;
+            }
+            self.pages += outcome.as_ref().map_or(0, |_| pages(&request.work));
+            outcomes.push(outcome);
+        }
+        let changed = outcomes.iter().any(Result::is_ok);
+        self.statement(if changed { "COMMIT" } else { "ROLLBACK" })?;
+        Ok(outcomes)
+    }
+
+    fn statement(&self, text: &'static str) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached(text)
+            .and_then(|mut statement| statement.execute(()))
+            .map(drop)
+            .map_err(|source| sql(text, source))
+    }
+
+    /// The bulk of the log is copied in the background. When that is done, the
+    /// writer copies the little that came since, which lets SQLite begin the log
+    /// anew: otherwise it would grow for as long as commits keep coming.
+    fn checkpoint_if_due(&mut self) {
+        if self.poison.check().is_err() {
+            return;
+        }
+        let ready = self.checkpointer.take_finished();
+        if ready || self.pages >= CHECKPOINT_PAGES_MAX {
+            self.pages = 0;
+            if let Err(error) = checkpoint(&self.conn, "PASSIVE") {
+                self.poison.set(&error);
+            }
+        } else if self.pages >= CHECKPOINT_PAGES {
+            self.checkpointer.request();
+        }
+    }
+}
+
+/// Whether the failure is the batch's own: damage that it met stops it, not
+/// everybody else. What SQLite reports as damage is the whole database's.
+fn is_of_this_batch(error: &StoreError) -> bool {
+    error.is_refusal()
+        || matches!(error, StoreError::Corrupt { place } if !place.starts_with("the database"))
+}
+
+fn lost() -> StoreError {
+    StoreError::corrupt("the database: a failure without a cause")
+}
+
+/// About how many pages of the log a piece of work takes.
+fn pages(work: &Work) -> u64 {
+    let Work::Batch(batch) = work else { return 1 };
+    let bytes = |op: &Op| match op {
+        Op::Put { value, .. } => value.len(),
+        Op::Append { records, .. } => records.iter().map(bytes::Bytes::len).sum(),
+        _ => 0,
+    };
+    let each = |op: &Op| 2 + bytes(op) as u64 / 4096;
+    batch.ops.iter().map(each).sum()
+}
+
+/// Copies the log into the database and syncs both.
+pub(super) fn checkpoint(conn: &Connection, mode: &str) -> Result<(), StoreError> {
+    conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), (), |_| Ok(()))
+        .map_err(|source| StoreError::io("copying the log into the database", source))
+}
+
+const IDLE: u8 = 0;
+const RUNNING: u8 = 1;
+const FINISHED: u8 = 2;
+
+/// Copies the log in the background, on a connection of its own.
+#[derive(Debug)]
+struct Checkpointer {
+    go: Option<SyncSender<()>>,
+    state: Arc<AtomicU8>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    fn spawn(file: &Path, poison: Poison) -> Result<Self, StoreError> {
+        let (go, requests) = sync_channel(1);
+        let state = Arc::new(AtomicU8::new(IDLE));
+        let (file, shared) = (file.to_owned(), Arc::clone(&state));
+        let thread = std::thread::Builder::new()
+            .name("journal-checkpoint".to_owned())
+            .spawn(move || Self::serve(&file, &requests, &shared, &poison))
+            .map_err(|source| StoreError::io("starting the checkpoint thread", source))?;
+        Ok(Self {
+            go: Some(go),
+            state,
+            thread: Some(thread),
+        })
+    }
+
+    fn serve(file: &PathBuf, requests: &Receiver<()>, state: &AtomicU8, poison: &Poison) {
+        let mut conn = None;
+        while requests.recv().is_ok() {
+            let result = match &conn {
+                Some(conn) => checkpoint(conn, "PASSIVE"),
+                None => schema::connect(file, Mode::Write)
+                    .and_then(|fresh| checkpoint(conn.insert(fresh), "PASSIVE")),
+            };
+            if let Err(error) = result {
+                poison.set(&error);
+                return;
+            }
+            state.store(FINISHED, Ordering::Release);
+        }
+    }
+
+    fn request(&self) {
+        let idle = self
+            .state
+            .compare_exchange(IDLE, RUNNING, Ordering::AcqRel, Ordering::Acquire);
+        if let (Ok(_), Some(go)) = (idle, &self.go) {
+            // Full or gone: the thread is busy or has poisoned the store.
+            let _ = go.try_send(());
+        }
+    }
+
+    fn take_finished(&self) -> bool {
+        self.state
+            .compare_exchange(FINISHED, IDLE, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    fn stop(&mut self) {
+        self.go = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the checkpoint thread panicked");
+        }
+    }
+}
