@@ -25,3 +25,14 @@ pub fn plugin(input: TokenStream) -> TokenStream {
         .unwrap_or_else(|error| error.into_compile_error())
         .into()
 }
+
+/// The type that `#[tool]` puts beside a function. Its name is what rustc shows
+/// when `plugin!` lists a function that has no such attribute.
+fn marker(function: &syn::Ident) -> syn::Ident {
+    use syn::ext::IdentExt;
+    quote::format_ident!(
+        "__put_the_tool_attribute_on_{}",
+        function.unraw(),
+        span = function.span()
+    )
+}

@@ -166,8 +166,9 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
     let tools: Vec<TokenStream> = tools
         .iter()
         .map(|tool| {
+            let marker = marker(tool);
             quote_spanned! { tool.span() =>
-                <#tool as ::airlock_sdk::__private::ToolDefinition>::TOOL
+                <#marker as ::airlock_sdk::__private::ToolDefinition>::TOOL
             }
         })
         .collect();
@@ -224,6 +225,15 @@ fn check(tools: &[Path], wants: &[Want]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The path of the type beside the function at `tool`.
+fn marker(tool: &Path) -> Path {
+    let mut path = tool.clone();
+    if let Some(last) = path.segments.last_mut() {
+        last.ident = crate::marker(&last.ident);
+    }
+    path
 }
 
 fn want(want: &Want) -> TokenStream {

@@ -1,5 +1,5 @@
-//! `#[tool]`: keeps the function as it is and adds, under the same name in the
-//! type namespace, a type that describes it, for `plugin!` to collect.
+//! `#[tool]`: keeps the function as it is and adds beside it a type that describes
+//! it, for `plugin!` to collect.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -108,7 +108,7 @@ fn definition(
     name: &str,
     description: &str,
 ) -> TokenStream {
-    let (visibility, ident) = (&function.vis, &function.sig.ident);
+    let (visibility, marker) = (&function.vis, crate::marker(&function.sig.ident));
     let title = match &arguments.title {
         Some(title) => quote! { ::core::option::Option::Some(#title) },
         None => quote! { ::core::option::Option::None },
@@ -125,8 +125,8 @@ fn definition(
     quote! {
         #[doc(hidden)]
         #[allow(non_camel_case_types, reason = "it carries the function's own name")]
-        #visibility struct #ident {}
-        impl ::airlock_sdk::__private::ToolDefinition for #ident {
+        #visibility struct #marker;
+        impl ::airlock_sdk::__private::ToolDefinition for #marker {
             const TOOL: ::airlock_sdk::Tool = ::airlock_sdk::__private::tool(
                 ::airlock_sdk::__private::ToolParts {
                     name: #name,
