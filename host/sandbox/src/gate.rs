@@ -179,6 +179,12 @@ impl Gate {
         self.ledger().usage.values().cloned().collect()
     }
 
+    /// The grants in force now, e.g. to list the names a room may ask for. What
+    /// they hold reaches the guest through [`Gate::permit`] alone.
+    pub fn grants(&self) -> Arc<Grants> {
+        self.inner.cell.load().1
+    }
+
     /// The call's total of host-side bytes.
     pub fn budget(&self) -> &Budget {
         &self.inner.budget

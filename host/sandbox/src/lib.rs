@@ -10,6 +10,7 @@ pub mod capability;
 pub mod contract;
 pub mod gate;
 pub mod grants;
+pub mod inert;
 pub mod limits;
 pub mod services;
 pub mod state;

@@ -40,6 +40,8 @@ pub struct Limits {
     pub output: ByteSize,
     /// stdout, stderr and structured log of one call together.
     pub log: ByteSize,
+    /// Random bytes of one call together.
+    pub random: ByteSize,
     /// Buffers, bodies and fields the host holds for one call, all together.
     pub host_memory: ByteSize,
     /// Resource handles open at once in one call.
@@ -65,6 +67,7 @@ impl Default for Limits {
             input: ByteSize(1 << 20),
             output: ByteSize(1 << 20),
             log: ByteSize(64 << 10),
+            random: ByteSize(4 << 20),
             host_memory: ByteSize(16 << 20),
             handles: 1_000,
             table_elements: 100_000,

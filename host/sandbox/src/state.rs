@@ -5,6 +5,7 @@ use wasmtime::component::ResourceTable;
 
 use crate::capability::RoomStates;
 use crate::gate::Gate;
+use crate::inert;
 
 /// Data of the store of one call.
 pub struct CallState {
@@ -14,4 +15,6 @@ pub struct CallState {
     pub gate: Gate,
     /// One state per room, see the registry.
     pub rooms: RoomStates,
+    /// What reaches nothing, see [`inert`].
+    pub inert: inert::State,
 }

@@ -1,4 +1,7 @@
-//! The `clocks` room.
+//! The `clocks` room: wall time, monotonic time since the call began, and
+//! sleeping. Needs no grant.
+//!
+//! What must stay true: no sleep outlasts the call's deadline.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,51 +12,79 @@ use super::{CallContext, Capability, Grants, NoRule, PrepareContext, PrepareErro
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
+mod backend;
+mod bind;
 #[cfg(test)]
 pub(crate) mod tests;
+
+pub use backend::CallClocks;
 
 /// The capability `clocks`.
 pub enum Clocks {}
 
 /// An operation of `clocks`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Op(String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// Read a clock.
+    Read,
+    /// Wait for a time.
+    Sleep,
+}
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Sleep => "sleep",
+        })
     }
 }
 
 impl Capability for Clocks {
     const NAME: &'static str = "clocks";
-    const SUMMARY: &'static str = "Read the clocks and wait.";
-    const INTERFACES: &'static [(&'static str, &'static [&'static str])] = &[];
+    const SUMMARY: &'static str = "Read the time and sleep, until the call's deadline.";
+    const INTERFACES: &'static [(&'static str, &'static [&'static str])] = &[
+        ("wasi:clocks/wall-clock", &["0.2"]),
+        ("wasi:clocks/monotonic-clock", &["0.2"]),
+    ];
     type Rule = NoRule;
     type Op = Op;
     type Prepared = ();
-    type State = ();
+    type State = CallClocks;
 
     fn rules(grants: &Grants) -> &[NoRule] {
         &grants.clocks
     }
+
     fn validate(rule: &NoRule) -> Result<(), String> {
         match *rule {}
     }
+
     fn decide(_: &Grants, _: &Op) -> Result<Allowed, Missing> {
         Ok(Allowed::Ambient)
     }
+
     fn writes(_: &Op) -> bool {
         false
     }
+
     fn parse_op(words: &[&str]) -> Result<Op, String> {
-        Ok(Op(words.join(" ")))
+        match words {
+            ["read"] => Ok(Op::Read),
+            ["sleep"] => Ok(Op::Sleep),
+            _ => Err("expected `read` or `sleep`".to_owned()),
+        }
     }
+
     fn prepare(_: &PrepareContext<'_>) -> Result<(), PrepareError> {
         Ok(())
     }
-    fn state(_: &CallContext<'_>, _: &Arc<()>) {}
-    fn link(_: &mut Linker<CallState>) -> wasmtime::Result<()> {
-        Ok(())
+
+    fn state(cx: &CallContext<'_>, _: &Arc<()>) -> CallClocks {
+        CallClocks::new(cx.gate.clone(), cx.deadline)
+    }
+
+    fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+        bind::link(linker)
     }
 }

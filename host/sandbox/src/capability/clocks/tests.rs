@@ -1,3 +1,7 @@
 use crate::capability::Cases;
 
-pub(crate) const CASES: Cases = Cases { grants: "", allowed: &["use"], denied: &[] };
+pub(crate) const CASES: Cases = Cases {
+    grants: "",
+    allowed: &["read", "sleep"],
+    denied: &[],
+};
