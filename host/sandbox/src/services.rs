@@ -6,6 +6,7 @@ use std::sync::Arc;
 use airlock_journal::Store;
 use airlock_journal::store::BoxFuture;
 
+use crate::capability::http::Network;
 use crate::capability::secrets::Vault;
 
 /// A decision that must be on record before the effect it allows happens.
@@ -37,6 +38,8 @@ pub struct Services {
     pub audit: Arc<dyn AuditSink>,
     /// Secrets, sealed.
     pub vault: Arc<Vault>,
+    /// Resolver, trusted certificates and the host's own addresses, for `http`.
+    pub network: Arc<Network>,
     /// The host's own runtime, on which network and file I/O runs; never the
     /// guests' runtime.
     pub io: tokio::runtime::Handle,

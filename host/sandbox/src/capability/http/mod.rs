@@ -9,8 +9,11 @@ use super::{CallContext, Capability, Grants, NoRule, PrepareContext, PrepareErro
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
+pub mod network;
 #[cfg(test)]
 pub(crate) mod tests;
+
+pub use network::Network;
 
 /// The capability `http`.
 pub enum Http {}

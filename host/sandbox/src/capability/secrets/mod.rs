@@ -9,8 +9,14 @@ use super::{CallContext, Capability, Grants, NoRule, PrepareContext, PrepareErro
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
+pub mod keyfile;
+pub mod secret;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod vault;
+
+pub use secret::Secret;
+pub use vault::{SecretInfo, Vault, VaultError};
 
 /// The capability `secrets`.
 pub enum Secrets {}
@@ -57,6 +63,3 @@ impl Capability for Secrets {
         Ok(())
     }
 }
-
-/// Secrets, sealed in the store.
-pub struct Vault {}

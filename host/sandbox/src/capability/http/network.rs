@@ -1,0 +1,153 @@
+//! What the `http` room needs of the host, given once at start: how names are
+//! resolved, which certificates are trusted, and which addresses are the host's
+//! own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use airlock_journal::store::BoxFuture;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::Semaphore;
+
+/// Names resolved at once, over all plugins. The system's resolver cannot be
+/// interrupted and holds a thread each.
+const LOOKUPS_MAX: usize = 32;
+
+/// Turns a host name into addresses. The room asks once per connection, checks
+/// every address and dials one of those it checked.
+pub trait Resolver: Send + Sync + 'static {
+    /// The addresses of `host`.
+    ///
+    /// # Errors
+    /// As the system's resolver: the name is unknown or could not be resolved.
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
+}
+
+/// The system's resolver.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SystemResolver;
+
+impl Resolver for SystemResolver {
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+    }
+}
+
+/// Why the network could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// The file of certificates could not be read.
+    #[error("reading the certificates in {path}")]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The TLS library refused its configuration.
+    #[error("configuring TLS")]
+    Tls(#[source] rustls::Error),
+}
+
+/// Resolver, trust and own addresses of one host.
+pub struct Network {
+    resolver: Arc<dyn Resolver>,
+    pub(super) tls: Arc<ClientConfig>,
+    own: RwLock<Vec<SocketAddr>>,
+    lookups: Arc<Semaphore>,
+}
+
+impl Network {
+    /// The system's resolver, and the roots of Mozilla's programme. Certificates
+    /// in `ca_file` (PEM) are trusted as well.
+    ///
+    /// # Errors
+    /// [`NetworkError`].
+    pub fn new(ca_file: Option<&Path>) -> Result<Self, NetworkError> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if let Some(path) = ca_file {
+            add_roots(&mut roots, path)
+                .map_err(|source| NetworkError::CaFile { path: path.into(), source })?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(NetworkError::Tls)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self {
+            resolver: Arc::new(SystemResolver),
+            tls: Arc::new(tls),
+            own: RwLock::default(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+        })
+    }
+
+    /// Resolves names by `resolver` instead of the system's.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = resolver;
+        self
+    }
+
+    /// The addresses the host itself listens on: no plugin reaches them unless
+    /// its rule says `allow_own`.
+    pub fn set_own_addresses(&self, addresses: Vec<SocketAddr>) {
+        *self.own.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// Whether `address`, seen from a socket whose own end is `local`, is this
+    /// host's own listener.
+    pub(super) fn is_own(&self, address: SocketAddr, local: Option<SocketAddr>) -> bool {
+        let own = self.own.read().unwrap_or_else(PoisonError::into_inner);
+        let ip = address.ip().to_canonical();
+        let here = ip.is_loopback() || local.is_some_and(|l| l.ip().to_canonical() == ip);
+        own.iter().any(|listener| {
+            listener.port() == address.port() && (here || listener.ip().to_canonical() == ip)
+        })
+    }
+
+    /// Resolves a name on the current runtime. The caller's losing patience does
+    /// not free its place: the lookup itself goes on until it is over.
+    pub(super) async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let place = Arc::clone(&self.lookups).acquire_owned().await;
+        let place = place.map_err(io::Error::other)?;
+        let (resolver, host) = (Arc::clone(&self.resolver), host.to_owned());
+        let lookup = tokio::spawn(async move {
+            let _place = place;
+            resolver.resolve(&host, port).await
+        });
+        lookup.await.map_err(io::Error::other)?
+    }
+}
+
+fn add_roots(
+    roots: &mut RootCertStore,
+    path: &Path,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let pem = std::fs::read(path)?;
+    let mut added = 0;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        roots.add(certificate?)?;
+        added += 1;
+    }
+    if added == 0 {
+        return Err("there is no certificate in it".into());
+    }
+    Ok(())
+}
