@@ -256,6 +256,45 @@ pub struct Listed {
     pub interfaces: &'static [(&'static str, &'static [&'static str])],
 }
 
+/// What stands behind an import of a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// A capability, by its name; what it gives is decided by the grants.
+    Capability(&'static str),
+    /// Linked for everyone and reaching nothing, see [`crate::inert`].
+    Inert,
+}
+
+/// What serves the interface `import`, written `namespace:package/interface@1.2.3`;
+/// `None` for what Airlock does not know, which must not be installed.
+pub fn served(import: &str) -> Option<Served> {
+    let (interface, version) = import.split_once('@')?;
+    let serves = |interfaces: &[(&str, &[&str])]| {
+        interfaces.iter().any(|(name, accepted)| {
+            *name == interface && accepted.iter().any(|accepted| accepts(accepted, version))
+        })
+    };
+    if serves(crate::inert::INTERFACES) {
+        return Some(Served::Inert);
+    }
+    let room = LISTED.iter().find(|room| serves(room.interfaces))?;
+    Some(Served::Capability(room.name))
+}
+
+/// Whether `version` is one that `accepted` stands for, by the rules of the
+/// component model: a prerelease matches itself alone, a release all that are
+/// semver-compatible.
+fn accepts(accepted: &str, version: &str) -> bool {
+    let rest = version.strip_prefix(accepted);
+    rest == Some("")
+        || (!version.contains(['-', '+']) && rest.is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// The JSON schema of what an administrator may grant one plugin.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Grants).to_value()
+}
+
 /// What the grants say of one operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Explanation {

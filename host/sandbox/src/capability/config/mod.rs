@@ -1,59 +1,93 @@
-//! The `config` room.
+//! The `config` room: `wasi:config` in the forms that components were built
+//! against, over the values an administrator wrote into the grant.
+//!
+//! What must stay true: a value reaches the guest only by a rule with its key.
 
 use std::fmt;
 use std::sync::Arc;
 
 use wasmtime::component::Linker;
 
-use super::{CallContext, Capability, Grants, NoRule, PrepareContext, PrepareError};
+use super::{CallContext, Capability, Grants, PrepareContext, PrepareError};
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
+mod bind;
+mod grant;
 #[cfg(test)]
 pub(crate) mod tests;
+
+pub use grant::Rule;
 
 /// The capability `config`.
 pub enum Config {}
 
 /// An operation of `config`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Op(String);
+pub enum Op {
+    /// Read the value of a key.
+    Get {
+        /// The key.
+        key: String,
+    },
+    /// List all keys with their values.
+    GetAll,
+}
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Get { key } => write!(f, "get {key}"),
+            Self::GetAll => f.write_str("get-all"),
+        }
     }
 }
 
 impl Capability for Config {
     const NAME: &'static str = "config";
-    const SUMMARY: &'static str = "Read named configuration values.";
-    const INTERFACES: &'static [(&'static str, &'static [&'static str])] = &[];
-    type Rule = NoRule;
+    const SUMMARY: &'static str = "Read the configuration values named in the grant.";
+    const INTERFACES: &'static [(&'static str, &'static [&'static str])] = &[
+        ("wasi:config/store", &["0.2.0-rc.1", "0.2.0-draft"]),
+        ("wasi:config/runtime", &["0.2.0-draft"]),
+    ];
+    type Rule = Rule;
     type Op = Op;
     type Prepared = ();
     type State = ();
 
-    fn rules(grants: &Grants) -> &[NoRule] {
+    fn rules(grants: &Grants) -> &[Rule] {
         &grants.config
     }
-    fn validate(rule: &NoRule) -> Result<(), String> {
-        match *rule {}
+
+    fn validate(rule: &Rule) -> Result<(), String> {
+        rule.validate()
     }
-    fn decide(_: &Grants, _: &Op) -> Result<Allowed, Missing> {
-        Ok(Allowed::Ambient)
+
+    fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
+        grant::decide(&grants.config, op)
     }
+
     fn writes(_: &Op) -> bool {
         false
     }
+
     fn parse_op(words: &[&str]) -> Result<Op, String> {
-        Ok(Op(words.join(" ")))
+        match words {
+            ["get", key] => Ok(Op::Get {
+                key: (*key).to_owned(),
+            }),
+            ["get-all"] => Ok(Op::GetAll),
+            _ => Err("expected `get KEY` or `get-all`".to_owned()),
+        }
     }
+
     fn prepare(_: &PrepareContext<'_>) -> Result<(), PrepareError> {
         Ok(())
     }
+
     fn state(_: &CallContext<'_>, _: &Arc<()>) {}
-    fn link(_: &mut Linker<CallState>) -> wasmtime::Result<()> {
-        Ok(())
+
+    fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+        bind::link(linker)
     }
 }
