@@ -7,6 +7,7 @@
 //! what is not yet durable; after a failed write or sync the store is poisoned
 //! and acknowledges nothing more.
 
+pub mod audit;
 pub mod chain;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

@@ -1,0 +1,341 @@
+//! The audit log: who did what, and every decision, in one hash-chained stream.
+//!
+//! A record is written in the same batch as the change it describes, so neither
+//! is there without the other. Whoever can write the database can also rewrite
+//! every hash; that is what the signed checkpoints are for, and the heads that
+//! are emitted to places the attacker cannot reach.
+
+mod export;
+mod sign;
+mod verify;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::store::{Batch, Committed, Head, Op, Store, StoreError};
+
+pub use export::{Direction, Entry, entries, export_lines, page};
+pub use sign::{PublicKey, SignedHead, Signer};
+pub use verify::{Finding, Report, verify};
+
+/// The stream that holds the records.
+pub const STREAM: &str = "audit";
+/// The space that holds the signed checkpoints, by length (64-bit big endian).
+pub const CHECKPOINTS: &str = "audit-checkpoints";
+/// Records between two checkpoints, unless configured otherwise.
+pub const CHECKPOINT_EVERY: u64 = 256;
+/// More records than this without a checkpoint are a finding: they could be
+/// replaced by whoever can write the database.
+pub const UNSIGNED_MAX: u64 = 8_192;
+/// A record's size limit in bytes; a longer `detail` is replaced by its size.
+pub const RECORD_BYTES_MAX: usize = 256 << 10;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// When, in milliseconds since 1970 by the host's clock.
+    pub at_ms: u64,
+    /// Who: a token's name, or `system`.
+    pub principal: String,
+    /// What: a stable dotted code such as `call.done`, `grant.change`, `denied`,
+    /// `secret.use`, `admin.plugin.add` or `checkpoint`.
+    pub action: String,
+    /// To what: a plugin, a tool, a token.
+    pub subject: String,
+    /// How it ended: `ok`, or a code of the error taxonomy.
+    pub outcome: String,
+    /// More, by action.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub detail: Value,
+}
+
+/// Why the audit log could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// The store failed.
+    #[error("the audit log's store failed")]
+    Store(#[from] StoreError),
+    /// The key file could not be read, written or understood.
+    #[error("the audit key {path}: {step}")]
+    Key {
+        /// Where it is.
+        path: PathBuf,
+        /// What was being done.
+        step: String,
+        /// Why it failed, when there is more to say.
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    /// A head or key that somebody gave is not one.
+    #[error("not a valid {what}")]
+    Malformed {
+        /// What it should have been.
+        what: &'static str,
+    },
+}
+
+/// A signed statement about the log, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// When it was made; the chained `checkpoint` record says the same.
+    pub at_ms: u64,
+    /// Length, hash, signature and key id.
+    pub head: SignedHead,
+}
+
+/// The writing side; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Audit(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn Store>,
+    signer: Signer,
+    every: u64,
+    /// Length that the newest checkpoint covers, its own record included.
+    covered: AtomicU64,
+    checkpointing: AtomicBool,
+    heads: watch::Sender<Option<SignedHead>>,
+}
+
+impl Audit {
+    /// The log in `store`, with a checkpoint each [`CHECKPOINT_EVERY`] records.
+    /// An empty log gets its first checkpoint before its first record.
+    ///
+    /// # Errors
+    /// [`AuditError::Store`].
+    pub async fn new(store: Arc<dyn Store>, signer: Signer) -> Result<Self, AuditError> {
+        Self::with_spacing(store, signer, CHECKPOINT_EVERY).await
+    }
+
+    /// As [`Audit::new`] with a checkpoint each `every` records (at least 1, at
+    /// most 4096).
+    ///
+    /// # Errors
+    /// [`AuditError::Store`].
+    pub async fn with_spacing(
+        store: Arc<dyn Store>,
+        signer: Signer,
+        every: u64,
+    ) -> Result<Self, AuditError> {
+        let newest = newest_checkpoint(&*store)?;
+        let covered = newest.as_ref().map_or(0, |newest| newest.head.len + 1);
+        let (heads, _) = watch::channel(newest.as_ref().map(|newest| newest.head.clone()));
+        let audit = Self(Arc::new(Inner {
+            store,
+            signer,
+            every: every.clamp(1, UNSIGNED_MAX / 2),
+            covered: AtomicU64::new(covered),
+            checkpointing: AtomicBool::new(false),
+            heads,
+        }));
+        if newest.is_none() {
+            audit.checkpoint().await?;
+        }
+        Ok(audit)
+    }
+
+    /// The operation that appends `record`, for the batch that does what it
+    /// describes.
+    #[must_use]
+    pub fn op(record: &AuditRecord) -> Op {
+        Op::Append {
+            stream: Bytes::from_static(STREAM.as_bytes()),
+            expect: None,
+            records: vec![encode(record)],
+        }
+    }
+
+    /// Commits `batch` and `record` together. The record's head is the last of
+    /// the heads returned.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn commit(
+        &self,
+        batch: Batch,
+        record: &AuditRecord,
+    ) -> Result<Committed, StoreError> {
+        let committed = self.0.store.commit(batch.op(Self::op(record))).await?;
+        if let Some(head) = committed.heads.last() {
+            self.checkpoint_if_due(head.len);
+        }
+        Ok(committed)
+    }
+
+    /// Appends one record; resolves when it is durable.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn append(&self, record: &AuditRecord) -> Result<Head, StoreError> {
+        let committed = self.commit(Batch::new(), record).await?;
+        Ok(committed.heads.last().copied().unwrap_or_default())
+    }
+
+    /// Signs the log as it is and emits the head. Call it at shutdown too; it
+    /// does nothing when the newest checkpoint already covers everything.
+    ///
+    /// # Errors
+    /// [`AuditError::Store`].
+    pub async fn checkpoint(&self) -> Result<Option<SignedHead>, AuditError> {
+        let inner = &self.0;
+        let head = inner.store.head(STREAM.as_bytes())?;
+        if head.len > 0 && head.len <= inner.covered.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        let at_ms = now_ms();
+        let signed = inner.signer.sign(head);
+        let checkpoint = Checkpoint {
+            at_ms,
+            head: signed.clone(),
+        };
+        let record = checkpoint_record(&checkpoint);
+        let value = serde_json::to_vec(&checkpoint).unwrap_or_default();
+        let batch = Batch::new()
+            .put(CHECKPOINTS, head.len.to_be_bytes().to_vec(), value)
+            .op(Self::op(&record));
+        inner.store.commit(batch).await?;
+        inner.covered.fetch_max(head.len + 1, Ordering::AcqRel);
+        tracing::info!(head = %signed, "audit checkpoint");
+        inner.heads.send_replace(Some(signed.clone()));
+        Ok(Some(signed))
+    }
+
+    /// The newest signed head, for whoever emits it outside; changes with every
+    /// checkpoint.
+    #[must_use]
+    pub fn heads(&self) -> watch::Receiver<Option<SignedHead>> {
+        self.0.heads.subscribe()
+    }
+
+    /// The key that verifies this log's checkpoints.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.0.signer.public_key()
+    }
+
+    /// The store it writes to.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
+    /// Starts a checkpoint in the background, so that no caller waits for it.
+    fn checkpoint_if_due(&self, len: u64) {
+        let covered = self.0.covered.load(Ordering::Acquire);
+        if len < covered.saturating_add(self.0.every)
+            || self.0.checkpointing.swap(true, Ordering::AcqRel)
+        {
+            return;
+        }
+        let audit = self.clone();
+        let work = async move {
+            if let Err(error) = audit.checkpoint().await {
+                tracing::error!(%error, "no audit checkpoint was made");
+            }
+            audit.0.checkpointing.store(false, Ordering::Release);
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(work)),
+            Err(_) => self.0.checkpointing.store(false, Ordering::Release),
+        }
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Audit")
+            .field("every", &self.every)
+            .field("covered", &self.covered)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AuditRecord {
+    /// A record of now, with outcome `ok` and no detail.
+    pub fn now(
+        principal: impl Into<String>,
+        action: impl Into<String>,
+        subject: impl Into<String>,
+    ) -> Self {
+        Self {
+            at_ms: now_ms(),
+            principal: principal.into(),
+            action: action.into(),
+            subject: subject.into(),
+            outcome: "ok".to_owned(),
+            detail: Value::Null,
+        }
+    }
+
+    /// Sets the outcome.
+    #[must_use]
+    pub fn outcome(mut self, outcome: impl Into<String>) -> Self {
+        self.outcome = outcome.into();
+        self
+    }
+
+    /// Sets the detail.
+    #[must_use]
+    pub fn detail(mut self, detail: Value) -> Self {
+        self.detail = detail;
+        self
+    }
+}
+
+/// The record that stands in the chain for a checkpoint, so that removing the
+/// checkpoint leaves a trace.
+fn checkpoint_record(checkpoint: &Checkpoint) -> AuditRecord {
+    let head = &checkpoint.head;
+    let mut record = AuditRecord::now("system", "checkpoint", STREAM);
+    record.at_ms = checkpoint.at_ms;
+    record.detail(json!({ "len": head.len, "key_id": head.key_id }))
+}
+
+fn newest_checkpoint(store: &dyn Store) -> Result<Option<Checkpoint>, StoreError> {
+    let len = store.head(STREAM.as_bytes())?.len;
+    // A checkpoint is never far behind the head; if it is, look at them all.
+    for from in [len.saturating_sub(2 * CHECKPOINT_EVERY), 0] {
+        let found = store.range(CHECKPOINTS, &from.to_be_bytes(), None, usize::MAX)?;
+        if let Some((_, value)) = found.last() {
+            return Ok(serde_json::from_slice(value).ok());
+        }
+    }
+    Ok(None)
+}
+
+fn encode(record: &AuditRecord) -> Bytes {
+    let encoded = serde_json::to_vec(record).unwrap_or_default();
+    if encoded.len() <= RECORD_BYTES_MAX {
+        return encoded.into();
+    }
+    tracing::warn!(
+        action = record.action,
+        bytes = encoded.len(),
+        "audit detail left out"
+    );
+    let short = |text: &str| text.chars().take(1024).collect::<String>();
+    let cut = AuditRecord {
+        at_ms: record.at_ms,
+        principal: short(&record.principal),
+        action: short(&record.action),
+        subject: short(&record.subject),
+        outcome: short(&record.outcome),
+        detail: json!({ "left_out_bytes": encoded.len() }),
+    };
+    serde_json::to_vec(&cut).unwrap_or_default().into()
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
