@@ -14,6 +14,8 @@ pub mod inert;
 pub mod limits;
 pub mod services;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use call::{CallError, CallReport, CallRequest, Denial, Usage};
 pub use grants::{EffectClass, Grants, GrantsCell};

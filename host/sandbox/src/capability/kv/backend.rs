@@ -84,9 +84,7 @@ impl Backend {
     pub(super) fn get(&self, permit: &Permit<Kv>, key: &str) -> Result<Option<Bytes>, Failure> {
         check_key(key)?;
         let place = self.place(permit)?.0;
-        let value = self.store.get(SPACE, &place.key(key))?;
-        permit.count_in(value.as_ref().map_or(0, Bytes::len) as u64);
-        Ok(value)
+        Ok(self.store.get(SPACE, &place.key(key))?)
     }
 
     /// Up to [`PAGE_KEYS_MAX`] keys behind `after`, in order, and whether there

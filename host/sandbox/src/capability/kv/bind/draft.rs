@@ -7,7 +7,7 @@ use wasmtime::component::{Linker, Resource};
 
 use super::{Action, Bucket, Buckets, Error, Failure, KvView, view};
 use crate::state::CallState;
-use bindings::wasi::keyvalue::{atomics, batch, store};
+pub(super) use bindings::wasi::keyvalue::{atomics, batch, store};
 
 #[allow(missing_docs, reason = "generated; the WIT text is the documentation")]
 mod bindings {

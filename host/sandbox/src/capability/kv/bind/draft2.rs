@@ -9,7 +9,7 @@ use super::{Action, Buckets, Error, Failure, KvView, State, view};
 use crate::capability::kv::backend::Values;
 use crate::gate::Reservation;
 use crate::state::CallState;
-use bindings::wasi::keyvalue::{atomics, batch, store};
+pub(super) use bindings::wasi::keyvalue::{atomics, batch, store};
 
 #[allow(missing_docs, reason = "generated; the WIT text is the documentation")]
 mod bindings {

@@ -15,6 +15,8 @@ use crate::state::CallState;
 
 mod draft;
 mod draft2;
+#[cfg(test)]
+mod tests;
 
 /// Most keys in one batch operation.
 const BATCH_KEYS_MAX: usize = 1_000;
@@ -164,6 +166,7 @@ impl State {
     ) -> Result<(Option<Bytes>, Reservation), Error> {
         let value = self.backend.get(permit, key)?;
         let bytes = value.as_ref().map_or(0, Bytes::len) as u64;
+        permit.count_in(bytes);
         Ok((value, self.gate.budget().reserve(bytes)?))
     }
 
@@ -179,7 +182,7 @@ impl State {
 
     fn has_key(&self, bucket: &Bucket, key: &str) -> Result<bool, Error> {
         let permit = self.permit(bucket, Action::Exists, Some(key))?;
-        Ok(self.fetch(&permit, key)?.0.is_some())
+        Ok(self.backend.get(&permit, key)?.is_some())
     }
 
     /// Keys behind `after`, and the last of them where there are more.
