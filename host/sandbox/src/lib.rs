@@ -11,13 +11,16 @@ pub mod contract;
 pub mod gate;
 pub mod grants;
 pub mod inert;
+pub mod inspect;
 pub mod limits;
 pub mod services;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod typed;
 
 pub use call::{CallError, CallReport, CallRequest, Denial, Usage};
 pub use grants::{EffectClass, Grants, GrantsCell};
+pub use inspect::{InstallError, Kind, Manifest, ToolInfo, Want};
 pub use limits::Limits;
 pub use services::Services;
