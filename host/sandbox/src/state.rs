@@ -7,14 +7,16 @@ use crate::capability::RoomStates;
 use crate::gate::Gate;
 use crate::inert;
 
-/// Data of the store of one call.
+/// Data of the store of one call. It is dropped in this order: a room learns that
+/// the call is over before the guest's resources go, so that a body that is then
+/// cut short is not taken for a whole one.
 pub struct CallState {
+    /// One state per room, see the registry.
+    pub rooms: RoomStates,
     /// Resources of the guest.
     pub table: ResourceTable,
     /// The gate of this call.
     pub gate: Gate,
-    /// One state per room, see the registry.
-    pub rooms: RoomStates,
     /// What reaches nothing, see [`inert`].
     pub inert: inert::State,
 }

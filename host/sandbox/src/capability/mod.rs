@@ -32,6 +32,8 @@ pub trait Capability: Sized + Send + Sync + 'static {
     /// and the accepted versions, e.g. `("wasi:filesystem/types", &["0.2"])`;
     /// `"0.2"` stands for all of 0.2.x, a prerelease matches exactly.
     const INTERFACES: &'static [(&'static str, &'static [&'static str])];
+    /// Why an operation is allowed without a rule of the room's own.
+    const AMBIENT: &'static str = "needs no grant; bounded by limits";
     /// One rule of a grants file.
     type Rule: Clone
         + fmt::Debug
@@ -317,7 +319,7 @@ impl Explanation {
                 let text = serde_json::to_string(&C::rules(grants)[index]).unwrap_or_default();
                 (true, Some(index), text)
             }
-            Ok(Allowed::Ambient) => (true, None, "needs no grant; bounded by limits".to_owned()),
+            Ok(Allowed::Ambient) => (true, None, C::AMBIENT.to_owned()),
             Err(missing) => (false, None, missing.0),
         };
         Self {

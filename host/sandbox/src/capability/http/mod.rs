@@ -1,62 +1,75 @@
-//! The `http` room.
+//! The `http` room: `wasi:http/outgoing-handler`, HTTP/1.1 over TCP or TLS.
+//!
+//! What must stay true: a name is resolved only after a rule covered its URL,
+//! every address is checked, and the one that was checked is dialled; redirects
+//! go back to the guest, whose next request is judged like the first; proxies
+//! from the environment are ignored; connections never cross plugins.
 
-use std::fmt;
 use std::sync::Arc;
 
 use wasmtime::component::Linker;
 
-use super::{CallContext, Capability, Grants, NoRule, PrepareContext, PrepareError};
+use super::{CallContext, Capability, Grants, PrepareContext, PrepareError};
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
+pub mod address;
+mod backend;
+mod bind;
+pub mod grant;
 pub mod network;
+mod rate;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod url;
 
+pub use backend::Prepared;
+pub use bind::State;
+pub use grant::{Op, Rule};
 pub use network::Network;
 
 /// The capability `http`.
 pub enum Http {}
 
-/// An operation of `http`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Op(String);
-
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 impl Capability for Http {
     const NAME: &'static str = "http";
     const SUMMARY: &'static str = "Send HTTP requests to granted hosts.";
-    const INTERFACES: &'static [(&'static str, &'static [&'static str])] = &[];
-    type Rule = NoRule;
+    const INTERFACES: &'static [(&'static str, &'static [&'static str])] =
+        &[("wasi:http/types", &["0.2"]), ("wasi:http/outgoing-handler", &["0.2"])];
+    type Rule = Rule;
     type Op = Op;
-    type Prepared = ();
-    type State = ();
+    type Prepared = Prepared;
+    type State = State;
 
-    fn rules(grants: &Grants) -> &[NoRule] {
+    fn rules(grants: &Grants) -> &[Rule] {
         &grants.http
     }
-    fn validate(rule: &NoRule) -> Result<(), String> {
-        match *rule {}
+
+    fn validate(rule: &Rule) -> Result<(), String> {
+        rule.validate()
     }
-    fn decide(_: &Grants, _: &Op) -> Result<Allowed, Missing> {
-        Ok(Allowed::Ambient)
+
+    fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
+        grant::decide(grants, op)
     }
-    fn writes(_: &Op) -> bool {
-        false
+
+    fn writes(op: &Op) -> bool {
+        op.method != ::http::Method::GET && op.method != ::http::Method::HEAD
     }
+
     fn parse_op(words: &[&str]) -> Result<Op, String> {
-        Ok(Op(words.join(" ")))
+        grant::parse_op(words)
     }
-    fn prepare(_: &PrepareContext<'_>) -> Result<(), PrepareError> {
-        Ok(())
+
+    fn prepare(cx: &PrepareContext<'_>) -> Result<Prepared, PrepareError> {
+        Ok(Prepared::new(cx.services.io.clone()))
     }
-    fn state(_: &CallContext<'_>, _: &Arc<()>) {}
-    fn link(_: &mut Linker<CallState>) -> wasmtime::Result<()> {
-        Ok(())
+
+    fn state(cx: &CallContext<'_>, prepared: &Arc<Prepared>) -> State {
+        State::new(cx, prepared)
+    }
+
+    fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+        bind::link(linker)
     }
 }

@@ -1,3 +1,30 @@
+//! Cases of the room.
+
 use crate::capability::Cases;
 
-pub(crate) const CASES: Cases = Cases { grants: "", allowed: &["use"], denied: &[] };
+pub(crate) const CASES: Cases = Cases {
+    grants: r#"
+        http = [
+            { url = "https://api.example.com/v1/contracts/*", secret = "contracts-key" },
+            { url = "https://*.files.example.com:8443/**", methods = ["GET", "PUT"] },
+            { url = "http://10.0.0.7/status", allow_private = true, rate = "10/min" },
+        ]
+    "#,
+    allowed: &[
+        "GET https://api.example.com/v1/contracts/7",
+        "GET https://API.example.com:443/v1/contracts/7?full=1#top",
+        "GET https://api.example.com/v1/contracts/7 secret=contracts-key",
+        "PUT https://a.files.example.com:8443/x/y",
+        "GET http://10.7/status",
+    ],
+    denied: &[
+        "POST https://api.example.com/v1/contracts/7",
+        "GET https://api.example.com/v1/contracts/7/parties",
+        "GET https://api.example.com/v1/contracts/7 secret=other",
+        "GET http://api.example.com/v1/contracts/7",
+        "GET https://files.example.com:8443/x",
+        "GET https://a.b.files.example.com:8443/x",
+        "PUT https://a.files.example.com:8443/x secret=contracts-key",
+        "GET http://10.0.0.8/status",
+    ],
+};

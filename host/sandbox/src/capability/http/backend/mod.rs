@@ -1,0 +1,376 @@
+//! The effect: one permitted request, sent over HTTP/1.1 on the host's own
+//! runtime. The only part of the room that touches the network.
+//!
+//! What must stay true: nothing is sent before its permit, its rate and, with a
+//! secret, its audit record; no wait is longer than the call; what ends early
+//! takes its connection with it, so that a broken-off request never looks whole.
+
+mod body;
+mod dial;
+mod pool;
+pub(super) mod secret;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HOST, TRANSFER_ENCODING,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde_json::json;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
+
+use self::body::{Clocks, Failure, RequestBody, ResponseBody, headers_bytes};
+use self::dial::Dial;
+use self::pool::{Connection, Key, Lease, Place, Pool};
+use self::secret::{Matchers, Redaction};
+use super::rate::Rates;
+use super::url::{Target, URL_BYTES_MAX};
+use super::{Http, Rule};
+use crate::capability::Capability;
+use crate::capability::secrets::Placeholders;
+use crate::gate::{Missing, Permit, Reservation};
+use crate::limits::ByteSize;
+use crate::services::{AuditEvent, Services};
+
+/// Host memory one request may take at once: a connection's buffer, a frame, and
+/// what the guest wrote ahead.
+pub(super) const EXCHANGE_BYTES: u64 = 3 * dial::READ_BYTES_MAX as u64;
+
+/// How long connecting may take where the guest says nothing.
+const CONNECT_TIME: Duration = Duration::from_secs(30);
+
+/// The largest head of a request after secrets were put in, bytes.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Made once per plugin and grants version.
+pub struct Prepared {
+    io: Handle,
+    pool: Pool,
+    rates: Rates,
+    matchers: Matchers,
+}
+
+impl Prepared {
+    pub(super) fn new(io: Handle) -> Self {
+        Self {
+            pool: Pool::new(io.clone()),
+            io,
+            rates: Rates::default(),
+            matchers: Matchers::default(),
+        }
+    }
+
+    /// The runtime that requests run on.
+    pub(super) fn io(&self) -> &Handle {
+        &self.io
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle_connections(&self) -> usize {
+        self.pool.idle()
+    }
+}
+
+/// One request and all that belongs to it.
+pub(super) struct Exchange {
+    pub(super) services: Arc<Services>,
+    pub(super) prepared: Arc<Prepared>,
+    pub(super) permit: Arc<Permit<Http>>,
+    pub(super) rule: Rule,
+    pub(super) placeholders: Placeholders,
+    pub(super) options: RequestOptions,
+    pub(super) deadline: Instant,
+    pub(super) headers_bytes_max: usize,
+    pub(super) over: Arc<AtomicBool>,
+    pub(super) reservation: Reservation,
+}
+
+impl Exchange {
+    /// Sends the request and returns the response as soon as its head is there.
+    pub(super) async fn run(
+        self,
+        parts: Parts,
+        body: WasiBody,
+    ) -> Result<Response<WasiBody>, Error> {
+        self.take_rate()?;
+        self.check_length(&parts.headers)?;
+        let mut target = self.permit.op().target.clone();
+        let connected = self.connect(false).await?;
+        let mut headers = parts.headers;
+        let redaction = self.put_secret(&mut target, &mut headers).await?;
+        let failure = Failure::default();
+        let request = self.request(parts.method, &target, headers, body, &failure)?;
+        let (response, lease) = self.exchange(connected, request, &failure).await?;
+        self.receive(response, lease, redaction)
+    }
+
+    fn deny(&self, needs: impl Into<String>, error: Error) -> Error {
+        self.permit.gate().deny(Http::NAME, self.permit.op(), Missing::new(needs));
+        error
+    }
+
+    fn take_rate(&self) -> Result<(), Error> {
+        self.prepared.rates.take(&self.rule, Instant::now()).map_err(|wait| {
+            let rate = self.rule.rate.map(|rate| rate.to_string()).unwrap_or_default();
+            let wait = wait.as_millis() + 1;
+            let needs = format!("a higher `rate` in the rule, or to wait {wait} ms; it is {rate}");
+            self.deny(needs, Error::ConnectionLimitReached)
+        })
+    }
+
+    fn check_length(&self, headers: &HeaderMap) -> Result<(), Error> {
+        let limit = self.rule.request_bytes.0;
+        if length(headers).is_some_and(|bytes| bytes > limit) {
+            let needs = format!("a larger `request_bytes` in the rule; it is {}", ByteSize(limit));
+            return Err(self.deny(needs, Error::HttpRequestBodySize(Some(limit))));
+        }
+        Ok(())
+    }
+
+    /// `asked`, but never longer than the call.
+    fn patience(&self, asked: Option<Duration>, usual: Duration) -> Duration {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        asked.unwrap_or(usual).min(left)
+    }
+
+    fn key(&self) -> Key {
+        let target = &self.permit.op().target;
+        Key {
+            https: target.https,
+            host: target.host.clone(),
+            port: target.port,
+            allow_private: self.rule.allow_private,
+            allow_own: self.rule.allow_own,
+        }
+    }
+
+    /// A connection, and whether it was used before.
+    async fn connect(&self, fresh: bool) -> Result<(Lease, bool), Error> {
+        let patience = self.patience(self.options.connect_timeout, CONNECT_TIME);
+        let place = timeout(patience, self.prepared.pool.place()).await;
+        let place = place.ok().flatten().ok_or(Error::ConnectionLimitReached)?;
+        self.connect_at(place, fresh).await
+    }
+
+    async fn connect_at(&self, place: Place, fresh: bool) -> Result<(Lease, bool), Error> {
+        let key = self.key();
+        if let Some(idle) = place.idle(&key).filter(|_| !fresh) {
+            return Ok((place.lease(key, idle), true));
+        }
+        let dial = Dial {
+            network: &self.services.network,
+            permit: &self.permit,
+            rule: &self.rule,
+            key: &key,
+            patience: self.patience(self.options.connect_timeout, CONNECT_TIME),
+        };
+        let connection: Connection = dial.connect().await?;
+        Ok((place.lease(key, connection), false))
+    }
+
+    /// Puts the secret in, on record before it is sent.
+    async fn put_secret(
+        &self,
+        target: &mut Target,
+        headers: &mut HeaderMap,
+    ) -> Result<Option<Redaction>, Error> {
+        let Some(name) = self.permit.op().secret.as_deref() else {
+            return Ok(None);
+        };
+        self.permit.recheck().map_err(|_| Error::HttpRequestDenied)?;
+        let stored = self.services.vault.get(name).map_err(|error| {
+            tracing::error!(secret = name, %error, "a secret could not be read");
+            Error::ConfigurationError
+        })?;
+        let Some((value, version)) = stored else {
+            let needs = format!("the secret `{name}` is not set: airlock secret set {name}");
+            return Err(self.deny(needs, Error::HttpRequestDenied));
+        };
+        self.record_use(name, version, secret::places(&self.placeholders, target, headers)).await?;
+        secret::substitute(&self.placeholders, name, &value, target, headers)?;
+        Ok(Some(self.prepared.matchers.redaction(name, &value)))
+    }
+
+    async fn record_use(
+        &self,
+        name: &str,
+        version: u64,
+        places: Vec<String>,
+    ) -> Result<(), Error> {
+        let info = self.permit.gate().info();
+        let event = AuditEvent {
+            action: "secret.use",
+            call_id: info.call_id.clone(),
+            plugin: info.plugin.clone(),
+            principal: info.principal.clone(),
+            detail: json!({
+                "secret": name,
+                "version": version,
+                "tool": info.tool,
+                "rule": self.permit.rule_index(),
+                "operation": self.permit.op().to_string(),
+                "places": places,
+            }),
+        };
+        self.services.audit.record(event).await.map_err(|error| {
+            tracing::error!(secret = name, %error, "the use of a secret could not be recorded");
+            Error::ConfigurationError
+        })
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        target: &Target,
+        mut headers: HeaderMap,
+        body: WasiBody,
+        failure: &Failure,
+    ) -> Result<Request<RequestBody>, Error> {
+        let path = match &target.query {
+            Some(query) => format!("{}?{query}", target.path),
+            None => target.path.clone(),
+        };
+        if path.len() > 2 * URL_BYTES_MAX {
+            return Err(Error::HttpRequestUriTooLong);
+        }
+        let uri: Uri = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
+        let host = HeaderValue::from_str(&target.authority());
+        headers.insert(HOST, host.map_err(|_| Error::HttpRequestUriInvalid)?);
+        let head_bytes = headers_bytes(&headers) + path.len();
+        if head_bytes > HEAD_BYTES_MAX {
+            return Err(Error::HttpRequestHeaderSectionSize(u32::try_from(HEAD_BYTES_MAX).ok()));
+        }
+        self.permit.count_out(head_bytes as u64);
+        let mut request = Request::new(RequestBody {
+            inner: body,
+            permit: Arc::clone(&self.permit),
+            limit: self.rule.request_bytes.0,
+            sent: 0,
+            placeholders: self.placeholders.clone(),
+            tail: bytes::BytesMut::new(),
+            failure: Arc::clone(failure),
+            over: Arc::clone(&self.over),
+        });
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// One try, and a second one on a new connection when an idle one turned out
+    /// to be closed before anything was sent.
+    async fn exchange(
+        &self,
+        (mut lease, mut reused): (Lease, bool),
+        mut request: Request<RequestBody>,
+        failure: &Failure,
+    ) -> Result<(Response<Incoming>, Lease), Error> {
+        loop {
+            self.permit.recheck().map_err(|_| Error::HttpRequestDenied)?;
+            let patience = self.patience(self.options.first_byte_timeout, Duration::MAX);
+            let sent = lease.connection.sender.try_send_request(request);
+            let mut error = match timeout(patience, sent).await {
+                Err(_) => return Err(Error::ConnectionReadTimeout),
+                Ok(Ok(response)) => return Ok((response, lease)),
+                Ok(Err(error)) => error,
+            };
+            request = match error.take_message() {
+                Some(request) if reused => request,
+                _ => return Err(body::take(failure).unwrap_or(hyper_error(&error.into_error()))),
+            };
+            (lease, reused) = self.connect_at(lease.fail(), true).await?;
+        }
+    }
+
+    fn receive(
+        self,
+        response: Response<Incoming>,
+        lease: Lease,
+        redaction: Option<Redaction>,
+    ) -> Result<Response<WasiBody>, Error> {
+        let (mut parts, incoming) = response.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Error::HttpUpgradeFailed);
+        }
+        self.check_response(parts.status, &parts.headers, redaction.is_some())?;
+        if let Some(redaction) = &redaction {
+            redaction.headers(&mut parts.headers);
+        }
+        self.permit.count_in(headers_bytes(&parts.headers) as u64);
+        let between = self.patience(self.options.between_bytes_timeout, Duration::MAX);
+        let body = ResponseBody {
+            inner: Some((incoming, lease)),
+            limit: self.rule.response_bytes.0,
+            received: 0,
+            headers_bytes_max: self.headers_bytes_max,
+            redactor: redaction.as_ref().map(Redaction::stream),
+            redaction,
+            trailers: None,
+            clocks: Clocks::new(between, self.deadline),
+            permit: self.permit,
+            _reservation: self.reservation,
+        };
+        parts.extensions.clear();
+        Ok(Response::from_parts(parts, body.boxed_unsync()))
+    }
+
+    fn check_response(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        secret: bool,
+    ) -> Result<(), Error> {
+        if headers_bytes(headers) > self.headers_bytes_max {
+            let limit = u32::try_from(self.headers_bytes_max).ok();
+            return Err(Error::HttpResponseHeaderSectionSize(limit));
+        }
+        if !only(headers.get_all(TRANSFER_ENCODING), "chunked") {
+            return Err(Error::HttpResponseTransferCoding(None));
+        }
+        if secret && !only(headers.get_all(CONTENT_ENCODING), "identity") {
+            let needs = "an answer without content coding, which could hide the secret";
+            return Err(self.deny(needs, Error::HttpResponseContentCoding(None)));
+        }
+        if secret && (status == StatusCode::PARTIAL_CONTENT || headers.contains_key(CONTENT_RANGE)) {
+            let needs = "a whole answer: a part could hide the secret";
+            return Err(self.deny(needs, Error::HttpProtocolError));
+        }
+        let limit = self.rule.response_bytes.0;
+        let has_body = self.permit.op().method != Method::HEAD && status != StatusCode::NOT_MODIFIED;
+        if has_body && length(headers).is_some_and(|bytes| bytes > limit) {
+            let needs = format!("a larger `response_bytes` in the rule; it is {}", ByteSize(limit));
+            return Err(self.deny(needs, Error::HttpResponseBodySize(Some(limit))));
+        }
+        Ok(())
+    }
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn only(values: http::header::GetAll<'_, HeaderValue>, word: &str) -> bool {
+    values.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// The code of a failed exchange; never its text, which may quote what was sent.
+fn hyper_error(error: &hyper::Error) -> Error {
+    if error.is_timeout() {
+        Error::HttpResponseTimeout
+    } else if error.is_incomplete_message() {
+        Error::HttpResponseIncomplete
+    } else if error.is_parse_too_large() {
+        Error::HttpResponseHeaderSectionSize(None)
+    } else if error.is_parse() || error.is_user() {
+        Error::HttpProtocolError
+    } else {
+        Error::ConnectionTerminated
+    }
+}

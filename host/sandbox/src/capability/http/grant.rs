@@ -1,0 +1,167 @@
+//! What an administrator may write under `http`, and which requests it covers.
+
+use std::fmt;
+
+use http::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::url::{Target, UrlPattern};
+use crate::capability::Grants;
+use crate::capability::secrets::secret::check_name;
+use crate::gate::{Allowed, Missing};
+use crate::limits::{ByteSize, Rate};
+
+/// Largest `request_bytes` and `response_bytes` of a rule.
+const BODY_BYTES_MAX: u64 = 1 << 30;
+
+/// One rule: a set of requests, and what holds for them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Scheme, host, port and path, see [`UrlPattern`].
+    pub url: UrlPattern,
+    /// The methods; `GET` alone where nothing is said.
+    #[serde(default = "get_alone")]
+    pub methods: Vec<String>,
+    /// A stored secret that may be put into header values and the query of these
+    /// requests. Over cleartext `http` only because the rule's `url` says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// Longest request body.
+    #[serde(default = "request_bytes")]
+    pub request_bytes: ByteSize,
+    /// Longest response body.
+    #[serde(default = "response_bytes")]
+    pub response_bytes: ByteSize,
+    /// How many requests, over all calls of the plugin; a change of the plugin's
+    /// grants starts anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Whether the host may have a private, loopback or link-local address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_private: bool,
+    /// Whether the host may be this very host's own API.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_own: bool,
+}
+
+fn get_alone() -> Vec<String> {
+    vec!["GET".to_owned()]
+}
+
+fn request_bytes() -> ByteSize {
+    ByteSize(1 << 20)
+}
+
+fn response_bytes() -> ByteSize {
+    ByteSize(8 << 20)
+}
+
+/// One request, as far as a rule looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Op {
+    /// Its method.
+    pub method: Method,
+    /// Its URL.
+    pub target: Target,
+    /// The secret it carries a placeholder of.
+    pub secret: Option<String>,
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.target)?;
+        match &self.secret {
+            Some(name) => write!(f, " with secret `{name}`"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Rule {
+    pub(super) fn validate(&self) -> Result<(), String> {
+        if self.methods.is_empty() {
+            return Err("`methods` is empty; leave it out for `GET` alone".into());
+        }
+        for method in &self.methods {
+            check_method(method)?;
+        }
+        if let Some(name) = &self.secret {
+            check_name(name)?;
+        }
+        for (key, size) in
+            [("request_bytes", self.request_bytes), ("response_bytes", self.response_bytes)]
+        {
+            if !(1..=BODY_BYTES_MAX).contains(&size.0) {
+                return Err(format!("`{key}` must be between 1B and {}", ByteSize(BODY_BYTES_MAX)));
+            }
+        }
+        if self.rate.is_some_and(|rate| rate.count == 0) {
+            return Err("`rate` must be at least 1".into());
+        }
+        Ok(())
+    }
+
+    fn allows(&self, op: &Op) -> bool {
+        self.url.matches(&op.target) && self.methods.iter().any(|m| m == op.method.as_str())
+    }
+}
+
+fn check_method(method: &str) -> Result<(), String> {
+    let known = Method::from_bytes(method.as_bytes()).is_ok() && method.len() <= 32;
+    if !known || method.chars().any(|c| c.is_ascii_lowercase()) {
+        return Err(format!("`{}` is not a method in upper case", method.escape_debug()));
+    }
+    if ["CONNECT", "TRACE"].contains(&method) {
+        return Err(format!("`{method}` cannot be granted"));
+    }
+    Ok(())
+}
+
+pub(super) fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
+    let bound = |rule: &Rule| op.secret.is_none() || rule.secret == op.secret;
+    match grants.http.iter().position(|rule| rule.allows(op) && bound(rule)) {
+        Some(index) => Ok(Allowed::Rule(index)),
+        None => Err(Missing::new(missing(grants, op))),
+    }
+}
+
+/// The rule that would allow `op`, and how near the existing ones come.
+fn missing(grants: &Grants, op: &Op) -> String {
+    let nearest = nearest(grants, op);
+    let secret = op.secret.as_ref().map_or(String::new(), |name| format!(", secret = \"{name}\""));
+    format!(
+        "http = [{{ url = \"{}\", methods = [\"{}\"]{secret} }}]{nearest}",
+        op.target, op.method
+    )
+}
+
+fn nearest(grants: &Grants, op: &Op) -> String {
+    let find = |test: &dyn Fn(&Rule) -> bool| grants.http.iter().position(test);
+    if let Some(index) = find(&|rule| rule.allows(op)) {
+        return format!(" (rule {index} covers the request and is not bound to this secret)");
+    }
+    if let Some(index) = find(&|rule| rule.url.matches(&op.target)) {
+        return format!(" (rule {index} covers the URL with other methods)");
+    }
+    if let Some(index) = find(&|rule| rule.url.covers_host(&op.target)) {
+        return format!(" (rule {index} covers the host with other paths)");
+    }
+    String::new()
+}
+
+pub(super) fn parse_op(words: &[&str]) -> Result<Op, String> {
+    const USAGE: &str = "write a method and a URL, e.g. `GET https://api.example.com/v1`, \
+                         and `secret=NAME` behind it for a request that carries a secret";
+    let (method, url, secret) = match words {
+        [method, url] => (method, url, None),
+        [method, url, secret] => {
+            (method, url, Some(secret.strip_prefix("secret=").ok_or(USAGE)?.to_owned()))
+        }
+        _ => return Err(USAGE.into()),
+    };
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| USAGE)?;
+    let target = url.parse().map_err(|e| format!("`{}`: {e}", url.escape_debug()))?;
+    Ok(Op { method, target, secret })
+}
