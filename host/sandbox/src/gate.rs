@@ -15,6 +15,9 @@ use crate::call::{CapabilityUsage, Denial};
 use crate::capability::Capability;
 use crate::grants::{EffectClass, Grants, GrantsCell};
 
+#[cfg(test)]
+mod tests;
+
 /// Distinct denials kept per call; further ones are only counted.
 pub const DENIALS_MAX: usize = 100;
 
@@ -87,7 +90,47 @@ impl Missing {
 }
 
 /// The proof that a grant allows one concrete operation. Only [`Gate::permit`]
-/// makes one.
+/// makes one:
+///
+/// ```
+/// use airlock_sandbox::capability::log::{Log, Op};
+/// use airlock_sandbox::gate::{Gate, Permit};
+///
+/// fn ask(gate: &Gate) -> Option<Permit<Log>> {
+///     gate.permit(Op::Write).ok()
+/// }
+/// ```
+///
+/// and nobody else can:
+///
+/// ```compile_fail,E0451
+/// use airlock_sandbox::capability::log::{Log, Op};
+/// use airlock_sandbox::gate::{Gate, Permit};
+///
+/// fn forge(other: Permit<Log>) -> Permit<Log> {
+///     Permit { op: Op::Progress, ..other }
+/// }
+/// ```
+///
+/// nor change or copy one:
+///
+/// ```compile_fail,E0616
+/// use airlock_sandbox::capability::log::{Log, Op};
+/// use airlock_sandbox::gate::Permit;
+///
+/// fn widen(permit: &mut Permit<Log>) {
+///     permit.op = Op::Progress;
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// use airlock_sandbox::capability::log::Log;
+/// use airlock_sandbox::gate::Permit;
+///
+/// fn copy(permit: &Permit<Log>) -> Permit<Log> {
+///     Permit::clone(permit)
+/// }
+/// ```
 pub struct Permit<C: Capability> {
     gate: Gate,
     op: C::Op,

@@ -327,7 +327,7 @@ async fn a_call_as_read_only_reads_and_changes_nothing() {
     let keys = vec!["k".to_owned()];
     view.delete_many(Resource::new_borrow(b.rep()), keys).await.unwrap_err();
     assert_eq!(call.get(&b, "k").await.unwrap(), "1");
-    assert_eq!(call.state.gate.denials().len(), 6);
+    assert_eq!(call.state.gate.denials().len(), 4);
 }
 
 #[tokio::test]
