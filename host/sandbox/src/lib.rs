@@ -7,20 +7,27 @@
 
 pub mod call;
 pub mod capability;
+pub mod compile;
 pub mod contract;
+pub mod engine;
 pub mod gate;
 pub mod grants;
+mod guests;
 pub mod inert;
 pub mod inspect;
 pub mod limits;
+pub mod link;
+mod loaded;
+pub mod sandbox;
 pub mod services;
 pub mod state;
-#[cfg(test)]
-pub(crate) mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod typed;
 
 pub use call::{CallError, CallReport, CallRequest, Denial, Usage};
 pub use grants::{EffectClass, Grants, GrantsCell};
 pub use inspect::{InstallError, Kind, Manifest, ToolInfo, Want};
 pub use limits::Limits;
+pub use sandbox::{ComponentSource, Plugin, Sandbox, SandboxConfig, SandboxError, SandboxStats};
 pub use services::Services;

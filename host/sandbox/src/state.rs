@@ -3,6 +3,7 @@
 
 use wasmtime::component::ResourceTable;
 
+use crate::call::guard::Guard;
 use crate::capability::RoomStates;
 use crate::gate::Gate;
 use crate::inert;
@@ -19,4 +20,6 @@ pub struct CallState {
     pub gate: Gate,
     /// What reaches nothing, see [`inert`].
     pub inert: inert::State,
+    /// What the engine asks about memory, tables, instances and time.
+    pub(crate) guard: Guard,
 }

@@ -1,5 +1,12 @@
 //! What goes into a call and what comes out of it.
 
+pub(crate) mod guard;
+pub(crate) mod meter;
+pub(crate) mod outcome;
+pub(crate) mod run;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

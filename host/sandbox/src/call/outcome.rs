@@ -1,0 +1,124 @@
+//! From the engine's errors to the error taxonomy of the contract.
+//!
+//! What must stay true: the limit that ended a call is named exactly; what a
+//! caller reads never carries host paths or the text of a host failure.
+
+use std::sync::atomic::Ordering;
+
+use wasmtime::component::ResourceTableError;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
+
+use super::guard::Vitals;
+use super::{CallError, Denial};
+use crate::contract::types;
+use crate::engine::WASM_STACK_BYTES;
+use crate::gate::LimitReached;
+use crate::inert::GuestExit;
+use crate::limits::{ByteSize, Limits};
+
+/// Milliseconds after which a call that found no free sandbox may come again.
+const NO_SLOT_RETRY_MS: u64 = 100;
+
+impl From<LimitReached> for CallError {
+    fn from(reached: LimitReached) -> Self {
+        limit(reached.limit, reached.value)
+    }
+}
+
+fn limit(limit: &str, value: impl ToString) -> CallError {
+    CallError::Limit {
+        limit: limit.to_owned(),
+        value: value.to_string(),
+    }
+}
+
+/// Why the engine ended a call, in the caller's words.
+pub(crate) fn ended(error: &wasmtime::Error, limits: &Limits, vitals: &Vitals) -> CallError {
+    if let Some(reached) = error.downcast_ref::<LimitReached>() {
+        return reached.clone().into();
+    }
+    if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+        return CallError::Transient {
+            message: "all sandboxes are in use".to_owned(),
+            retry_after_ms: Some(NO_SLOT_RETRY_MS),
+        };
+    }
+    by_engine(error, limits)
+        .or_else(|| by_refusal(limits, vitals))
+        .unwrap_or_else(|| by_guest(error))
+}
+
+/// Limits that the engine itself enforces.
+fn by_engine(error: &wasmtime::Error, limits: &Limits) -> Option<CallError> {
+    if error.downcast_ref::<Trap>() == Some(&Trap::StackOverflow) {
+        return Some(limit("stack", ByteSize(WASM_STACK_BYTES as u64)));
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        return Some(limit("handles", limits.handles));
+    }
+    // These errors of the engine have no public type.
+    let text = error.root_cause().to_string();
+    let known = [
+        ("store handle limit exceeded", "handles"),
+        ("fuel allocated for hostcalls", "host_memory"),
+        ("resource limit exceeded", "instances"),
+    ];
+    let (_, name) = known.iter().find(|(part, _)| text.contains(part))?;
+    Some(match *name {
+        "handles" => limit(name, limits.handles),
+        "host_memory" => limit(name, limits.host_memory),
+        _ => limit(name, limits.instances),
+    })
+}
+
+/// A trap after a refusal to grow is that limit's doing: guests abort when an
+/// allocation fails.
+fn by_refusal(limits: &Limits, vitals: &Vitals) -> Option<CallError> {
+    if vitals.memory_refused.load(Ordering::Relaxed) {
+        return Some(limit("memory", limits.memory));
+    }
+    vitals
+        .table_refused
+        .load(Ordering::Relaxed)
+        .then(|| limit("table_elements", limits.table_elements))
+}
+
+fn by_guest(error: &wasmtime::Error) -> CallError {
+    let message = if let Some(trap) = error.downcast_ref::<Trap>() {
+        format!("the guest trapped: {trap}")
+    } else if let Some(exit) = error.downcast_ref::<GuestExit>() {
+        exit.to_string()
+    } else if let Some(denial) = error.downcast_ref::<Denial>() {
+        return CallError::Denied(denial.clone());
+    } else {
+        tracing::warn!(error = format!("{error:?}"), "a call was ended by the host");
+        "the guest was ended by the host".to_owned()
+    };
+    CallError::Permanent { message }
+}
+
+impl From<types::Error> for CallError {
+    fn from(error: types::Error) -> Self {
+        match error {
+            types::Error::InvalidInput(message) => Self::InvalidInput { message },
+            types::Error::Denied(denial) => Self::Denied(Denial {
+                capability: denial.capability,
+                operation: denial.operation,
+                rule: denial.rule,
+            }),
+            types::Error::NotFound(message) => Self::NotFound { message },
+            types::Error::Transient(error) => Self::Transient {
+                message: error.message,
+                retry_after_ms: error.retry_after_ms,
+            },
+            types::Error::Permanent(message) => Self::Permanent { message },
+            types::Error::Escalate(message) => Self::Escalate { message },
+            types::Error::Limit(error) => Self::Limit {
+                limit: error.limit,
+                value: error.value,
+            },
+            types::Error::Cancelled => Self::Cancelled,
+            types::Error::Unknown(message) => Self::Unknown { message },
+        }
+    }
+}

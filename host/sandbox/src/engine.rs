@@ -1,0 +1,99 @@
+//! The wasmtime engine: its settings, its pool of sandboxes and its epoch.
+//!
+//! What must stay true: the engine that compiles (in a child process) and the
+//! one that runs differ only in how they allocate; a tick comes from an OS
+//! thread of its own, whatever the guests do.
+
+use std::time::Duration;
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures};
+
+/// Time between two epoch ticks; a guest is interrupted at most this late.
+pub const EPOCH_TICK: Duration = Duration::from_millis(5);
+
+/// Stack a guest may use, bytes.
+pub const WASM_STACK_BYTES: usize = 1 << 20;
+
+/// Stack of a call, bytes: the guest's, and the host functions' above it.
+const ASYNC_STACK_BYTES: usize = 2 << 20;
+
+/// The largest linear memory, bytes: all that 32-bit memories can address.
+pub const MEMORY_BYTES_MAX: u64 = 1 << 32;
+
+/// The most elements a table can have.
+pub const TABLE_ELEMENTS_MAX: u32 = 1_000_000;
+
+/// The most core instances, memories or tables inside one component.
+pub const INSTANCES_MAX: u32 = 200;
+
+/// Calls whose reply is out and whose sandbox is still being taken down.
+const SLOTS_SPARE: u32 = 64;
+
+/// An engine that compiles and never runs anything.
+///
+/// # Errors
+/// Settings that this machine does not support.
+pub fn compiler() -> wasmtime::Result<Engine> {
+    Engine::new(&settings())
+}
+
+/// An engine with room for `calls_max` calls at once, and its tick.
+///
+/// # Errors
+/// Too little address space for the pool, or no thread for the tick.
+pub fn runner(calls_max: u32) -> wasmtime::Result<Engine> {
+    let mut config = settings();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(calls_max)));
+    let engine = Engine::new(&config)?;
+    start_tick(&engine)?;
+    Ok(engine)
+}
+
+fn settings() -> Config {
+    let mut config = Config::new();
+    config
+        .concurrency_support(false)
+        .wasm_component_model(true)
+        .wasm_features(WasmFeatures::THREADS, false)
+        .wasm_features(WasmFeatures::MEMORY64, false)
+        .epoch_interruption(true)
+        .consume_fuel(false)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(ASYNC_STACK_BYTES)
+        .memory_init_cow(true)
+        .wasm_backtrace_max_frames(None);
+    config
+}
+
+fn pool(calls_max: u32) -> PoolingAllocationConfig {
+    let slots = calls_max.saturating_add(SLOTS_SPARE);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_stacks(slots)
+        .total_core_instances(slots.saturating_mul(8))
+        .total_memories(slots.saturating_mul(2))
+        .total_tables(slots.saturating_mul(4))
+        .max_memory_size(MEMORY_BYTES_MAX as usize)
+        .max_memories_per_module(INSTANCES_MAX)
+        .max_tables_per_module(INSTANCES_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX as usize)
+        .max_component_instance_size(8 << 20)
+        .max_core_instance_size(4 << 20)
+        .max_unused_warm_slots(slots);
+    pool
+}
+
+/// Raises the epoch until the engine is gone.
+fn start_tick(engine: &Engine) -> wasmtime::Result<()> {
+    let engine = engine.weak();
+    std::thread::Builder::new()
+        .name("airlock-epoch".to_owned())
+        .spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::sleep(EPOCH_TICK);
+            }
+        })?;
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Compiled code in memory: loaded at the first call of a component, kept while
+//! it is among the most recently used.
+//!
+//! What must stay true: at most the configured number is kept; a component is
+//! loaded once at a time, however many calls wait for it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OnceCell;
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
+
+use crate::contract::ToolPre;
+use crate::state::CallState;
+
+/// A component, ready to be instantiated.
+pub(crate) struct Loaded {
+    engine: Engine,
+    exports: Exports,
+    last_used: AtomicU64,
+}
+
+/// How its tools are called.
+pub(crate) enum Exports {
+    /// The contract's world.
+    ToolWorld(ToolPre<CallState>),
+}
+
+impl Loaded {
+    /// Links a compiled component.
+    pub(crate) fn new(linker: &Linker<CallState>, component: &Component) -> wasmtime::Result<Self> {
+        let pre = linker.instantiate_pre(component)?;
+        Ok(Self {
+            engine: component.engine().clone(),
+            exports: Exports::ToolWorld(ToolPre::new(pre)?),
+            last_used: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn exports(&self) -> &Exports {
+        &self.exports
+    }
+}
+
+type Slot = Arc<OnceCell<Arc<Loaded>>>;
+
+/// Loaded components by digest.
+pub(crate) struct LoadedSet {
+    slots: Mutex<HashMap<String, Slot>>,
+    uses: AtomicU64,
+    max: usize,
+}
+
+impl LoadedSet {
+    /// An empty set that keeps `max` components, at least one.
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            slots: Mutex::default(),
+            uses: AtomicU64::new(1),
+            max: max.max(1),
+        }
+    }
+
+    /// Notes a use, so that the least recently used goes first.
+    pub(crate) fn touch(&self, loaded: &Loaded) {
+        let now = self.uses.fetch_add(1, Ordering::Relaxed);
+        loaded.last_used.store(now, Ordering::Relaxed);
+    }
+
+    /// The component, loaded by `load` when it is not there.
+    pub(crate) async fn get<E>(
+        &self,
+        digest: &str,
+        load: impl Future<Output = Result<Loaded, E>>,
+    ) -> Result<Arc<Loaded>, E> {
+        let slot = Arc::clone(self.lock().entry(digest.to_owned()).or_default());
+        let got = slot
+            .get_or_try_init(|| async { load.await.map(Arc::new) })
+            .await
+            .cloned();
+        match &got {
+            Ok(loaded) => {
+                self.touch(loaded);
+                self.evict();
+            }
+            Err(_) => self.forget_empty(digest),
+        }
+        got
+    }
+
+    /// How many are in memory.
+    pub(crate) fn len(&self) -> usize {
+        let slots = self.lock();
+        slots.values().filter(|slot| slot.initialized()).count()
+    }
+
+    fn forget_empty(&self, digest: &str) {
+        let mut slots = self.lock();
+        if slots.get(digest).is_some_and(|slot| !slot.initialized()) {
+            slots.remove(digest);
+        }
+    }
+
+    fn evict(&self) {
+        let mut slots = self.lock();
+        while slots.len() > self.max {
+            let used = |slot: &Slot| slot.get().map(|l| l.last_used.load(Ordering::Relaxed));
+            let oldest = slots
+                .iter()
+                .filter_map(|(digest, slot)| used(slot).map(|used| (used, digest.clone())))
+                .min();
+            let Some((_, digest)) = oldest else { return };
+            slots.remove(&digest);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
