@@ -15,7 +15,9 @@ pub mod memory;
 mod rows;
 pub mod sqlite;
 pub mod store;
+pub mod views;
 
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 pub use store::{Batch, Committed, Hash, Head, Op, Record, Store, StoreError};
+pub use views::Views;

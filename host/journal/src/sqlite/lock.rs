@@ -67,7 +67,8 @@ pub(super) fn create_private_file(path: &Path) -> Result<(), StoreError> {
             .map_err(wrap)?;
     }
     file.sync_all().map_err(wrap)?;
-    sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(wrap)
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    sync_dir(dir.unwrap_or(Path::new("."))).map_err(wrap)
 }
 
 fn create_private_dir(dir: &Path) -> Result<(), StoreError> {

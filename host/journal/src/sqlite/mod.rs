@@ -6,6 +6,7 @@
 //! durable whatever it makes visible: after a kill, the log may hold commits
 //! that no sync covered yet.
 
+mod backup;
 mod check;
 mod lock;
 mod readers;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::rows::{Done, Work};
@@ -28,9 +30,15 @@ use readers::Readers;
 use schema::Mode;
 use writer::{Poison, Request, Writer};
 
+pub use backup::{check_backup, restore};
+
 /// The database's name inside the data directory; SQLite keeps its log and its
 /// index beside it.
 pub const DATABASE_FILE: &str = "journal.db";
+
+/// Stands beside the database once it was created: without it, one that was
+/// emptied would pass for a new one.
+const USED_FILE: &str = "journal.used";
 
 /// Requests that may wait for the writer; more callers wait for a place.
 const QUEUE_MAX: usize = 4096;
@@ -71,21 +79,17 @@ impl SqliteStore {
     fn start(dir: &Path, to_use: bool) -> Result<Arc<Self>, StoreError> {
         let lock = DirLock::take(dir)?;
         let file = dir.join(DATABASE_FILE);
-        if to_use {
-            wal::check(&dir.join(format!("{DATABASE_FILE}-wal")))?;
-        }
-        lock::create_private_file(&file)?;
-        let mut conn = schema::connect(&file, Mode::Write)?;
-        schema::prepare(&mut conn, &file)?;
         let poison = Poison::default();
-        if to_use {
-            check::at_open(&conn, &file)?;
-            writer::checkpoint(&conn, "TRUNCATE")?;
+        let conn = if to_use {
+            prepare(dir, &file)?
         } else {
             poison.set(&StoreError::corrupt(
                 "a store that was opened for inspection only",
             ));
-        }
+            let conn = schema::connect(&file, Mode::Write)?;
+            must_have_tables(&conn, &file)?;
+            conn
+        };
         let (queue, requests) = mpsc::channel(QUEUE_MAX);
         let writer = Writer::spawn(conn, &file, requests, poison.clone())?;
         Ok(Arc::new(Self {
@@ -135,6 +139,43 @@ impl SqliteStore {
             .set(&StoreError::corrupt("the writer thread, which ended"));
         self.poison.error()
     }
+}
+
+/// Opens the database for use, new or checked, with nothing visible that is not
+/// durable.
+fn prepare(dir: &Path, file: &Path) -> Result<Connection, StoreError> {
+    wal::check(&dir.join(format!("{DATABASE_FILE}-wal")))?;
+    let used = dir.join(USED_FILE);
+    if used.exists() {
+        let conn = schema::connect(file, Mode::Write)?;
+        must_have_tables(&conn, file)?;
+        schema::use_log(&conn, file)?;
+        check::at_open(&conn, file)?;
+        writer::checkpoint(&conn, "TRUNCATE")?;
+        return Ok(conn);
+    }
+    lock::create_private_file(file)?;
+    let mut conn = schema::connect(file, Mode::Write)?;
+    let has_tables = schema::recognise(&conn, file)?;
+    schema::use_log(&conn, file)?;
+    if !has_tables {
+        schema::create(&mut conn, file)?;
+    }
+    check::at_open(&conn, file)?;
+    writer::checkpoint(&conn, "TRUNCATE")?;
+    lock::create_private_file(&used)?;
+    Ok(conn)
+}
+
+/// A database that was in use and is empty now has lost everything.
+fn must_have_tables(conn: &Connection, file: &Path) -> Result<(), StoreError> {
+    if schema::recognise(conn, file)? {
+        return Ok(());
+    }
+    Err(StoreError::corrupt(format!(
+        "{}: the database is empty",
+        file.display()
+    )))
 }
 
 impl Store for SqliteStore {

@@ -51,27 +51,27 @@ pub(super) fn connect(file: &Path, mode: Mode) -> Result<Connection, StoreError>
         conn.set_prepared_statement_cache_capacity(64);
         conn.execute_batch(
             "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA trusted_schema=OFF;
-             PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000;",
+             PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000;
+             PRAGMA journal_size_limit=67108864;",
         )?;
         Ok(conn)
     };
     open().map_err(|source| failure(file, "opening the database", source))
 }
 
-/// Creates the tables in an empty database, and refuses one that is not ours or
-/// is newer than this build.
-pub(super) fn prepare(conn: &mut Connection, file: &Path) -> Result<(), StoreError> {
+/// Refuses a database that is not ours or is newer than this build; returns
+/// whether it has any tables yet.
+pub(super) fn recognise(conn: &Connection, file: &Path) -> Result<bool, StoreError> {
     let wrap = |source| failure(file, "reading the database's schema", source);
     let application = pragma(conn, "application_id").map_err(wrap)?;
     let found = pragma(conn, "user_version").map_err(wrap)?;
-    let empty = conn
+    let tables = conn
         .query_row("SELECT count(*) FROM sqlite_schema", (), |row| {
             row.get::<_, u64>(0)
         })
-        .map_err(wrap)?
-        == 0;
-    if empty && application == 0 {
-        return create(conn).map_err(|source| failure(file, "creating the tables", source));
+        .map_err(wrap)?;
+    if tables == 0 && application == 0 {
+        return Ok(false);
     }
     if application != APPLICATION_ID {
         let name = file.display();
@@ -85,17 +85,32 @@ pub(super) fn prepare(conn: &mut Connection, file: &Path) -> Result<(), StoreErr
             supported: SCHEMA_VERSION,
         });
     }
-    Ok(())
+    Ok(true)
 }
 
-fn create(conn: &mut Connection) -> rusqlite::Result<()> {
-    conn.query_row("PRAGMA journal_mode=WAL", (), |_| Ok(()))?;
-    conn.query_row("PRAGMA journal_size_limit=67108864", (), |_| Ok(()))?;
-    let tx = conn.transaction()?;
-    tx.execute_batch(TABLES)?;
-    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-    tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    tx.commit()
+/// Creates the tables in an empty database.
+pub(super) fn create(conn: &mut Connection, file: &Path) -> Result<(), StoreError> {
+    let mut create = || {
+        let tx = conn.transaction()?;
+        tx.execute_batch(TABLES)?;
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        tx.commit()
+    };
+    create().map_err(|source| failure(file, "creating the tables", source))
+}
+
+/// Turns the write-ahead log on; a restored backup has it off.
+pub(super) fn use_log(conn: &Connection, file: &Path) -> Result<(), StoreError> {
+    let step = "turning the write-ahead log on";
+    let mode = conn
+        .query_row("PRAGMA journal_mode=WAL", (), |row| row.get::<_, String>(0))
+        .map_err(|source| failure(file, step, source))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    let found = std::io::Error::other(format!("the database stays in mode {mode}"));
+    Err(StoreError::io(step, found))
 }
 
 fn pragma(conn: &Connection, name: &str) -> rusqlite::Result<u32> {

@@ -2,7 +2,7 @@
 //! pays for every caller that waited; a refused batch is rolled back alone. Any
 //! failed write, commit, sync or checkpoint poisons the store for good.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -255,7 +255,7 @@ impl Checkpointer {
         })
     }
 
-    fn serve(file: &PathBuf, requests: &Receiver<()>, state: &AtomicU8, poison: &Poison) {
+    fn serve(file: &Path, requests: &Receiver<()>, state: &AtomicU8, poison: &Poison) {
         let mut conn = None;
         while requests.recv().is_ok() {
             let result = match &conn {
