@@ -1,4 +1,8 @@
-//! Limits of a call and of a plugin. All are on by default; zero is refused.
+//! Limits of a call and of a plugin.
+//!
+//! What must stay true: each is on by default, has a highest value and cannot be
+//! switched off. Zero is refused, but for `queue`, where it means that no call
+//! waits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +10,9 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+#[cfg(test)]
+mod tests;
 
 /// A number of bytes, written `64MiB`, `1GiB`, `512KiB` or `4096`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,7 +23,7 @@ pub struct ByteSize(pub u64);
 pub struct Span(pub Duration);
 
 /// A rate, written `100/s`, `100/min` or `100/h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub struct Rate {
     /// How many.
     pub count: u32,
@@ -29,32 +36,47 @@ pub struct Rate {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Sum over all linear memories of a call.
+    #[serde(deserialize_with = "bounded::memory")]
     pub memory: ByteSize,
     /// CPU time of the guest in one call.
+    #[serde(deserialize_with = "bounded::cpu")]
     pub cpu: Span,
     /// Wall time of one call, host calls included.
+    #[serde(deserialize_with = "bounded::wall")]
     pub wall: Span,
     /// Size of the JSON input.
+    #[serde(deserialize_with = "bounded::input")]
     pub input: ByteSize,
     /// Size of the JSON output.
+    #[serde(deserialize_with = "bounded::output")]
     pub output: ByteSize,
     /// stdout, stderr and structured log of one call together.
+    #[serde(deserialize_with = "bounded::log")]
     pub log: ByteSize,
     /// Random bytes of one call together.
+    #[serde(deserialize_with = "bounded::random")]
     pub random: ByteSize,
     /// Buffers, bodies and fields the host holds for one call, all together.
+    #[serde(deserialize_with = "bounded::host_memory")]
     pub host_memory: ByteSize,
     /// Resource handles open at once in one call.
+    #[serde(deserialize_with = "bounded::handles")]
     pub handles: u32,
     /// Elements over all tables of one call.
+    #[serde(deserialize_with = "bounded::table_elements")]
     pub table_elements: u32,
     /// Core instances, memories and tables inside one component.
+    #[serde(deserialize_with = "bounded::instances")]
     pub instances: u32,
     /// Calls of the plugin at once.
+    #[serde(deserialize_with = "bounded::concurrency")]
     pub concurrency: u32,
-    /// Calls waiting for their turn.
+    /// Calls waiting for their turn; 0: a call that finds the plugin busy is
+    /// refused at once.
+    #[serde(deserialize_with = "bounded::queue")]
     pub queue: u32,
     /// Calls started.
+    #[serde(deserialize_with = "bounded::rate")]
     pub rate: Rate,
 }
 
@@ -80,6 +102,96 @@ impl Default for Limits {
             },
         }
     }
+}
+
+const MILLISECOND: Span = Span(Duration::from_millis(1));
+const HOUR: Span = Span(Duration::from_secs(3600));
+const DAY: Span = Span(Duration::from_secs(24 * 3600));
+
+/// The range of a limit, as text with units.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Range {
+    /// The limit's name.
+    pub name: &'static str,
+    /// The lowest value that is accepted.
+    pub min: String,
+    /// The highest.
+    pub max: String,
+}
+
+macro_rules! bounds {
+    ($($name:ident: $type:ty, $min:expr, $max:expr;)*) => {
+        /// Reads each limit, refusing what is out of its range by name.
+        mod bounded {
+            use super::*;
+            $( pub(super) fn $name<'de, D>(deserializer: D) -> Result<$type, D::Error>
+            where
+                D: serde::Deserializer<'de>,
+            {
+                let value = <$type>::deserialize(deserializer)?;
+                check(stringify!($name), value, $min, $max).map_err(serde::de::Error::custom)
+            } )*
+        }
+
+        impl Limits {
+            /// The range of each limit.
+            pub fn ranges() -> Vec<Range> {
+                vec![$( Range {
+                    name: stringify!($name),
+                    min: $min.to_string(),
+                    max: $max.to_string(),
+                }, )*]
+            }
+
+            /// Refuses limits that are out of range, for values that were not
+            /// read by serde.
+            ///
+            /// # Errors
+            /// The first such limit by name, with its range.
+            pub fn validate(&self) -> Result<(), String> {
+                $( check(stringify!($name), self.$name, $min, $max)?; )*
+                Ok(())
+            }
+        }
+    };
+}
+
+bounds! {
+    memory: ByteSize, ByteSize(64 << 10), ByteSize(4 << 30);
+    cpu: Span, MILLISECOND, HOUR;
+    wall: Span, MILLISECOND, DAY;
+    input: ByteSize, ByteSize(1), ByteSize(64 << 20);
+    output: ByteSize, ByteSize(1), ByteSize(64 << 20);
+    log: ByteSize, ByteSize(1), ByteSize(16 << 20);
+    random: ByteSize, ByteSize(1), ByteSize(1 << 30);
+    host_memory: ByteSize, ByteSize(64 << 10), ByteSize(4 << 30);
+    handles: u32, 1_u32, 1_000_000;
+    table_elements: u32, 1_u32, 10_000_000;
+    instances: u32, 1_u32, 10_000;
+    concurrency: u32, 1_u32, 10_000;
+    queue: u32, 0_u32, 100_000;
+    rate: Rate, RATE_MIN, RATE_MAX;
+}
+
+const RATE_MIN: Rate = Rate {
+    count: 1,
+    per: Duration::from_secs(3600),
+};
+const RATE_MAX: Rate = Rate {
+    count: 1_000_000,
+    per: Duration::from_secs(1),
+};
+
+fn check<T>(name: &str, value: T, min: T, max: T) -> Result<T, String>
+where
+    T: PartialOrd + fmt::Display,
+{
+    if value < min || value > max {
+        return Err(format!(
+            "limit `{name}` is {value}; it must be {min} to {max}"
+        ));
+    }
+    Ok(value)
 }
 
 const BYTE_UNITS: [(&str, u64); 7] = [
@@ -157,6 +269,23 @@ impl FromStr for Rate {
             count,
             per: Duration::from_secs(*seconds),
         })
+    }
+}
+
+impl PartialEq for Rate {
+    /// Whether it is the same number of calls per second.
+    fn eq(&self, other: &Self) -> bool {
+        self.partial_cmp(other) == Some(std::cmp::Ordering::Equal)
+    }
+}
+
+impl Eq for Rate {}
+
+impl PartialOrd for Rate {
+    /// By calls per second.
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        let scaled = |rate: &Self, per: Duration| u128::from(rate.count) * per.as_nanos();
+        Some(scaled(self, other.per).cmp(&scaled(other, self.per)))
     }
 }
 
