@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::cargo::run as cargo_run;
-use crate::{advisories, bench, components, long, test};
+use crate::{advisories, bench, components, test};
 
 /// The command.
 pub fn run() -> Result<()> {
@@ -23,7 +23,6 @@ pub fn run() -> Result<()> {
     cargo_run("cargo", &clippy)?;
     document()?;
     test::run(&[])?;
-    long::fuzz(&["--quick".to_owned()])?;
     bench::run(&["--quick".to_owned()])
 }
 

@@ -20,7 +20,7 @@ Usage: cargo xtask COMMAND
   ci           format, lints, licences, docs, plugins, every test: what has to pass before a merge
   plugins      build the plugins and the test guests as components
   bench        the benchmarks, as ratios (--quick: a short form)
-  fuzz         the fuzz targets (--seconds N each, default 1800; --quick: 5)
+  fuzz         the property tests over hostile input, round after round (--seconds N, default 1800)
   crash        kill -9 under load (--rounds N, default 200)
   powerloss    rebuild the disk at crash points (--states N, default 1000)
   advisories   check Cargo.lock against a file of RustSec advisories (JSON lines)

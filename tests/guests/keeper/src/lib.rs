@@ -1,0 +1,43 @@
+//! Keeps what it is told in kv: for tests of what survives a crash.
+
+use airlock_sdk::kv::Bucket;
+use airlock_sdk::prelude::*;
+use airlock_sdk::serde_json::{Value, json};
+
+#[derive(Deserialize, JsonSchema)]
+struct Put {
+    /// The key.
+    key: String,
+    /// The value.
+    value: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Get {
+    /// The key.
+    key: String,
+}
+
+/// Sets a key and counts how often that was done.
+#[tool(idempotent)]
+fn put(input: Put) -> Result<Value, Error> {
+    let bucket = Bucket::open("kept")?;
+    bucket.set(&input.key, input.value.as_bytes())?;
+    let count = bucket.increment("count", 1)?;
+    Ok(json!({ "count": count }))
+}
+
+/// Reads a key.
+#[tool(read_only)]
+fn get(input: Get) -> Result<Value, Error> {
+    let value = Bucket::open("kept")?.get(&input.key)?;
+    Ok(json!({ "value": value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) }))
+}
+
+/// Counts one up.
+#[tool]
+fn add(_input: Value) -> Result<Value, Error> {
+    Ok(json!({ "count": Bucket::open("kept")?.increment("added", 1)? }))
+}
+
+plugin! { tools: [put, get, add], wants: [] }
