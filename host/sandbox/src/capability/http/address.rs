@@ -66,7 +66,7 @@ fn classify_v6(ip: Ipv6Addr) -> AddressClass {
         [0, 0, 0, 0, 0xffff, 0, high, low] => wrapped(tail(high, low), true),
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => wrapped(tail(high, low), false),
         [0x2002, high, low, ..] => wrapped(tail(high, low), true),
-        [0x2001, 0, _, _, _, _, high, low] => wrapped(tail(!high, !low), true),
+        [0x2001, 0, ..] => Private("Teredo"),
         [0x64, 0xff9b, 1, ..] => Private("local NAT64"),
         [0x2001, 0..=0x1ff, ..] => Private("protocol assignment"),
         [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Private("documentation"),

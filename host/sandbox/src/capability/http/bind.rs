@@ -5,6 +5,7 @@
 //! memory; an exhausted budget ends the call with `limit`; a guest sets no header
 //! that belongs to the connection.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +37,7 @@ use super::url::Target;
 use super::{Http, Op, Prepared};
 use crate::capability::secrets::Placeholders;
 use crate::capability::{CallContext, Capability};
-use crate::gate::{Gate, Missing, Permit, Reservation};
+use crate::gate::{Gate, LimitReached, Missing, Permit, Reservation};
 use crate::limits::Limits;
 use crate::services::Services;
 use crate::state::CallState;
@@ -50,7 +51,7 @@ pub struct State {
     hooks: Hooks,
 }
 
-struct Hooks {
+pub(super) struct Hooks {
     gate: Gate,
     services: Arc<Services>,
     prepared: Arc<Prepared>,
@@ -87,6 +88,13 @@ impl State {
     }
 }
 
+#[cfg(test)]
+impl State {
+    pub(super) fn hooks_mut(&mut self) -> &mut Hooks {
+        &mut self.hooks
+    }
+}
+
 impl Drop for State {
     fn drop(&mut self) {
         self.hooks.over.store(true, Ordering::Release);
@@ -120,7 +128,7 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
 
 fn view(state: &mut CallState) -> HttpView<'_> {
     let http = &mut state.rooms.http;
-    http.hooks.placeholders = state.rooms.secrets.placeholders().clone();
+    http.hooks.set_placeholders(state.rooms.secrets.placeholders().clone());
     HttpView { hooks: &mut http.hooks, table: &mut state.table, ctx: &mut http.ctx }
 }
 
@@ -159,13 +167,23 @@ impl WasiHttpHooks for Hooks {
 }
 
 /// What belongs to the connection, not to the request.
-fn is_forbidden(name: &HeaderName) -> bool {
+pub(super) fn is_forbidden(name: &HeaderName) -> bool {
     DEFAULT_FORBIDDEN_HEADERS.contains(name)
         || [TE, TRAILER, EXPECT].contains(name)
         || name.as_str().starts_with("proxy-")
 }
 
 impl Hooks {
+    /// Takes the host memory of the next request.
+    pub(super) fn reserve(&mut self) -> Result<(), LimitReached> {
+        self.reservation = Some(self.gate.budget().reserve(EXCHANGE_BYTES)?);
+        Ok(())
+    }
+
+    pub(super) fn set_placeholders(&mut self, placeholders: Placeholders) {
+        self.placeholders = placeholders;
+    }
+
     fn exchange(&mut self, parts: &Parts, options: RequestOptions) -> Result<Exchange, Error> {
         let reservation = self.reservation.take().ok_or(Error::ConfigurationError)?;
         let permit = self.permit(parts)?;
@@ -173,6 +191,7 @@ impl Hooks {
         Ok(Exchange {
             services: Arc::clone(&self.services),
             prepared: Arc::clone(&self.prepared),
+            secrets: self.in_play(&permit.op().target),
             permit: Arc::new(permit),
             rule,
             placeholders: self.placeholders.clone(),
@@ -182,6 +201,14 @@ impl Hooks {
             over: Arc::clone(&self.over),
             reservation,
         })
+    }
+
+    fn in_play(&self, target: &Target) -> Vec<String> {
+        let grants = self.gate.grants();
+        let here = grants.http.iter().filter(|rule| rule.url.covers_host(target));
+        let bound = here.filter_map(|rule| rule.secret.clone());
+        let names: BTreeSet<String> = self.placeholders.names().into_iter().chain(bound).collect();
+        names.into_iter().collect()
     }
 
     fn permit(&self, parts: &Parts) -> Result<Permit<Http>, Error> {
@@ -217,8 +244,7 @@ impl outgoing_handler::Host for HttpView<'_> {
         request: Resource<HostOutgoingRequest>,
         options: Option<Resource<Options>>,
     ) -> HttpResult<Resource<HostFutureIncomingResponse>> {
-        let reserved = self.hooks.gate.budget().reserve(EXCHANGE_BYTES);
-        self.hooks.reservation = Some(reserved.map_err(HttpError::trap)?);
+        self.hooks.reserve().map_err(HttpError::trap)?;
         outgoing_handler::Host::handle(&mut self.inner(), request, options)
     }
 }

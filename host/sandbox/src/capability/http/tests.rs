@@ -1,5 +1,12 @@
 //! Cases of the room.
 
+mod addresses;
+mod exchange;
+mod harness;
+mod network;
+mod secrets;
+mod urls;
+
 use crate::capability::Cases;
 
 pub(crate) const CASES: Cases = Cases {

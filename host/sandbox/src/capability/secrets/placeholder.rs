@@ -25,7 +25,7 @@ struct Issued {
 
 impl Placeholders {
     /// The placeholder of a secret; `None` when the call asked for too many.
-    pub(super) fn issue(&self, name: &str) -> Option<String> {
+    pub(crate) fn issue(&self, name: &str) -> Option<String> {
         let mut issued = self.lock();
         if let Some(known) = issued.iter().find(|one| one.name == name) {
             return Some(known.word.clone());
@@ -46,6 +46,11 @@ impl Placeholders {
     /// Whether the call asked for none.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().is_empty()
+    }
+
+    /// The names of the secrets that the call asked for.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.lock().iter().map(|one| one.name.clone()).collect()
     }
 
     /// The names of the secrets whose placeholders occur in `text`.

@@ -16,14 +16,19 @@ use super::secret::Secret;
 /// A cut-off value of this many bytes or more is masked at the end of a stream.
 const TAIL_BYTES_MIN: usize = 8;
 
-/// Finds a value in all its encodings (Aho and Corasick's automaton).
+/// Finds values in all their encodings (Aho and Corasick's automaton). A node's
+/// children are a list: `child` is the first of them, `sibling` the next.
 pub(crate) struct Matcher {
     nodes: Vec<Node>,
+    /// The root's children by byte; 0: none.
+    first: Box<[u32; 256]>,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone, Copy)]
 struct Node {
-    edges: Vec<(u8, u32)>,
+    byte: u8,
+    child: u32,
+    sibling: u32,
     fail: u32,
     depth: u32,
     /// Length of the longest encoding that ends here; 0: none.
@@ -31,10 +36,12 @@ struct Node {
 }
 
 impl Matcher {
-    pub(crate) fn new(secret: &Secret) -> Self {
-        let mut matcher = Self { nodes: vec![Node::default()] };
-        for word in encodings(secret.expose()) {
-            matcher.insert(&word);
+    pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
+        let mut matcher = Self { nodes: vec![Node::default()], first: Box::new([0; 256]) };
+        for secret in secrets {
+            for word in encodings(secret.expose()) {
+                matcher.insert(&word);
+            }
         }
         matcher.link();
         matcher
@@ -43,25 +50,30 @@ impl Matcher {
     fn insert(&mut self, word: &[u8]) {
         let mut at = 0;
         for byte in word {
-            at = match self.edge(at, *byte) {
-                Some(next) => next,
-                None => {
-                    let depth = self.nodes[at as usize].depth + 1;
-                    let next = u32::try_from(self.nodes.len()).expect("few encodings");
-                    self.nodes.push(Node { depth, ..Node::default() });
-                    self.nodes[at as usize].edges.push((*byte, next));
-                    next
-                }
-            };
+            at = self.child(at, *byte).unwrap_or_else(|| self.add(at, *byte));
         }
         let node = &mut self.nodes[at as usize];
         node.found = node.depth;
     }
 
+    fn add(&mut self, parent: u32, byte: u8) -> u32 {
+        let added = u32::try_from(self.nodes.len()).expect("a few encodings of a few KiB");
+        let Node { depth, child: sibling, .. } = self.nodes[parent as usize];
+        self.nodes.push(Node { byte, sibling, depth: depth + 1, ..Node::default() });
+        self.nodes[parent as usize].child = added;
+        if parent == 0 {
+            self.first[usize::from(byte)] = added;
+        }
+        added
+    }
+
+    /// Breadth first: what a node falls back to is linked before it.
     fn link(&mut self) {
         let mut queue = VecDeque::from([0]);
         while let Some(at) = queue.pop_front() {
-            for (byte, next) in self.nodes[at as usize].edges.clone() {
+            let mut next = self.nodes[at as usize].child;
+            while next != 0 {
+                let byte = self.nodes[next as usize].byte;
                 let fail = match at {
                     0 => 0,
                     _ => self.step(self.nodes[at as usize].fail, byte),
@@ -71,18 +83,25 @@ impl Matcher {
                 node.fail = fail;
                 node.found = node.found.max(inherited);
                 queue.push_back(next);
+                next = node.sibling;
             }
         }
     }
 
-    fn edge(&self, at: u32, byte: u8) -> Option<u32> {
-        let edges = &self.nodes[at as usize].edges;
-        edges.iter().find(|(other, _)| *other == byte).map(|(_, next)| *next)
+    fn child(&self, at: u32, byte: u8) -> Option<u32> {
+        if at == 0 {
+            return Some(self.first[usize::from(byte)]).filter(|child| *child != 0);
+        }
+        let mut next = self.nodes[at as usize].child;
+        while next != 0 && self.nodes[next as usize].byte != byte {
+            next = self.nodes[next as usize].sibling;
+        }
+        Some(next).filter(|child| *child != 0)
     }
 
     fn step(&self, mut at: u32, byte: u8) -> u32 {
         loop {
-            match self.edge(at, byte) {
+            match self.child(at, byte) {
                 Some(next) => return next,
                 None if at == 0 => return 0,
                 None => at = self.nodes[at as usize].fail,
@@ -115,9 +134,10 @@ impl Matcher {
 
 impl Drop for Matcher {
     fn drop(&mut self) {
-        for (byte, _) in self.nodes.iter_mut().flat_map(|node| &mut node.edges) {
-            byte.zeroize();
+        for node in &mut self.nodes {
+            node.byte.zeroize();
         }
+        self.first.zeroize();
     }
 }
 

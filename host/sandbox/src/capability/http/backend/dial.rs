@@ -81,15 +81,15 @@ impl Dial<'_> {
             AddressClass::Private(_) if self.rule.allow_private => None,
             AddressClass::Metadata if self.rule.allow_private && self.names(address.ip()) => None,
             AddressClass::Private(kind) => Some(format!(
-                "`allow_private = true` in the rule: the host has a {kind} address"
+                "`allow_private = true` in the rule: the host's address is {kind}"
             )),
             AddressClass::Metadata => Some(
-                "a rule with `allow_private = true` that names the address itself: the host has \
-                 a metadata service's address"
+                "a rule with `allow_private = true` that names the address itself: it is a \
+                 metadata service's"
                     .to_owned(),
             ),
             AddressClass::Never(kind) => {
-                Some(format!("no rule can allow it: the host has a {kind} address"))
+                Some(format!("no rule can allow it: the host's address is {kind}"))
             }
         };
         if let Some(needs) = needs {

@@ -15,7 +15,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HOST, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HOST, RANGE,
+    TRANSFER_ENCODING,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -34,7 +35,7 @@ use super::rate::Rates;
 use super::url::{Target, URL_BYTES_MAX};
 use super::{Http, Rule};
 use crate::capability::Capability;
-use crate::capability::secrets::Placeholders;
+use crate::capability::secrets::{Placeholders, Secret};
 use crate::gate::{Missing, Permit, Reservation};
 use crate::limits::ByteSize;
 use crate::services::{AuditEvent, Services};
@@ -85,6 +86,8 @@ pub(super) struct Exchange {
     pub(super) permit: Arc<Permit<Http>>,
     pub(super) rule: Rule,
     pub(super) placeholders: Placeholders,
+    /// Secrets in play: what the call asked for, and what rules bind to the host.
+    pub(super) secrets: Vec<String>,
     pub(super) options: RequestOptions,
     pub(super) deadline: Instant,
     pub(super) headers_bytes_max: usize,
@@ -175,27 +178,50 @@ impl Exchange {
         Ok((place.lease(key, connection), false))
     }
 
-    /// Puts the secret in, on record before it is sent.
+    /// Puts the secret in, on record before it is sent, and returns what keeps
+    /// it, and others that the server may know, out of the answer.
     async fn put_secret(
         &self,
         target: &mut Target,
         headers: &mut HeaderMap,
     ) -> Result<Option<Redaction>, Error> {
-        let Some(name) = self.permit.op().secret.as_deref() else {
-            return Ok(None);
-        };
         self.permit.recheck().map_err(|_| Error::HttpRequestDenied)?;
-        let stored = self.services.vault.get(name).map_err(|error| {
+        let mut in_play = Vec::new();
+        for name in &self.secrets {
+            in_play.extend(self.stored(name)?.map(|(value, version)| (name, value, version)));
+        }
+        if !in_play.is_empty() {
+            self.ask_for_the_whole(headers)?;
+        }
+        if let Some(carried) = &self.permit.op().secret {
+            let Some((name, value, version)) = in_play.iter().find(|one| one.0 == carried) else {
+                let needs =
+                    format!("the secret `{carried}` is not set: airlock secret set {carried}");
+                return Err(self.deny(needs, Error::HttpRequestDenied));
+            };
+            let places = secret::places(&self.placeholders, target, headers);
+            self.record_use(name, *version, places).await?;
+            secret::substitute(&self.placeholders, name, value, target, headers)?;
+        }
+        let values: Vec<Secret> = in_play.into_iter().map(|(_, value, _)| value).collect();
+        Ok(self.prepared.matchers.redaction(&values))
+    }
+
+    fn stored(&self, name: &str) -> Result<Option<(Secret, u64)>, Error> {
+        self.services.vault.get(name).map_err(|error| {
             tracing::error!(secret = name, %error, "a secret could not be read");
             Error::ConfigurationError
-        })?;
-        let Some((value, version)) = stored else {
-            let needs = format!("the secret `{name}` is not set: airlock secret set {name}");
+        })
+    }
+
+    /// An answer in parts, or coded, could not be searched for a secret.
+    fn ask_for_the_whole(&self, headers: &mut HeaderMap) -> Result<(), Error> {
+        if headers.contains_key(RANGE) {
+            let needs = "a request without `Range`: a part of an answer could hide a secret";
             return Err(self.deny(needs, Error::HttpRequestDenied));
-        };
-        self.record_use(name, version, secret::places(&self.placeholders, target, headers)).await?;
-        secret::substitute(&self.placeholders, name, &value, target, headers)?;
-        Ok(Some(self.prepared.matchers.redaction(name, &value)))
+        }
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        Ok(())
     }
 
     async fn record_use(
@@ -248,6 +274,10 @@ impl Exchange {
             return Err(Error::HttpRequestHeaderSectionSize(u32::try_from(HEAD_BYTES_MAX).ok()));
         }
         self.permit.count_out(head_bytes as u64);
+        let may_carry = method != Method::GET && method != Method::HEAD;
+        if may_carry && http_body::Body::is_end_stream(&body) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let mut request = Request::new(RequestBody {
             inner: body,
             permit: Arc::clone(&self.permit),
@@ -364,7 +394,7 @@ fn only(values: http::header::GetAll<'_, HeaderValue>, word: &str) -> bool {
 fn hyper_error(error: &hyper::Error) -> Error {
     if error.is_timeout() {
         Error::HttpResponseTimeout
-    } else if error.is_incomplete_message() {
+    } else if error.is_incomplete_message() || cut_short(error) {
         Error::HttpResponseIncomplete
     } else if error.is_parse_too_large() {
         Error::HttpResponseHeaderSectionSize(None)
@@ -373,4 +403,11 @@ fn hyper_error(error: &hyper::Error) -> Error {
     } else {
         Error::ConnectionTerminated
     }
+}
+
+/// Whether the connection ended within a body.
+fn cut_short(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    let cause = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::UnexpectedEof)
 }

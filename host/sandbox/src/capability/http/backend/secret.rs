@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, IF_RANGE, RANGE};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
@@ -23,8 +23,6 @@ pub(in crate::capability::http) enum Misuse {
     Place,
     #[error("a request carries one secret at most")]
     Several,
-    #[error("a request with a secret asks for the whole answer: no `Range`")]
-    Range,
 }
 
 /// The secret whose placeholder a request carries.
@@ -52,10 +50,6 @@ pub(in crate::capability::http) fn carried(
     if carried.len() > 1 {
         return Err(Misuse::Several);
     }
-    if !carried.is_empty() && [RANGE, IF_RANGE].iter().any(|name| parts.headers.contains_key(name))
-    {
-        return Err(Misuse::Range);
-    }
     Ok(carried.pop())
 }
 
@@ -66,7 +60,7 @@ fn basic(name: &HeaderName, value: &HeaderValue) -> Option<Vec<u8>> {
     STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))
 }
 
-/// Puts the value in, and returns where, for the audit.
+/// Puts the value where its placeholder stands.
 pub(super) fn substitute(
     placeholders: &Placeholders,
     name: &str,
@@ -94,7 +88,6 @@ pub(super) fn substitute(
             held.set_sensitive(true);
         }
     }
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     Ok(())
 }
 
@@ -113,7 +106,7 @@ pub(super) fn places(
     query.map(|_| "query".to_owned()).into_iter().chain(headers).collect()
 }
 
-/// Keeps one secret out of one response.
+/// Keeps secrets out of one response.
 #[derive(Clone)]
 pub(super) struct Redaction(Arc<Matcher>);
 
@@ -138,22 +131,31 @@ impl Redaction {
     }
 }
 
-/// Matchers of the secrets in use, since making one takes a moment. A secret
-/// that changed gets a new one.
+/// Matchers of the secrets in play, since making one takes a moment. Secrets that
+/// changed get a new one.
 #[derive(Default)]
-pub(super) struct Matchers(Mutex<HashMap<String, ([u8; 32], Arc<Matcher>)>>);
+pub(super) struct Matchers(Mutex<HashMap<[u8; 32], Redaction>>);
+
+/// Matchers kept.
+const MATCHERS_MAX: usize = 8;
 
 impl Matchers {
-    pub(super) fn redaction(&self, name: &str, secret: &Secret) -> Redaction {
-        let digest: [u8; 32] = Sha256::digest(secret.expose()).into();
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.get(name) {
-            Some((other, matcher)) if *other == digest => Redaction(Arc::clone(matcher)),
-            _ => {
-                let matcher = Arc::new(Matcher::new(secret));
-                known.insert(name.to_owned(), (digest, Arc::clone(&matcher)));
-                Redaction(matcher)
-            }
+    /// What keeps all of `secrets` out; `None` where there are none.
+    pub(super) fn redaction(&self, secrets: &[Secret]) -> Option<Redaction> {
+        if secrets.is_empty() {
+            return None;
         }
+        let mut digest = Sha256::new();
+        for secret in secrets {
+            digest.update(secret.expose().len().to_be_bytes());
+            digest.update(secret.expose());
+        }
+        let digest = digest.finalize().into();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains_key(&digest) && known.len() >= MATCHERS_MAX {
+            known.clear();
+        }
+        let made = || Redaction(Arc::new(Matcher::new(secrets)));
+        Some(known.entry(digest).or_insert_with(made).clone())
     }
 }

@@ -1,0 +1,443 @@
+//! Every spelling of a URL: what it is taken for, and which rules cover it.
+
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+
+use crate::capability::http::url::{Target, UrlPattern};
+
+fn target(url: &str) -> String {
+    match url.parse::<Target>() {
+        Ok(target) => match &target.query {
+            Some(query) => format!("{target} ? {query}"),
+            None => target.to_string(),
+        },
+        Err(error) => format!("refused: {error}"),
+    }
+}
+
+fn check(urls: &[&str], expect: &Expect) {
+    let lines: Vec<String> = urls.iter().map(|url| format!("{url:?} -> {}", target(url))).collect();
+    expect.assert_eq(&lines.join("\n"));
+}
+
+#[test]
+fn a_url_has_one_spelling() {
+    check(
+        &[
+            "https://api.example.com",
+            "HTTPS://API.Example.COM:443/a",
+            "https://api.example.com:0443/a",
+            "https://api.example.com:8443/a?b=%2F#c",
+            "https://bücher.example/a",
+            "https://xn--bcher-kva.example/a",
+            "https://ｅｘａｍｐｌｅ.com/",
+            "https://a.test/%7euser/%c3%a9/é",
+            "https://a.test/a/./b/../c/%2e%2E/d",
+            "https://a.test/../../etc",
+            "https://a.test/a%2fb%5C",
+            "https://a.test//a//b",
+            "https://a.test/a;b/..;/c",
+            "https://a.test?q=1",
+            "https://a_b.test/",
+        ],
+        &expect![[r#"
+            "https://api.example.com" -> https://api.example.com/
+            "HTTPS://API.Example.COM:443/a" -> https://api.example.com/a
+            "https://api.example.com:0443/a" -> https://api.example.com/a
+            "https://api.example.com:8443/a?b=%2F#c" -> https://api.example.com:8443/a ? b=%2F
+            "https://bücher.example/a" -> https://xn--bcher-kva.example/a
+            "https://xn--bcher-kva.example/a" -> https://xn--bcher-kva.example/a
+            "https://ｅｘａｍｐｌｅ.com/" -> https://example.com/
+            "https://a.test/%7euser/%c3%a9/é" -> https://a.test/~user/%C3%A9/%C3%A9
+            "https://a.test/a/./b/../c/%2e%2E/d" -> https://a.test/a/d
+            "https://a.test/../../etc" -> https://a.test/etc
+            "https://a.test/a%2fb%5C" -> https://a.test/a%2Fb%5C
+            "https://a.test//a//b" -> https://a.test//a//b
+            "https://a.test/a;b/..;/c" -> https://a.test/a;b/..;/c
+            "https://a.test?q=1" -> https://a.test/ ? q=1
+            "https://a_b.test/" -> https://a_b.test/"#]],
+    );
+}
+
+#[test]
+fn what_could_be_read_in_two_ways_is_refused() {
+    check(
+        &[
+            "",
+            "api.example.com/a",
+            "ftp://a.test/",
+            "https:/a.test/",
+            "https:a.test",
+            "https:///a.test/",
+            "https://",
+            "https://user@a.test/",
+            "https://user:password@a.test/",
+            "https://allowed.test@evil.test/",
+            "https://@a.test/",
+            "https://allowed.test%40evil.test/",
+            "https://allowed.test\\@evil.test/",
+            "https://allowed.test\\.evil.test/",
+            "https:\\\\a.test/",
+            "https://a.test./",
+            "https://127.0.0.1./",
+            "https://a.test。/",
+            "https://a..test/",
+            "https://.a.test/",
+            "https://a.test:0/",
+            "https://a.test:/",
+            "https://a.test:65536/",
+            "https://a.test:80:80/",
+            "https://:443/",
+            "https://a.test /",
+            " https://a.test/",
+            "https://a.te\tst/",
+            "https://a.test/\r\nHost: evil.test",
+            "https://a.test/%0d%0aHost:%20evil.test",
+            "https://a.test/%00",
+            "https://a.test/%",
+            "https://a.test/%zz",
+            "https://a.test/%4",
+            "https://%61.test/",
+            "https://a*.test/",
+            "https://[::1/",
+            "https://[fe80::1%25eth0]/",
+            "https://1.2.3.4.5/",
+            "https://256.1.1.1/",
+            "https://a\u{ad}\u{200b}.\u{202e}test/",
+        ],
+        &expect![[r#"
+            "" -> refused: not an absolute `http` or `https` URL
+            "api.example.com/a" -> refused: not an absolute `http` or `https` URL
+            "ftp://a.test/" -> refused: not an absolute `http` or `https` URL
+            "https:/a.test/" -> refused: not an absolute `http` or `https` URL
+            "https:a.test" -> refused: not an absolute `http` or `https` URL
+            "https:///a.test/" -> refused: its host or port is not valid
+            "https://" -> refused: its host or port is not valid
+            "https://user@a.test/" -> refused: contains user-info; use a header and a secret
+            "https://user:password@a.test/" -> refused: contains user-info; use a header and a secret
+            "https://allowed.test@evil.test/" -> refused: contains user-info; use a header and a secret
+            "https://@a.test/" -> refused: contains user-info; use a header and a secret
+            "https://allowed.test%40evil.test/" -> refused: its host or port is not valid
+            "https://allowed.test\\@evil.test/" -> refused: contains a space, a control character or a backslash
+            "https://allowed.test\\.evil.test/" -> refused: contains a space, a control character or a backslash
+            "https:\\\\a.test/" -> refused: contains a space, a control character or a backslash
+            "https://a.test./" -> refused: its host ends with a dot
+            "https://127.0.0.1./" -> refused: its host ends with a dot
+            "https://a.test。/" -> refused: its host ends with a dot
+            "https://a..test/" -> refused: its host or port is not valid
+            "https://.a.test/" -> refused: its host or port is not valid
+            "https://a.test:0/" -> refused: its host or port is not valid
+            "https://a.test:/" -> refused: its host or port is not valid
+            "https://a.test:65536/" -> refused: its host or port is not valid
+            "https://a.test:80:80/" -> refused: its host or port is not valid
+            "https://:443/" -> refused: its host or port is not valid
+            "https://a.test /" -> refused: contains a space, a control character or a backslash
+            " https://a.test/" -> refused: contains a space, a control character or a backslash
+            "https://a.te\tst/" -> refused: contains a space, a control character or a backslash
+            "https://a.test/\r\nHost: evil.test" -> refused: contains a space, a control character or a backslash
+            "https://a.test/%0d%0aHost:%20evil.test" -> refused: its path contains a broken escape or an escaped control character
+            "https://a.test/%00" -> refused: its path contains a broken escape or an escaped control character
+            "https://a.test/%" -> refused: its path contains a broken escape or an escaped control character
+            "https://a.test/%zz" -> refused: its path contains a broken escape or an escaped control character
+            "https://a.test/%4" -> refused: its path contains a broken escape or an escaped control character
+            "https://%61.test/" -> refused: its host or port is not valid
+            "https://a*.test/" -> refused: its host or port is not valid
+            "https://[::1/" -> refused: its host or port is not valid
+            "https://[fe80::1%25eth0]/" -> refused: its host or port is not valid
+            "https://1.2.3.4.5/" -> refused: its host or port is not valid
+            "https://256.1.1.1/" -> refused: its host or port is not valid
+            "https://a\u{ad}\u{200b}.\u{202e}test/" -> refused: its host or port is not valid"#]],
+    );
+}
+
+#[test]
+fn an_address_has_one_spelling() {
+    check(
+        &[
+            "http://127.0.0.1/",
+            "http://127.1/",
+            "http://127.0.1/",
+            "http://2130706433/",
+            "http://0x7f000001/",
+            "http://0x7f.0.0.1/",
+            "http://0177.0.0.1/",
+            "http://017700000001/",
+            "http://0x7f.1/",
+            "http://127.0.0.01/",
+            "http://１２７.0.0.1/",
+            "http://①②⑦.0.0.1/",
+            "http://0/",
+            "http://[::1]/",
+            "http://[0:0:0:0:0:0:0:1]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://[::ffff:7f00:1]/",
+            "http://[::127.0.0.1]/",
+            "http://[64:ff9b::127.0.0.1]/",
+            "http://[2002:7f00:1::]/",
+        ],
+        &expect![[r#"
+            "http://127.0.0.1/" -> http://127.0.0.1/
+            "http://127.1/" -> http://127.0.0.1/
+            "http://127.0.1/" -> http://127.0.0.1/
+            "http://2130706433/" -> http://127.0.0.1/
+            "http://0x7f000001/" -> http://127.0.0.1/
+            "http://0x7f.0.0.1/" -> http://127.0.0.1/
+            "http://0177.0.0.1/" -> http://127.0.0.1/
+            "http://017700000001/" -> http://127.0.0.1/
+            "http://0x7f.1/" -> http://127.0.0.1/
+            "http://127.0.0.01/" -> http://127.0.0.1/
+            "http://１２７.0.0.1/" -> http://127.0.0.1/
+            "http://①②⑦.0.0.1/" -> http://127.0.0.1/
+            "http://0/" -> http://0.0.0.0/
+            "http://[::1]/" -> http://[::1]/
+            "http://[0:0:0:0:0:0:0:1]/" -> http://[::1]/
+            "http://[::ffff:127.0.0.1]/" -> http://[::ffff:7f00:1]/
+            "http://[::ffff:7f00:1]/" -> http://[::ffff:7f00:1]/
+            "http://[::127.0.0.1]/" -> http://[::7f00:1]/
+            "http://[64:ff9b::127.0.0.1]/" -> http://[64:ff9b::7f00:1]/
+            "http://[2002:7f00:1::]/" -> http://[2002:7f00:1::]/"#]],
+    );
+}
+
+/// (rule, covered, not covered)
+const RULES: &[(&str, &[&str], &[&str])] = &[
+    (
+        "https://api.example.com/v1/contracts/*",
+        &[
+            "https://api.example.com/v1/contracts/7",
+            "https://API.EXAMPLE.COM:443/v1/contracts/7",
+            "https://api.example.com/v1/contracts/a%20b?x=1",
+            "https://api.example.com/v1/./contracts/../contracts/7",
+            "https://api.example.com/%76%31/contracts/7",
+        ],
+        &[
+            "http://api.example.com/v1/contracts/7",
+            "https://api.example.com:8443/v1/contracts/7",
+            "https://api.example.com.evil.test/v1/contracts/7",
+            "https://evil.test/api.example.com/v1/contracts/7",
+            "https://evil.test/?https://api.example.com/v1/contracts/7",
+            "https://evil.test/#https://api.example.com/v1/contracts/7",
+            "https://xapi.example.com/v1/contracts/7",
+            "https://api-example.com/v1/contracts/7",
+            "https://apiXexample.com/v1/contracts/7",
+            "https://api.example.com/v1/contracts",
+            "https://api.example.com/v1/contracts/",
+            "https://api.example.com/v1/contracts/7/",
+            "https://api.example.com/v1/contracts/7/parties",
+            "https://api.example.com/v1/contracts/..",
+            "https://api.example.com/v1/contracts/../admin",
+            "https://api.example.com/v1/contracts/%2e%2e/admin",
+            "https://api.example.com/v1/contracts/..%2fadmin",
+            "https://api.example.com/v1/contracts/7%2fadmin",
+            "https://api.example.com/v1/contracts/7%5cadmin",
+            "https://api.example.com/v1/contracts/%252e%252e%252fadmin",
+            "https://api.example.com/v1/contracts/..;",
+            "https://api.example.com/v1/contracts/..;x=1",
+            "https://api.example.com/v1/contracts/..%3b",
+            "https://api.example.com//v1/contracts/7",
+            "https://api.example.com/v1//contracts/7",
+            "https://api.example.com/V1/contracts/7",
+        ],
+    ),
+    (
+        "https://api.example.com",
+        &["https://api.example.com/", "https://api.example.com", "https://api.example.com?q"],
+        &["https://api.example.com/x", "https://api.example.com//"],
+    ),
+    (
+        "https://api.example.com/v1/**",
+        &[
+            "https://api.example.com/v1/",
+            "https://api.example.com/v1/a/b/c/",
+            "https://api.example.com/v1/a/../b",
+            "https://api.example.com/v1/a//../../b",
+        ],
+        &[
+            "https://api.example.com/v1",
+            "https://api.example.com/v10/a",
+            "https://api.example.com/v1/../admin",
+            "https://api.example.com/v1/..;/admin",
+            "https://api.example.com/v1/%2e%2e%2fadmin",
+            "https://api.example.com/v1//admin",
+        ],
+    ),
+    (
+        "https://api.example.com/**",
+        &[
+            "https://api.example.com/",
+            "https://api.example.com/a%2Fb//c/..;/d",
+            "https://api.example.com//",
+        ],
+        &["https://example.com/", "http://api.example.com/"],
+    ),
+    (
+        "https://*.example.com/**",
+        &["https://a.example.com/", "https://xn--bcher-kva.example.com/x"],
+        &[
+            "https://example.com/",
+            "https://a.b.example.com/",
+            "https://aexample.com/",
+            "https://a.example.com.evil.test/",
+            "https://example.com.evil.test/",
+        ],
+    ),
+    (
+        "https://bücher.example/**",
+        &["https://xn--bcher-kva.example/a", "https://BÜCHER.example/"],
+        &["https://bucher.example/", "https://xn--bcher-kvb.example/"],
+    ),
+    (
+        "http://127.0.0.1:8080/**",
+        &["http://127.1:8080/", "http://0x7f000001:8080/a", "http://2130706433:8080/"],
+        &["http://localhost:8080/", "http://[::ffff:127.0.0.1]:8080/", "http://127.0.0.1/"],
+    ),
+    ("http://[::1]/a", &["http://[0:0::1]/a"], &["http://[::2]/a", "http://127.0.0.1/a"]),
+];
+
+#[test]
+fn rules_cover_what_they_say() {
+    let mut checked = 0;
+    for (rule, covered, not_covered) in RULES {
+        let pattern: UrlPattern = rule.parse().unwrap();
+        assert_eq!(pattern.to_string(), *rule);
+        for (urls, expected) in [(covered, true), (not_covered, false)] {
+            for url in *urls {
+                let matches = url.parse().is_ok_and(|target| pattern.matches(&target));
+                assert_eq!(matches, expected, "{rule} {url}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 70, "{checked}");
+}
+
+#[test]
+fn rules_that_make_no_sense_are_refused() {
+    let complaints = [
+        "https://*/",
+        "https://*.com/",
+        "https://*.127.0.0.1/",
+        "https://a.*.example.com/",
+        "https://**.example.com/",
+        "https://a*.example.com/",
+        "https://*example.com/",
+        "https://user@a.test/",
+        "https://a.test./",
+        "https://a.test/?q=1",
+        "https://a.test/#a",
+        "https://a.test/**/b",
+        "https://a.test/v*",
+        "https://a.test/a/../b",
+        "https://a.test/a/%2e%2e/b",
+        "https://a.test/a%2fb",
+        "https://a.test//b",
+        "https://a.test/a//**",
+        "//a.test/",
+        "a.test",
+    ]
+    .map(|rule| match rule.parse::<UrlPattern>() {
+        Ok(_) => format!("{rule} ACCEPTED"),
+        Err(why) => why,
+    });
+    expect![[r#"
+        `https://*/`: `*` in a host stands for its whole first label: `*.example.com`
+        `https://*.com/`: a wildcard needs a domain of two labels or more behind it
+        `https://*.127.0.0.1/`: a wildcard needs a domain of two labels or more behind it
+        `https://a.*.example.com/`: `*` in a host stands for its whole first label: `*.example.com`
+        `https://**.example.com/`: `*` in a host stands for its whole first label: `*.example.com`
+        `https://a*.example.com/`: `*` in a host stands for its whole first label: `*.example.com`
+        `https://*example.com/`: `*` in a host stands for its whole first label: `*.example.com`
+        `https://user@a.test/`: contains user-info; use a header and a secret
+        `https://a.test./`: its host ends with a dot
+        `https://a.test/?q=1`: a rule has no query and no fragment; the query is not matched
+        `https://a.test/#a`: a rule has no query and no fragment; the query is not matched
+        `https://a.test/**/b`: `**` stands at the end of a path alone
+        `https://a.test/v*`: `*` in a path stands for a whole segment
+        `https://a.test/a/../b`: its path contains `.`, `..` or begins with more than one slash
+        `https://a.test/a/%2e%2e/b`: its path contains `.`, `..` or begins with more than one slash
+        `https://a.test/a%2fb`: its path contains an escaped slash or dot
+        `https://a.test//b`: its path contains `.`, `..` or begins with more than one slash
+        `https://a.test/a//**`: its path contains an empty segment
+        `//a.test/`: not an absolute `http` or `https` URL
+        `a.test`: not an absolute `http` or `https` URL"#]].assert_eq(&complaints.join("\n"));
+}
+
+/// Text near enough to a URL to get far.
+fn near_urls() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        Just("https://"), Just("http://"), Just("allowed.test"), Just("evil.test"), Just("."),
+        Just("@"), Just(":"), Just("443"), Just("/"), Just("//"), Just("\\"), Just("?"), Just("#"),
+        Just("%2e"), Just("%2f"), Just("%40"), Just("%00"), Just("%"), Just("%25"), Just(".."),
+        Just("*"), Just("**"), Just("[::1]"), Just("127.0.0.1"), Just("0x7f.1"), Just("a"),
+        Just("é"), Just("。"), Just("\t"), Just(";"), Just("v1"), Just("-"), Just("user:pw@"),
+    ];
+    let near = prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat());
+    let begun = near.prop_map(|rest| format!("https://{rest}"));
+    prop_oneof![4 => begun, 1 => "\\PC*", 1 => any::<String>()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn taking_a_url_apart_again_changes_nothing(url in near_urls()) {
+        if let Ok(target) = url.parse::<Target>() {
+            let text = match &target.query {
+                Some(query) => format!("{target}?{query}"),
+                None => target.to_string(),
+            };
+            prop_assert_eq!(text.parse::<Target>(), Ok(target));
+        }
+    }
+
+    #[test]
+    fn rules_never_panic(rule in near_urls(), url in near_urls()) {
+        if let (Ok(pattern), Ok(target)) = (rule.parse::<UrlPattern>(), url.parse::<Target>()) {
+            let _ = pattern.matches(&target);
+        }
+    }
+
+    #[test]
+    fn a_host_is_not_covered_by_embedding_a_granted_one(url in near_urls()) {
+        let exact: UrlPattern = "https://allowed.test/**".parse().unwrap();
+        let wild: UrlPattern = "https://*.allowed.test/**".parse().unwrap();
+        if let Ok(target) = url.parse::<Target>() {
+            // The standard's own idea of the host that would be asked.
+            let host = url::Url::parse(&url).unwrap().host_str().unwrap().to_owned();
+            prop_assert!(!exact.matches(&target) || host == "allowed.test", "{}", url);
+            let one_label = host.strip_suffix(".allowed.test").is_some_and(|l| !l.contains('.'));
+            prop_assert!(!wild.matches(&target) || one_label, "{}", url);
+        }
+    }
+
+    #[test]
+    fn nothing_below_a_path_leads_out_of_it(tail in "[a./%2eEfFcC5;\\\\]{0,24}") {
+        let pattern: UrlPattern = "https://a.test/v1/**".parse().unwrap();
+        if let Ok(target) = format!("https://a.test/v1/{tail}").parse::<Target>() {
+            if pattern.matches(&target) {
+                let path = target.to_string().trim_start_matches("https://a.test").to_owned();
+                let mut decoded = path.clone();
+                for _ in 0..3 {
+                    decoded = decode(&decoded);
+                }
+                let decoded = decoded.replace('\\', "/");
+                let out = decoded.split('/').any(|s| matches!(s.split(';').next(), Some(".." | ".")));
+                prop_assert!(!out && path.starts_with("/v1/"), "{} {}", path, decoded);
+            }
+        }
+    }
+}
+
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = String::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let digits = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => (decoded.push(char::from(byte)), at += 3).1,
+            None => (decoded.push(char::from(bytes[at])), at += 1).1,
+        }
+    }
+    decoded
+}
