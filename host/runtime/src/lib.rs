@@ -1,1 +1,59 @@
-//! Placeholder.
+//! Above the sandbox and the journal: installed plugins, what is granted to
+//! them, who may call, which calls start, what is recorded. The HTTP API and the
+//! command line are thin over [`Runtime`].
+//!
+//! What must stay true: nothing is acknowledged before it is durable; a grant
+//! that is taken away is gone for calls in flight too; every refusal has a
+//! stable code.
+
+mod admission;
+mod calls;
+mod components;
+mod config;
+mod engine;
+mod grants;
+pub mod idempotency;
+mod ids;
+mod metrics;
+pub mod names;
+mod nearest;
+mod operations;
+mod plugins;
+mod policy;
+mod principal;
+pub mod problem;
+mod record;
+mod rows;
+mod runtime;
+mod secrets;
+mod tokens;
+mod views;
+
+pub use admission::NotAdmitted;
+pub use airlock_journal::views::{CallEntry, GrantUsage, ToolStats};
+pub use airlock_sandbox::capability::Explanation;
+pub use airlock_sandbox::capability::secrets::Secret;
+pub use calls::{CallRefused, ToolCall, status_of};
+pub use config::RuntimeConfig;
+pub use engine::{Capabilities, CapabilityView, capabilities};
+pub use grants::{
+    ExplainRequest, GrantError, GrantsHistory, GrantsUpdate, GrantsVersion, RollbackRequest,
+};
+pub use idempotency::{IdempotencyError, StoredReply};
+pub use ids::{digest, new_id, now_ms};
+pub use metrics::Metrics;
+pub use plugins::{
+    ActivateRequest, Claims, EffectsChange, EffectsView, InstallRequest, Installed, Operation,
+    OperationState, PluginDetail, PluginError, PluginSummary, ToolView, VersionChanges,
+    VersionView, WantView,
+};
+pub use policy::{
+    Change, ChangeKind, PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyError, PolicyPlugin,
+};
+pub use principal::{Principal, Role};
+pub use problem::{Failure, Problem};
+pub use record::{AuditFailure, AuditPage, AuditQuery, AuditVerified, VerifyRequest};
+pub use runtime::{NotReady, OpenError, Runtime};
+pub use secrets::{SecretError, SecretView};
+pub use tokens::{AuthError, NewToken, TokenError, TokenRequest, TokenView};
+pub use views::{CallsPage, CallsQuery, ViewError};

@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The HTTP API: a table of routes over the runtime. Who may do what, what a
+//! body may be and what is replied stand in the table; one dispatcher keeps to
+//! it, and the OpenAPI document is made from it.
+//!
+//! What must stay true: no handler runs before its caller is known to be allowed;
+//! every error is a problem with a stable code; nothing a client does (slow,
+//! large, many) takes more than it was given.
+
+mod app;
+mod config;
+mod dispatch;
+mod front;
+mod handlers;
+mod openapi;
+mod reply;
+mod routes;
+mod serve;
+mod stall;
+
+pub use config::ServerConfig;
+pub use openapi::document as openapi;
+pub use routes::{Access, Route, ROUTES};
+pub use serve::serve;

@@ -198,9 +198,24 @@ macro_rules! registry {
             /// # Errors
             /// An unknown capability or an operation that can't be read.
             pub fn explain(&self, capability: &str, words: &[&str]) -> Result<Explanation, String> {
+                self.explain_as(capability, words, EffectClass::Plain)
+            }
+
+            /// As [`Grants::explain`], for a tool called under an effect class.
+            ///
+            /// # Errors
+            /// An unknown capability or an operation that can't be read.
+            pub fn explain_as(
+                &self,
+                capability: &str,
+                words: &[&str],
+                class: EffectClass,
+            ) -> Result<Explanation, String> {
                 $( if capability == $name::$marker::NAME {
                     let op = $name::$marker::parse_op(words)?;
-                    return Ok(Explanation::of::<$name::$marker>(self, &op));
+                    let explained = Explanation::of::<$name::$marker>(self, &op);
+                    let narrowed = class == EffectClass::ReadOnly && $name::$marker::writes(&op);
+                    return Ok(explained.narrowed(narrowed));
                 } )*
                 Err(format!("unknown capability `{capability}`; there are: {}",
                     LISTED.iter().map(|c| c.name).collect::<Vec<_>>().join(", ")))
@@ -328,6 +343,21 @@ impl Explanation {
             operation: op.to_string(),
             rule,
             because,
+        }
+    }
+}
+
+impl Explanation {
+    /// What a read-only class makes of an operation that changes something.
+    fn narrowed(self, narrowed: bool) -> Self {
+        if !narrowed {
+            return self;
+        }
+        Self {
+            allowed: false,
+            rule: None,
+            because: "the tool is called as read-only, and this changes something".to_owned(),
+            ..self
         }
     }
 }

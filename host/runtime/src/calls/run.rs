@@ -1,0 +1,336 @@
+//! The path of one call: terms, key, admission, intent, sandbox, record, reply.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use airlock_journal::{Batch, Op, StoreError};
+use airlock_sandbox::{CallError, CallReport, CallRequest, EffectClass, Usage};
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::admission::{NotAdmitted, Permit};
+use crate::calls::in_flight::Place;
+use crate::calls::recorded::{self, CallInfo};
+use crate::calls::{CallRefused, reply};
+use crate::engine::Plugin;
+use crate::idempotency::{Begin, Fingerprint, IdempotencyError, StoredReply, Ticket};
+use crate::ids;
+use crate::plugins::{Active, Slot};
+use crate::principal::Principal;
+use crate::problem::Failure;
+use crate::runtime::{Runtime, Stop};
+
+/// A call as it comes in.
+#[derive(Debug, Clone)]
+pub struct ToolCall {
+    /// The plugin's name.
+    pub plugin: String,
+    /// The tool's name.
+    pub tool: String,
+    /// The input, JSON.
+    pub input: Bytes,
+    /// The caller's bound on wall time, waiting included; the plugin's `wall`
+    /// limit also holds.
+    pub timeout: Option<Duration>,
+    /// Makes the call happen once: see [`crate::idempotency`].
+    pub idempotency_key: Option<String>,
+}
+
+/// A call that may start.
+struct Ready {
+    active: Arc<Active>,
+    class: EffectClass,
+    input: String,
+    waits_until: Option<Instant>,
+    permit: Permit,
+    place: Place,
+}
+
+impl Runtime {
+    /// Calls a tool and replies as the HTTP API does: `{call_id, output, usage,
+    /// denials?}`, or a problem with the same members. With an idempotency key
+    /// the call goes on when the caller leaves, and its reply is kept; without
+    /// one it is cancelled, and recorded as that.
+    ///
+    /// # Errors
+    /// [`CallRefused`]: there is no reply from a tool.
+    pub async fn call(
+        self: &Arc<Self>,
+        who: &Arc<Principal>,
+        call: ToolCall,
+    ) -> Result<StoredReply, CallRefused> {
+        let result = match &call.idempotency_key {
+            None => self.call_once(who, call, None).await,
+            Some(key) => {
+                let target = format!("/v1/tools/{}/{}", call.plugin, call.tool);
+                let print = Fingerprint::of("POST", &target, &call.input);
+                match self
+                    .idempotency()
+                    .begin(&who.name, key, print, ids::now_ms())?
+                {
+                    Begin::Replay(reply) => return Ok(reply),
+                    Begin::Run(ticket) => {
+                        let (runtime, who) = (Arc::clone(self), Arc::clone(who));
+                        let work = async move { runtime.call_once(&who, call, Some(ticket)).await };
+                        tokio::spawn(work)
+                            .await
+                            .unwrap_or(Err(CallRefused::Interrupted))
+                    }
+                }
+            }
+        };
+        if let Err(refused) = &result {
+            self.metrics().refused(refused.code());
+        }
+        result
+    }
+
+    /// The largest input that a plugin takes, bytes; `None`: there is no such
+    /// plugin.
+    #[must_use]
+    pub fn input_bytes_max(&self, plugin: &str) -> Option<u64> {
+        let (_, active) = self.registry.get(plugin)?;
+        Some(active.limits.input.0)
+    }
+
+    async fn call_once(
+        self: &Arc<Self>,
+        who: &Arc<Principal>,
+        call: ToolCall,
+        ticket: Option<Ticket>,
+    ) -> Result<StoredReply, CallRefused> {
+        let ready = self.admit(who, &call).await?;
+        let plugin = self.plugin_side(&ready.active).await?;
+        if let Some(ticket) = &ticket {
+            self.commit(ticket.intent().to_vec())
+                .await
+                .map_err(|error| match error {
+                    StoreError::Conflict { .. } => IdempotencyError::InFlight.into(),
+                    error => CallRefused::Store(error),
+                })?;
+        }
+        let info = info(&ready.active, &call.tool);
+        let request = CallRequest {
+            call_id: info.call_id.clone(),
+            tool: call.tool,
+            input: ready.input,
+            principal: self.principal_ids.of(&who.name, &call.plugin),
+            idempotency_key: call.idempotency_key,
+            attempt: ticket.as_ref().map_or(1, Ticket::attempt),
+            class: ready.class,
+            timeout: remaining(ready.waits_until),
+        };
+        let mut unrecorded = Unrecorded {
+            runtime: Arc::clone(self),
+            who: Arc::clone(who),
+            info: Some(info),
+            place: Some(ready.place),
+            started: Instant::now(),
+        };
+        let report = self.run(&plugin, request).await;
+        drop(ready.permit);
+        let Some(info) = unrecorded.info.take() else {
+            return Err(CallRefused::Interrupted);
+        };
+        self.record(who, &info, report, ticket.as_ref()).await
+    }
+
+    /// Everything that can be refused without effect.
+    async fn admit(&self, who: &Principal, call: &ToolCall) -> Result<Ready, CallRefused> {
+        if self.is_stopping() {
+            return Err(NotAdmitted::ShuttingDown.into());
+        }
+        let (slot, active) = self.installed(who, &call.plugin)?;
+        check_tool(&active, &call.tool)?;
+        let input = check_input(&active, call.input.clone())?;
+        let started = Instant::now();
+        let wall = active.limits.wall.0;
+        let patience = call.timeout.map_or(wall, |timeout| timeout.min(wall));
+        let permit = slot.admission.enter(patience).await?;
+        let place = self.in_flight.take()?;
+        // What was in force when the call was asked for may have changed while
+        // it waited.
+        let (active, class) = in_force(&slot, &call.tool)?;
+        let waits_until = call
+            .timeout
+            .and_then(|timeout| started.checked_add(timeout));
+        Ok(Ready {
+            active,
+            class,
+            input,
+            waits_until,
+            permit,
+            place,
+        })
+    }
+
+    async fn plugin_side(&self, active: &Arc<Active>) -> Result<Arc<Plugin>, CallRefused> {
+        let failed = |why: String| {
+            tracing::error!(plugin = active.name, why, "grants can't be put in force");
+            CallRefused::Prepare {
+                plugin: active.name.clone(),
+                why,
+            }
+        };
+        match active.made() {
+            Some(plugin) => Ok(plugin),
+            None => {
+                let active = self.prepared(Arc::clone(active)).await.map_err(failed)?;
+                active
+                    .made()
+                    .ok_or_else(|| failed("it was changed meanwhile".to_owned()))
+            }
+        }
+    }
+
+    async fn run(&self, plugin: &Arc<Plugin>, request: CallRequest) -> CallReport {
+        let started = Instant::now();
+        let mut stop = self.stop.subscribe();
+        tokio::select! {
+            biased;
+            report = self.sandbox.call(plugin, request) => report,
+            _ = stop.wait_for(|stop| *stop == Stop::Now) => cancelled(started.elapsed()),
+        }
+    }
+
+    /// One batch: denials, the kept reply, the call's record.
+    async fn record(
+        &self,
+        who: &Principal,
+        info: &CallInfo,
+        mut report: CallReport,
+        ticket: Option<&Ticket>,
+    ) -> Result<StoredReply, CallRefused> {
+        let reply = reply::reply(&info.call_id, &mut report);
+        emit_log(info, &report);
+        let usage = &report.usage;
+        let wall = Duration::from_micros(usage.wall_us);
+        let outcome = reply::outcome(&report.result);
+        let denials = report.denials.len() as u64;
+        self.metrics()
+            .call(&info.plugin, outcome, usage.cpu_us, wall, denials);
+        let mut ops: Vec<Op> = recorded::denials(who, info, &report.denials).collect();
+        match (&report.result, ticket) {
+            // The intent stays: whether it happened is not known.
+            (Err(CallError::Cancelled), _) | (_, None) => {}
+            (Err(CallError::Transient { .. }), Some(ticket)) => ops.push(ticket.again()),
+            (_, Some(ticket)) => ops.push(ticket.finished(&reply)),
+        }
+        let done = recorded::done(who, info, &report);
+        match self.audit.commit(Batch { ops }, &done).await {
+            Ok(_) => Ok(reply),
+            Err(source) => {
+                let call_id = info.call_id.clone();
+                Err(CallRefused::NotRecorded { call_id, source })
+            }
+        }
+    }
+}
+
+/// Puts a call on record that its caller left: the future was dropped, and with
+/// it the guest.
+struct Unrecorded {
+    runtime: Arc<Runtime>,
+    who: Arc<Principal>,
+    info: Option<CallInfo>,
+    place: Option<Place>,
+    started: Instant,
+}
+
+impl Drop for Unrecorded {
+    fn drop(&mut self) {
+        let Some(info) = self.info.take() else { return };
+        let (runtime, who, place) = (
+            Arc::clone(&self.runtime),
+            Arc::clone(&self.who),
+            self.place.take(),
+        );
+        let report = cancelled(self.started.elapsed());
+        let Ok(handle) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        handle.spawn(async move {
+            if let Err(error) = runtime.record(&who, &info, report, None).await {
+                tracing::error!(call_id = info.call_id, %error, "a cancelled call is not on record");
+            }
+            drop(place);
+        });
+    }
+}
+
+fn check_tool(active: &Active, tool: &str) -> Result<EffectClass, CallRefused> {
+    let (plugin, name) = (&active.name, tool);
+    let terms = active.tool(name).ok_or_else(|| CallRefused::ToolNotFound {
+        plugin: plugin.clone(),
+        tool: name.to_owned(),
+    })?;
+    if terms.claim_changed {
+        let (plugin, tool) = (plugin.clone(), name.to_owned());
+        return Err(CallRefused::ClaimChanged { plugin, tool });
+    }
+    Ok(terms.class)
+}
+
+fn in_force(slot: &Slot, tool: &str) -> Result<(Arc<Active>, EffectClass), CallRefused> {
+    let gone = || crate::plugins::PluginError::NotFound(slot.name.clone());
+    let active = slot.active().ok_or_else(gone)?;
+    let class = check_tool(&active, tool)?;
+    Ok((active, class))
+}
+
+fn check_input(active: &Active, input: Bytes) -> Result<String, CallRefused> {
+    if input.len() as u64 > active.limits.input.0 {
+        return Err(CallRefused::InputTooLarge {
+            bytes: input.len(),
+            limit: active.limits.input.to_string(),
+        });
+    }
+    if let Err(error) = serde_json::from_slice::<&RawValue>(&input) {
+        return Err(CallRefused::InvalidJson(error.to_string()));
+    }
+    String::from_utf8(input.into()).map_err(|error| CallRefused::InvalidJson(error.to_string()))
+}
+
+fn info(active: &Active, tool: &str) -> CallInfo {
+    CallInfo {
+        call_id: ids::new_id("call_"),
+        plugin: active.name.clone(),
+        tool: tool.to_owned(),
+        digest: active.manifest.digest.clone(),
+        grants_version: active.grants.version,
+        subject: format!("{}/{tool}", active.name),
+    }
+}
+
+fn remaining(until: Option<Instant>) -> Option<Duration> {
+    until.map(|until| until.saturating_duration_since(Instant::now()))
+}
+
+fn cancelled(wall: Duration) -> CallReport {
+    CallReport {
+        result: Err(CallError::Cancelled),
+        usage: Usage {
+            wall_us: wall.as_micros() as u64,
+            ..Usage::default()
+        },
+        denials: Vec::new(),
+        log: Vec::new(),
+    }
+}
+
+/// The guest's log goes to the host's; its control characters are escaped.
+fn emit_log(info: &CallInfo, report: &CallReport) {
+    for line in &report.log {
+        tracing::debug!(
+            target: "airlock::plugin",
+            plugin = info.plugin,
+            tool = info.tool,
+            call_id = info.call_id,
+            level = line.level,
+            at_us = line.at_us,
+            fields = ?line.fields,
+            "{}",
+            line.message
+        );
+    }
+}

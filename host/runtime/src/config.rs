@@ -1,0 +1,105 @@
+//! Where the runtime keeps things, and its bounds.
+//!
+//! The data directory:
+//! - `journal/`: the truth (plugins, grants, tokens, kv, secrets, audit, replies);
+//! - `components/sha256-….wasm`: component bytes, named by digest, verified when read;
+//! - `cache/`: compiled code; may be deleted at any time;
+//! - `views/`: computed from the truth; may be deleted at any time.
+//!
+//! The keys directory, outside the data directory so that a copy of the data is
+//! not a copy of the keys: `cache.key`, `vault.key`, `audit.key`, `admin.token`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Settings of a [`crate::Runtime`].
+#[derive(Debug, Clone)]
+pub struct RuntimeConfig {
+    /// The data directory; created when absent.
+    pub data_dir: PathBuf,
+    /// The keys directory; created with mode 0700 when absent.
+    pub keys_dir: PathBuf,
+    /// The program that compiles components, in a child process.
+    pub compiler: PathBuf,
+    /// Its arguments.
+    pub compiler_args: Vec<OsString>,
+    /// Certificates (PEM) that plugins' requests trust besides Mozilla's.
+    pub ca_file: Option<PathBuf>,
+    /// Threads for guests; `None`: one per core.
+    pub guest_workers: Option<usize>,
+    /// Calls at once, over all plugins.
+    pub calls_max: u32,
+    /// Plugins whose compiled code is held in memory.
+    pub loaded_components_max: usize,
+    /// Components being inspected and compiled at once.
+    pub install_jobs_max: usize,
+    /// Installs waiting for their turn.
+    pub install_queue_max: usize,
+    /// How long the reply to an `Idempotency-Key` is kept.
+    pub idempotency_keep: Duration,
+    /// Time between signed checkpoints of the audit.
+    pub checkpoint_every: Duration,
+}
+
+impl RuntimeConfig {
+    /// The defaults for a data and a keys directory. The compiler is this
+    /// program itself with the argument `__compile`.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>, keys_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            keys_dir: keys_dir.into(),
+            compiler: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("airlock")),
+            compiler_args: vec![OsString::from("__compile")],
+            ca_file: None,
+            guest_workers: None,
+            calls_max: 1_000,
+            loaded_components_max: 64,
+            install_jobs_max: 2,
+            install_queue_max: 16,
+            idempotency_keep: Duration::from_secs(24 * 3600),
+            checkpoint_every: Duration::from_secs(60),
+        }
+    }
+
+    /// The truth.
+    #[must_use]
+    pub fn journal_dir(&self) -> PathBuf {
+        self.data_dir.join("journal")
+    }
+
+    /// Component bytes.
+    #[must_use]
+    pub fn components_dir(&self) -> PathBuf {
+        self.data_dir.join("components")
+    }
+
+    /// Compiled code.
+    #[must_use]
+    pub fn cache_dir(&self) -> PathBuf {
+        self.data_dir.join("cache")
+    }
+
+    /// Views.
+    #[must_use]
+    pub fn views_dir(&self) -> PathBuf {
+        self.data_dir.join("views")
+    }
+
+    /// A file of the keys directory.
+    #[must_use]
+    pub fn key_file(&self, name: &str) -> PathBuf {
+        self.keys_dir.join(name)
+    }
+
+    /// Where the first administrator's token is written.
+    #[must_use]
+    pub fn admin_token_file(&self) -> PathBuf {
+        self.key_file("admin.token")
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+}

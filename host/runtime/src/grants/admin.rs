@@ -1,0 +1,281 @@
+//! Changing grants, looking at their history, explaining them.
+
+use std::sync::Arc;
+
+use airlock_journal::Op;
+use airlock_sandbox::capability::Explanation;
+use airlock_sandbox::{EffectClass, Grants, Limits};
+use serde_json::json;
+
+use crate::grants::{
+    self, ExplainRequest, GrantError, GrantsHistory, GrantsUpdate, GrantsVersion, RollbackRequest,
+};
+use crate::plugins::{Active, Slot, claims};
+use crate::principal::Principal;
+use crate::record;
+use crate::runtime::Runtime;
+use crate::{ids, names};
+
+/// Most versions of one page of a history.
+const HISTORY_MAX: usize = 100;
+
+/// A change of one plugin's grants.
+pub(crate) struct GrantsChange<'a> {
+    pub(crate) who: &'a Principal,
+    pub(crate) grants: Grants,
+    pub(crate) limits: Limits,
+    pub(crate) why: &'a str,
+    pub(crate) action: &'static str,
+    pub(crate) restored: Option<u64>,
+}
+
+impl Runtime {
+    /// What is granted to a plugin; version 0 when nothing ever was.
+    ///
+    /// # Errors
+    /// No such plugin, or outside the token's scope.
+    pub fn grants(&self, who: &Principal, plugin: &str) -> Result<GrantsVersion, GrantError> {
+        let (_, active) = self.installed(who, plugin)?;
+        Ok((*active.grants).clone())
+    }
+
+    /// Earlier versions, newest first, those before `before`; at most 100.
+    ///
+    /// # Errors
+    /// No such plugin, outside the token's scope, or the store failed.
+    pub fn grants_history(
+        &self,
+        who: &Principal,
+        plugin: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<GrantsHistory, GrantError> {
+        let (_, active) = self.installed(who, plugin)?;
+        let end = before.unwrap_or(u64::MAX).min(active.grants.version + 1);
+        let limit = limit.clamp(1, HISTORY_MAX);
+        let versions = grants::history(self.store(), plugin, end, limit)?;
+        let last = versions.last().map(|last| last.version);
+        let next_before = last.filter(|last| *last > 1);
+        Ok(GrantsHistory {
+            versions,
+            next_before,
+        })
+    }
+
+    /// Replaces everything that is granted to a plugin, and its limits. It holds
+    /// for calls in flight when this returns.
+    ///
+    /// # Errors
+    /// The rules make no sense or can't be put in force, something changed
+    /// meanwhile, or the store failed; then nothing changed.
+    pub async fn set_grants(
+        &self,
+        who: &Principal,
+        plugin: &str,
+        update: GrantsUpdate,
+    ) -> Result<GrantsVersion, GrantError> {
+        let (slot, _) = self.installed(who, plugin)?;
+        let mut row = slot.row.lock().await;
+        let active = self.still_installed(&slot)?;
+        expect(
+            &active,
+            update.expected_version,
+            update.expected_digest.as_deref(),
+        )?;
+        grants::check(&update.grants, &active.manifest)?;
+        let change = GrantsChange {
+            who,
+            grants: update.grants,
+            limits: update.limits,
+            why: &update.why,
+            action: "set",
+            restored: None,
+        };
+        self.change_grants(&slot, &mut row, &active, change, Vec::new())
+            .await
+    }
+
+    /// Takes everything away from a plugin; limits stay.
+    ///
+    /// # Errors
+    /// No such plugin, outside the token's scope, or the store failed.
+    pub async fn revoke_grants(
+        &self,
+        who: &Principal,
+        plugin: &str,
+        why: &str,
+    ) -> Result<GrantsVersion, GrantError> {
+        let (slot, _) = self.installed(who, plugin)?;
+        let mut row = slot.row.lock().await;
+        let active = self.still_installed(&slot)?;
+        let change = GrantsChange {
+            who,
+            grants: Grants::default(),
+            limits: active.grants.limits.clone(),
+            why,
+            action: "revoke",
+            restored: None,
+        };
+        self.change_grants(&slot, &mut row, &active, change, Vec::new())
+            .await
+    }
+
+    /// Goes back to an earlier version, as a new version. Classes of tools that
+    /// the active component lacks are left out.
+    ///
+    /// # Errors
+    /// No such plugin or version, outside the token's scope, the rules can't be
+    /// put in force any more, or the store failed.
+    pub async fn rollback_grants(
+        &self,
+        who: &Principal,
+        plugin: &str,
+        request: &RollbackRequest,
+    ) -> Result<GrantsVersion, GrantError> {
+        let (slot, _) = self.installed(who, plugin)?;
+        let mut row = slot.row.lock().await;
+        let active = self.still_installed(&slot)?;
+        let in_force = active.grants.version;
+        let version = request.version.unwrap_or(in_force.saturating_sub(1));
+        if version >= in_force {
+            let plugin = plugin.to_owned();
+            return Err(GrantError::VersionNotFound { plugin, version });
+        }
+        let mut earlier = grants::load(self.store(), plugin, version, &active.manifest.digest)?;
+        earlier
+            .grants
+            .effects
+            .retain(|tool, _| active.tool(tool).is_some());
+        let change = GrantsChange {
+            who,
+            grants: earlier.grants,
+            limits: earlier.limits,
+            why: &request.why,
+            action: "rollback",
+            restored: Some(version),
+        };
+        self.change_grants(&slot, &mut row, &active, change, Vec::new())
+            .await
+    }
+
+    /// Whether the grants in force allow an operation, and by which rule, as
+    /// called by a tool when one is named.
+    ///
+    /// # Errors
+    /// No such plugin, tool or capability, or an operation that can't be read.
+    pub fn explain(
+        &self,
+        who: &Principal,
+        plugin: &str,
+        request: &ExplainRequest,
+    ) -> Result<Explanation, GrantError> {
+        let (_, active) = self.installed(who, plugin)?;
+        let words: Vec<&str> = request.operation.split_whitespace().collect();
+        let class = match &request.tool {
+            None => EffectClass::Plain,
+            Some(tool) => {
+                let terms = active.tool(tool);
+                let unknown = || GrantError::Invalid(format!("`{plugin}` has no tool `{tool}`"));
+                terms.ok_or_else(unknown)?.class
+            }
+        };
+        let grants = &active.grants.grants;
+        let explained = grants.explain_as(&request.capability, &words, class);
+        explained.map_err(GrantError::Invalid)
+    }
+
+    /// Checks, commits (with `more` in the same batch), and puts in force.
+    pub(crate) async fn change_grants(
+        &self,
+        slot: &Slot,
+        row: &mut crate::plugins::PluginRow,
+        active: &Arc<Active>,
+        change: GrantsChange<'_>,
+        more: Vec<Op>,
+    ) -> Result<GrantsVersion, GrantError> {
+        names::why(change.why)?;
+        grants::check_limits(&change.limits)?;
+        let grants = next_version(active, row.grants_version + 1, &change);
+        let next = Active::new(
+            &slot.name,
+            Arc::clone(&active.manifest),
+            Arc::new(grants.clone()),
+            None,
+        );
+        // Opens what the rules name, so that nothing is stored that can't be in
+        // force; then the calls in flight and the next ones share one sandbox
+        // side.
+        let prepared = self
+            .prepared(Arc::new(next))
+            .await
+            .map_err(GrantError::Prepare)?;
+        let next = Active::new(
+            &slot.name,
+            Arc::clone(&active.manifest),
+            Arc::clone(&prepared.grants),
+            active.made(),
+        );
+        let mut changed = row.clone();
+        changed.grants_version = grants.version;
+        let mut ops = more;
+        ops.extend(grants::put(&grants));
+        ops.push(record::op(&grants_record(&change, active, &grants)));
+        self.registry.commit(&changed, ops).await?;
+        *row = changed;
+        slot.swap(Some(next));
+        Ok(grants)
+    }
+}
+
+fn next_version(active: &Active, version: u64, change: &GrantsChange<'_>) -> GrantsVersion {
+    GrantsVersion {
+        version,
+        plugin: active.name.clone(),
+        digest: active.manifest.digest.clone(),
+        grants: change.grants.clone(),
+        limits: change.limits.clone(),
+        claims: claims(&active.manifest),
+        at_ms: ids::now_ms(),
+        by: change.who.name.clone(),
+        why: change.why.to_owned(),
+        action: change.action.to_owned(),
+        restored: change.restored,
+    }
+}
+
+fn grants_record(
+    change: &GrantsChange<'_>,
+    active: &Active,
+    grants: &GrantsVersion,
+) -> airlock_journal::audit::AuditRecord {
+    let detail = json!({
+        "version": grants.version,
+        "digest": grants.digest,
+        "why": grants.why,
+        "restored": grants.restored,
+        "before": active.grants.grants,
+        "after": grants.grants,
+        "limits": grants.limits,
+    });
+    record::admin(
+        change.who,
+        &format!("grants.{}", change.action),
+        &grants.plugin,
+        detail,
+    )
+}
+
+fn expect(active: &Active, version: Option<u64>, digest: Option<&str>) -> Result<(), GrantError> {
+    let found = active.grants.version;
+    if let Some(expected) = version.filter(|expected| *expected != found) {
+        return Err(GrantError::VersionChanged { expected, found });
+    }
+    let found = &active.manifest.digest;
+    match digest.filter(|digest| digest != found) {
+        Some(expected) => Err(GrantError::DigestChanged {
+            expected: expected.to_owned(),
+            found: found.clone(),
+        }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,85 @@
+//! Whether grants and limits make sense for a component.
+
+use airlock_sandbox::{Grants, Limits};
+
+use crate::engine::Manifest;
+use crate::grants::GrantError;
+use crate::nearest;
+
+/// Most rules of one capability.
+const RULES_MAX: usize = 1_000;
+/// Size of a plugin's grants as JSON, bytes.
+const GRANTS_BYTES_MAX: usize = 1 << 20;
+
+/// Refuses rules that make no sense and classes of tools that don't exist.
+pub(crate) fn check(grants: &Grants, manifest: &Manifest) -> Result<(), GrantError> {
+    let invalid = |text: String| GrantError::Invalid(text);
+    grants
+        .validate()
+        .map_err(|error| invalid(error.to_string()))?;
+    let json = serde_json::to_value(grants).map_err(|error| invalid(error.to_string()))?;
+    for (name, rules) in json.as_object().into_iter().flatten() {
+        let count = rules.as_array().map_or(0, Vec::len);
+        if count > RULES_MAX {
+            return Err(invalid(format!(
+                "`{name}` has {count} rules, at most {RULES_MAX} are taken"
+            )));
+        }
+    }
+    if json.to_string().len() > GRANTS_BYTES_MAX {
+        return Err(invalid(format!(
+            "the grants are over {GRANTS_BYTES_MAX} bytes"
+        )));
+    }
+    let tools: Vec<&str> = manifest
+        .tools
+        .iter()
+        .map(|tool| tool.name.as_str())
+        .collect();
+    for tool in grants.effects.keys() {
+        if !tools.contains(&tool.as_str()) {
+            let hint = nearest::hint(tool, &tools);
+            return Err(invalid(format!(
+                "`effects` names `{tool}`, which is no tool of the plugin{hint}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses limits out of range, and those that contradict each other.
+pub(crate) fn check_limits(limits: &Limits) -> Result<(), GrantError> {
+    limits.validate().map_err(GrantError::Invalid)?;
+    if limits.host_memory < limits.input {
+        let (host, input) = (limits.host_memory, limits.input);
+        let text = format!("limit `host_memory` ({host}) is below `input` ({input})");
+        return Err(GrantError::Invalid(text));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use airlock_sandbox::limits::ByteSize;
+
+    #[test]
+    fn limits_are_taken_or_refused() {
+        let small = ByteSize(1 << 20);
+        let table = [
+            (Limits::default(), None),
+            (Limits { queue: 0, ..Limits::default() }, None),
+            (Limits { concurrency: 0, ..Limits::default() }, Some("concurrency")),
+            (Limits { memory: ByteSize(0), ..Limits::default() }, Some("memory")),
+            (
+                Limits { host_memory: small, input: ByteSize(2 << 20), ..Limits::default() },
+                Some("`host_memory` (1MiB) is below `input` (2MiB)"),
+            ),
+        ];
+        for (limits, complaint) in table {
+            let found = check_limits(&limits).err().map(|error| error.to_string());
+            assert_eq!(found.is_some(), complaint.is_some(), "{found:?}");
+            assert!(found.unwrap_or_default().contains(complaint.unwrap_or_default()));
+        }
+    }
+}

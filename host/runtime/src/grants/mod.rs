@@ -1,0 +1,18 @@
+//! What is granted to plugins: versions, their history, and why something is
+//! allowed or not.
+//!
+//! What must stay true: every version is kept; a change is one batch with its
+//! audit record, and is in force for calls in flight when its request is
+//! answered.
+
+mod admin;
+mod check;
+mod error;
+mod rows;
+mod types;
+
+pub(crate) use admin::GrantsChange;
+pub(crate) use check::{check, check_limits};
+pub use error::GrantError;
+pub(crate) use rows::{history, load, put};
+pub use types::{ExplainRequest, GrantsHistory, GrantsUpdate, GrantsVersion, RollbackRequest};

@@ -1,0 +1,148 @@
+//! Figures for Prometheus. Labels are names of installed plugins and stable
+//! codes only, so that a caller cannot make new series.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+const BUCKETS_S: [f64; 12] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    plugin: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PluginLabel {
+    plugin: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabel {
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabel {
+    status: u16,
+}
+
+/// The counters.
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<CallLabels, Counter>,
+    cpu_us: Family<PluginLabel, Counter>,
+    denials: Family<PluginLabel, Counter>,
+    refused: Family<CodeLabel, Counter>,
+    requests: Family<StatusLabel, Counter>,
+    wall: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("airlock");
+        let calls = Family::default();
+        registry.register(
+            "calls",
+            "Calls that ended, by plugin and outcome",
+            calls.clone(),
+        );
+        let cpu_us = Family::default();
+        registry.register("call_cpu_microseconds", "CPU time of calls", cpu_us.clone());
+        let denials = Family::default();
+        registry.register("denials", "Distinct denials of calls", denials.clone());
+        let refused = Family::default();
+        registry.register(
+            "calls_refused",
+            "Calls that did not start, by code",
+            refused.clone(),
+        );
+        let requests = Family::default();
+        registry.register(
+            "http_requests",
+            "HTTP requests, by status",
+            requests.clone(),
+        );
+        let wall = Histogram::new(BUCKETS_S);
+        registry.register_with_unit(
+            "call_wall",
+            "Wall time of calls",
+            Unit::Seconds,
+            wall.clone(),
+        );
+        Self {
+            registry,
+            calls,
+            cpu_us,
+            denials,
+            refused,
+            requests,
+            wall,
+        }
+    }
+}
+
+/// A figure that is read when asked for.
+pub(crate) struct Gauge {
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) value: u64,
+}
+
+impl Metrics {
+    /// A call that ended.
+    pub(crate) fn call(
+        &self,
+        plugin: &str,
+        outcome: &'static str,
+        cpu_us: u64,
+        wall: Duration,
+        denials: u64,
+    ) {
+        let labels = CallLabels {
+            plugin: plugin.to_owned(),
+            outcome,
+        };
+        self.calls.get_or_create(&labels).inc();
+        let label = PluginLabel {
+            plugin: plugin.to_owned(),
+        };
+        self.cpu_us.get_or_create(&label).inc_by(cpu_us);
+        if denials > 0 {
+            self.denials.get_or_create(&label).inc_by(denials);
+        }
+        self.wall.observe(wall.as_secs_f64());
+    }
+
+    /// A call that did not start.
+    pub(crate) fn refused(&self, code: &'static str) {
+        self.refused.get_or_create(&CodeLabel { code }).inc();
+    }
+
+    /// An HTTP request that was answered.
+    pub fn request(&self, status: u16) {
+        self.requests.get_or_create(&StatusLabel { status }).inc();
+    }
+
+    /// The exposition text, with figures read now.
+    pub(crate) fn text(&self, gauges: &[Gauge]) -> String {
+        let mut text = String::new();
+        for Gauge { name, help, value } in gauges {
+            let _ = writeln!(text, "# HELP airlock_{name} {help}.");
+            let _ = writeln!(text, "# TYPE airlock_{name} gauge");
+            let _ = writeln!(text, "airlock_{name} {value}");
+        }
+        // Writing into a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

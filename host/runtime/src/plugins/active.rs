@@ -1,0 +1,119 @@
+//! What is in force for a plugin at one moment: the component, the grants, the
+//! class of each tool. Replaced as a whole, so that a call sees one state.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use airlock_sandbox::capability::PrepareError;
+use airlock_sandbox::{EffectClass, Limits};
+
+use crate::engine::{Manifest, Plugin, Sandbox};
+use crate::grants::GrantsVersion;
+use crate::plugins::{Claims, EffectsView};
+
+/// A component with a name, as it stands now.
+pub(crate) struct Active {
+    pub(crate) name: String,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) grants: Arc<GrantsVersion>,
+    pub(crate) limits: Arc<Limits>,
+    tools: HashMap<String, ToolTerms>,
+    /// Made at the first call: directories are opened and pools made then.
+    plugin: Mutex<Option<Arc<Plugin>>>,
+}
+
+/// On what terms a tool is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ToolTerms {
+    /// The effect class in force.
+    pub(crate) class: EffectClass,
+    /// The grant names the tool's class, and the tool's claim is another one
+    /// than when that was granted.
+    pub(crate) claim_changed: bool,
+}
+
+impl Active {
+    pub(crate) fn new(
+        name: &str,
+        manifest: Arc<Manifest>,
+        grants: Arc<GrantsVersion>,
+        plugin: Option<Arc<Plugin>>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            tools: terms(&manifest, &grants),
+            limits: Arc::new(grants.limits.clone()),
+            manifest,
+            grants,
+            plugin: Mutex::new(plugin),
+        }
+    }
+
+    /// The terms of a tool; `None`: there is no such tool.
+    pub(crate) fn tool(&self, name: &str) -> Option<ToolTerms> {
+        self.tools.get(name).copied()
+    }
+
+    /// The sandbox's side of it, made when it is not there yet. What can't be
+    /// put in force is tried again at the next call.
+    pub(crate) fn plugin(&self, sandbox: &Sandbox) -> Result<Arc<Plugin>, PrepareError> {
+        let mut plugin = self.plugin.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plugin) = &*plugin {
+            return Ok(Arc::clone(plugin));
+        }
+        let made = self.prepare(sandbox)?;
+        *plugin = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// The sandbox's side of it, when it was made.
+    pub(crate) fn made(&self) -> Option<Arc<Plugin>> {
+        self.plugin
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The same as a value of its own, with the same sandbox side.
+    pub(crate) fn renewed(&self) -> Self {
+        let (manifest, grants) = (Arc::clone(&self.manifest), Arc::clone(&self.grants));
+        Self::new(&self.name, manifest, grants, self.made())
+    }
+
+    /// Forgets it: it could not be put in force as it should, and is made anew
+    /// at the next call.
+    pub(crate) fn unmake(&self) {
+        *self.plugin.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn prepare(&self, sandbox: &Sandbox) -> Result<Arc<Plugin>, PrepareError> {
+        sandbox.plugin(
+            &self.name,
+            Arc::clone(&self.manifest),
+            self.grants.version,
+            self.grants.grants.clone(),
+            self.grants.limits.clone(),
+        )
+    }
+}
+
+/// The claims of all tools.
+pub(crate) fn claims(manifest: &Manifest) -> Claims {
+    let claim =
+        |tool: &crate::engine::ToolInfo| (tool.name.clone(), EffectsView::from(&tool.effects));
+    manifest.tools.iter().map(claim).collect()
+}
+
+fn terms(manifest: &Manifest, grants: &GrantsVersion) -> HashMap<String, ToolTerms> {
+    let of = |tool: &crate::engine::ToolInfo| {
+        let granted = grants.grants.effects.get(&tool.name).copied();
+        let pinned = grants.claims.get(&tool.name);
+        let same = pinned == Some(&EffectsView::from(&tool.effects));
+        let terms = ToolTerms {
+            class: granted.unwrap_or_default(),
+            claim_changed: granted.is_some() && !same,
+        };
+        (tool.name.clone(), terms)
+    };
+    manifest.tools.iter().map(of).collect()
+}

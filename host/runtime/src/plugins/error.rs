@@ -1,0 +1,135 @@
+//! Why something with plugins failed.
+
+use std::time::Duration;
+
+use airlock_journal::StoreError;
+use serde_json::{Map, Value, json};
+
+use crate::engine::InstallError;
+use crate::names::BadName;
+use crate::problem::Failure;
+
+/// Why a plugin could not be installed, found, activated or removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PluginError {
+    /// A name, digest or reason is not one.
+    #[error(transparent)]
+    BadName(#[from] BadName),
+    /// There is no plugin of this name.
+    #[error("there is no plugin `{0}`")]
+    NotFound(String),
+    /// The principal's token does not reach this plugin.
+    #[error("the token does not reach the plugin `{0}`")]
+    OutsideScope(String),
+    /// There is no operation with this id (any more).
+    #[error("there is no operation `{0}`; ended ones are kept for an hour")]
+    OperationNotFound(String),
+    /// The plugin has no such version.
+    #[error("`{plugin}` has no version {digest}")]
+    VersionNotFound {
+        /// The plugin.
+        plugin: String,
+        /// The digest asked for.
+        digest: String,
+    },
+    /// The bytes are not what the request said.
+    #[error("the component's digest is {found}, not {expected}")]
+    DigestMismatch {
+        /// What the request said.
+        expected: String,
+        /// What the bytes have.
+        found: String,
+    },
+    /// Going back to an older version must be asked for.
+    #[error(
+        "{digest} was installed before the active version of `{plugin}`: say `downgrade` to go back to it"
+    )]
+    Downgrade {
+        /// The plugin.
+        plugin: String,
+        /// The digest asked for.
+        digest: String,
+    },
+    /// Replacing an active version takes an administrator.
+    #[error("only an administrator may replace the active version of `{0}`")]
+    NeedsAdmin(String),
+    /// Too many installs wait.
+    #[error("{0} installs are waiting already")]
+    Busy(usize),
+    /// A plugin has that many versions; remove the plugin or old versions.
+    #[error("`{plugin}` has {versions_max} versions already")]
+    TooManyVersions {
+        /// The plugin.
+        plugin: String,
+        /// The most a plugin may have.
+        versions_max: usize,
+    },
+    /// The host is stopping.
+    #[error("the host is shutting down")]
+    ShuttingDown,
+    /// The component is not acceptable.
+    #[error("the component is not acceptable")]
+    Component(#[source] InstallError),
+    /// The component can't be stored.
+    #[error("storing the component")]
+    Disk(#[source] std::io::Error),
+    /// The grants of the plugin can't be put in force with this version.
+    #[error("the grants can't be put in force: {0}")]
+    Prepare(String),
+    /// The store failed.
+    #[error("storing the plugin")]
+    Store(#[from] StoreError),
+    /// The work was interrupted.
+    #[error("the work was interrupted")]
+    Interrupted,
+}
+
+impl Failure for PluginError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::BadName(_) => "bad-name",
+            Self::NotFound(_) => "plugin-not-found",
+            Self::OutsideScope(_) => "outside-scope",
+            Self::OperationNotFound(_) => "operation-not-found",
+            Self::VersionNotFound { .. } => "version-not-found",
+            Self::DigestMismatch { .. } => "digest-mismatch",
+            Self::Downgrade { .. } => "downgrade",
+            Self::NeedsAdmin(_) => "forbidden",
+            Self::Busy(_) => "overloaded",
+            Self::TooManyVersions { .. } => "too-many-versions",
+            Self::ShuttingDown => "shutting-down",
+            Self::Component(error) => error.code(),
+            Self::Prepare(_) => "grants-not-in-force",
+            Self::Disk(_) | Self::Store(_) => "store-failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+    fn status(&self) -> u16 {
+        match self {
+            Self::BadName(_) => 400,
+            Self::OutsideScope(_) | Self::NeedsAdmin(_) => 403,
+            Self::NotFound(_) | Self::OperationNotFound(_) | Self::VersionNotFound { .. } => 404,
+            Self::Downgrade { .. } | Self::TooManyVersions { .. } | Self::Prepare(_) => 409,
+            Self::DigestMismatch { .. } | Self::Component(_) => 422,
+            Self::Busy(_) | Self::ShuttingDown | Self::Interrupted => 503,
+            Self::Disk(_) | Self::Store(_) => 503,
+        }
+    }
+    fn detail(&self) -> String {
+        match self {
+            // The complaint is about the caller's own bytes.
+            Self::Component(error) => error.to_string(),
+            other => other.to_string(),
+        }
+    }
+    fn retry_after(&self) -> Option<Duration> {
+        matches!(self, Self::Busy(_) | Self::ShuttingDown).then_some(Duration::from_secs(5))
+    }
+    fn members(&self) -> Map<String, Value> {
+        match self {
+            Self::DigestMismatch { found, .. } => Map::from_iter([("digest".into(), json!(found))]),
+            _ => Map::new(),
+        }
+    }
+}

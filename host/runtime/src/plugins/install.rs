@@ -1,0 +1,235 @@
+//! Installing: a job that validates, compiles and asks the component what it
+//! has, then adds it as a version.
+//!
+//! What must stay true: nothing names a component before its bytes are durable;
+//! a first version has no grants; replacing an active version takes an
+//! administrator who asked for it.
+
+use std::sync::Arc;
+
+use airlock_journal::Op;
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::engine::{self, Manifest};
+use crate::grants;
+use crate::operations::Progress;
+use crate::plugins::registry::VersionRow;
+use crate::plugins::{
+    Active, InstallRequest, Installed, MANIFESTS, Operation, PluginError, PluginRow, Slot,
+    VersionChanges, version_changes,
+};
+use crate::principal::{Principal, Role};
+use crate::problem::{Problem, log_failure};
+use crate::record;
+use crate::runtime::Runtime;
+use crate::{ids, names, rows};
+
+/// Most versions of one plugin.
+const VERSIONS_MAX: usize = 100;
+
+impl Runtime {
+    /// Starts installing a component as a version of a plugin. The work goes on
+    /// when the caller leaves; see [`Runtime::operation`].
+    ///
+    /// # Errors
+    /// The request makes no sense, or too many installs wait.
+    pub fn install(
+        self: &Arc<Self>,
+        who: &Principal,
+        request: InstallRequest,
+    ) -> Result<Operation, PluginError> {
+        if !who.may_see(&request.name) {
+            return Err(PluginError::OutsideScope(request.name));
+        }
+        names::plugin_name(&request.name)?;
+        names::why(&request.why)?;
+        if let Some(expected) = &request.digest {
+            names::digest(expected)?;
+        }
+        if self.is_stopping() {
+            return Err(PluginError::ShuttingDown);
+        }
+        let queue_max = self.config().install_queue_max;
+        let begun = self.operations.begin("install", &request.name, queue_max);
+        let (operation, progress) = begun.ok_or(PluginError::Busy(queue_max))?;
+        let (runtime, who) = (Arc::clone(self), who.clone());
+        tokio::spawn(async move {
+            let result = runtime.install_now(&who, request, &progress).await;
+            progress.end(result.map_err(|error| {
+                log_failure(&error);
+                Problem::of(&error)
+            }));
+        });
+        Ok(operation)
+    }
+
+    /// Where an operation stands.
+    ///
+    /// # Errors
+    /// There is none, or it is about a plugin outside the token's scope.
+    pub fn operation(&self, who: &Principal, id: &str) -> Result<Operation, PluginError> {
+        let visible = |operation: &Operation| who.may_see(&operation.plugin);
+        let found = self.operations.get(id).filter(visible);
+        found.ok_or_else(|| PluginError::OperationNotFound(id.to_owned()))
+    }
+
+    /// An operation once it has ended.
+    ///
+    /// # Errors
+    /// As [`Runtime::operation`].
+    pub async fn wait_operation(
+        &self,
+        who: &Principal,
+        id: &str,
+    ) -> Result<Operation, PluginError> {
+        self.operation(who, id)?;
+        let ended = self.operations.ended(id).await;
+        ended.ok_or_else(|| PluginError::OperationNotFound(id.to_owned()))
+    }
+
+    /// All operations that are still known, newest first.
+    pub fn operations(&self, who: &Principal) -> Vec<Operation> {
+        let mut all = self.operations.list();
+        all.retain(|operation| who.may_see(&operation.plugin));
+        all
+    }
+
+    async fn install_now(
+        &self,
+        who: &Principal,
+        request: InstallRequest,
+        progress: &Progress,
+    ) -> Result<Installed, PluginError> {
+        let turn = self.install_turns.acquire().await;
+        let _turn = turn.map_err(|_| PluginError::ShuttingDown)?;
+        progress.running();
+        let component = request.component.clone();
+        let digest = self.blocking(move || ids::digest(&component)).await?;
+        if let Some(expected) = request
+            .digest
+            .clone()
+            .filter(|expected| *expected != digest)
+        {
+            return Err(PluginError::DigestMismatch {
+                expected,
+                found: digest,
+            });
+        }
+        let manifest = self.manifest_of(&digest, &request.component).await?;
+        let slot = self.registry.slot(&request.name);
+        let mut row = slot.row.lock().await;
+        self.add_version(who, &slot, &mut row, &manifest, &request)
+            .await
+    }
+
+    /// The manifest of a component: the one known, else by inspection.
+    async fn manifest_of(
+        &self,
+        digest: &str,
+        component: &Bytes,
+    ) -> Result<Arc<Manifest>, PluginError> {
+        let known = self.store().get(MANIFESTS, digest.as_bytes())?;
+        let manifest = match known {
+            Some(_) => self.registry.manifest(digest)?,
+            None => {
+                let inspected = engine::inspect(&self.sandbox, component.clone()).await;
+                Arc::new(inspected.map_err(PluginError::Component)?)
+            }
+        };
+        let (components, bytes) = (Arc::clone(&self.components), component.clone());
+        let digest = digest.to_owned();
+        let stored = self
+            .blocking(move || components.put(&digest, &bytes))
+            .await?;
+        stored.map_err(PluginError::Disk)?;
+        Ok(manifest)
+    }
+
+    async fn add_version(
+        &self,
+        who: &Principal,
+        slot: &Slot,
+        row: &mut PluginRow,
+        manifest: &Arc<Manifest>,
+        request: &InstallRequest,
+    ) -> Result<Installed, PluginError> {
+        let active = slot.active();
+        let replaces = active
+            .as_ref()
+            .is_some_and(|active| active.manifest.digest != manifest.digest);
+        if request.activate && replaces && !who.has_one_of(&[Role::Admin]) {
+            return Err(PluginError::NeedsAdmin(slot.name.clone()));
+        }
+        if !row.has(&manifest.digest) {
+            self.store_version(who, slot, row, manifest, &request.why)
+                .await?;
+        }
+        match active {
+            Some(active) if request.activate => {
+                self.switch(who, slot, row, &active, &manifest.digest, &request.why)
+                    .await
+            }
+            active => Ok(Installed {
+                plugin: slot.name.clone(),
+                digest: manifest.digest.clone(),
+                active: row.active.as_deref() == Some(&manifest.digest),
+                changes: active.map_or_else(VersionChanges::default, |active| {
+                    version_changes(&active.manifest, manifest)
+                }),
+            }),
+        }
+    }
+
+    async fn store_version(
+        &self,
+        who: &Principal,
+        slot: &Slot,
+        row: &mut PluginRow,
+        manifest: &Arc<Manifest>,
+        why: &str,
+    ) -> Result<(), PluginError> {
+        let mut changed = row.clone();
+        changed.name.clone_from(&slot.name);
+        if changed.versions.len() >= VERSIONS_MAX {
+            let plugin = slot.name.clone();
+            return Err(PluginError::TooManyVersions {
+                plugin,
+                versions_max: VERSIONS_MAX,
+            });
+        }
+        changed.versions.push(VersionRow {
+            digest: manifest.digest.clone(),
+            installed_ms: ids::now_ms(),
+            installed_by: who.name.clone(),
+            component_bytes: manifest.component_bytes,
+        });
+        let first = changed.active.is_none();
+        if first {
+            changed.active = Some(manifest.digest.clone());
+        }
+        let detail = json!({ "digest": manifest.digest, "active": first, "why": why });
+        let record = record::admin(who, "plugin.install", &slot.name, detail);
+        let known = Op::Put {
+            space: MANIFESTS,
+            key: manifest.digest.clone().into(),
+            value: rows::encode(&**manifest),
+        };
+        self.registry
+            .commit(&changed, vec![known, record::op(&record)])
+            .await?;
+        *row = changed;
+        if first {
+            let version = row.grants_version;
+            let none = grants::load(self.store(), &slot.name, version, &manifest.digest)?;
+            let manifest = Arc::clone(manifest);
+            slot.swap(Some(Active::new(
+                &slot.name,
+                manifest,
+                Arc::new(none),
+                None,
+            )));
+        }
+        Ok(())
+    }
+}

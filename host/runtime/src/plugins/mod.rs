@@ -1,0 +1,19 @@
+//! Installed plugins: versions of components under a name, the active one, and
+//! what is granted to it.
+
+mod active;
+mod admin;
+mod error;
+mod install;
+mod registry;
+mod types;
+mod views;
+
+pub(crate) use active::{Active, claims};
+pub use error::PluginError;
+pub(crate) use registry::{MANIFESTS, PluginRow, Registry, Slot};
+pub use types::{
+    ActivateRequest, Claims, EffectsChange, EffectsView, InstallRequest, Installed, Operation,
+    OperationState, PluginDetail, PluginSummary, ToolView, VersionChanges, VersionView, WantView,
+};
+pub(crate) use views::version_changes;

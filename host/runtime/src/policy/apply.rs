@@ -1,0 +1,186 @@
+//! Comparing a policy with what is in force, and applying it.
+
+use std::sync::Arc;
+
+use airlock_journal::Op;
+use serde_json::json;
+
+use crate::grants::{self, GrantError, GrantsChange};
+use crate::plugins::{Active, VersionChanges, version_changes};
+use crate::policy::{
+    PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyError, PolicyPlugin, diff,
+};
+use crate::principal::Principal;
+use crate::record;
+use crate::runtime::Runtime;
+
+impl Runtime {
+    /// What a policy would change. Nothing is changed.
+    ///
+    /// # Errors
+    /// A plugin outside the token's scope, rules that make no sense for their
+    /// component, or the store failed.
+    pub async fn policy_diff(
+        &self,
+        who: &Principal,
+        policy: &Policy,
+    ) -> Result<PolicyDiff, PolicyError> {
+        policy.check()?;
+        let mut plugins = Vec::new();
+        for (name, entry) in &policy.plugins {
+            plugins.push(self.plugin_diff(who, name, entry).await?);
+        }
+        let all = self.registry.all();
+        let visible = all
+            .iter()
+            .map(|(slot, _)| &slot.name)
+            .filter(|name| who.may_see(name));
+        let unnamed = visible.filter(|name| !policy.plugins.contains_key(*name));
+        Ok(PolicyDiff {
+            plugins,
+            unnamed: unnamed.cloned().collect(),
+        })
+    }
+
+    /// Applies a policy: for each plugin, component, grants and limits change
+    /// together or not at all. Everything is checked before anything changes.
+    ///
+    /// # Errors
+    /// As [`Runtime::policy_diff`], a component that is not installed, or rules
+    /// that can't be put in force.
+    pub async fn policy_apply(
+        &self,
+        who: &Principal,
+        policy: &Policy,
+        why: &str,
+    ) -> Result<PolicyApplied, PolicyError> {
+        let diff = self.policy_diff(who, policy).await?;
+        if let Some(missing) = diff.plugins.iter().find(|plugin| plugin.missing) {
+            let digest = missing
+                .digest_after
+                .clone()
+                .unwrap_or_else(|| "any".to_owned());
+            return Err(PolicyError::NotInstalled {
+                plugin: missing.plugin.clone(),
+                digest,
+            });
+        }
+        let mut applied = PolicyApplied {
+            diff,
+            grants_versions: Default::default(),
+        };
+        let changed = applied
+            .diff
+            .plugins
+            .iter()
+            .filter(|plugin| !plugin.is_empty());
+        for plugin in changed {
+            let name = &plugin.plugin;
+            let entry = &policy.plugins[name];
+            match self.apply_plugin(who, name, entry, why).await {
+                Ok(version) => drop(applied.grants_versions.insert(name.clone(), version)),
+                Err(source) => {
+                    let applied = applied.grants_versions.into_keys().collect();
+                    return Err(PolicyError::Plugin {
+                        plugin: name.clone(),
+                        source,
+                        applied,
+                    });
+                }
+            }
+        }
+        Ok(applied)
+    }
+
+    async fn plugin_diff(
+        &self,
+        who: &Principal,
+        name: &str,
+        entry: &PolicyPlugin,
+    ) -> Result<PluginDiff, PolicyError> {
+        if !who.may_see(name) {
+            return Err(PolicyError::outside(name));
+        }
+        grants::check_limits(&entry.limits).map_err(|error| PolicyError::plugin(name, error))?;
+        let Some((slot, active)) = self.registry.get(name) else {
+            return Ok(not_installed(name, entry));
+        };
+        let now = &active.manifest.digest;
+        let after = entry.digest.as_ref().unwrap_or(now);
+        let missing = !slot.row.lock().await.has(after);
+        let mut version = VersionChanges::default();
+        if !missing {
+            let failed = |error| PolicyError::plugin(name, GrantError::Store(error));
+            let manifest = self.registry.manifest(after).map_err(failed)?;
+            version = version_changes(&active.manifest, &manifest);
+            let checked = grants::check(&entry.grants, &manifest);
+            checked.map_err(|error| PolicyError::plugin(name, error))?;
+        }
+        let in_force = (&active.grants.grants, &active.grants.limits);
+        Ok(PluginDiff {
+            plugin: name.to_owned(),
+            digest_now: Some(now.clone()),
+            digest_after: Some(after.clone()),
+            missing,
+            version_changes: version,
+            changes: diff::changes(in_force, (&entry.grants, &entry.limits)),
+        })
+    }
+
+    async fn apply_plugin(
+        &self,
+        who: &Principal,
+        name: &str,
+        entry: &PolicyPlugin,
+        why: &str,
+    ) -> Result<u64, GrantError> {
+        let (slot, _) = self.installed(who, name)?;
+        let mut row = slot.row.lock().await;
+        let active = self.still_installed(&slot)?;
+        let after = entry.digest.as_ref().unwrap_or(&active.manifest.digest);
+        let mut changed = row.clone();
+        changed.active = Some(after.clone());
+        let mut more: Vec<Op> = Vec::new();
+        let target = match *after == active.manifest.digest {
+            true => Arc::clone(&active),
+            false => {
+                let manifest = self.registry.manifest(after)?;
+                let detail = json!({ "from": active.manifest.digest, "to": after, "why": why });
+                more.push(record::op(&record::admin(
+                    who,
+                    "plugin.activate",
+                    name,
+                    detail,
+                )));
+                let grants = Arc::clone(&active.grants);
+                Arc::new(Active::new(name, manifest, grants, None))
+            }
+        };
+        grants::check(&entry.grants, &target.manifest)?;
+        let change = GrantsChange {
+            who,
+            grants: entry.grants.clone(),
+            limits: entry.limits.clone(),
+            why,
+            action: "policy",
+            restored: None,
+        };
+        let grants = self
+            .change_grants(&slot, &mut changed, &target, change, more)
+            .await?;
+        *row = changed;
+        Ok(grants.version)
+    }
+}
+
+fn not_installed(name: &str, entry: &PolicyPlugin) -> PluginDiff {
+    let (grants, limits) = Default::default();
+    PluginDiff {
+        plugin: name.to_owned(),
+        digest_now: None,
+        digest_after: entry.digest.clone(),
+        missing: true,
+        version_changes: VersionChanges::default(),
+        changes: diff::changes((&grants, &limits), (&entry.grants, &entry.limits)),
+    }
+}

@@ -1,0 +1,258 @@
+//! What a policy changes, rule by rule, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use airlock_sandbox::{Grants, Limits};
+use serde_json::Value;
+
+use crate::plugins::{EffectsView, VersionChanges, WantView};
+use crate::policy::{Change, ChangeKind, PluginDiff, PolicyDiff};
+
+/// Changed lines from one pair of grants and limits to another.
+pub(crate) fn changes(before: (&Grants, &Limits), after: (&Grants, &Limits)) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let (old, new) = (object(before.0), object(after.0));
+    for name in union(&old, &new) {
+        let path = format!("grants.{name}");
+        match (old.get(&name), new.get(&name)) {
+            (Some(Value::Object(_)), _) | (_, Some(Value::Object(_))) => {
+                let members =
+                    |all: &BTreeMap<String, Value>| all.get(&name).map(map).unwrap_or_default();
+                values(&path, &members(&old), &members(&new), &mut changes);
+            }
+            (old, new) => rules(&path, &items(old), &items(new), &mut changes),
+        }
+    }
+    values("limits", &object(before.1), &object(after.1), &mut changes);
+    changes
+}
+
+fn object(value: &impl serde::Serialize) -> BTreeMap<String, Value> {
+    map(&serde_json::to_value(value).unwrap_or_default())
+}
+
+fn map(value: &Value) -> BTreeMap<String, Value> {
+    let members = value.as_object().into_iter().flatten();
+    members
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+fn items(rules: Option<&Value>) -> Vec<Value> {
+    rules.and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+fn union(a: &BTreeMap<String, Value>, b: &BTreeMap<String, Value>) -> Vec<String> {
+    let mut names: Vec<String> = a.keys().chain(b.keys()).cloned().collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Rules have no names: those of one side only are removed or added.
+fn rules(path: &str, old: &[Value], new: &[Value], changes: &mut Vec<Change>) {
+    let change = |kind, rule: &Value| {
+        let text = Some(rule.to_string());
+        let (from, to) = match kind {
+            ChangeKind::Added => (None, text),
+            _ => (text, None),
+        };
+        Change {
+            kind,
+            path: path.to_owned(),
+            from,
+            to,
+        }
+    };
+    for rule in old.iter().filter(|rule| !new.contains(rule)) {
+        changes.push(change(ChangeKind::Removed, rule));
+    }
+    for rule in new.iter().filter(|rule| !old.contains(rule)) {
+        changes.push(change(ChangeKind::Added, rule));
+    }
+}
+
+fn values(
+    path: &str,
+    old: &BTreeMap<String, Value>,
+    new: &BTreeMap<String, Value>,
+    changes: &mut Vec<Change>,
+) {
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    for name in union(old, new) {
+        let (from, to) = (old.get(&name).map(text), new.get(&name).map(text));
+        let kind = match (&from, &to) {
+            (from, to) if from == to => continue,
+            (None, _) => ChangeKind::Added,
+            (_, None) => ChangeKind::Removed,
+            _ => ChangeKind::Changed,
+        };
+        let path = format!("{path}.{name}");
+        changes.push(Change {
+            kind,
+            path,
+            from,
+            to,
+        });
+    }
+}
+
+impl PolicyDiff {
+    /// Whether applying the policy would change nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.plugins.iter().all(PluginDiff::is_empty)
+    }
+}
+
+impl PluginDiff {
+    /// Whether nothing of this plugin would change.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.digest_now == self.digest_after && !self.missing
+    }
+}
+
+impl fmt::Display for PolicyDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for plugin in self.plugins.iter().filter(|plugin| !plugin.is_empty()) {
+            write!(f, "{plugin}")?;
+        }
+        let same = self
+            .plugins
+            .iter()
+            .filter(|plugin| plugin.is_empty())
+            .count();
+        if same > 0 {
+            writeln!(f, "{same} unchanged")?;
+        }
+        if !self.unnamed.is_empty() {
+            writeln!(
+                f,
+                "not in the policy, left as they are: {}",
+                self.unnamed.join(", ")
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PluginDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.plugin)?;
+        let digest = |digest: &Option<String>| digest.clone().unwrap_or_else(|| "none".to_owned());
+        if self.missing {
+            writeln!(
+                f,
+                "  ! component {} is not installed",
+                digest(&self.digest_after)
+            )?;
+        } else if self.digest_now != self.digest_after {
+            let (now, after) = (digest(&self.digest_now), digest(&self.digest_after));
+            writeln!(f, "  ~ component {now} -> {after}")?;
+        }
+        write!(f, "{}", self.version_changes)?;
+        for change in &self.changes {
+            let (from, to) = (change.from.as_deref(), change.to.as_deref());
+            match change.kind {
+                ChangeKind::Added => writeln!(f, "  + {} {}", change.path, to.unwrap_or_default())?,
+                ChangeKind::Removed => {
+                    writeln!(f, "  - {} {}", change.path, from.unwrap_or_default())?
+                }
+                ChangeKind::Changed => {
+                    let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
+                    writeln!(f, "  ~ {} {from} -> {to}", change.path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for VersionChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for WantView {
+            capability,
+            scope,
+            reason,
+            ..
+        } in &self.new_wants
+        {
+            writeln!(f, "  ? newly asks for {capability} {scope}: {reason}")?;
+        }
+        for capability in &self.new_capabilities {
+            writeln!(f, "  ? newly imports {capability}")?;
+        }
+        for tool in &self.new_tools {
+            writeln!(f, "  ? new tool {tool}")?;
+        }
+        for tool in &self.removed_tools {
+            writeln!(f, "  ? lacks tool {tool}")?;
+        }
+        for change in &self.changed_effects {
+            let (from, to) = (effects(&change.from), effects(&change.to));
+            writeln!(
+                f,
+                "  ? {} claims other effects: {from} -> {to}",
+                change.tool
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn effects(view: &EffectsView) -> String {
+    let all = [
+        (view.read_only, "read-only"),
+        (view.idempotent, "idempotent"),
+        (view.destructive, "destructive"),
+        (view.open_world, "open-world"),
+    ];
+    let named: Vec<&str> = all
+        .iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, name)| *name)
+        .collect();
+    match named.is_empty() {
+        true => "plain".to_owned(),
+        false => named.join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn side(text: &str) -> (Grants, Limits) {
+        let policy = crate::policy::Policy::parse(text).expect("a policy");
+        let plugin = policy.plugins["p"].clone();
+        (plugin.grants, plugin.limits)
+    }
+
+    #[test]
+    fn a_diff_names_rules_classes_and_limits() {
+        let before = side(
+            "[plugins.p]\n[plugins.p.grants]\nenv = [{ name = \"A\", value = \"1\" }, { name = \"B\", value = \"2\" }]\neffects = { list = \"read-only\", put = \"plain\" }\n[plugins.p.limits]\nrate = \"5/s\"\n",
+        );
+        let after = side(
+            "[plugins.p]\n[plugins.p.grants]\nenv = [{ name = \"B\", value = \"2\" }, { name = \"C\", value = \"3\" }]\neffects = { list = \"plain\" }\n[plugins.p.limits]\ncpu = \"2s\"\n",
+        );
+        let diff = PluginDiff {
+            plugin: "p".to_owned(),
+            digest_now: Some("sha256:1".to_owned()),
+            digest_after: Some("sha256:2".to_owned()),
+            missing: false,
+            version_changes: VersionChanges::default(),
+            changes: changes((&before.0, &before.1), (&after.0, &after.1)),
+        };
+        expect![""].assert_eq(&diff.to_string());
+        let same = changes((&after.0, &after.1), (&after.0, &after.1));
+        assert_eq!(same, []);
+    }
+}

@@ -1,0 +1,201 @@
+//! Reading a policy, and why one is refused: with the line and, for a wrong key,
+//! the nearest right one.
+
+use serde_json::{Map, Value, json};
+
+use crate::grants::GrantError;
+use crate::names::{self, BadName};
+use crate::nearest;
+use crate::plugins::PluginError;
+use crate::policy::Policy;
+use crate::problem::Failure;
+
+/// Largest policy text, bytes.
+pub const POLICY_BYTES_MAX: usize = 4 << 20;
+
+/// Why a policy could not be read, compared or applied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// The text is not a policy.
+    #[error("line {line}, column {column}: {message}")]
+    Parse {
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// The text is too long.
+    #[error("the policy has {0} bytes, at most {POLICY_BYTES_MAX} are taken")]
+    TooLarge(usize),
+    /// A name or a digest of the policy is not one.
+    #[error("plugin `{plugin}`: {source}")]
+    Name {
+        /// The plugin's name as it stands there.
+        plugin: String,
+        /// What is wrong.
+        source: BadName,
+    },
+    /// A plugin's component is not installed.
+    #[error("`{plugin}`: the component {digest} is not installed; install it first")]
+    NotInstalled {
+        /// The plugin.
+        plugin: String,
+        /// The digest, or `any`.
+        digest: String,
+    },
+    /// A plugin of the policy could not be read or changed. Plugins before it, in
+    /// order of their names, were changed; it and those after it were not.
+    #[error("`{plugin}`")]
+    Plugin {
+        /// The plugin.
+        plugin: String,
+        /// Why.
+        #[source]
+        source: GrantError,
+        /// Plugins that were changed before it.
+        applied: Vec<String>,
+    },
+}
+
+impl Failure for PolicyError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Parse { .. } => "invalid-policy",
+            Self::TooLarge(_) => "policy-too-large",
+            Self::Name { .. } => "bad-name",
+            Self::NotInstalled { .. } => "component-not-installed",
+            Self::Plugin { source, .. } => source.code(),
+        }
+    }
+    fn status(&self) -> u16 {
+        match self {
+            Self::Parse { .. } | Self::Name { .. } => 400,
+            Self::TooLarge(_) => 413,
+            Self::NotInstalled { .. } => 409,
+            Self::Plugin { source, .. } => source.status(),
+        }
+    }
+    fn detail(&self) -> String {
+        match self {
+            Self::Plugin { plugin, source, .. } => format!("`{plugin}`: {}", source.detail()),
+            other => other.to_string(),
+        }
+    }
+    fn members(&self) -> Map<String, Value> {
+        match self {
+            Self::Parse { line, column, .. } => Map::from_iter([
+                ("line".to_owned(), json!(line)),
+                ("column".to_owned(), json!(column)),
+            ]),
+            Self::Plugin {
+                plugin, applied, ..
+            } => Map::from_iter([
+                ("plugin".to_owned(), json!(plugin)),
+                ("applied".to_owned(), json!(applied)),
+            ]),
+            _ => Map::new(),
+        }
+    }
+}
+
+impl PolicyError {
+    pub(crate) fn plugin(plugin: &str, source: impl Into<GrantError>) -> Self {
+        Self::Plugin {
+            plugin: plugin.to_owned(),
+            source: source.into(),
+            applied: Vec::new(),
+        }
+    }
+
+    pub(crate) fn outside(plugin: &str) -> Self {
+        Self::plugin(plugin, PluginError::OutsideScope(plugin.to_owned()))
+    }
+}
+
+impl Policy {
+    /// Reads a policy file's text.
+    ///
+    /// # Errors
+    /// [`PolicyError::Parse`] with the line; a name or digest that is none.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        if text.len() > POLICY_BYTES_MAX {
+            return Err(PolicyError::TooLarge(text.len()));
+        }
+        let policy: Self = toml::from_str(text).map_err(|error| parse_error(text, &error))?;
+        policy.check()?;
+        Ok(policy)
+    }
+
+    /// Checks what the types cannot: names and digests.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        for (plugin, entry) in &self.plugins {
+            let named = |source| PolicyError::Name {
+                plugin: plugin.clone(),
+                source,
+            };
+            names::plugin_name(plugin).map_err(named)?;
+            if let Some(digest) = &entry.digest {
+                names::digest(digest).map_err(named)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse_error(text: &str, error: &toml::de::Error) -> PolicyError {
+    let at = error.span().map_or(0, |span| span.start).min(text.len());
+    let before = &text.as_bytes()[..at];
+    let line_start = before
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |n| n + 1);
+    PolicyError::Parse {
+        line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+        column: String::from_utf8_lossy(&before[line_start..])
+            .chars()
+            .count()
+            + 1,
+        message: nearest::with_hint(error.message()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn check(text: &str, expect: Expect) {
+        let found = match Policy::parse(text) {
+            Ok(policy) => format!("{} plugins", policy.plugins.len()),
+            Err(error) => error.detail(),
+        };
+        expect.assert_eq(&found);
+    }
+
+    #[test]
+    fn a_policy_is_read_strictly() {
+        check("", expect!["0 plugins"]);
+        check(
+            "[plugins.invoices]\nsource = \"x.wasm\"\n[plugins.invoices.limits]\nrate = \"100/min\"\n",
+            expect!["1 plugins"],
+        );
+        check("[plugins.invoices]\nsorce = \"x.wasm\"\n", expect![""]);
+        check("[plugins.invoices.grants]\n\nfils = []\n", expect![""]);
+        check("[plugins.invoices.limits]\ncpus = \"1s\"\n", expect![""]);
+        check("[plugins.invoices.limits]\ncpu = \"fast\"\n", expect![""]);
+        check(
+            "[plugins.invoices.grants]\neffects = { a = \"read-onyl\" }\n",
+            expect![""],
+        );
+        check("[plugins.Invoices]\n", expect![""]);
+        check("[plugins.invoices]\ndigest = \"sha256:0\"\n", expect![""]);
+        check("[plugin.invoices]\n", expect![""]);
+        check("[plugins.invoices\n", expect![""]);
+    }
+}

@@ -1,0 +1,98 @@
+//! A policy file, and what it changes.
+
+use std::collections::BTreeMap;
+
+use airlock_sandbox::{Grants, Limits};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::plugins::VersionChanges;
+
+/// A policy file: `[plugins.NAME]` with `source`, `digest`, `grants`, `limits`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// By name. Plugins that are not named are left as they are.
+    #[serde(default)]
+    pub plugins: BTreeMap<String, PolicyPlugin>,
+}
+
+/// One plugin of a policy.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyPlugin {
+    /// Where its component comes from; read by the command line, never by the
+    /// server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// `sha256:…` of the component; a different one does not load. Absent: the
+    /// version that is active.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The rules.
+    pub grants: Grants,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// What a policy would change.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyDiff {
+    /// Per plugin that the policy names.
+    pub plugins: Vec<PluginDiff>,
+    /// Installed plugins that the policy does not name.
+    pub unnamed: Vec<String>,
+}
+
+/// What a policy would change of one plugin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PluginDiff {
+    /// The plugin.
+    pub plugin: String,
+    /// The component now; absent when the plugin is not installed.
+    pub digest_now: Option<String>,
+    /// The component after.
+    pub digest_after: Option<String>,
+    /// The policy's component is not installed: install it first.
+    pub missing: bool,
+    /// What the component after asks for beyond the one now.
+    pub version_changes: VersionChanges,
+    /// Changed lines of grants and limits.
+    pub changes: Vec<Change>,
+}
+
+/// One changed line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// `added`, `removed` or `changed`.
+    pub kind: ChangeKind,
+    /// E.g. `grants.http`, `grants.effects.submit`, `limits.cpu`.
+    pub path: String,
+    /// The value before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The value after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+/// What happens to a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It goes.
+    Removed,
+    /// It gets another value.
+    Changed,
+}
+
+/// What applying a policy did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyApplied {
+    /// What changed.
+    pub diff: PolicyDiff,
+    /// The grants version now in force, by plugin that changed.
+    pub grants_versions: BTreeMap<String, u64>,
+}

@@ -1,0 +1,172 @@
+//! Failures as callers see them: RFC 9457 problem details with a stable `code`.
+//!
+//! What must stay true: each concern has one error enum, which knows its code,
+//! its status and the text a caller may read; what is only for the log stays in
+//! the error's own `Display` and `source`.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The media type of a problem.
+pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
+
+/// A failure that can be told to a caller.
+pub trait Failure: std::error::Error {
+    /// Stable, kebab-case; what programs branch on.
+    fn code(&self) -> &'static str;
+
+    /// The HTTP status.
+    fn status(&self) -> u16;
+
+    /// What the caller may read: no paths, no causes. The default is the error's
+    /// own text, for errors that hold nothing but the caller's own data.
+    fn detail(&self) -> String {
+        self.to_string()
+    }
+
+    /// When trying again makes sense.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Further members of the problem.
+    fn members(&self) -> Map<String, Value> {
+        Map::new()
+    }
+}
+
+/// An RFC 9457 problem.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// `urn:airlock:problem:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The code in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// Stable, kebab-case; what programs branch on.
+    pub code: Cow<'static, str>,
+    /// What happened this time.
+    pub detail: String,
+    /// Seconds after which trying again makes sense; also in `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
+    /// Further members, by code.
+    #[serde(flatten)]
+    pub members: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem of `code`.
+    pub fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:airlock:problem:{code}"),
+            title: title(code),
+            status,
+            code: Cow::Borrowed(code),
+            detail: detail.into(),
+            retry_after_s: None,
+            members: Map::new(),
+        }
+    }
+
+    /// A failure as its caller sees it.
+    pub fn of(failure: &dyn Failure) -> Self {
+        let mut problem = Self::new(failure.status(), failure.code(), failure.detail());
+        problem.retry_after_s = failure
+            .retry_after()
+            .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+        problem.members = failure.members();
+        problem
+    }
+
+    /// The same with one more member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The JSON text.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+/// Why a body is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadJson {
+    /// From 1.
+    pub line: usize,
+    /// From 1; 0 when it is about the whole line.
+    pub column: usize,
+    /// It is no JSON at all, rather than JSON of another shape.
+    pub syntax: bool,
+    /// What is wrong, with the nearest right name for a wrong one.
+    pub message: String,
+}
+
+/// Reads JSON from outside.
+///
+/// # Errors
+/// Where and why it is not what it should be.
+pub fn from_json<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, BadJson> {
+    serde_json::from_slice(text).map_err(|error| {
+        // serde adds the place, which callers get apart.
+        let message = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let message = message.strip_suffix(&place).unwrap_or(&message);
+        BadJson {
+            line: error.line(),
+            column: error.column(),
+            syntax: error.is_syntax() || error.is_eof(),
+            message: crate::nearest::with_hint(message),
+        }
+    })
+}
+
+/// Writes a failure of the host with all its causes into the log, which callers
+/// don't see.
+pub fn log_failure(failure: &dyn Failure) {
+    if failure.status() < 500 {
+        return;
+    }
+    let mut text = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    tracing::error!(code = failure.code(), error = text, "a request failed");
+}
+
+fn title(code: &str) -> String {
+    let words = code.replace(['-', '_'], " ");
+    let mut letters = words.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().collect::<String>() + letters.as_str(),
+        None => words,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_has_the_members_of_the_standard_and_the_code() {
+        let mut problem = Problem::new(429, "rate-limited", "too fast").with("limit", "1/s");
+        problem.retry_after_s = Some(2);
+        let text = String::from_utf8(problem.to_json()).expect("utf-8");
+        expect_test::expect![[r#"{"type":"urn:airlock:problem:rate-limited","title":"Rate limited","status":429,"code":"rate-limited","detail":"too fast","retry_after_s":2,"limit":"1/s"}"#]]
+            .assert_eq(&text);
+        let back: Problem = serde_json::from_str(&text).expect("a problem");
+        assert_eq!(back, problem);
+    }
+}

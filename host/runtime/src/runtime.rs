@@ -1,0 +1,543 @@
+//! The runtime as a whole: opened once per data directory, asked by the server
+//! and the command line.
+//!
+//! What must stay true: nothing is acknowledged before it is durable; opening
+//! after an abrupt stop recovers, or says exactly what is wrong.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use airlock_journal::audit::{Audit, Signer};
+use airlock_journal::{Batch, SqliteStore, Store, StoreError};
+use airlock_sandbox::capability::http::Network;
+use serde_json::json;
+use tokio::sync::{Semaphore, watch};
+
+use crate::calls::{InFlight, PrincipalIds};
+use crate::components::{self, Components};
+use crate::config::RuntimeConfig;
+use crate::engine::{self, Sandbox, Vault};
+use crate::idempotency::Idempotency;
+use crate::ids;
+use crate::metrics::{Gauge, Metrics};
+use crate::operations::Operations;
+use crate::plugins::{Active, Registry};
+use crate::principal::{Principal, Role};
+use crate::record::{self, AuditFailure, AuditPage, AuditQuery, AuditVerified, Refusals};
+use crate::tokens::{AuthError, NewToken, TokenError, TokenRequest, TokenView, Tokens};
+use crate::views::ViewsHandle;
+
+/// Time between two removals of kept replies whose time is over.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+
+/// Why a data directory could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A directory or key file.
+    #[error("{step} {path}")]
+    Files {
+        /// What was being done.
+        step: &'static str,
+        /// To which path.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store.
+    #[error("opening the store")]
+    Store(#[from] StoreError),
+    /// The audit or its key.
+    #[error("opening the audit")]
+    Audit(#[from] airlock_journal::audit::AuditError),
+    /// The secrets or their key.
+    #[error("opening the secrets")]
+    Vault(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The sandbox.
+    #[error("starting the sandbox")]
+    Sandbox(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why no work is taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// It is stopping.
+    #[error("shutting down")]
+    ShuttingDown,
+    /// The store acknowledges nothing any more.
+    #[error("the store failed: restart, and look at the disk")]
+    Store,
+}
+
+/// How far stopping has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    /// Working.
+    No,
+    /// New calls are refused.
+    Draining,
+    /// Calls in flight end now.
+    Now,
+}
+
+/// Plugins, grants, calls, tokens, secrets and audit of one data directory.
+pub struct Runtime {
+    config: RuntimeConfig,
+    store: Arc<dyn Store>,
+    pub(crate) audit: Audit,
+    pub(crate) vault: Arc<Vault>,
+    network: Arc<Network>,
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) components: Arc<Components>,
+    pub(crate) registry: Registry,
+    pub(crate) tokens: Tokens,
+    pub(crate) operations: Arc<Operations>,
+    pub(crate) install_turns: Semaphore,
+    pub(crate) in_flight: InFlight,
+    pub(crate) principal_ids: PrincipalIds,
+    pub(crate) stop: watch::Sender<Stop>,
+    pub(crate) views: ViewsHandle,
+    idempotency: Idempotency,
+    metrics: Metrics,
+    refusals: Refusals,
+    first_token_file: Option<PathBuf>,
+}
+
+impl Runtime {
+    /// Opens a data directory. At its first start, an administrator's token is
+    /// made and written to a file, see [`Runtime::first_token_file`]. Must run on
+    /// a tokio runtime, which from then on does network and file I/O of guests,
+    /// and which guests never block.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what could not be opened.
+    pub async fn open(config: RuntimeConfig) -> Result<Arc<Self>, OpenError> {
+        make_dirs(&config)?;
+        let dir = config.journal_dir();
+        let store: Arc<dyn Store> = blocking(move || SqliteStore::open(dir)).await??;
+        Self::with_store(config, store).await
+    }
+
+    /// As [`Runtime::open`] over a store that is open already, e.g. a test's.
+    ///
+    /// # Errors
+    /// As [`Runtime::open`].
+    pub async fn with_store(
+        config: RuntimeConfig,
+        store: Arc<dyn Store>,
+    ) -> Result<Arc<Self>, OpenError> {
+        make_dirs(&config)?;
+        let signer = Signer::open_or_create(config.key_file("audit.key"))?;
+        let audit = Audit::new(Arc::clone(&store), signer).await?;
+        let vault = engine::open_vault(&config, &store)?;
+        let network = engine::open_network(config.ca_file.as_deref())?;
+        let dir = config.components_dir();
+        let components = Components::open(dir.clone()).map_err(|source| OpenError::Files {
+            step: "opening",
+            path: dir,
+            source,
+        })?;
+        let components = Arc::new(components);
+        let sink = Arc::new(record::Sink(audit.clone()));
+        let services = engine::services(
+            Arc::clone(&store),
+            sink,
+            Arc::clone(&vault),
+            Arc::clone(&network),
+        );
+        let sandbox = engine::open_sandbox(&config, services, Arc::clone(&components))?;
+        let mut runtime = Self {
+            registry: Registry::open(Arc::clone(&store))?,
+            tokens: Tokens::open(Arc::clone(&store))?,
+            idempotency: Idempotency::new(Arc::clone(&store), config.idempotency_keep),
+            principal_ids: PrincipalIds::open(&*store).await?,
+            views: ViewsHandle::open(config.views_dir(), Arc::clone(&store)),
+            install_turns: Semaphore::new(config.install_jobs_max.max(1)),
+            in_flight: InFlight::new(config.calls_max),
+            stop: watch::Sender::new(Stop::No),
+            operations: Arc::default(),
+            metrics: Metrics::default(),
+            refusals: Refusals::default(),
+            first_token_file: None,
+            config,
+            store,
+            audit,
+            vault,
+            network,
+            sandbox,
+            components,
+        };
+        runtime.first_token().await?;
+        let runtime = Arc::new(runtime);
+        runtime.start_chores();
+        runtime.sweep_components().await;
+        Ok(runtime)
+    }
+
+    /// Where this start wrote the first administrator's token (mode 0600);
+    /// `None` at later starts.
+    #[must_use]
+    pub fn first_token_file(&self) -> Option<&Path> {
+        self.first_token_file.as_deref()
+    }
+
+    /// The settings it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &RuntimeConfig {
+        &self.config
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Kept replies.
+    #[must_use]
+    pub fn idempotency(&self) -> &Idempotency {
+        &self.idempotency
+    }
+
+    /// Addresses this host listens on: no plugin's requests reach them unless its
+    /// rule says `allow_own`.
+    pub fn set_own_addresses(&self, addresses: Vec<std::net::SocketAddr>) {
+        self.network.set_own_addresses(addresses);
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Commits operations that belong to no other concern.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn commit(&self, ops: Vec<airlock_journal::Op>) -> Result<(), StoreError> {
+        self.store.commit(Batch { ops }).await.map(drop)
+    }
+
+    /// Whether it takes work.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn ready(&self) -> Result<(), NotReady> {
+        if self.is_stopping() {
+            return Err(NotReady::ShuttingDown);
+        }
+        self.store.health().map_err(|_| NotReady::Store)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.borrow() != Stop::No
+    }
+
+    /// Refuses new calls and installs from now on; [`Runtime::ready`] fails.
+    pub fn drain(&self) {
+        self.stop.send_if_modified(|stop| {
+            let changed = *stop < Stop::Draining;
+            *stop = (*stop).max(Stop::Draining);
+            changed
+        });
+    }
+
+    /// Drains, waits for calls in flight, at most `within`, ends the rest, and
+    /// signs the audit. Returns how many calls were ended.
+    pub async fn shutdown(&self, within: Duration) -> u64 {
+        self.drain();
+        self.install_turns.close();
+        let rest = match tokio::time::timeout(within, self.in_flight.none()).await {
+            Ok(()) => 0,
+            Err(_) => self.in_flight.count(),
+        };
+        self.stop.send_replace(Stop::Now);
+        // Their records are still written; a call can't hold this up, because
+        // its future is dropped, guest and all.
+        if tokio::time::timeout(Duration::from_secs(10), self.in_flight.none())
+            .await
+            .is_err()
+        {
+            tracing::error!("calls did not end");
+        }
+        if let Err(error) = self.audit.checkpoint().await {
+            tracing::error!(%error, "no last checkpoint of the audit");
+        }
+        rest
+    }
+
+    /// The principal of a bearer token. A refusal is recorded, up to a rate.
+    ///
+    /// # Errors
+    /// [`AuthError`], which callers see as one.
+    pub fn authenticate(&self, token: &str) -> Result<Arc<Principal>, AuthError> {
+        self.tokens.authenticate(token, ids::now_ms())
+    }
+
+    /// Records that somebody was refused, up to a rate. `subject` is the route.
+    pub fn note_refusal(self: &Arc<Self>, who: &str, code: &'static str, subject: &str) {
+        let Some(left_out) = self.refusals.admit(Instant::now()) else {
+            return;
+        };
+        let detail = json!({ "code": code, "left_out_before": left_out });
+        let record = airlock_journal::audit::AuditRecord::now(who, "auth.refused", subject)
+            .outcome("denied")
+            .detail(detail);
+        let runtime = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = runtime.audit.append(&record).await {
+                tracing::error!(%error, "a refusal is not on record");
+            }
+        });
+    }
+
+    /// All tokens without their secrets.
+    pub fn tokens(&self) -> Vec<TokenView> {
+        self.tokens.list()
+    }
+
+    /// Makes a token.
+    ///
+    /// # Errors
+    /// The request makes no sense, or the store failed.
+    pub async fn create_token(
+        &self,
+        who: &Principal,
+        request: TokenRequest,
+    ) -> Result<NewToken, TokenError> {
+        let (change, token) = self.tokens.prepare(&who.name, request, ids::now_ms())?;
+        let record = record::admin(
+            who,
+            "token.create",
+            &change.view().id,
+            json!({
+                "for": change.view().principal, "roles": change.view().roles,
+                "plugins": change.view().plugins, "expires_ms": change.view().expires_ms,
+            }),
+        );
+        let view = self.tokens.commit(change, record::op(&record)).await?;
+        Ok(NewToken { token, view })
+    }
+
+    /// Revokes a token, at once.
+    ///
+    /// # Errors
+    /// There is none with this id, or the store failed.
+    pub async fn revoke_token(
+        &self,
+        who: &Principal,
+        id: &str,
+        why: &str,
+    ) -> Result<TokenView, TokenError> {
+        crate::names::why(why)?;
+        let change = self.tokens.prepare_revoke(id, ids::now_ms())?;
+        let detail = json!({ "for": change.view().principal, "why": why });
+        let record = record::admin(who, "token.revoke", id, detail);
+        Ok(self.tokens.commit(change, record::op(&record)).await?)
+    }
+
+    /// A page of the audit.
+    ///
+    /// # Errors
+    /// The query makes no sense, or records are damaged.
+    pub async fn audit(&self, query: AuditQuery) -> Result<AuditPage, AuditFailure> {
+        let audit = self.audit.clone();
+        let read = self.blocking(move || record::page(&audit, query)).await;
+        read.map_err(|_| AuditFailure::Interrupted)?
+    }
+
+    /// Verifies the whole audit.
+    ///
+    /// # Errors
+    /// The given head is not one. What is wrong with the log is no error here:
+    /// it is in the answer.
+    pub async fn audit_verify(&self, head: Option<String>) -> Result<AuditVerified, AuditFailure> {
+        let audit = self.audit.clone();
+        let read = self
+            .blocking(move || record::verify(&audit, head.as_deref()))
+            .await;
+        read.map_err(|_| AuditFailure::Interrupted)?
+    }
+
+    /// The newest signed head of the audit, and each one that follows; for
+    /// whoever keeps them outside.
+    #[must_use]
+    pub fn audit_heads(&self) -> watch::Receiver<Option<airlock_journal::audit::SignedHead>> {
+        self.audit.heads()
+    }
+
+    /// The figures, for Prometheus.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        let gauge = |name, help, value| Gauge { name, help, value };
+        let installs = self.operations.unfinished();
+        let ready = u64::from(self.ready().is_ok());
+        let plugins = self.registry.all();
+        let waiting = plugins
+            .iter()
+            .map(|(slot, _)| slot.admission.load().1 as u64)
+            .sum();
+        let mut gauges = vec![
+            gauge("ready", "1 while work is taken", ready),
+            gauge(
+                "calls_in_flight",
+                "Calls that have not ended",
+                self.in_flight.count(),
+            ),
+            gauge("calls_waiting", "Calls that wait for their turn", waiting),
+            gauge("plugins", "Installed plugins", plugins.len() as u64),
+            gauge("installs_queued", "Installs that wait", installs["queued"]),
+            gauge(
+                "installs_running",
+                "Installs under way",
+                installs["running"],
+            ),
+        ];
+        gauges.extend(engine::gauges(&self.sandbox));
+        self.metrics.text(&gauges)
+    }
+
+    /// Runs work that blocks off the async threads.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, crate::plugins::PluginError> {
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|_| crate::plugins::PluginError::Interrupted)
+    }
+
+    /// Opens what the plugin's rules name, off the async threads.
+    pub(crate) async fn prepared(&self, active: Arc<Active>) -> Result<Arc<Active>, String> {
+        let sandbox = Arc::clone(&self.sandbox);
+        let work = move || {
+            active
+                .plugin(&sandbox)
+                .map(|_| active)
+                .map_err(|e| e.to_string())
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|_| Err("the work was interrupted".to_owned()))
+    }
+
+    /// Removes components that no plugin names.
+    pub(crate) async fn sweep_components(self: &Self) {
+        // An install under way has put its component and not yet named it.
+        if self
+            .operations
+            .unfinished()
+            .values()
+            .any(|count| *count > 0)
+        {
+            return;
+        }
+        let mut named = std::collections::HashSet::new();
+        for (slot, _) in self.registry.all() {
+            let row = slot.row.lock().await;
+            named.extend(row.versions.iter().map(|version| version.digest.clone()));
+        }
+        let components = Arc::clone(&self.components);
+        let swept = self
+            .blocking(move || components.retain(|digest| named.contains(digest)))
+            .await;
+        if let Ok(Err(error)) = swept {
+            tracing::warn!(%error, "unused components stay on disk");
+        }
+    }
+
+    async fn first_token(&mut self) -> Result<(), OpenError> {
+        if !self.tokens.is_empty() {
+            return Ok(());
+        }
+        let request = TokenRequest {
+            principal: "admin".to_owned(),
+            roles: [Role::Admin].into(),
+            note: "made at the first start".to_owned(),
+            ..TokenRequest::default()
+        };
+        let invalid = |error: TokenError| StoreError::Corrupt {
+            place: error.to_string(),
+        };
+        let prepared = self.tokens.prepare("system", request, ids::now_ms());
+        let (change, token) = prepared.map_err(invalid)?;
+        // The file first: a token that is in force and that nobody has would
+        // lock everybody out.
+        let path = self.config.admin_token_file();
+        components::write_private(&path, &format!("{token}\n")).map_err(|source| {
+            OpenError::Files {
+                step: "writing",
+                path: path.clone(),
+                source,
+            }
+        })?;
+        let who = Principal::local_admin("first-start");
+        let record = record::admin(&who, "token.create", &change.view().id, json!({}));
+        self.tokens.commit(change, record::op(&record)).await?;
+        self.first_token_file = Some(path);
+        Ok(())
+    }
+
+    /// Checkpoints of the audit by time, and removal of replies that are over.
+    /// They end with the runtime.
+    fn start_chores(self: &Arc<Self>) {
+        let (audit, every) = (self.audit.clone(), self.config.checkpoint_every);
+        let weak = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut next_prune = Instant::now() + PRUNE_EVERY;
+            loop {
+                tokio::time::sleep(every.max(Duration::from_secs(1))).await;
+                let Some(runtime) = weak.upgrade() else {
+                    return;
+                };
+                if let Err(error) = audit.checkpoint().await {
+                    tracing::error!(%error, "no checkpoint of the audit");
+                }
+                if Instant::now() >= next_prune {
+                    next_prune = Instant::now() + PRUNE_EVERY;
+                    if let Err(error) = runtime.idempotency.prune(ids::now_ms()).await {
+                        tracing::error!(%error, "kept replies were not pruned");
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl From<crate::plugins::PluginError> for OpenError {
+    fn from(_: crate::plugins::PluginError) -> Self {
+        Self::Store(StoreError::Poisoned {
+            cause: "opening was interrupted".to_owned(),
+        })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, OpenError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let interrupted = |_| StoreError::Poisoned {
+        cause: "opening was interrupted".to_owned(),
+    };
+    done.map_err(interrupted).map_err(OpenError::Store)
+}
+
+fn make_dirs(config: &RuntimeConfig) -> Result<(), OpenError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let dirs = [
+        config.data_dir().to_owned(),
+        config.keys_dir.clone(),
+        config.journal_dir(),
+    ];
+    for path in dirs {
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path);
+        made.map_err(|source| OpenError::Files {
+            step: "making",
+            path,
+            source,
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! What all requests share.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use airlock_runtime::{Principal, Runtime};
+use tokio::sync::Semaphore;
+
+use crate::config::ServerConfig;
+
+/// One permit of the body budget, bytes.
+pub(crate) const BODY_UNIT_BYTES: usize = 1 << 10;
+
+/// The runtime, the settings and the budgets.
+pub(crate) struct App {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) config: ServerConfig,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) bodies: Arc<Semaphore>,
+    pub(crate) anonymous: Arc<Principal>,
+}
+
+impl App {
+    pub(crate) fn new(runtime: Arc<Runtime>, config: ServerConfig, address: SocketAddr) -> Arc<Self> {
+        let units = (config.bodies_bytes_max / BODY_UNIT_BYTES).min(Semaphore::MAX_PERMITS);
+        let mut hosts = config.allow_hosts.clone();
+        hosts.push("localhost".to_owned());
+        hosts.push(host_text(address));
+        if address.ip().is_unspecified() || address.ip().is_loopback() {
+            hosts.extend(["127.0.0.1".to_owned(), "[::1]".to_owned()]);
+        }
+        hosts.iter_mut().for_each(|host| host.make_ascii_lowercase());
+        Arc::new(Self {
+            bodies: Arc::new(Semaphore::new(units)),
+            anonymous: Arc::new(Principal {
+                name: "anonymous".to_owned(),
+                token_id: None,
+                roles: BTreeSet::new(),
+                plugins: Some(BTreeSet::new()),
+            }),
+            hosts,
+            runtime,
+            config,
+        })
+    }
+}
+
+fn host_text(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
+}

@@ -1,0 +1,341 @@
+//! From a request to its handler, the same way for every route: who, may they,
+//! is the body what it should be, has it been done before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use airlock_runtime::idempotency::{Begin, Fingerprint, Ticket};
+use airlock_runtime::{AuthError, IdempotencyError, Principal, Runtime};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, State};
+use axum::response::Response;
+use axum::routing::{MethodFilter, on};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, Request};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::app::{App, BODY_UNIT_BYTES};
+use crate::reply::{Refusal, Reply, method_not_allowed};
+use crate::routes::{Access, ROUTES, Route, Takes};
+
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Bodies of JSON routes, bytes.
+const JSON_BYTES_MAX: usize = 4 << 20;
+/// Components, bytes; the sandbox has the same bound.
+const COMPONENT_BYTES_MAX: usize = 64 << 20;
+/// Secrets, bytes; the vault refuses less.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+/// Inputs of plugins that there are not: enough to say so.
+const INPUT_BYTES_DEFAULT: usize = 1 << 20;
+/// Larger bodies are hashed off the async threads.
+const HASH_HERE_BYTES_MAX: usize = 256 << 10;
+
+/// A request that may be handled.
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    pub(crate) who: Arc<Principal>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    query: Option<String>,
+    params: Vec<(String, String)>,
+    /// Held until the reply is made.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Call {
+    pub(crate) fn runtime(&self) -> &Arc<Runtime> {
+        &self.app.runtime
+    }
+
+    /// A parameter of the path, decoded.
+    pub(crate) fn param(&self, name: &str) -> &str {
+        let found = self.params.iter().find(|(key, _)| key == name);
+        found.map_or("", |(_, value)| value)
+    }
+
+    /// The query.
+    pub(crate) fn query<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        let query = self.query.as_deref().unwrap_or_default();
+        serde_urlencoded::from_str(query)
+            .map_err(|error| Refusal::new(400, "bad-query", format!("the query: {error}")))
+    }
+
+    /// The body as JSON; an empty one that may be left out is `{}`.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        airlock_runtime::problem::from_json(body).map_err(|error| {
+            let code = if error.syntax { "invalid-json" } else { "invalid-body" };
+            let refusal = Refusal::new(400, code, format!("the body: {}", error.message));
+            refusal.with("line", error.line).with("column", error.column)
+        })
+    }
+
+    /// A header as text.
+    pub(crate) fn header(&self, name: &HeaderName) -> Result<Option<&str>, Refusal> {
+        text_header(&self.headers, name)
+    }
+}
+
+fn text_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
+    let bad = || Refusal::new(400, "bad-header", format!("`{name}` is one line of ASCII, once"));
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| bad()),
+        (Some(_), Some(_)) => Err(bad()),
+    }
+}
+
+/// The router of the table.
+pub(crate) fn router(app: &Arc<App>) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        let handler = move |State(app): State<Arc<App>>,
+                            params: Result<RawPathParams, RawPathParamsRejection>,
+                            request: Request<Body>| async move {
+            dispatch(app, route, params, request).await
+        };
+        router = router.route(route.path, on(filter(route.method), handler));
+    }
+    router
+        .fallback(|| async {
+            Refusal::new(404, "route-not-found", "there is no such path").into_reply().into_response()
+        })
+        .method_not_allowed_fallback(|request: Request<Body>| async move {
+            method_not_allowed(&methods(request.uri().path()))
+        })
+        .with_state(Arc::clone(app))
+}
+
+fn filter(method: &str) -> MethodFilter {
+    match method {
+        "POST" => MethodFilter::POST,
+        "PUT" => MethodFilter::PUT,
+        "DELETE" => MethodFilter::DELETE,
+        _ => MethodFilter::GET,
+    }
+}
+
+/// The methods that a path takes.
+fn methods(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').collect();
+    let fits = |route: &&Route| {
+        let pattern: Vec<&str> = route.path.split('/').collect();
+        let same = |(pattern, part): (&&str, &&str)| pattern.starts_with('{') || pattern == part;
+        pattern.len() == parts.len() && pattern.iter().zip(&parts).all(same)
+    };
+    let mut methods: Vec<&str> = ROUTES.iter().filter(fits).map(|route| route.method).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.join(", ")
+}
+
+async fn dispatch(
+    app: Arc<App>,
+    route: &'static Route,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request<Body>,
+) -> Response {
+    let handled = handle(app, route, params, request).await;
+    handled.unwrap_or_else(Refusal::into_reply).into_response()
+}
+
+async fn handle(
+    app: Arc<App>,
+    route: &'static Route,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request<Body>,
+) -> Result<Reply, Refusal> {
+    let params = params.map_err(|_| Refusal::new(400, "bad-path", "the path is not UTF-8"))?;
+    let params: Vec<(String, String)> =
+        params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let who = authorize(&app, route, &params, request.headers())?;
+    let (parts, body) = request.into_parts();
+    check_media(route, &parts.headers)?;
+    let bytes_max = bytes_max(&app, route, &params);
+    let (body, _room) = read_body(&app, &parts.headers, body, bytes_max).await?;
+    if body.is_empty() && matches!(route.takes, Takes::Json | Takes::Policy | Takes::Component) {
+        return Err(Refusal::new(400, "body-missing", "the request needs a body"));
+    }
+    let call = Call {
+        query: parts.uri.query().map(str::to_owned),
+        headers: parts.headers,
+        app,
+        who,
+        body,
+        params,
+        _room,
+    };
+    match route.once {
+        true => once(route, parts.uri.to_string(), call).await,
+        false => (route.handler)(call).await,
+    }
+}
+
+/// The principal, when it may use the route.
+fn authorize(
+    app: &App,
+    route: &Route,
+    params: &[(String, String)],
+    headers: &HeaderMap,
+) -> Result<Arc<Principal>, Refusal> {
+    if route.access == Access::Public {
+        return Ok(Arc::clone(&app.anonymous));
+    }
+    let subject = || format!("{} {}", route.method, route.path);
+    let who = bearer(headers).and_then(|token| app.runtime.authenticate(token));
+    let who = who.map_err(|error| {
+        app.runtime.note_refusal("unknown", "unauthenticated", &subject());
+        tracing::info!(%error, route = route.path, "a token was refused");
+        Refusal::from(error)
+    })?;
+    let plugin = params.iter().find(|(name, _)| name == "plugin").map(|(_, value)| value);
+    let refused = |code, detail: String| {
+        app.runtime.note_refusal(&who.name, code, &subject());
+        Err(Refusal::new(403, code, detail))
+    };
+    if !who.has_one_of(route.access.roles()) {
+        let mut roles: Vec<&str> = route.access.roles().iter().map(|role| role.name()).collect();
+        roles.push("admin");
+        return refused("forbidden", format!("this takes a token with a role of: {}", roles.join(", ")));
+    }
+    match (route.access, plugin) {
+        (Access::Host(_), _) if who.is_scoped() => {
+            refused("outside-scope", "this takes a token that is not limited to some plugins".to_owned())
+        }
+        (Access::Plugin(_), Some(plugin)) if !who.may_see(plugin) => {
+            refused("outside-scope", "the token does not reach this plugin".to_owned())
+        }
+        _ => Ok(who),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(AuthError::Missing);
+    };
+    let text = value.to_str().map_err(|_| AuthError::Missing)?;
+    let (scheme, token) = text.split_once(' ').ok_or(AuthError::Missing)?;
+    match scheme.eq_ignore_ascii_case("bearer") {
+        true => Ok(token.trim()),
+        false => Err(AuthError::Missing),
+    }
+}
+
+fn check_media(route: &Route, headers: &HeaderMap) -> Result<(), Refusal> {
+    let takes: &[&str] = match route.takes {
+        Takes::Nothing | Takes::Value => return Ok(()),
+        Takes::Json | Takes::OptionalJson | Takes::Input => &["application/json"],
+        Takes::Component => &["application/wasm", "application/octet-stream"],
+        Takes::Policy => &["application/json", "application/toml"],
+    };
+    let Some(media) = text_header(headers, &CONTENT_TYPE)? else { return Ok(()) };
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    if takes.iter().any(|takes| takes.eq_ignore_ascii_case(essence)) {
+        return Ok(());
+    }
+    let detail = format!("the body must be {}", takes.join(" or "));
+    Err(Refusal::new(415, "unsupported-media-type", detail))
+}
+
+fn bytes_max(app: &App, route: &Route, params: &[(String, String)]) -> usize {
+    match route.takes {
+        Takes::Nothing => 0,
+        Takes::Json | Takes::OptionalJson | Takes::Policy => JSON_BYTES_MAX,
+        Takes::Component => COMPONENT_BYTES_MAX,
+        Takes::Value => VALUE_BYTES_MAX,
+        Takes::Input => {
+            let plugin = params.iter().find(|(name, _)| name == "plugin");
+            let limit = plugin.and_then(|(_, plugin)| app.runtime.input_bytes_max(plugin));
+            limit.map_or(INPUT_BYTES_DEFAULT, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+        }
+    }
+}
+
+/// The whole body, within its limit, the common budget and a time.
+async fn read_body(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
+    let too_large = || {
+        let detail = format!("the body may have {bytes_max} bytes");
+        Refusal::new(413, "body-too-large", detail).with("bytes_max", bytes_max)
+    };
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length = length.and_then(|length| length.parse::<usize>().ok());
+    if length == Some(0) || (bytes_max == 0 && length.is_none()) {
+        return Ok((Bytes::new(), None));
+    }
+    let bytes = length.unwrap_or(bytes_max);
+    if bytes > bytes_max {
+        return Err(too_large());
+    }
+    let units = u32::try_from(bytes / BODY_UNIT_BYTES + 1).unwrap_or(u32::MAX);
+    let room = Arc::clone(&app.bodies).try_acquire_many_owned(units).map_err(|_| {
+        let detail = "the host holds as many request bodies as it may";
+        Refusal::new(503, "overloaded", detail).retry_after_s(1)
+    })?;
+    let patience = app.config.body_read_timeout + Duration::from_secs((bytes >> 16) as u64);
+    let collected = tokio::time::timeout(patience, Limited::new(body, bytes_max).collect()).await;
+    match collected {
+        Err(_) => Err(Refusal::new(408, "body-timeout", "the body came too slowly")),
+        Ok(Ok(collected)) => Ok((collected.to_bytes(), Some(room))),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a body was not read");
+            Err(Refusal::new(400, "body-broken", "the body ended early or is malformed"))
+        }
+    }
+}
+
+/// Runs a handler under its idempotency key, if it has one; it then goes on when
+/// the client leaves.
+async fn once(route: &'static Route, target: String, call: Call) -> Result<Reply, Refusal> {
+    let Some(key) = call.header(&IDEMPOTENCY_KEY)? else { return (route.handler)(call).await };
+    let key = key.to_owned();
+    let print = fingerprint(route.method, target, call.body.clone()).await;
+    let runtime = Arc::clone(call.runtime());
+    let now_ms = airlock_runtime::now_ms();
+    match runtime.idempotency().begin(&call.who.name, &key, print, now_ms)? {
+        Begin::Replay(stored) => Ok(stored.into()),
+        Begin::Run(ticket) => {
+            runtime.commit(ticket.intent().to_vec()).await.map_err(IdempotencyError::from)?;
+            let work = async move {
+                let reply = (route.handler)(call).await.unwrap_or_else(Refusal::into_reply);
+                keep(&runtime, &ticket, reply).await
+            };
+            let lost = |_| Refusal::new(500, "unknown", "the host failed: it may have happened");
+            tokio::spawn(work).await.map_err(lost)?
+        }
+    }
+}
+
+async fn fingerprint(method: &'static str, target: String, body: Bytes) -> Fingerprint {
+    if body.len() <= HASH_HERE_BYTES_MAX {
+        return Fingerprint::of(method, &target, &body);
+    }
+    let (copy, again) = (body.clone(), target.clone());
+    let hashed = tokio::task::spawn_blocking(move || Fingerprint::of(method, &again, &copy)).await;
+    hashed.unwrap_or_else(|_| Fingerprint::of(method, &target, &body))
+}
+
+/// Makes the reply durable before it is sent.
+async fn keep(runtime: &Runtime, ticket: &Ticket, reply: Reply) -> Result<Reply, Refusal> {
+    let refused_for_now = matches!(reply.status, 429 | 503);
+    let op = match reply.stored() {
+        _ if refused_for_now => ticket.again(),
+        Some(stored) => ticket.finished(&stored),
+        None => ticket.finished_secretly(),
+    };
+    runtime.commit(vec![op]).await.map_err(IdempotencyError::from)?;
+    Ok(reply)
+}

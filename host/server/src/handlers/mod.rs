@@ -1,0 +1,13 @@
+//! What the routes do: each takes its parameters from the call, asks the runtime,
+//! and shapes the reply.
+
+pub(crate) mod audit;
+pub(crate) mod grants;
+pub(crate) mod health;
+pub(crate) mod operations;
+pub(crate) mod plugins;
+pub(crate) mod policy;
+pub(crate) mod secrets;
+pub(crate) mod tokens;
+pub(crate) mod tools;
+pub(crate) mod views;

@@ -1,0 +1,92 @@
+//! Plugins and their versions.
+
+use airlock_runtime::{ActivateRequest, InstallRequest, OperationState, PluginSummary, Problem};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::dispatch::Call;
+use crate::reply::{Refusal, Reply};
+
+/// Plugins.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct PluginList {
+    plugins: Vec<PluginSummary>,
+}
+
+/// How to install.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InstallQuery {
+    /// The plugin's name.
+    name: String,
+    /// Reply when it is done, instead of 202 at once.
+    #[serde(default)]
+    wait: bool,
+    /// Make it the active version, also in place of another.
+    #[serde(default)]
+    activate: bool,
+    /// `sha256:…` that the component must have.
+    #[serde(default)]
+    digest: Option<String>,
+    /// Why, for the audit.
+    #[serde(default)]
+    why: String,
+}
+
+/// A reason.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WhyQuery {
+    /// Why, for the audit.
+    #[serde(default)]
+    pub(crate) why: String,
+}
+
+pub(crate) async fn list(call: Call) -> Result<Reply, Refusal> {
+    let plugins = call.runtime().plugins(&call.who).await;
+    Reply::json(&PluginList { plugins })
+}
+
+pub(crate) async fn show(call: Call) -> Result<Reply, Refusal> {
+    let plugin = call.runtime().plugin(&call.who, call.param("plugin")).await?;
+    Reply::json(&plugin)
+}
+
+pub(crate) async fn install(call: Call) -> Result<Reply, Refusal> {
+    let query: InstallQuery = call.query()?;
+    let request = InstallRequest {
+        name: query.name,
+        component: call.body.clone(),
+        digest: query.digest,
+        activate: query.activate,
+        why: query.why,
+    };
+    let mut operation = call.runtime().install(&call.who, request)?;
+    if query.wait {
+        operation = call.runtime().wait_operation(&call.who, &operation.id).await?;
+    }
+    let location = format!("/v1/operations/{}", operation.id);
+    let reply = match operation.state {
+        OperationState::Queued | OperationState::Running => Reply::json_as(202, &operation)?,
+        OperationState::Succeeded => Reply::json_as(201, &operation)?,
+        OperationState::Failed => return Err(failed(operation.problem, &operation.id)),
+    };
+    Ok(Reply { location: Some(location), ..reply })
+}
+
+fn failed(problem: Option<Problem>, id: &str) -> Refusal {
+    let problem = problem.unwrap_or_else(|| Problem::new(500, "internal", "the install failed"));
+    Refusal(Box::new(problem.with("operation", id)))
+}
+
+pub(crate) async fn activate(call: Call) -> Result<Reply, Refusal> {
+    let request: ActivateRequest = call.json()?;
+    let installed = call.runtime().activate(&call.who, call.param("plugin"), &request).await?;
+    Reply::json(&installed)
+}
+
+pub(crate) async fn remove(call: Call) -> Result<Reply, Refusal> {
+    let query: WhyQuery = call.query()?;
+    call.runtime().remove_plugin(&call.who, call.param("plugin"), &query.why).await?;
+    Ok(Reply::nothing())
+}

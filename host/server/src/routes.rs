@@ -1,0 +1,154 @@
+//! All routes: path, who may, what goes in, what comes out. The router, the
+//! authorization and the OpenAPI document are made from this table alone.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use airlock_runtime::Role::{self, Approver, Caller, Operator, Viewer};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::dispatch::Call;
+use crate::handlers::{
+    audit, grants, health, operations, plugins, policy, secrets, tokens, tools, views,
+};
+use crate::reply::{Refusal, Reply};
+
+pub(crate) type Handled = Pin<Box<dyn Future<Output = Result<Reply, Refusal>> + Send>>;
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody, without a token.
+    Public,
+    /// A token with one of the roles, or an administrator's; what is outside its
+    /// scope is left out of the reply.
+    Roles(&'static [Role]),
+    /// The same, and the path's `plugin` must be inside its scope.
+    Plugin(&'static [Role]),
+    /// The same, and the token must not be limited to some plugins.
+    Host(&'static [Role]),
+}
+
+impl Access {
+    /// The roles, `admin` apart, which may always.
+    #[must_use]
+    pub fn roles(self) -> &'static [Role] {
+        match self {
+            Self::Public => &[],
+            Self::Roles(roles) | Self::Plugin(roles) | Self::Host(roles) => roles,
+        }
+    }
+}
+
+/// What a route takes as its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    Nothing,
+    /// JSON that may be left out.
+    OptionalJson,
+    Json,
+    /// A tool's input; its plugin's `input` limit holds.
+    Input,
+    /// A component.
+    Component,
+    /// A secret's value.
+    Value,
+    /// A policy, as JSON or as TOML.
+    Policy,
+}
+
+pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// One route.
+pub struct Route {
+    /// `GET`, `POST`, `PUT` or `DELETE`.
+    pub method: &'static str,
+    /// With `{parameters}`.
+    pub path: &'static str,
+    /// Who may.
+    pub access: Access,
+    /// One line.
+    pub summary: &'static str,
+    /// It acts, and so takes an `Idempotency-Key`.
+    pub(crate) once: bool,
+    pub(crate) takes: Takes,
+    pub(crate) query: Option<SchemaOf>,
+    pub(crate) body: Option<SchemaOf>,
+    pub(crate) replies: &'static [(u16, Option<SchemaOf>)],
+    pub(crate) handler: fn(Call) -> Handled,
+}
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+macro_rules! route {
+    ($method:literal $path:literal $access:expr, $summary:literal, $handler:path $(, $field:ident: $value:expr)* $(,)?) => {
+        Route {
+            method: $method,
+            path: $path,
+            access: $access,
+            summary: $summary,
+            handler: |call| Box::pin($handler(call)),
+            $($field: $value,)*
+            ..BLANK
+        }
+    };
+}
+
+const BLANK: Route = Route {
+    method: "GET",
+    path: "/",
+    access: Access::Host(&[]),
+    summary: "",
+    once: false,
+    takes: Takes::Nothing,
+    query: None,
+    body: None,
+    replies: &[(204, None)],
+    handler: |call| Box::pin(health::healthz(call)),
+};
+
+const EVERYBODY: &[Role] = &[Viewer, Caller, Operator, Approver];
+const READERS: &[Role] = &[Viewer, Operator];
+const ADMIN: &[Role] = &[];
+
+/// The table.
+pub static ROUTES: &[Route] = &[
+    route!("GET" "/healthz" Access::Public, "Whether the process answers", health::healthz, replies: &[(200, Some(of::<health::Health>))]),
+    route!("GET" "/readyz" Access::Public, "Whether it takes work", health::readyz, replies: &[(200, Some(of::<health::Health>))]),
+    route!("GET" "/openapi.json" Access::Public, "This document", health::openapi, replies: &[(200, None)]),
+    route!("GET" "/metrics" Access::Host(READERS), "Figures for Prometheus", health::metrics, replies: &[(200, None)]),
+    route!("GET" "/v1/whoami" Access::Roles(EVERYBODY), "Who the token is", tokens::whoami, replies: &[(200, Some(of::<tokens::Whoami<'_>>))]),
+    route!("GET" "/v1/capabilities" Access::Roles(EVERYBODY), "What can be granted, with JSON Schemas", grants::capabilities, replies: &[(200, Some(of::<airlock_runtime::Capabilities>))]),
+    route!("GET" "/v1/tools" Access::Roles(&[Viewer, Caller, Operator]), "Tools with their schemas", tools::list, replies: &[(200, Some(of::<tools::ToolList>))]),
+    route!("POST" "/v1/tools/{plugin}/{tool}" Access::Plugin(&[Caller]), "Call a tool: the body is its input", tools::call, takes: Takes::Input, body: Some(of::<serde_json::Value>), replies: &[(200, Some(of::<tools::CallReply>))]),
+    route!("GET" "/v1/plugins" Access::Roles(READERS), "Installed plugins", plugins::list, replies: &[(200, Some(of::<plugins::PluginList>))]),
+    route!("POST" "/v1/plugins" Access::Roles(&[Operator]), "Install a component as a version of a plugin", plugins::install, once: true, takes: Takes::Component, query: Some(of::<plugins::InstallQuery>), replies: &[(202, Some(of::<airlock_runtime::Operation>)), (201, Some(of::<airlock_runtime::Operation>))]),
+    route!("GET" "/v1/plugins/{plugin}" Access::Plugin(READERS), "A plugin: versions, tools, what it asks for beside what is granted", plugins::show, replies: &[(200, Some(of::<airlock_runtime::PluginDetail>))]),
+    route!("DELETE" "/v1/plugins/{plugin}" Access::Plugin(ADMIN), "Remove a plugin and what is granted to it", plugins::remove, query: Some(of::<plugins::WhyQuery>)),
+    route!("POST" "/v1/plugins/{plugin}/activate" Access::Plugin(ADMIN), "Make an installed version the active one", plugins::activate, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::ActivateRequest>), replies: &[(200, Some(of::<airlock_runtime::Installed>))]),
+    route!("GET" "/v1/plugins/{plugin}/grants" Access::Plugin(READERS), "What is granted, and the limits", grants::show, replies: &[(200, Some(of::<airlock_runtime::GrantsVersion>))]),
+    route!("PUT" "/v1/plugins/{plugin}/grants" Access::Plugin(ADMIN), "Replace what is granted, and the limits", grants::set, takes: Takes::Json, body: Some(of::<airlock_runtime::GrantsUpdate>), replies: &[(200, Some(of::<airlock_runtime::GrantsVersion>))]),
+    route!("DELETE" "/v1/plugins/{plugin}/grants" Access::Plugin(ADMIN), "Take everything away", grants::revoke, query: Some(of::<plugins::WhyQuery>), replies: &[(200, Some(of::<airlock_runtime::GrantsVersion>))]),
+    route!("GET" "/v1/plugins/{plugin}/grants/history" Access::Plugin(READERS), "Earlier versions of the grants", grants::history, query: Some(of::<grants::HistoryQuery>), replies: &[(200, Some(of::<airlock_runtime::GrantsHistory>))]),
+    route!("POST" "/v1/plugins/{plugin}/grants/rollback" Access::Plugin(ADMIN), "Go back to an earlier version", grants::rollback, once: true, takes: Takes::OptionalJson, body: Some(of::<airlock_runtime::RollbackRequest>), replies: &[(200, Some(of::<airlock_runtime::GrantsVersion>))]),
+    route!("POST" "/v1/plugins/{plugin}/explain" Access::Plugin(READERS), "Whether an operation is allowed, and by which rule", grants::explain, takes: Takes::Json, body: Some(of::<airlock_runtime::ExplainRequest>), replies: &[(200, Some(of::<airlock_runtime::Explanation>))]),
+    route!("POST" "/v1/policy/diff" Access::Roles(READERS), "What a policy would change", policy::diff, takes: Takes::Policy, body: Some(of::<airlock_runtime::Policy>), replies: &[(200, Some(of::<policy::Diff>))]),
+    route!("POST" "/v1/policy/apply" Access::Roles(ADMIN), "Apply a policy", policy::apply, once: true, takes: Takes::Policy, query: Some(of::<plugins::WhyQuery>), body: Some(of::<airlock_runtime::Policy>), replies: &[(200, Some(of::<airlock_runtime::PolicyApplied>))]),
+    route!("GET" "/v1/tokens" Access::Host(ADMIN), "Tokens, without their secrets", tokens::list, replies: &[(200, Some(of::<tokens::TokenList>))]),
+    route!("POST" "/v1/tokens" Access::Host(ADMIN), "Make a token; its text is in this reply alone", tokens::create, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::TokenRequest>), replies: &[(201, Some(of::<airlock_runtime::NewToken>))]),
+    route!("DELETE" "/v1/tokens/{id}" Access::Host(ADMIN), "Revoke a token", tokens::revoke, query: Some(of::<plugins::WhyQuery>), replies: &[(200, Some(of::<airlock_runtime::TokenView>))]),
+    route!("GET" "/v1/secrets" Access::Host(ADMIN), "Names of secrets", secrets::list, replies: &[(200, Some(of::<secrets::SecretList>))]),
+    route!("PUT" "/v1/secrets/{name}" Access::Host(ADMIN), "Set a secret: the body is its value, byte for byte", secrets::set, takes: Takes::Value, replies: &[(200, Some(of::<airlock_runtime::SecretView>))]),
+    route!("DELETE" "/v1/secrets/{name}" Access::Host(ADMIN), "Remove a secret", secrets::remove),
+    route!("GET" "/v1/audit" Access::Host(&[Operator]), "Audit records, with a cursor", audit::page, query: Some(of::<airlock_runtime::AuditQuery>), replies: &[(200, Some(of::<airlock_runtime::AuditPage>))]),
+    route!("POST" "/v1/audit/verify" Access::Host(&[Operator]), "Verify the whole audit", audit::verify, takes: Takes::OptionalJson, body: Some(of::<airlock_runtime::VerifyRequest>), replies: &[(200, Some(of::<airlock_runtime::AuditVerified>))]),
+    route!("GET" "/v1/audit/export" Access::Host(&[Operator]), "All audit records as JSON lines", audit::export, query: Some(of::<audit::ExportQuery>), replies: &[(200, None)]),
+    route!("GET" "/v1/calls" Access::Roles(READERS), "Recent calls", views::calls, query: Some(of::<airlock_runtime::CallsQuery>), replies: &[(200, Some(of::<airlock_runtime::CallsPage>))]),
+    route!("GET" "/v1/usage" Access::Roles(READERS), "What plugins used of their grants", views::usage, query: Some(of::<views::UsageQuery>), replies: &[(200, None)]),
+    route!("GET" "/v1/stats" Access::Roles(READERS), "How the calls of each tool went", views::stats, replies: &[(200, None)]),
+    route!("POST" "/v1/views/rebuild" Access::Host(&[Operator]), "Compute the views again", views::rebuild, replies: &[(200, Some(of::<views::Rebuilt>))]),
+    route!("GET" "/v1/operations" Access::Roles(READERS), "Installs under way or ended lately", operations::list, replies: &[(200, Some(of::<operations::OperationList>))]),
+    route!("GET" "/v1/operations/{id}" Access::Roles(READERS), "Where an operation stands", operations::show, query: Some(of::<operations::WaitQuery>), replies: &[(200, Some(of::<airlock_runtime::Operation>))]),
+];
