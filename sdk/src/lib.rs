@@ -78,3 +78,8 @@ pub mod __private {
     pub use crate::input::{NoInput, input_schema, output_schema, read_input, write_output};
     pub use crate::plugin::{ToolDefinition, ToolParts, names_differ, plugin, tool};
 }
+
+/// The example in the README, tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
