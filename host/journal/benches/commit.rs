@@ -1,13 +1,17 @@
 //! What a durable commit costs: one caller against a bare write and fdatasync of
 //! the same bytes, interleaved in the same run, then the throughput of many
-//! callers who share syncs. Figures are medians; compare ratios, not machines.
+//! callers who share syncs, then the speed of a rebuild of the views and of the
+//! audit's verification. Figures are medians; compare ratios, not machines.
 
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use airlock_journal::{Batch, SqliteStore, Store};
+use airlock_journal::audit::{Audit, AuditRecord, Signer, verify};
+use airlock_journal::{Batch, SqliteStore, Store, Views};
+use serde_json::json;
 use tokio::runtime::Runtime;
 
 /// About the size of a call's audit record.
@@ -29,6 +33,50 @@ fn main() {
         let rate = throughput(&runtime, &store, callers, Duration::from_secs_f64(seconds));
         println!("{callers:>4} callers: {rate:>8.0} durable commits/s");
     }
+    drop(store);
+    readers(&runtime, dir.path(), if short { 100 } else { 100_000 });
+}
+
+/// How fast a log of calls is opened, verified and folded into views.
+fn readers(runtime: &Runtime, dir: &Path, records: usize) {
+    let data = dir.join("log");
+    let signer = Signer::open_or_create(dir.join("key")).expect("the key");
+    let key = signer.public_key();
+    runtime.block_on(async {
+        let store = SqliteStore::open(&data).expect("the store");
+        let audit = Audit::new(Arc::clone(&store) as Arc<dyn Store>, signer)
+            .await
+            .expect("the log");
+        for first in (0..records).step_by(500) {
+            let batch =
+                (first..first + 500).fold(Batch::new(), |batch, n| batch.op(Audit::op(&call(n))));
+            store.commit(batch).await.expect("the records");
+            audit.checkpoint().await.expect("the checkpoint");
+        }
+    });
+    let start = Instant::now();
+    let store: Arc<dyn Store> = SqliteStore::open(&data).expect("the store");
+    let opened = start.elapsed();
+    let verified = timed(|| drop(verify(&*store, &[key], None).expect("a sound log")));
+    let rebuilt = timed(|| {
+        let views = Views::open(dir.join("views"), Arc::clone(&store));
+        views.catch_up().expect("the views");
+    });
+    println!(
+        "{records} calls in the audit: opened in {opened:?}, verified in {verified:?}, views rebuilt in {rebuilt:?}"
+    );
+}
+
+fn call(n: usize) -> AuditRecord {
+    AuditRecord::now("token", "call.done", "plugin/tool").detail(json!({
+        "call_id": format!("call-{n}"), "plugin": format!("plugin{}", n % 10), "tool": "tool",
+        "outcome": "ok", "wall_us": 100, "cpu_us": 50, "peak_memory_bytes": 1 << 20,
+        "usage": [
+            { "capability": "kv", "rule": 0, "allowed": 2, "denied": 0, "bytes_in": 10, "bytes_out": 0 },
+            { "capability": "http", "rule": 1, "allowed": 1, "denied": 0, "bytes_in": 99, "bytes_out": 9 },
+        ],
+        "denials": [],
+    }))
 }
 
 fn one_caller(runtime: &Runtime, store: &Arc<SqliteStore>, file: &mut File, rounds: usize) {

@@ -78,7 +78,10 @@ async fn write(args: &Args) -> Result<(Views, Audit), Failure> {
             .map(|_| queue(&*store, model.advance()))
             .collect();
         for (step, flight) in (first..).zip(flights) {
-            land(flight).await?;
+            if let Err(error) = land(flight).await {
+                must_not_see(&*store, step);
+                return Err(error);
+            }
             std::io::stdout().write_all(format!("ack {step}\n").as_bytes())?;
             if step.is_multiple_of(VIEWS_EVERY) {
                 views.catch_up()?;
@@ -91,6 +94,15 @@ async fn write(args: &Args) -> Result<(Views, Audit), Failure> {
     }
     audit.checkpoint().await?;
     Ok((views, audit))
+}
+
+/// A reader sees a step only once it is durable, so never one that failed.
+fn must_not_see(store: &dyn Store, step: u64) {
+    let index = format!("index/{step:08}");
+    match store.get(workload::SPACE, index.as_bytes()) {
+        Ok(None) => {}
+        seen => eprintln!("step {step} failed and was still visible: {seen:?}"),
+    }
 }
 
 fn queue(store: &dyn Store, step: Step) -> Flight<'_> {

@@ -502,6 +502,37 @@ fn checkpoints_come_by_themselves_and_cover_the_log() {
 }
 
 #[test]
+fn checkpoints_asked_for_at_once_do_not_meet() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let signer = signer(dir.path());
+    let key = signer.public_key();
+    let store = SqliteStore::open(dir.path().join("data")).expect("the store");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let log = Arc::clone(&store) as Arc<dyn Store>;
+        let audit = Audit::with_spacing(log, signer, 2).await.expect("the log");
+        let caller = |n: u64| {
+            let audit = audit.clone();
+            tokio::spawn(async move {
+                for at in 0..20 {
+                    audit
+                        .append(&record(n * 100 + at))
+                        .await
+                        .expect("the append");
+                    audit.checkpoint().await.expect("the checkpoint");
+                }
+            })
+        };
+        let callers: Vec<_> = (0..8).map(caller).collect();
+        for caller in callers {
+            caller.await.expect("the caller");
+        }
+    });
+    let report = audit::verify(&*store, &[key], None);
+    assert!(report.is_ok(), "{report:?}");
+}
+
+#[test]
 fn a_long_unsigned_tail_is_a_finding() {
     let dir = tempfile::tempdir().expect("a directory");
     let signer = signer(dir.path());

@@ -230,6 +230,7 @@ fn must_fail(command: &mut Command, data: &Path, cause: &str) -> u64 {
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(3), "{complaint}");
     assert!(complaint.contains(cause), "{complaint}");
+    assert!(!complaint.contains("visible"), "{complaint}");
     let acked = support::last_ack(&output.stdout).unwrap_or(0);
     let examples = support::examples();
     support::check(&examples, data, acked, 1).unwrap_or_else(|what| panic!("{acked}: {what}"));

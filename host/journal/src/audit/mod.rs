@@ -9,6 +9,7 @@ mod export;
 mod sign;
 mod verify;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -54,6 +56,36 @@ pub struct AuditRecord {
     /// More, by action.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub detail: Value,
+}
+
+/// A record as readers of many take it: the detail is parsed only if it matters.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Line<'a> {
+    pub at_ms: u64,
+    #[serde(borrow)]
+    pub principal: Cow<'a, str>,
+    #[serde(borrow)]
+    pub action: Cow<'a, str>,
+    #[serde(borrow)]
+    pub subject: Cow<'a, str>,
+    #[serde(borrow)]
+    pub outcome: Cow<'a, str>,
+    #[serde(borrow, default)]
+    detail: Option<&'a RawValue>,
+}
+
+impl<'a> Line<'a> {
+    /// Nothing when the payload is not an audit record.
+    pub(crate) fn parse(payload: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(payload).ok()
+    }
+
+    /// The detail as `T`, or `T`'s default where it is of another shape.
+    pub(crate) fn detail<T: Deserialize<'a> + Default>(&self) -> T {
+        let text = self.detail.map(RawValue::get);
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
+    }
 }
 
 /// Why the audit log could not be used.
@@ -102,6 +134,8 @@ struct Inner {
     /// Length that the newest checkpoint covers, its own record included.
     covered: AtomicU64,
     checkpointing: AtomicBool,
+    /// One checkpoint at a time: two of the same length would differ in time.
+    turn: tokio::sync::Mutex<()>,
     heads: watch::Sender<Option<SignedHead>>,
 }
 
@@ -134,6 +168,7 @@ impl Audit {
             every: every.clamp(1, UNSIGNED_MAX / 2),
             covered: AtomicU64::new(covered),
             checkpointing: AtomicBool::new(false),
+            turn: tokio::sync::Mutex::default(),
             heads,
         }));
         if newest.is_none() {
@@ -186,6 +221,7 @@ impl Audit {
     /// [`AuditError::Store`].
     pub async fn checkpoint(&self) -> Result<Option<SignedHead>, AuditError> {
         let inner = &self.0;
+        let _turn = inner.turn.lock().await;
         let head = inner.store.head(STREAM.as_bytes())?;
         if head.len > 0 && head.len <= inner.covered.load(Ordering::Acquire) {
             return Ok(None);
@@ -198,8 +234,10 @@ impl Audit {
         };
         let record = checkpoint_record(&checkpoint);
         let value = serde_json::to_vec(&checkpoint).unwrap_or_default();
+        let key = Bytes::copy_from_slice(&head.len.to_be_bytes());
         let batch = Batch::new()
-            .put(CHECKPOINTS, head.len.to_be_bytes().to_vec(), value)
+            .check(CHECKPOINTS, key.clone(), None)
+            .put(CHECKPOINTS, key, value)
             .op(Self::op(&record));
         inner.store.commit(batch).await?;
         inner.covered.fetch_max(head.len + 1, Ordering::AcqRel);

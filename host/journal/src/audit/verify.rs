@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::sign::{PublicKey, SignedHead, hex};
-use super::{AuditRecord, CHECKPOINTS, Checkpoint, STREAM, UNSIGNED_MAX};
+use super::{CHECKPOINTS, Checkpoint, Line, STREAM, UNSIGNED_MAX};
 use crate::chain;
 use crate::store::{Hash, Record, Store, StoreError};
 
@@ -190,10 +191,10 @@ impl Verifier<'_> {
                 "was edited: it does not match its hash",
             );
         }
-        match serde_json::from_slice::<AuditRecord>(&record.payload) {
-            Ok(audit) if audit.action == "checkpoint" => self.announced_checkpoint(seq, &audit),
-            Ok(_) => {}
-            Err(_) => self.find("unreadable", Some(seq), "is not an audit record"),
+        match Line::parse(&record.payload) {
+            Some(audit) if audit.action == "checkpoint" => self.announced_checkpoint(seq, &audit),
+            Some(_) => {}
+            None => self.find("unreadable", Some(seq), "is not an audit record"),
         }
         self.hash = Some(record.hash);
         self.next = seq + 1;
@@ -201,8 +202,8 @@ impl Verifier<'_> {
     }
 
     /// A checkpoint's record stands in the chain: the checkpoint must be there.
-    fn announced_checkpoint(&mut self, seq: u64, audit: &AuditRecord) {
-        let len = audit.detail["len"].as_u64().unwrap_or(seq);
+    fn announced_checkpoint(&mut self, seq: u64, audit: &Line<'_>) {
+        let len = audit.detail::<Value>()["len"].as_u64().unwrap_or(seq);
         match self.present.get(&len) {
             None if self.partial => {}
             None => {

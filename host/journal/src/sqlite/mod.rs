@@ -103,7 +103,7 @@ impl SqliteStore {
     }
 
     /// Checks everything that is stored: structure, checksums, chains. Takes
-    /// about a second for each million records.
+    /// some seconds for each million records.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] naming the first damage; [`StoreError::Io`].

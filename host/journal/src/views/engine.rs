@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::disk::Disk;
 use super::fold::Fold;
 use super::shelf::{Broken, Shelf};
-use crate::audit::{AuditRecord, STREAM};
+use crate::audit::{Line, STREAM};
 use crate::chain;
 use crate::store::{Hash, Head, Store, StoreError};
 
@@ -151,7 +151,7 @@ impl Engine {
         let mut fold = Fold::new(&self.shelf, self.position);
         for record in &records {
             // What is not an audit record has no place in a view.
-            if let Ok(audit) = serde_json::from_slice::<AuditRecord>(&record.payload) {
+            if let Some(audit) = Line::parse(&record.payload) {
                 fold.add(record.seq, &audit).map_err(Stop::Shelf)?;
             }
             fold.position.head = Head {

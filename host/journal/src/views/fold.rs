@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::engine::Position;
 use super::shelf::{Broken, Changes, Shelf};
-use crate::audit::AuditRecord;
+use crate::audit::Line;
 
 /// Calls that the list keeps; older ones are only in the audit.
 pub const CALLS_MAX: u64 = 10_000;
@@ -141,16 +141,16 @@ impl<'s> Fold<'s> {
         }
     }
 
-    pub(super) fn add(&mut self, seq: u64, record: &AuditRecord) -> Result<(), Broken> {
+    pub(super) fn add(&mut self, seq: u64, record: &Line<'_>) -> Result<(), Broken> {
         if record.action != "call.done" {
             return Ok(());
         }
-        let mut call = CallDone::deserialize(&record.detail).unwrap_or_default();
+        let mut call: CallDone = record.detail();
         if call.plugin.is_empty() {
             let (plugin, tool) = record
                 .subject
                 .split_once('/')
-                .unwrap_or((&record.subject, ""));
+                .unwrap_or((record.subject.as_ref(), ""));
             (call.plugin, call.tool) = (plugin.to_owned(), tool.to_owned());
         }
         for item in &call.usage {
@@ -182,7 +182,7 @@ impl<'s> Fold<'s> {
         Ok(())
     }
 
-    fn add_stats(&mut self, record: &AuditRecord, call: &CallDone) -> Result<(), Broken> {
+    fn add_stats(&mut self, record: &Line<'_>, call: &CallDone) -> Result<(), Broken> {
         let names = [call.plugin.as_str(), &call.tool];
         let stats = entry(self.shelf, &mut self.stats, STATS, &names)?;
         if stats.calls == 0 {
@@ -195,16 +195,16 @@ impl<'s> Fold<'s> {
         stats.cpu_us += call.cpu_us;
         stats.peak_memory_bytes = stats.peak_memory_bytes.max(call.peak_memory_bytes);
         stats.last_ms = stats.last_ms.max(record.at_ms);
-        let known = stats.outcomes.contains_key(&record.outcome);
+        let known = stats.outcomes.contains_key(record.outcome.as_ref());
         let outcome = match known || stats.outcomes.len() < OUTCOMES_MAX {
-            true => record.outcome.as_str(),
+            true => record.outcome.as_ref(),
             false => "other",
         };
         *stats.outcomes.entry(outcome.to_owned()).or_default() += 1;
         Ok(())
     }
 
-    fn add_call(&mut self, seq: u64, record: &AuditRecord, call: CallDone) {
+    fn add_call(&mut self, seq: u64, record: &Line<'_>, call: CallDone) {
         let number = self.position.calls;
         self.position.calls += 1;
         let entry = CallEntry {
@@ -212,10 +212,10 @@ impl<'s> Fold<'s> {
             seq,
             at_ms: record.at_ms,
             call_id: call.call_id,
-            principal: record.principal.clone(),
+            principal: record.principal.to_string(),
             plugin: call.plugin,
             tool: call.tool,
-            outcome: record.outcome.clone(),
+            outcome: record.outcome.to_string(),
             wall_us: call.wall_us,
             cpu_us: call.cpu_us,
             peak_memory_bytes: call.peak_memory_bytes,
