@@ -53,7 +53,7 @@ pub enum InstallError {
         "`{function}` can't be a tool: {path} is {refused}; only plain values can be passed as JSON"
     )]
     RefusedType {
-        /// The exported function, `interface.function`.
+        /// The exported function, `interface#function`.
         function: String,
         /// Where in its signature, e.g. `parameter body.chunks[]`.
         path: String,

@@ -31,6 +31,9 @@ use crate::limits::ByteSize;
 /// Most tools of one component.
 pub const TOOLS_MAX: usize = 256;
 
+/// Size of a page of linear memory; other sizes are refused.
+const PAGE_BYTES: u64 = 1 << 16;
+
 /// What a component may need. Whatever needs more could never be called.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -87,6 +90,29 @@ pub fn component(bytes: &[u8], bounds: &Bounds) -> Result<Inspection, InstallErr
         docs: Docs::read(&shape.docs),
         needs: shape.needs,
     })
+}
+
+/// What the compiler found a component to need, for what its bytes alone don't
+/// tell: a module that comes out of an instance.
+///
+/// # Errors
+/// The limit it would exceed.
+pub fn compiled(
+    component: &wasmtime::component::Component,
+    bounds: &Bounds,
+) -> Result<(), InstallError> {
+    let Some(needs) = component.resources_required() else {
+        return Ok(());
+    };
+    let pages = needs.max_initial_memory_size.unwrap_or(0);
+    let needs = Needs {
+        instances: 0,
+        memories: needs.num_memories.into(),
+        tables: needs.num_tables.into(),
+        memory_bytes: pages.saturating_mul(PAGE_BYTES),
+        table_elements: needs.max_initial_table_size.unwrap_or(0),
+    };
+    check_needs(&needs, bounds)
 }
 
 fn check_size(bytes: &[u8], bounds: &Bounds) -> Result<(), InstallError> {

@@ -130,10 +130,10 @@ pub fn check(types: TypesRef<'_>, exported: &Exported) -> Result<(), InstallErro
     Ok(())
 }
 
-/// `interface.function` as messages show it.
+/// `interface#function` as messages show it.
 pub fn display_name(interface: Option<&str>, function: &str) -> String {
     match interface {
-        Some(interface) => format!("{interface}.{function}"),
+        Some(interface) => format!("{interface}#{function}"),
         None => function.to_owned(),
     }
 }

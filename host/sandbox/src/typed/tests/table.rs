@@ -1,0 +1,824 @@
+//! Tables: what is read for which type, and what is said when it is not.
+
+use expect_test::{Expect, expect};
+
+use super::super::{LiftError, schema};
+use super::wit::ty;
+use super::{lift, lower};
+use crate::call::CallError;
+use crate::limits::ByteSize;
+use crate::typed::{json, lift as lifting, names};
+
+/// Each line is `type <- json`; the answer is the JSON of the value read, or the
+/// refusal.
+fn check(cases: &[(&str, &str)], expected: &Expect) {
+    let mut answers = String::new();
+    for (wit, json) in cases {
+        let ty = ty(wit);
+        let answer = match lift(&ty, json) {
+            Ok(val) => format!("= {}", lower(&ty, &val)),
+            Err(error) => format!("! {error}"),
+        };
+        answers.push_str(&format!("{wit} <- {json}\n  {answer}\n"));
+    }
+    expected.assert_eq(&answers);
+}
+
+#[test]
+fn boundary_numbers() {
+    let cases = [
+        ("u8", "0"),
+        ("u8", "255"),
+        ("u8", "256"),
+        ("u8", "-1"),
+        ("u8", "1.0"),
+        ("u8", "1.5"),
+        ("u8", "2e2"),
+        ("u8", "3e2"),
+        ("u8", "\"1\""),
+        ("u8", "-0"),
+        ("u8", "true"),
+        ("u8", "null"),
+        ("s8", "-128"),
+        ("s8", "-129"),
+        ("s8", "127"),
+        ("s8", "128"),
+        ("u16", "65535"),
+        ("u16", "65536"),
+        ("s16", "-32768"),
+        ("s16", "-32769"),
+        ("u32", "4294967295"),
+        ("u32", "4294967296"),
+        ("s32", "-2147483648"),
+        ("s32", "-2147483649"),
+        ("s32", "2147483647"),
+        ("s32", "2147483648"),
+        ("u64", "9007199254740991"),
+        ("u64", "9007199254740992"),
+        ("u64", "\"9007199254740992\""),
+        ("u64", "\"18446744073709551615\""),
+        ("u64", "\"18446744073709551616\""),
+        ("u64", "\"7\""),
+        ("u64", "\"07\""),
+        ("u64", "\"+7\""),
+        ("u64", "\"-0\""),
+        ("u64", "\"\""),
+        ("u64", "\"1e3\""),
+        ("u64", "9007199254740991.0"),
+        ("u64", "9007199254740993.0"),
+        ("u64", "-1"),
+        ("s64", "-9007199254740991"),
+        ("s64", "-9007199254740992"),
+        ("s64", "\"-9223372036854775808\""),
+        ("s64", "\"-9223372036854775809\""),
+        ("s64", "\"9223372036854775807\""),
+        ("s64", "\"9223372036854775808\""),
+        ("f64", "1"),
+        ("f64", "0.1"),
+        ("f64", "-0.0"),
+        ("f64", "5e-324"),
+        ("f64", "1e-400"),
+        ("f64", "1.7976931348623157e308"),
+        ("f64", "1e309"),
+        ("f64", "\"NaN\""),
+        ("f64", "\"Infinity\""),
+        ("f64", "\"-Infinity\""),
+        ("f64", "\"nan\""),
+        ("f64", "\"inf\""),
+        ("f64", "\"1.5\""),
+        ("f64", "9007199254740993"),
+        ("f64", "123456789012345678901234567890"),
+        ("f32", "0.1"),
+        ("f32", "3.4028235e38"),
+        ("f32", "3.5e38"),
+        ("f32", "1e-46"),
+        ("f32", "16777217"),
+        ("f32", "\"-Infinity\""),
+        ("f32", "\"NaN\""),
+    ];
+    check(
+        &cases,
+        &expect![[r#"
+        u8 <- 0
+          = 0
+        u8 <- 255
+          = 255
+        u8 <- 256
+          ! the input: expected an integer from 0 to 255, found `256`
+        u8 <- -1
+          ! the input: expected an integer from 0 to 255, found `-1`
+        u8 <- 1.0
+          = 1
+        u8 <- 1.5
+          ! the input: expected an integer from 0 to 255, found `1.5`
+        u8 <- 2e2
+          = 200
+        u8 <- 3e2
+          ! the input: expected an integer from 0 to 255, found `3e2`
+        u8 <- "1"
+          ! the input: expected an integer from 0 to 255, found `"1"`
+        u8 <- -0
+          = 0
+        u8 <- true
+          ! the input: expected an integer from 0 to 255, found `true`
+        u8 <- null
+          ! the input: expected an integer from 0 to 255, found `null`
+        s8 <- -128
+          = -128
+        s8 <- -129
+          ! the input: expected an integer from -128 to 127, found `-129`
+        s8 <- 127
+          = 127
+        s8 <- 128
+          ! the input: expected an integer from -128 to 127, found `128`
+        u16 <- 65535
+          = 65535
+        u16 <- 65536
+          ! the input: expected an integer from 0 to 65535, found `65536`
+        s16 <- -32768
+          = -32768
+        s16 <- -32769
+          ! the input: expected an integer from -32768 to 32767, found `-32769`
+        u32 <- 4294967295
+          = 4294967295
+        u32 <- 4294967296
+          ! the input: expected an integer from 0 to 4294967295, found `4294967296`
+        s32 <- -2147483648
+          = -2147483648
+        s32 <- -2147483649
+          ! the input: expected an integer from -2147483648 to 2147483647, found `-2147483649`
+        s32 <- 2147483647
+          = 2147483647
+        s32 <- 2147483648
+          ! the input: expected an integer from -2147483648 to 2147483647, found `2147483648`
+        u64 <- 9007199254740991
+          = 9007199254740991
+        u64 <- 9007199254740992
+          ! the input: expected an integer from 0 to 18446744073709551615 (beyond ±9007199254740991 as a decimal string), found `9007199254740992`
+        u64 <- "9007199254740992"
+          = "9007199254740992"
+        u64 <- "18446744073709551615"
+          = "18446744073709551615"
+        u64 <- "18446744073709551616"
+          ! the input: expected an integer from 0 to 18446744073709551615 (beyond ±9007199254740991 as a decimal string), found `"18446744073709551616"`
+        u64 <- "7"
+          = 7
+        u64 <- "07"
+          ! the input: expected an integer from 0 to 18446744073709551615 (beyond ±9007199254740991 as a decimal string), found `"07"`
+        u64 <- "+7"
+          ! the input: expected an integer from 0 to 18446744073709551615 (beyond ±9007199254740991 as a decimal string), found `"+7"`
+        u64 <- "-0"
+          ! the input: expected an integer from 0 to 18446744073709551615 (beyond ±9007199254740991 as a decimal string), found `"-0"`
+        u64 <- ""
+          ! the input: expected an integer from 0 to 18446744073709551615 (beyond ±9007199254740991 as a decimal string), found `""`
+        u64 <- "1e3"
+          ! the input: expected an integer from 0 to 18446744073709551615 (beyond ±9007199254740991 as a decimal string), found `"1e3"`
+        u64 <- 9007199254740991.0
+          = 9007199254740991
+        u64 <- 9007199254740993.0
+          ! the input: expected an integer from 0 to 18446744073709551615 (beyond ±9007199254740991 as a decimal string), found `9007199254740993.0`
+        u64 <- -1
+          ! the input: expected an integer from 0 to 18446744073709551615 (beyond ±9007199254740991 as a decimal string), found `-1`
+        s64 <- -9007199254740991
+          = -9007199254740991
+        s64 <- -9007199254740992
+          ! the input: expected an integer from -9223372036854775808 to 9223372036854775807 (beyond ±9007199254740991 as a decimal string), found `-9007199254740992`
+        s64 <- "-9223372036854775808"
+          = "-9223372036854775808"
+        s64 <- "-9223372036854775809"
+          ! the input: expected an integer from -9223372036854775808 to 9223372036854775807 (beyond ±9007199254740991 as a decimal string), found `"-9223372036854775809"`
+        s64 <- "9223372036854775807"
+          = "9223372036854775807"
+        s64 <- "9223372036854775808"
+          ! the input: expected an integer from -9223372036854775808 to 9223372036854775807 (beyond ±9007199254740991 as a decimal string), found `"9223372036854775808"`
+        f64 <- 1
+          = 1.0
+        f64 <- 0.1
+          = 0.1
+        f64 <- -0.0
+          = -0.0
+        f64 <- 5e-324
+          = 5e-324
+        f64 <- 1e-400
+          = 0.0
+        f64 <- 1.7976931348623157e308
+          = 1.7976931348623157e+308
+        f64 <- 1e309
+          ! the input: expected a number of f64, or one of `"NaN"`, `"Infinity"`, `"-Infinity"`, found `1e309`
+        f64 <- "NaN"
+          = "NaN"
+        f64 <- "Infinity"
+          = "Infinity"
+        f64 <- "-Infinity"
+          = "-Infinity"
+        f64 <- "nan"
+          ! the input: expected a number of f64, or one of `"NaN"`, `"Infinity"`, `"-Infinity"`, found `"nan"`
+        f64 <- "inf"
+          ! the input: expected a number of f64, or one of `"NaN"`, `"Infinity"`, `"-Infinity"`, found `"inf"`
+        f64 <- "1.5"
+          ! the input: expected a number of f64, or one of `"NaN"`, `"Infinity"`, `"-Infinity"`, found `"1.5"`
+        f64 <- 9007199254740993
+          = 9007199254740992.0
+        f64 <- 123456789012345678901234567890
+          = 1.2345678901234568e+29
+        f32 <- 0.1
+          = 0.1
+        f32 <- 3.4028235e38
+          = 3.4028235e+38
+        f32 <- 3.5e38
+          ! the input: expected a number of f32, or one of `"NaN"`, `"Infinity"`, `"-Infinity"`, found `3.5e38`
+        f32 <- 1e-46
+          = 0.0
+        f32 <- 16777217
+          = 16777216.0
+        f32 <- "-Infinity"
+          = "-Infinity"
+        f32 <- "NaN"
+          = "NaN"
+    "#]],
+    );
+}
+
+#[test]
+fn texts_and_bytes() {
+    let cases = [
+        ("bool", "true"),
+        ("bool", "\"true\""),
+        ("bool", "0"),
+        ("char", "\"a\""),
+        ("char", "\"\\u00e9\""),
+        ("char", "\"😀\""),
+        ("char", "\"\\ud83d\\ude00\""),
+        ("char", "\"\\ud83d\""),
+        ("char", "\"\""),
+        ("char", "\"ab\""),
+        ("char", "97"),
+        ("string", "\"\\u0000 \\\" é\""),
+        ("string", "\"\\udc00\""),
+        ("string", "7"),
+        ("string", "null"),
+        ("list<u8>", "\"\""),
+        ("list<u8>", "\"AA==\""),
+        ("list<u8>", "\"AA\""),
+        ("list<u8>", "\"AB==\""),
+        ("list<u8>", "\"_-8=\""),
+        ("list<u8>", "\"not base64\""),
+        ("list<u8>", "[1,2]"),
+        ("list<u8, 2>", "\"AAE=\""),
+        ("list<u8, 2>", "\"AAEC\""),
+    ];
+    check(
+        &cases,
+        &expect![[r#"
+        bool <- true
+          = true
+        bool <- "true"
+          ! the input: expected `true` or `false`, found `"true"`
+        bool <- 0
+          ! the input: expected `true` or `false`, found `0`
+        char <- "a"
+          = "a"
+        char <- "\u00e9"
+          = "é"
+        char <- "😀"
+          = "😀"
+        char <- "\ud83d\ude00"
+          = "😀"
+        char <- "\ud83d"
+          ! the input: expected a string of one character, found an escape that is no Unicode character
+        char <- ""
+          ! the input: expected a string of one character, found `""`
+        char <- "ab"
+          ! the input: expected a string of one character, found `"ab"`
+        char <- 97
+          ! the input: expected a string of one character, found `97`
+        string <- "\u0000 \" é"
+          = "\u0000 \" é"
+        string <- "\udc00"
+          ! the input: expected a string, found an escape that is no Unicode character
+        string <- 7
+          ! the input: expected a string, found `7`
+        string <- null
+          ! the input: expected a string, found `null`
+        list<u8> <- ""
+          = ""
+        list<u8> <- "AA=="
+          = "AA=="
+        list<u8> <- "AA"
+          ! the input: expected a string in base64, found `"AA"` (Invalid padding)
+        list<u8> <- "AB=="
+          ! the input: expected a string in base64, found `"AB=="` (Invalid last symbol 66, offset 1.)
+        list<u8> <- "_-8="
+          ! the input: expected a string in base64, found `"_-8="` (Invalid symbol 95, offset 0.)
+        list<u8> <- "not base64"
+          ! the input: expected a string in base64, found `"not base64"` (Invalid symbol 32, offset 3.)
+        list<u8> <- [1,2]
+          ! the input: expected a string in base64, found an array
+        list<u8, 2> <- "AAE="
+          = "AAE="
+        list<u8, 2> <- "AAEC"
+          ! the input: expected 2 bytes as a string in base64, found 3 bytes
+    "#]],
+    );
+}
+
+#[test]
+fn parts() {
+    let cases = [
+        ("list<u16>", "[]"),
+        ("list<u16>", "[1, 2, 70000]"),
+        ("list<u16>", "{}"),
+        ("list<u16>", "1"),
+        ("list<u16, 2>", "[1, 2]"),
+        ("list<u16, 2>", "[1]"),
+        ("list<u16, 2>", "[1, 2, 3]"),
+        ("tuple<u8, string>", "[1, \"a\"]"),
+        ("tuple<u8, string>", "[1]"),
+        ("tuple<u8, string>", "[1, \"a\", 2]"),
+        ("tuple<u8, string>", "[\"a\", 1]"),
+        (
+            "record { first-name: string, age: option<u8> }",
+            "{\"first-name\": \"Ada\"}",
+        ),
+        (
+            "record { first-name: string, age: option<u8> }",
+            "{\"age\": 36, \"first-name\": \"Ada\"}",
+        ),
+        (
+            "record { first-name: string, age: option<u8> }",
+            "{\"age\": 36}",
+        ),
+        (
+            "record { first-name: string, age: option<u8> }",
+            "{\"first_name\": \"Ada\"}",
+        ),
+        (
+            "record { first-name: string, age: option<u8> }",
+            "{\"first-name\": \"Ada\", \"first-name\": \"Eve\"}",
+        ),
+        (
+            "record { first-name: string, age: option<u8> }",
+            "{\"first-name\": \"Ada\", \"age\": 256}",
+        ),
+        ("record { first-name: string, age: option<u8> }", "[]"),
+        (
+            "record { a: list<record { b: tuple<u8, s8> }> }",
+            "{\"a\": [{\"b\": [1, 2]}, {\"b\": [1, 200]}]}",
+        ),
+        ("map<string, u8>", "{\"x/y~z\": 1}"),
+        ("map<string, u8>", "{\"x/y~z\": 1000}"),
+        ("map<string, u8>", "{\"a\": 1, \"a\": 2}"),
+        ("map<string, u8>", "[]"),
+        (
+            "map<u64, bool>",
+            "[[1, true], [\"18446744073709551615\", false]]",
+        ),
+        ("map<u64, bool>", "[[1, true], [\"1\", false]]"),
+        ("map<u64, bool>", "[[1]]"),
+        ("map<u64, bool>", "{}"),
+    ];
+    check(
+        &cases,
+        &expect![[r#"
+        list<u16> <- []
+          = []
+        list<u16> <- [1, 2, 70000]
+          ! at /2: expected an integer from 0 to 65535, found `70000`
+        list<u16> <- {}
+          ! the input: expected an array, found an object
+        list<u16> <- 1
+          ! the input: expected an array, found `1`
+        list<u16, 2> <- [1, 2]
+          = [1,2]
+        list<u16, 2> <- [1]
+          ! the input: expected an array of 2, found an array of 1
+        list<u16, 2> <- [1, 2, 3]
+          ! the input: expected an array of 2, found more than 2
+        tuple<u8, string> <- [1, "a"]
+          = [1,"a"]
+        tuple<u8, string> <- [1]
+          ! the input: expected an array of 2, found an array of 1
+        tuple<u8, string> <- [1, "a", 2]
+          ! the input: expected an array of 2, found more than 2
+        tuple<u8, string> <- ["a", 1]
+          ! at /0: expected an integer from 0 to 255, found `"a"`
+        record { first-name: string, age: option<u8> } <- {"first-name": "Ada"}
+          = {"first-name":"Ada","age":null}
+        record { first-name: string, age: option<u8> } <- {"age": 36, "first-name": "Ada"}
+          = {"first-name":"Ada","age":36}
+        record { first-name: string, age: option<u8> } <- {"age": 36}
+          ! the input: expected an object with `first-name`, `age`, found no member `first-name`
+        record { first-name: string, age: option<u8> } <- {"first_name": "Ada"}
+          ! the input: expected an object with `first-name`, `age`, found an unknown member `"first_name"`
+        record { first-name: string, age: option<u8> } <- {"first-name": "Ada", "first-name": "Eve"}
+          ! the input: expected each member once, found `"first-name"` twice
+        record { first-name: string, age: option<u8> } <- {"first-name": "Ada", "age": 256}
+          ! at /age: expected an integer from 0 to 255, found `256`
+        record { first-name: string, age: option<u8> } <- []
+          ! the input: expected an object with `first-name`, `age`, found an array
+        record { a: list<record { b: tuple<u8, s8> }> } <- {"a": [{"b": [1, 2]}, {"b": [1, 200]}]}
+          ! at /a/1/b/1: expected an integer from -128 to 127, found `200`
+        map<string, u8> <- {"x/y~z": 1}
+          = {"x/y~z":1}
+        map<string, u8> <- {"x/y~z": 1000}
+          ! at /x~1y~0z: expected an integer from 0 to 255, found `1000`
+        map<string, u8> <- {"a": 1, "a": 2}
+          ! the input: expected each member once, found `"a"` twice
+        map<string, u8> <- []
+          ! the input: expected an object, found an array
+        map<u64, bool> <- [[1, true], ["18446744073709551615", false]]
+          = [[1,true],["18446744073709551615",false]]
+        map<u64, bool> <- [[1, true], ["1", false]]
+          ! at /1: expected each key once, found a key twice
+        map<u64, bool> <- [[1]]
+          ! at /0: expected an array of a key and a value, found an array of 1
+        map<u64, bool> <- {}
+          ! the input: expected an array of pairs of a key and a value, found an object
+    "#]],
+    );
+}
+
+#[test]
+fn choices() {
+    let shape = "variant { nothing, circle(f64), label(option<string>) }";
+    let cases = [
+        (shape, "\"nothing\""),
+        (shape, "{\"circle\": 1.5}"),
+        (shape, "{\"label\": null}"),
+        (shape, "\"circle\""),
+        (shape, "{\"nothing\": null}"),
+        (shape, "\"square\""),
+        (shape, "{\"square\": 1}"),
+        (shape, "{}"),
+        (shape, "{\"circle\": 1, \"label\": null}"),
+        (shape, "{\"circle\": \"x\"}"),
+        (shape, "null"),
+        ("enum { red, green }", "\"red\""),
+        ("enum { red, green }", "\"blue\""),
+        ("enum { red, green }", "1"),
+        ("flags { read, write }", "[\"write\", \"read\"]"),
+        ("flags { read, write }", "[]"),
+        ("flags { read, write }", "[\"read\", \"read\"]"),
+        ("flags { read, write }", "[\"exec\"]"),
+        ("flags { read, write }", "\"read\""),
+        ("option<u8>", "null"),
+        ("option<u8>", "1"),
+        ("option<u8>", "\"x\""),
+        ("option<option<u8>>", "null"),
+        ("option<option<u8>>", "{\"some\": null}"),
+        ("option<option<u8>>", "{\"some\": 1}"),
+        ("option<option<u8>>", "1"),
+        ("option<option<u8>>", "{\"none\": 1}"),
+        ("option<option<u8>>", "{\"some\": 1, \"x\": 2}"),
+        ("option<option<option<u8>>>", "{\"some\": {\"some\": null}}"),
+        ("option<option<option<u8>>>", "{\"some\": {\"some\": 7}}"),
+        ("result<u8, string>", "{\"ok\": 1}"),
+        ("result<u8, string>", "{\"err\": \"no\"}"),
+        ("result<u8, string>", "1"),
+        ("result<_, string>", "\"ok\""),
+        ("result", "\"err\""),
+        ("result", "{\"ok\": null}"),
+    ];
+    check(
+        &cases,
+        &expect![[r#"
+        variant { nothing, circle(f64), label(option<string>) } <- "nothing"
+          = "nothing"
+        variant { nothing, circle(f64), label(option<string>) } <- {"circle": 1.5}
+          = {"circle":1.5}
+        variant { nothing, circle(f64), label(option<string>) } <- {"label": null}
+          = {"label":null}
+        variant { nothing, circle(f64), label(option<string>) } <- "circle"
+          ! the input: expected `{"circle": …}`, as this case has a payload, found `"circle"`
+        variant { nothing, circle(f64), label(option<string>) } <- {"nothing": null}
+          ! the input: expected `"nothing"`, as this case has no payload, found an object
+        variant { nothing, circle(f64), label(option<string>) } <- "square"
+          ! the input: expected `"nothing"` or `{"circle": …}` or `{"label": …}`, found `"square"`
+        variant { nothing, circle(f64), label(option<string>) } <- {"square": 1}
+          ! the input: expected `"nothing"` or `{"circle": …}` or `{"label": …}`, found an object with `"square"`
+        variant { nothing, circle(f64), label(option<string>) } <- {}
+          ! the input: expected `"nothing"` or `{"circle": …}` or `{"label": …}`, found an empty object
+        variant { nothing, circle(f64), label(option<string>) } <- {"circle": 1, "label": null}
+          ! the input: expected `"nothing"` or `{"circle": …}` or `{"label": …}`, found an object with several members
+        variant { nothing, circle(f64), label(option<string>) } <- {"circle": "x"}
+          ! at /circle: expected a number of f64, or one of `"NaN"`, `"Infinity"`, `"-Infinity"`, found `"x"`
+        variant { nothing, circle(f64), label(option<string>) } <- null
+          ! the input: expected `"nothing"` or `{"circle": …}` or `{"label": …}`, found `null`
+        enum { red, green } <- "red"
+          = "red"
+        enum { red, green } <- "blue"
+          ! the input: expected one of `"red"`, `"green"`, found `"blue"`
+        enum { red, green } <- 1
+          ! the input: expected one of `"red"`, `"green"`, found `1`
+        flags { read, write } <- ["write", "read"]
+          = ["read","write"]
+        flags { read, write } <- []
+          = []
+        flags { read, write } <- ["read", "read"]
+          ! at /1: expected each flag once, found `"read"` twice
+        flags { read, write } <- ["exec"]
+          ! at /0: expected one of `"read"`, `"write"`, found `"exec"`
+        flags { read, write } <- "read"
+          ! the input: expected an array of `"read"`, `"write"`, found `"read"`
+        option<u8> <- null
+          = null
+        option<u8> <- 1
+          = 1
+        option<u8> <- "x"
+          ! the input: expected an integer from 0 to 255, found `"x"`
+        option<option<u8>> <- null
+          = null
+        option<option<u8>> <- {"some": null}
+          = {"some":null}
+        option<option<u8>> <- {"some": 1}
+          = {"some":1}
+        option<option<u8>> <- 1
+          ! the input: expected `null` or `{"some": …}`, found `1`
+        option<option<u8>> <- {"none": 1}
+          ! the input: expected `null` or `{"some": …}`, found an object with `"none"`
+        option<option<u8>> <- {"some": 1, "x": 2}
+          ! the input: expected `null` or `{"some": …}`, found an object with several members
+        option<option<option<u8>>> <- {"some": {"some": null}}
+          = {"some":{"some":null}}
+        option<option<option<u8>>> <- {"some": {"some": 7}}
+          = {"some":{"some":7}}
+        result<u8, string> <- {"ok": 1}
+          = {"ok":1}
+        result<u8, string> <- {"err": "no"}
+          = {"err":"no"}
+        result<u8, string> <- 1
+          ! the input: expected `{"ok": …}` or `{"err": …}`, found `1`
+        result<_, string> <- "ok"
+          = "ok"
+        result <- "err"
+          = "err"
+        result <- {"ok": null}
+          ! the input: expected `"ok"`, as this case has no payload, found an object
+    "#]],
+    );
+}
+
+#[test]
+fn not_json() {
+    let cases = [
+        ("u8", ""),
+        ("u8", "1 2"),
+        ("u8", "01"),
+        ("u8", "0x1"),
+        ("list<u16>", "[1,"),
+        ("list<u16>", "[1 2]"),
+        ("bool", "tru"),
+        ("record { a: u8 }", "{\"a\"}"),
+        ("record { a: u8 }", "{a: 1}"),
+        ("string", "\"a"),
+        ("string", "'a'"),
+        ("f64", "NaN"),
+        ("f64", "1."),
+        ("f64", ".5"),
+        ("f64", "+1"),
+    ];
+    check(
+        &cases,
+        &expect![[r#"
+        u8 <- 
+          ! not valid JSON: EOF while parsing a value at line 1 column 0
+        u8 <- 1 2
+          ! not valid JSON: trailing characters at line 1 column 3
+        u8 <- 01
+          ! not valid JSON: invalid number at line 1 column 2
+        u8 <- 0x1
+          ! not valid JSON: trailing characters at line 1 column 2
+        list<u16> <- [1,
+          ! not valid JSON: EOF while parsing a value at line 1 column 3
+        list<u16> <- [1 2]
+          ! not valid JSON: expected `,` or `]` at line 1 column 4
+        bool <- tru
+          ! not valid JSON: EOF while parsing a value at line 1 column 3
+        record { a: u8 } <- {"a"}
+          ! not valid JSON: expected `:` at line 1 column 5
+        record { a: u8 } <- {a: 1}
+          ! not valid JSON: key must be a string at line 1 column 2
+        string <- "a
+          ! not valid JSON: EOF while parsing a string at line 1 column 2
+        string <- 'a'
+          ! not valid JSON: expected value at line 1 column 1
+        f64 <- NaN
+          ! not valid JSON: expected value at line 1 column 1
+        f64 <- 1.
+          ! not valid JSON: invalid number at line 1 column 2
+        f64 <- .5
+          ! not valid JSON: expected value at line 1 column 1
+        f64 <- +1
+          ! not valid JSON: expected value at line 1 column 1
+    "#]],
+    );
+}
+
+#[test]
+fn schemas() {
+    let cases = [
+        "bool",
+        "u8",
+        "s64",
+        "u64",
+        "f32",
+        "f64",
+        "char",
+        "string",
+        "list<u8>",
+        "list<u8, 4>",
+        "list<string>",
+        "list<u16, 3>",
+        "map<string, u8>",
+        "map<u8, bool>",
+        "record { a: u8, b: option<u8> }",
+        "tuple<u8, string>",
+        "variant { a, b, c(u8) }",
+        "enum { a, b }",
+        "option<option<u8>>",
+        "result<u8>",
+        "flags { a, b }",
+    ];
+    let shown: Vec<String> = cases
+        .iter()
+        .map(|wit| format!("{wit}: {}\n", schema::of(&ty(wit))))
+        .collect();
+    expect![[r#"
+        bool: {"type":"boolean"}
+        u8: {"maximum":255,"minimum":0,"type":"integer"}
+        s64: {"anyOf":[{"maximum":9007199254740991,"minimum":-9007199254740991,"type":"integer"},{"pattern":"^(0|-?[1-9][0-9]{0,18})$","type":"string"}],"description":"An integer from -9223372036854775808 to 9223372036854775807; beyond ±9007199254740991 as a decimal string."}
+        u64: {"anyOf":[{"maximum":9007199254740991,"minimum":0,"type":"integer"},{"pattern":"^(0|[1-9][0-9]{0,19})$","type":"string"}],"description":"An integer from 0 to 18446744073709551615; beyond ±9007199254740991 as a decimal string."}
+        f32: {"anyOf":[{"maximum":3.4028234663852886e+38,"minimum":-3.4028234663852886e+38,"type":"number"},{"enum":["NaN","Infinity","-Infinity"],"type":"string"}]}
+        f64: {"anyOf":[{"type":"number"},{"enum":["NaN","Infinity","-Infinity"],"type":"string"}]}
+        char: {"maxLength":1,"minLength":1,"type":"string"}
+        string: {"type":"string"}
+        list<u8>: {"contentEncoding":"base64","type":"string"}
+        list<u8, 4>: {"contentEncoding":"base64","maxLength":8,"minLength":8,"type":"string"}
+        list<string>: {"items":{"type":"string"},"type":"array"}
+        list<u16, 3>: {"items":{"maximum":65535,"minimum":0,"type":"integer"},"maxItems":3,"minItems":3,"type":"array"}
+        map<string, u8>: {"additionalProperties":{"maximum":255,"minimum":0,"type":"integer"},"type":"object"}
+        map<u8, bool>: {"items":{"items":false,"maxItems":2,"minItems":2,"prefixItems":[{"maximum":255,"minimum":0,"type":"integer"},{"type":"boolean"}],"type":"array"},"type":"array","uniqueItems":true}
+        record { a: u8, b: option<u8> }: {"additionalProperties":false,"properties":{"a":{"maximum":255,"minimum":0,"type":"integer"},"b":{"anyOf":[{"maximum":255,"minimum":0,"type":"integer"},{"type":"null"}]}},"required":["a"],"type":"object"}
+        tuple<u8, string>: {"items":false,"maxItems":2,"minItems":2,"prefixItems":[{"maximum":255,"minimum":0,"type":"integer"},{"type":"string"}],"type":"array"}
+        variant { a, b, c(u8) }: {"oneOf":[{"enum":["a","b"],"type":"string"},{"additionalProperties":false,"properties":{"c":{"maximum":255,"minimum":0,"type":"integer"}},"required":["c"],"type":"object"}]}
+        enum { a, b }: {"enum":["a","b"],"type":"string"}
+        option<option<u8>>: {"anyOf":[{"additionalProperties":false,"properties":{"some":{"anyOf":[{"maximum":255,"minimum":0,"type":"integer"},{"type":"null"}]}},"required":["some"],"type":"object"},{"type":"null"}]}
+        result<u8>: {"oneOf":[{"enum":["err"],"type":"string"},{"additionalProperties":false,"properties":{"ok":{"maximum":255,"minimum":0,"type":"integer"}},"required":["ok"],"type":"object"}]}
+        flags { a, b }: {"items":{"enum":["a","b"],"type":"string"},"type":"array","uniqueItems":true}
+    "#]].assert_eq(&shown.concat());
+}
+
+/// A small text must not become a large value, a long text not a slow refusal.
+#[test]
+fn hostile_json() {
+    let options: Vec<String> = (0..200).map(|n| format!("field-{n}: option<u8>")).collect();
+    let wide = format!("list<record {{ {} }}>", options.join(", "));
+    let many = format!("[{}1]", "1,".repeat(1_000_000));
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let cases: [(&str, &str, String); 8] = [
+        ("many elements", "list<u16>", many.clone()),
+        (
+            "empty records of many options",
+            &wide,
+            format!("[{}{{}}]", "{},".repeat(100_000)),
+        ),
+        (
+            "a long string",
+            "list<string>",
+            format!("[\"{}\"]", "x".repeat(2_000_000)),
+        ),
+        (
+            "many bytes",
+            "list<u8>",
+            format!("\"{}\"", "AAAA".repeat(200_000)),
+        ),
+        ("deep where a number belongs", "u8", deep.clone()),
+        (
+            "deep in an unknown member",
+            "record { a: u8 }",
+            format!("{{\"b\": {deep}}}"),
+        ),
+        ("many for one", "tuple<u8, u8>", many),
+        ("digits", "u64", "9".repeat(1_000_000)),
+    ];
+    let mut answers = String::new();
+    for (name, wit, json) in cases {
+        let error = lift(&ty(wit), &json).expect_err(name);
+        let shown = CallError::from(error).to_string();
+        assert!(shown.len() < 600, "{name}: {shown}");
+        answers.push_str(&format!("{name}: {shown}\n"));
+    }
+    expect![[r#"
+        many elements: limit host_memory reached (1MiB)
+        empty records of many options: limit host_memory reached (1MiB)
+        a long string: limit host_memory reached (1MiB)
+        many bytes: limit host_memory reached (1MiB)
+        deep where a number belongs: invalid input: the input: expected an integer from 0 to 255, found an array
+        deep in an unknown member: invalid input: the input: expected an object with `a`, found an unknown member `"b"`
+        many for one: invalid input: the input: expected an array of 2, found more than 2
+        digits: invalid input: the input: expected an integer from 0 to 18446744073709551615 (beyond ±9007199254740991 as a decimal string), found `999999999999999999999999999999999999999999999999999999999999…`
+    "#]].assert_eq(&answers);
+}
+
+/// What is counted is at least what is held.
+#[test]
+fn the_budget_is_a_bound() {
+    let wit = ty("list<tuple<u8, u8>>");
+    let json = format!("[{}[1,1]]", "[1,1],".repeat(999));
+    let held = 1000 * 3 * size_of::<wasmtime::component::Val>() as u64;
+    assert!(matches!(
+        lifting::value(&wit, &json, ByteSize(held)),
+        Err(LiftError::TooLarge(_))
+    ));
+    lifting::value(&wit, &json, ByteSize(4 * held)).expect("four times as much is enough");
+}
+
+#[test]
+fn json_passed_on_as_text() {
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let cases = [
+        ("{\"a\": [1, \"[[[[\"]}".to_owned(), "ok"),
+        (
+            "".to_owned(),
+            "invalid input: the input is not valid JSON: EOF while parsing a value at line 1 column 0",
+        ),
+        (
+            "1 2".to_owned(),
+            "invalid input: the input is not valid JSON: trailing characters at line 1 column 3",
+        ),
+        (deep(127), "ok"),
+        (
+            deep(128),
+            "invalid input: the input is nested deeper than 127",
+        ),
+        (deep(200_000), "limit input reached (64KiB)"),
+    ];
+    for (text, expected) in cases {
+        let answer = match json::check_input(&text, ByteSize(64 << 10)) {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(answer, expected);
+    }
+    let output = json::check_output("{", ByteSize(10))
+        .expect_err("not JSON")
+        .to_string();
+    assert_eq!(
+        output,
+        "permanent: the tool's output is not valid JSON: EOF while parsing an object at line 1 column 1"
+    );
+}
+
+#[test]
+fn tool_names() {
+    let long = "a-very-long-name-that-goes-on-and-on-and-on-until-nobody-knows-why";
+    let cases: &[&[(Option<&str>, &str)]] = &[
+        &[(None, "add"), (Some("docs:calculator/add@0.1.0"), "add")],
+        &[(Some("wasi:cli/run@0.2.6"), "run")],
+        &[
+            (Some("docs:calculator/ops@0.1.0"), "add"),
+            (Some("docs:calculator/ops@0.1.0"), "HTTP-get"),
+        ],
+        &[
+            (Some("a:one/ops@1.0.0"), "add"),
+            (Some("a:two/ops@1.0.0"), "add"),
+            (Some("a:two/ops@1.0.0"), "sub"),
+        ],
+        &[(Some("a:x/ops"), "add"), (Some("b:x/ops"), "add")],
+        &[
+            (Some("a:x/ops@1.0.0"), "add"),
+            (Some("a:x/ops@2.0.0"), "add"),
+        ],
+        &[(None, long), (Some(long), long), (Some("short"), long)],
+        &[
+            (Some("res"), "[constructor]file"),
+            (Some("res"), "[method]file.read"),
+            (Some("res"), "[static]file.open"),
+        ],
+    ];
+    let shown: Vec<String> = cases
+        .iter()
+        .map(|case| format!("{}\n", names::of(case).join(" ")))
+        .collect();
+    expect![[r#"
+        add calculator_add_add
+        run
+        ops_add ops_http-get
+        one_ops_add two_ops_add ops_sub
+        a_x_ops_add b_x_ops_add
+        a_x_ops_1-0-0_add a_x_ops_2-0-0_add
+        a-very-long-name-that-goes-on-and-on-and-on-until-nobod-27a2e8c6 a-very-long-name-that-goes-on-and-on-and-on-until-nobod-bc66dba0 short_a-very-long-name-that-goes-on-and-on-and-on-until-f120ad49
+        res_file res_file-read res_file-open
+    "#]].assert_eq(&shown.concat());
+    for case in cases {
+        let names = names::of(case);
+        let unique: std::collections::HashSet<&String> = names.iter().collect();
+        assert_eq!(unique.len(), names.len());
+        assert!(
+            names
+                .iter()
+                .all(|name| crate::inspect::metadata::is_tool_name(name)),
+            "{names:?}"
+        );
+    }
+}
