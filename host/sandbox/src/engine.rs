@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::inspect::features;
 
 /// Time between two epoch ticks; a guest is interrupted at most this late.
 pub const EPOCH_TICK: Duration = Duration::from_millis(5);
@@ -21,7 +24,7 @@ const ASYNC_STACK_BYTES: usize = 2 << 20;
 pub const MEMORY_BYTES_MAX: u64 = 1 << 32;
 
 /// The most elements a table can have.
-pub const TABLE_ELEMENTS_MAX: u32 = 1_000_000;
+pub const TABLE_ELEMENTS_MAX: u32 = 10_000_000;
 
 /// The most core instances, memories or tables inside one component.
 pub const INSTANCES_MAX: u32 = 200;
@@ -51,11 +54,10 @@ pub fn runner(calls_max: u32) -> wasmtime::Result<Engine> {
 
 fn settings() -> Config {
     let mut config = Config::new();
+    features::configure(&mut config);
     config
         .concurrency_support(false)
         .wasm_component_model(true)
-        .wasm_features(WasmFeatures::THREADS, false)
-        .wasm_features(WasmFeatures::MEMORY64, false)
         .epoch_interruption(true)
         .consume_fuel(false)
         .max_wasm_stack(WASM_STACK_BYTES)
@@ -96,4 +98,17 @@ fn start_tick(engine: &Engine) -> wasmtime::Result<()> {
             }
         })?;
     Ok(())
+}
+
+/// Raises this process's limit of open files to what it may be: each module in
+/// memory holds one.
+pub(crate) fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
+    }
 }

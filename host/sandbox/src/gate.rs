@@ -48,6 +48,8 @@ pub struct Gate {
 struct Inner {
     info: CallInfo,
     cell: Arc<GrantsCell>,
+    /// What was in force when the call began: what its rooms were prepared for.
+    start: (u64, Arc<Grants>),
     budget: Budget,
     ledger: Mutex<Ledger>,
 }
@@ -142,9 +144,22 @@ pub struct Permit<C: Capability> {
 impl Gate {
     /// The gate of one call, over the plugin's grants as they stand and change.
     pub fn new(info: CallInfo, cell: Arc<GrantsCell>, host_memory_bytes: u64) -> Self {
+        let start = cell.load();
+        Self::starting(info, cell, start, host_memory_bytes)
+    }
+
+    /// Like [`Gate::new`], for a call that begins under the grants `start`: the
+    /// ones its rooms were prepared for, whatever the cell holds by now.
+    pub(crate) fn starting(
+        info: CallInfo,
+        cell: Arc<GrantsCell>,
+        start: (u64, Arc<Grants>),
+        host_memory_bytes: u64,
+    ) -> Self {
         let inner = Inner {
             info,
             cell,
+            start,
             budget: Budget::new(host_memory_bytes),
             ledger: Mutex::default(),
         };
@@ -153,23 +168,26 @@ impl Gate {
         }
     }
 
-    /// Asks the grants for a permit to do `op`.
+    /// Asks the grants for a permit to do `op`. What allows it is a rule that was
+    /// in force when the call began and still is: an index of a rule always means
+    /// the rules that the rooms were prepared for.
     ///
     /// # Errors
     /// The denial, already recorded, naming the rule that was missing.
     pub fn permit<C: Capability>(&self, op: C::Op) -> Result<Permit<C>, Denial> {
-        let (version, grants) = self.inner.cell.load();
-        let decided = self.decide::<C>(&grants, &op);
-        match decided {
+        let (version, grants) = &self.inner.start;
+        match self.decide::<C>(grants, &op) {
             Ok(allowed) => {
-                self.count(C::NAME, allowed.index(), |usage| usage.allowed += 1);
-                Ok(Permit {
+                let permit = Permit {
                     gate: self.clone(),
                     op,
-                    grants: Mutex::new(grants),
+                    grants: Mutex::new(Arc::clone(grants)),
                     allowed,
-                    version: AtomicU64::new(version),
-                })
+                    version: AtomicU64::new(*version),
+                };
+                permit.recheck()?;
+                self.count(C::NAME, allowed.index(), |usage| usage.allowed += 1);
+                Ok(permit)
             }
             Err(missing) => Err(self.deny(C::NAME, &op, missing)),
         }

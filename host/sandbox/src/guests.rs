@@ -5,10 +5,11 @@
 //! leaves the first runtime at the first epoch tick after [`SHORT_CPU_MAX`], so
 //! short calls do not wait behind long ones, however many there are.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -24,8 +25,10 @@ const LONG_NICENESS: i32 = 15;
 
 /// The two runtimes of the guests.
 pub(crate) struct Guests {
+    /// Both are there until the sandbox is dropped.
     short: Option<Runtime>,
     long: Option<Runtime>,
+    alive: Arc<AtomicU64>,
 }
 
 /// What a guest's future ends with: the answer, and what is taken down after the
@@ -57,6 +60,7 @@ impl Guests {
         Ok(Self {
             short: Some(short),
             long: Some(long),
+            alive: Arc::default(),
         })
     }
 
@@ -68,17 +72,62 @@ impl Guests {
         work: Work<T>,
     ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        let (Some(short), Some(long)) = (&self.short, &self.long) else {
-            return None;
+        let task = Task {
+            guest: Some(self.guest(vitals, work)),
+            reply: Some(reply),
+            long: self.long(),
         };
-        let task = Task(Some(Guest {
-            vitals,
-            work,
-            reply,
-            long: Some(long.handle().clone()),
-        }));
-        drop(short.spawn(task));
+        drop(self.short()?.spawn(task));
         answer.await.ok()
+    }
+
+    /// Runs `work` on the current task, which lives on the guests' threads
+    /// already; only when it turns out long does it move away.
+    pub(crate) async fn run_here<T: Send + 'static>(
+        &self,
+        vitals: Arc<Vitals>,
+        work: Work<T>,
+    ) -> Option<T> {
+        let mut guest = self.guest(vitals, work);
+        let ended = poll_fn(|cx| match guest.poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending if guest.is_long() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        if let Some((answer, rest)) = ended.await {
+            drop(rest);
+            return Some(answer);
+        }
+        let (reply, answer) = oneshot::channel();
+        let task = Task {
+            guest: Some(guest),
+            reply: Some(reply),
+            long: None,
+        };
+        drop(self.long()?.spawn(task));
+        answer.await.ok()
+    }
+
+    /// The runtime on which calls begin.
+    pub(crate) fn short(&self) -> Option<&Handle> {
+        self.short.as_ref().map(Runtime::handle)
+    }
+
+    /// Guests that exist, including those being taken down.
+    pub(crate) fn alive(&self) -> u64 {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    fn long(&self) -> Option<Handle> {
+        self.long.as_ref().map(|long| long.handle().clone())
+    }
+
+    fn guest<T>(&self, vitals: Arc<Vitals>, work: Work<T>) -> Guest<T> {
+        Guest {
+            work,
+            vitals,
+            _alive: Alive::new(&self.alive),
+        }
     }
 }
 
@@ -90,26 +139,65 @@ impl Drop for Guests {
     }
 }
 
+/// A guest's future and the meter of its time.
 struct Guest<T> {
-    vitals: Arc<Vitals>,
     work: Work<T>,
-    reply: oneshot::Sender<T>,
+    vitals: Arc<Vitals>,
+    _alive: Alive,
+}
+
+impl<T> Guest<T> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended<T>> {
+        self.vitals.meter.enter();
+        let polled = self.work.as_mut().poll(cx);
+        self.vitals.meter.leave();
+        polled
+    }
+
+    fn is_long(&self) -> bool {
+        self.vitals.meter.spent() >= SHORT_CPU_MAX
+    }
+}
+
+/// Counts a guest while it exists, however it ends.
+struct Alive(Arc<AtomicU64>);
+
+impl Alive {
+    fn new(count: &Arc<AtomicU64>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A guest as a task of its own.
+struct Task<T> {
+    /// `None` once it ended or moved on.
+    guest: Option<Guest<T>>,
+    reply: Option<oneshot::Sender<T>>,
     /// Where it goes when it turns out long; `None` when it is there.
     long: Option<Handle>,
 }
 
-/// A guest as a task; empty once it ended or moved on.
-struct Task<T>(Option<Guest<T>>);
+impl<T> Task<T> {
+    fn is_abandoned(&mut self, cx: &mut Context<'_>) -> bool {
+        let reply = self.reply.as_mut();
+        reply.is_none_or(|reply| reply.poll_closed(cx).is_ready())
+    }
 
-impl<T> Guest<T> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<T>>> {
-        if self.reply.poll_closed(cx).is_ready() {
-            return Poll::Ready(None);
+    /// The reply goes out first: its waiter need not see the sandbox go down.
+    fn end(&mut self, (answer, rest): Ended<T>) {
+        if let Some(reply) = self.reply.take() {
+            // The waiter may have gone in this very moment.
+            let _ = reply.send(answer);
         }
-        self.vitals.meter.enter();
-        let polled = self.work.as_mut().poll(cx);
-        self.vitals.meter.leave();
-        Poll::Ready(Some(ready!(polled)))
+        drop(rest);
+        self.guest = None;
     }
 }
 
@@ -117,23 +205,26 @@ impl<T: Send + 'static> Future for Task<T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(guest) = &mut self.0 else {
+        if self.is_abandoned(cx) {
+            self.guest = None;
+        }
+        let Some(guest) = &mut self.guest else {
             return Poll::Ready(());
         };
         match guest.poll(cx) {
             Poll::Ready(ended) => {
-                let guest = self.0.take();
-                if let (Some(guest), Some((answer, rest))) = (guest, ended) {
-                    // The caller may be gone; taking down comes after the reply.
-                    let _ = guest.reply.send(answer);
-                    drop(rest);
-                }
+                self.end(ended);
                 Poll::Ready(())
             }
-            Poll::Pending if guest.vitals.meter.spent() < SHORT_CPU_MAX => Poll::Pending,
-            Poll::Pending => match guest.long.take() {
+            Poll::Pending if !guest.is_long() => Poll::Pending,
+            Poll::Pending => match self.long.take() {
                 Some(long) => {
-                    drop(long.spawn(Task(self.0.take())));
+                    let moved = Self {
+                        guest: self.guest.take(),
+                        reply: self.reply.take(),
+                        long: None,
+                    };
+                    drop(long.spawn(moved));
                     Poll::Ready(())
                 }
                 None => Poll::Pending,
@@ -141,3 +232,6 @@ impl<T: Send + 'static> Future for Task<T> {
         }
     }
 }
+
+// Nothing in a task is pinned in place: the work is boxed.
+impl<T> Unpin for Task<T> {}

@@ -10,10 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
 use wasmtime::Engine;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::contract::ToolPre;
+use crate::inspect::{InstallError, Kind};
 use crate::state::CallState;
+use crate::typed::TypedTools;
 
 /// A component, ready to be instantiated.
 pub(crate) struct Loaded {
@@ -26,15 +28,45 @@ pub(crate) struct Loaded {
 pub(crate) enum Exports {
     /// The contract's world.
     ToolWorld(ToolPre<CallState>),
+    /// Functions of its own.
+    Typed {
+        /// What is instantiated.
+        pre: InstancePre<CallState>,
+        /// The functions and their types.
+        tools: TypedTools,
+    },
 }
 
 impl Loaded {
     /// Links a compiled component.
-    pub(crate) fn new(linker: &Linker<CallState>, component: &Component) -> wasmtime::Result<Self> {
-        let pre = linker.instantiate_pre(component)?;
+    ///
+    /// # Errors
+    /// It does not fit what it imports, or what it should export.
+    pub(crate) fn new(
+        linker: &Linker<CallState>,
+        component: &Component,
+        kind: Kind,
+    ) -> Result<Self, InstallError> {
+        let mismatch = |error: wasmtime::Error| InstallError::ImportMismatch {
+            reason: format!("{error:#}"),
+        };
+        let engine = component.engine().clone();
+        let pre = linker.instantiate_pre(component).map_err(mismatch)?;
+        let exports = match kind {
+            Kind::ToolWorld => {
+                let pre = ToolPre::new(pre).map_err(|error| InstallError::Contract {
+                    reason: format!("{error:#}"),
+                })?;
+                Exports::ToolWorld(pre)
+            }
+            Kind::Typed => {
+                let tools = TypedTools::new(&engine, component)?;
+                Exports::Typed { pre, tools }
+            }
+        };
         Ok(Self {
-            engine: component.engine().clone(),
-            exports: Exports::ToolWorld(ToolPre::new(pre)?),
+            engine,
+            exports,
             last_used: AtomicU64::new(0),
         })
     }

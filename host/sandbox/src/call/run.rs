@@ -1,6 +1,7 @@
-//! One call from start to end: a fresh store and instance, the tool, its answer.
+//! One use of a guest from start to end: a fresh store and instance, what is
+//! asked of it, its answer.
 //!
-//! What must stay true: nothing of a store or instance outlives the call; the
+//! What must stay true: nothing of a store or instance outlives the use; the
 //! deadline covers everything, host functions included.
 
 use std::sync::Arc;
@@ -20,11 +21,15 @@ use crate::inert;
 use crate::limits::Limits;
 use crate::loaded::{Exports, Loaded};
 use crate::state::CallState;
+use crate::typed::TypedTools;
 
-/// All that one call needs.
-pub(crate) struct Job {
+/// Host-side entries per guest handle: a pollable of a stream of a file has
+/// several behind it.
+const ENTRIES_PER_HANDLE: usize = 4;
+
+/// What a guest runs in.
+pub(crate) struct Confines {
     pub(crate) loaded: Arc<Loaded>,
-    pub(crate) request: CallRequest,
     pub(crate) limits: Arc<Limits>,
     pub(crate) gate: Gate,
     pub(crate) rooms: RoomStates,
@@ -35,88 +40,85 @@ pub(crate) struct Job {
     pub(crate) deadline: Instant,
 }
 
-/// What a call ends with.
-pub(crate) type Answer = Result<String, CallError>;
+/// What is asked of a guest.
+pub(crate) trait Ask: Send + Sync + 'static {
+    /// What it answers.
+    type Answer: Send + 'static;
 
-impl Job {
-    /// The call as a future for the guests' threads.
-    pub(crate) fn work(self) -> Work<Answer> {
+    /// Asks it, in a fresh store.
+    fn ask(
+        &self,
+        loaded: &Loaded,
+        store: &mut Store<CallState>,
+    ) -> impl Future<Output = wasmtime::Result<Result<Self::Answer, CallError>>> + Send;
+}
+
+impl Confines {
+    /// The use of a guest as a future for the guests' threads.
+    pub(crate) fn work<A: Ask>(self, asked: A) -> Work<Result<A::Answer, CallError>> {
         let (deadline, wall) = (self.deadline, self.wall);
         Box::pin(async move {
-            match tokio::time::timeout_at(deadline, self.run()).await {
+            match tokio::time::timeout_at(deadline, self.run(asked)).await {
                 Ok(ended) => ended,
-                Err(_) => (
-                    Err(wall_reached(wall).into()),
-                    Box::new(()) as Box<dyn Send>,
-                ),
+                Err(_) => {
+                    let nothing: Box<dyn Send> = Box::new(());
+                    (Err(wall_reached(wall).into()), nothing)
+                }
             }
         })
     }
 
-    async fn run(self) -> Ended<Answer> {
-        let call = Call {
-            loaded: self.loaded,
-            request: self.request,
-            limits: Arc::clone(&self.limits),
-            deadline: self.deadline,
-        };
-        let guard = Guard::new(
-            Arc::clone(&self.vitals),
-            self.limits,
-            self.deadline,
-            self.wall,
-        );
-        let mut store = store(
-            call.loaded.engine(),
-            &call.limits,
-            self.gate,
-            self.rooms,
-            guard,
-        );
-        let answer = match call.invoke(&mut store).await {
+    async fn run<A: Ask>(self, asked: A) -> Ended<Result<A::Answer, CallError>> {
+        let (loaded, limits) = (Arc::clone(&self.loaded), Arc::clone(&self.limits));
+        let vitals = Arc::clone(&self.vitals);
+        let mut store = self.store();
+        let answer = match asked.ask(&loaded, &mut store).await {
             Ok(answer) => answer,
-            Err(error) => Err(outcome::ended(&error, &call.limits, &self.vitals)),
+            Err(error) => Err(outcome::ended(&error, &limits, &vitals)),
         };
-        (answer, Box::new((store, call)))
+        (answer, Box::new((store, loaded)))
+    }
+
+    /// A store with every limit set.
+    fn store(self) -> Store<CallState> {
+        let limits = self.limits;
+        let mut table = wasmtime::component::ResourceTable::new();
+        let handles = limits.handles as usize;
+        table.set_max_capacity(handles.saturating_mul(ENTRIES_PER_HANDLE));
+        let host_memory = usize::try_from(limits.host_memory.0).unwrap_or(usize::MAX);
+        let state = CallState {
+            table,
+            gate: self.gate,
+            rooms: self.rooms,
+            inert: inert::State::default(),
+            guard: Guard::new(self.vitals, limits, self.deadline, self.wall),
+        };
+        let mut store = Store::new(self.loaded.engine(), state);
+        store.limiter(|state| &mut state.guard);
+        store.set_max_component_handles(handles);
+        store.set_hostcall_fuel(host_memory);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|store| store.data().guard.tick());
+        store
     }
 }
 
-/// A store for one call, with every limit set.
-pub(crate) fn store(
-    engine: &wasmtime::Engine,
-    limits: &Limits,
-    gate: Gate,
-    rooms: RoomStates,
-    guard: Guard,
-) -> Store<CallState> {
-    let mut table = wasmtime::component::ResourceTable::new();
-    table.set_max_capacity(limits.handles as usize);
-    let state = CallState {
-        table,
-        gate,
-        rooms,
-        inert: inert::State::default(),
-        guard,
-    };
-    let mut store = Store::new(engine, state);
-    store.limiter(|state| &mut state.guard);
-    store.set_max_component_handles(limits.handles as usize);
-    store.set_hostcall_fuel(usize::try_from(limits.host_memory.0).unwrap_or(usize::MAX));
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|store| store.data().guard.tick());
-    store
+/// A call of one tool.
+pub(crate) struct ToolCall {
+    pub(crate) request: CallRequest,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) deadline: Instant,
 }
 
-struct Call {
-    loaded: Arc<Loaded>,
-    request: CallRequest,
-    limits: Arc<Limits>,
-    deadline: Instant,
-}
+impl Ask for ToolCall {
+    type Answer = String;
 
-impl Call {
-    async fn invoke(&self, store: &mut Store<CallState>) -> wasmtime::Result<Answer> {
-        match self.loaded.exports() {
+    async fn ask(
+        &self,
+        loaded: &Loaded,
+        store: &mut Store<CallState>,
+    ) -> wasmtime::Result<Result<String, CallError>> {
+        match loaded.exports() {
             Exports::ToolWorld(pre) => {
                 let guest = pre.instantiate_async(&mut *store).await?;
                 let (tool, input) = (&self.request.tool, &self.request.input);
@@ -126,7 +128,31 @@ impl Call {
                     .map_err(CallError::from)
                     .and_then(|out| self.output(out)))
             }
+            Exports::Typed { pre, tools } => self.typed(pre, tools, store).await,
         }
+    }
+}
+
+impl ToolCall {
+    async fn typed(
+        &self,
+        pre: &wasmtime::component::InstancePre<CallState>,
+        tools: &TypedTools,
+        store: &mut Store<CallState>,
+    ) -> wasmtime::Result<Result<String, CallError>> {
+        let Some(tool) = tools.find(&self.request.tool) else {
+            return Ok(Err(CallError::NotFound {
+                message: format!("no tool `{}`", self.request.tool),
+            }));
+        };
+        let input = &self.request.input;
+        let params = match tool.read_input(input, self.limits.host_memory) {
+            Ok(params) => params,
+            Err(error) => return Ok(Err(error)),
+        };
+        let instance = pre.instantiate_async(&mut *store).await?;
+        let result = tool.run(store, &instance, &params).await?;
+        Ok(tool.write_output(result.as_ref(), self.limits.output))
     }
 
     fn context(&self) -> Context {
@@ -140,7 +166,7 @@ impl Call {
         }
     }
 
-    fn output(&self, output: String) -> Answer {
+    fn output(&self, output: String) -> Result<String, CallError> {
         if output.len() as u64 > self.limits.output.0 {
             let value = self.limits.output.to_string();
             return Err(LimitReached {

@@ -4,6 +4,9 @@
 //! digest, what the engine calls compatible, this very build and the code; a file
 //! that fails the check is never handed to the engine, and compiled again.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{DirBuilder, File};
 use std::hash::{Hash, Hasher};
 use std::io::{ErrorKind, Read, Write};
@@ -15,7 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use hmac::Mac;
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -32,7 +37,7 @@ const HEADER_BYTES: usize = MAGIC.len() + MAC_BYTES;
 const COMPILERS_MAX: usize = 2;
 
 /// The cache and the compiler behind it.
-pub struct CodeCache {
+pub(crate) struct CodeCache {
     engine: Engine,
     dir: PathBuf,
     key: Key,
@@ -47,9 +52,17 @@ pub struct CodeCache {
     refused: AtomicU64,
 }
 
+/// A component in memory.
+pub(crate) struct Code {
+    /// Ready to be linked.
+    pub(crate) component: Component,
+    /// Size of the compiled code.
+    pub(crate) bytes: u64,
+}
+
 /// What the disk said of a component.
 enum Found {
-    Sound(Component),
+    Sound(Code),
     Nothing,
     Refused(&'static str),
 }
@@ -85,48 +98,61 @@ impl CodeCache {
         })
     }
 
-    /// The component of `digest`: from disk, or compiled from what `source`
-    /// reads and then kept on disk.
-    ///
-    /// # Errors
-    /// [`CompileError`] names the step that failed.
-    pub(crate) async fn component(
-        cache: Arc<Self>,
-        io: &tokio::runtime::Handle,
-        digest: &str,
-        source: impl FnOnce() -> std::io::Result<Bytes> + Send + 'static,
-    ) -> Result<Component, CompileError> {
-        let (this, name) = (Arc::clone(&cache), digest.to_owned());
-        if let Some(found) = blocking(io, move || this.load(&name)).await? {
-            return Ok(found);
-        }
-        let bytes = blocking(io, move || source().map_err(CompileError::Source)).await?;
-        Self::compile(cache, io, digest, bytes)
-            .await
-            .map(|(component, _)| component)
+    /// The bounds on what is installed.
+    pub(crate) fn limits(&self) -> &InstallLimits {
+        &self.limits
     }
 
-    /// Compiles `bytes` and keeps the result. Also tells the size of the code.
+    /// The code of the component `digest`: from disk, or compiled from what
+    /// `source` reads and then kept on disk.
     ///
     /// # Errors
     /// [`CompileError`] names the step that failed.
-    pub(crate) async fn compile(
+    pub(crate) async fn get(
         cache: Arc<Self>,
-        io: &tokio::runtime::Handle,
+        io: &Handle,
+        digest: &str,
+        source: impl FnOnce() -> std::io::Result<Bytes> + Send + 'static,
+    ) -> Result<Code, CompileError> {
+        let (this, name) = (Arc::clone(&cache), digest.to_owned());
+        if let Some(code) = blocking(io, move || this.load(&name)).await? {
+            return Ok(code);
+        }
+        let bytes = blocking(io, move || source().map_err(CompileError::Source)).await?;
+        Self::compile(cache, io, digest, bytes).await
+    }
+
+    /// Like [`CodeCache::get`] for bytes that are at hand.
+    ///
+    /// # Errors
+    /// [`CompileError`] names the step that failed.
+    pub(crate) async fn fetch(
+        cache: Arc<Self>,
+        io: &Handle,
         digest: &str,
         bytes: Bytes,
-    ) -> Result<(Component, u64), CompileError> {
-        if component_digest(&bytes) != digest {
-            return Err(CompileError::Digest);
-        }
+    ) -> Result<Code, CompileError> {
+        Self::get(cache, io, digest, move || Ok(bytes)).await
+    }
+
+    async fn compile(
+        cache: Arc<Self>,
+        io: &Handle,
+        digest: &str,
+        bytes: Bytes,
+    ) -> Result<Code, CompileError> {
         let (this, name) = (Arc::clone(&cache), digest.to_owned());
-        let child = io.spawn(async move {
+        let mut child = Abort(io.spawn(async move {
+            if component_digest(&bytes) != name {
+                return Err(CompileError::Digest);
+            }
             let _one = this.compilers.acquire().await;
             parent::compile(&this.compiler, &this.limits, &this.compatible, bytes).await
-        });
-        let code = child.await.map_err(|e| CompileError::Child(e.into()))??;
+        }));
+        let code = (&mut child.0).await;
+        let code = code.map_err(|e| CompileError::Child(e.into()))??;
         cache.compiled.fetch_add(1, Ordering::Relaxed);
-        let size = code.len() as u64;
+        let name = digest.to_owned();
         let kept = blocking(io, move || {
             if let Err(error) = cache.store(&name, &code) {
                 tracing::warn!(
@@ -136,7 +162,7 @@ impl CodeCache {
             }
             deserialize(&cache.engine, &code)
         });
-        Ok((kept.await?, size))
+        kept.await
     }
 
     /// Counters, with the other figures left at zero.
@@ -151,9 +177,9 @@ impl CodeCache {
         }
     }
 
-    fn load(&self, digest: &str) -> Result<Option<Component>, CompileError> {
-        let (counter, component) = match self.look_up(digest).map_err(CompileError::Cache)? {
-            Found::Sound(component) => (&self.hits, Some(component)),
+    fn load(&self, digest: &str) -> Result<Option<Code>, CompileError> {
+        let (counter, code) = match self.look_up(digest).map_err(CompileError::Cache)? {
+            Found::Sound(code) => (&self.hits, Some(code)),
             Found::Nothing => (&self.misses, None),
             Found::Refused(reason) => {
                 tracing::warn!(digest, reason, "compiled code on disk is refused");
@@ -161,7 +187,7 @@ impl CodeCache {
             }
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        Ok(component)
+        Ok(code)
     }
 
     #[expect(
@@ -192,7 +218,7 @@ impl CodeCache {
             return Found::Refused("it was altered, cut short or made by another build");
         }
         match deserialize(&self.engine, code) {
-            Ok(component) => Found::Sound(component),
+            Ok(code) => Found::Sound(code),
             Err(_) => Found::Refused("the engine refuses it"),
         }
     }
@@ -241,11 +267,14 @@ impl CodeCache {
     unsafe_code,
     reason = "the bytes come from our compiler, or passed the check of their authentication code"
 )]
-fn deserialize(engine: &Engine, code: &[u8]) -> Result<Component, CompileError> {
+fn deserialize(engine: &Engine, code: &[u8]) -> Result<Code, CompileError> {
     // SAFETY: `code` is what `Engine::precompile_component` returned in our own
     // child process: either just now, or verified by its authentication code.
     let component = unsafe { Component::deserialize(engine, code) };
-    component.map_err(CompileError::load)
+    Ok(Code {
+        component: component.map_err(CompileError::load)?,
+        bytes: code.len() as u64,
+    })
 }
 
 /// The digest of a component: `sha256:` and 64 hex digits.
@@ -295,8 +324,17 @@ fn build_id() -> Result<[u8; 32], CacheError> {
     Ok(*BUILD.get_or_init(|| hash.finalize().into()))
 }
 
+/// Ends the compiler when nobody waits for it any more.
+struct Abort<T>(JoinHandle<T>);
+
+impl<T> Drop for Abort<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 async fn blocking<T: Send + 'static>(
-    io: &tokio::runtime::Handle,
+    io: &Handle,
     work: impl FnOnce() -> Result<T, CompileError> + Send + 'static,
 ) -> Result<T, CompileError> {
     let done = io.spawn_blocking(work).await;

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use crate::limits::{ByteSize, Span};
 
-pub use cache::{CodeCache, component_digest};
+pub(crate) use cache::CodeCache;
+pub use cache::component_digest;
 pub use child::child_main;
 pub use error::{CacheError, CompileError};
 

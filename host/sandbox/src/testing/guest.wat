@@ -47,9 +47,16 @@
       (param $deadline_ms i64) (param $attempt i32)
       (result i32)
       BODY)
-    ;; Two empty lists.
-    (func (export "airlock:tool/tools@1.0.0#list") (result i32) (i32.const 64))
-    (func (export "airlock:tool/manifest@1.0.0#wants") (result i32) (i32.const 64)))
+    ;; list: one tool named `run`, as a list<tool> at 64 with its record at 80.
+    (func (export "airlock:tool/tools@1.0.0#list") (result i32) LIST (i32.const 64))
+    (data (i32.const 64) "\50\00\00\00\01\00\00\00")
+    (data (i32.const 80) "\c8\00\00\00\03\00\00\00" "\00\00\00\00\00\00\00\00\00\00\00\00"
+      "\d0\00\00\00\0a\00\00\00" "\f0\00\00\00\11\00\00\00")
+    (data (i32.const 200) "run")
+    (data (i32.const 208) "Test guest")
+    (data (i32.const 240) "{\"type\":\"object\"}")
+    ;; wants: none.
+    (func (export "airlock:tool/manifest@1.0.0#wants") (result i32) (i32.const 160)))
   (alias export $airlock:tool/types@1.0.0 "tool" (type $tool ))
   (alias export $airlock:tool/types@1.0.0 "context" (type $context ))
   (alias export $airlock:tool/types@1.0.0 "error" (type $error ))

@@ -131,7 +131,10 @@ pub fn sandbox() -> TestSandbox {
 /// # Panics
 /// When it can't be started.
 pub fn sandbox_with(change: impl FnOnce(&mut SandboxConfig)) -> TestSandbox {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    start(tempfile::tempdir().expect("a temporary directory"), change)
+}
+
+fn start(dir: TempDir, change: impl FnOnce(&mut SandboxConfig)) -> TestSandbox {
     let mut config = config(dir.path());
     change(&mut config);
     let (services, audit) = services();
@@ -148,6 +151,16 @@ pub fn sandbox_with(change: impl FnOnce(&mut SandboxConfig)) -> TestSandbox {
 }
 
 impl TestSandbox {
+    /// Ends the sandbox and starts another one over the same cache.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    pub fn restart(self) -> Self {
+        let Self { sandbox, dir, .. } = self;
+        drop(sandbox);
+        start(dir, |_| {})
+    }
+
     /// A plugin named `name` over `component`, with grants as TOML, that offers
     /// `tools` of the contract's world.
     ///
@@ -234,7 +247,9 @@ pub struct Guest<'a> {
     pub core_with: &'a str,
     /// Functions, data, globals of the core module.
     pub fields: &'a str,
-    /// The tool: `$input` and `$input_len` are its input, `$answer` with an
+    /// What runs in `list` before it answers.
+    pub list: &'a str,
+    /// The tool `run`: `$input` and `$input_len` are its input, `$answer` with an
     /// address and a length ends the call with that JSON.
     pub body: &'a str,
 }
@@ -250,6 +265,7 @@ impl Guest<'_> {
             .replace("CORE_WITH", self.core_with)
             .replace("IMPORTS", self.imports)
             .replace("FIELDS", self.fields)
+            .replace("LIST", self.list)
             .replace("BODY", self.body);
         wat::parse_str(text).expect("a guest").into()
     }
@@ -267,6 +283,9 @@ pub fn guest(fields: &str, body: &str) -> Bytes {
     };
     guest.component()
 }
+
+/// The body of a [`guest`] that spins.
+pub const SPIN: &str = "(loop $again (br $again)) (unreachable)";
 
 /// The body of a [`guest`] that answers its input.
 pub const ECHO: &str = "(call $answer (local.get $input) (local.get $input_len))";

@@ -3,29 +3,37 @@
 //! What must stay true: a call holds what was in force when it began, and sees a
 //! changed grant at its next use; dropping a call's future ends the guest.
 
+mod install;
+mod plugin;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Linker;
 
 use crate::call::guard::Vitals;
-use crate::call::run::{Answer, Job};
-use crate::call::{CallError, CallReport, CallRequest, Usage};
-use crate::capability::{CallContext, PrepareContext, PrepareError, RoomsPrepared};
-use crate::compile::{CodeCache, CompileError, Compiler, InstallLimits};
+use crate::call::run::{Confines, ToolCall};
+use crate::call::{CallError, CallReport, CallRequest, LogRecord, Usage};
+use crate::capability::{CallContext, PrepareError};
+use crate::compile::{CodeCache, Compiler, InstallLimits};
 use crate::engine;
-use crate::gate::{CallInfo, Gate, LimitReached};
-use crate::grants::{Grants, GrantsCell};
+use crate::gate::{Gate, LimitReached};
+use crate::grants::Grants;
 use crate::guests::Guests;
-use crate::inspect::Manifest;
+use crate::inspect::{Bounds, InstallError, Kind, Manifest};
 use crate::limits::Limits;
 use crate::link;
 use crate::loaded::{Loaded, LoadedSet};
 use crate::services::Services;
 use crate::state::CallState;
+
+pub use plugin::Plugin;
+use plugin::Terms;
 
 /// How the sandbox is set up. Given once, at start.
 #[derive(Debug, Clone)]
@@ -45,6 +53,24 @@ pub struct SandboxConfig {
     pub calls_max: u32,
     /// Components whose compiled code is kept in memory.
     pub loaded_components_max: usize,
+}
+
+impl SandboxConfig {
+    /// The defaults, for a cache in `cache_dir` with its key in
+    /// `cache_key_file`: a thread of each kind per core, 1,000 calls at once, 64
+    /// components in memory.
+    pub fn new(cache_dir: PathBuf, cache_key_file: PathBuf, compiler: Compiler) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            cache_dir,
+            cache_key_file,
+            compiler,
+            install: InstallLimits::default(),
+            guest_workers: cores,
+            calls_max: 1_000,
+            loaded_components_max: 64,
+        }
+    }
 }
 
 /// Where component bytes come from when their compiled code isn't cached.
@@ -75,6 +101,8 @@ pub enum SandboxError {
 pub struct SandboxStats {
     /// Calls that have not ended.
     pub calls_in_flight: u64,
+    /// Sandboxes that exist, including those being taken down.
+    pub sandboxes: u64,
     /// Components compiled since the start.
     pub compiled: u64,
     /// Compiled code found on disk, and sound.
@@ -99,23 +127,6 @@ pub struct Sandbox {
     calls: Arc<AtomicU64>,
 }
 
-/// An installed component with a name, its grants and its limits.
-pub struct Plugin {
-    name: String,
-    manifest: Arc<Manifest>,
-    services: Arc<Services>,
-    grants: Arc<GrantsCell>,
-    terms: RwLock<Terms>,
-    loaded: RwLock<Weak<Loaded>>,
-}
-
-/// What a call begins with.
-#[derive(Clone)]
-struct Terms {
-    limits: Arc<Limits>,
-    rooms: Arc<RoomsPrepared>,
-}
-
 impl Sandbox {
     /// Starts the engine and the guests' threads.
     ///
@@ -126,6 +137,7 @@ impl Sandbox {
         services: Arc<Services>,
         components: Arc<dyn ComponentSource>,
     ) -> Result<Arc<Self>, SandboxError> {
+        engine::raise_open_files();
         let engine = engine::runner(config.calls_max).map_err(engine_error)?;
         let linker = link::linker(&engine).map_err(engine_error)?;
         let guests = Guests::new(config.guest_workers.max(1)).map_err(SandboxError::Guests)?;
@@ -160,28 +172,56 @@ impl Sandbox {
         grants: Grants,
         limits: Limits,
     ) -> Result<Arc<Plugin>, PrepareError> {
-        let terms = Terms::new(name, &self.services, version, &grants, limits)?;
-        Ok(Arc::new(Plugin {
-            name: name.to_owned(),
-            manifest,
-            services: Arc::clone(&self.services),
-            grants: Arc::new(GrantsCell::new(version, grants)),
-            terms: RwLock::new(terms),
-            loaded: RwLock::default(),
-        }))
+        let services = Arc::clone(&self.services);
+        let plugin = Plugin::new(name, manifest, services, version, grants, limits)?;
+        Ok(Arc::new(plugin))
     }
 
     /// Runs one call in a fresh sandbox. Dropping the future cancels it.
     pub async fn call(&self, plugin: &Arc<Plugin>, request: CallRequest) -> CallReport {
+        self.call_at(plugin, request, Place::Guests).await
+    }
+
+    /// Like [`Sandbox::call`], for a task that itself runs on
+    /// [`Sandbox::guest_runtime`]: spares the way to another thread and back. A
+    /// call that turns out long still moves away from it.
+    pub async fn call_here(&self, plugin: &Arc<Plugin>, request: CallRequest) -> CallReport {
+        self.call_at(plugin, request, Place::Here).await
+    }
+
+    /// The runtime on which calls begin, for tasks that make many calls and have
+    /// nothing else to do. `None` while the sandbox is going down.
+    pub fn guest_runtime(&self) -> Option<&tokio::runtime::Handle> {
+        self.guests.short()
+    }
+
+    /// Figures since the start.
+    pub fn stats(&self) -> SandboxStats {
+        let cache = self.cache.stats();
+        SandboxStats {
+            calls_in_flight: self.calls.load(Ordering::Relaxed),
+            sandboxes: self.guests.alive(),
+            loaded: self.loaded.len() as u64,
+            ..cache
+        }
+    }
+
+    async fn call_at(
+        &self,
+        plugin: &Arc<Plugin>,
+        request: CallRequest,
+        place: Place,
+    ) -> CallReport {
         let started = Instant::now();
         let _in_flight = InFlight::new(&self.calls);
         let terms = plugin.terms();
         let vitals = Arc::new(Vitals::default());
-        let gate = plugin.gate(&request, &terms.limits);
-        let (result, log) = match self.admit(plugin, &request, &terms.limits).await {
+        let gate = plugin.gate(&request, &terms);
+        let admitted = self.admit(plugin, &request, &terms.limits).await;
+        let (result, log) = match admitted {
             Ok(loaded) => {
-                self.run(plugin, request, terms, loaded, &gate, &vitals)
-                    .await
+                let (confines, asked) = confine(plugin, request, terms, loaded, &gate, &vitals);
+                self.run(confines, asked, place).await
             }
             Err(error) => (Err(error), Vec::new()),
         };
@@ -198,16 +238,7 @@ impl Sandbox {
         }
     }
 
-    /// Figures since the start.
-    pub fn stats(&self) -> SandboxStats {
-        let cache = self.cache.stats();
-        SandboxStats {
-            calls_in_flight: self.calls.load(Ordering::Relaxed),
-            loaded: self.loaded.len() as u64,
-            ..cache
-        }
-    }
-
+    /// What can be said of a call before there is a sandbox for it.
     async fn admit(
         &self,
         plugin: &Plugin,
@@ -222,14 +253,10 @@ impl Sandbox {
             }
             .into());
         }
-        if !plugin
-            .manifest
-            .tools
-            .iter()
-            .any(|tool| tool.name == request.tool)
-        {
+        let mut tools = plugin.manifest().tools.iter();
+        if !tools.any(|tool| tool.name == request.tool) {
             return Err(CallError::NotFound {
-                message: format!("`{}` has no tool `{}`", plugin.name, request.tool),
+                message: format!("`{}` has no tool `{}`", plugin.name(), request.tool),
             });
         }
         self.load(plugin).await
@@ -237,35 +264,16 @@ impl Sandbox {
 
     async fn run(
         &self,
-        plugin: &Plugin,
-        request: CallRequest,
-        terms: Terms,
-        loaded: Arc<Loaded>,
-        gate: &Gate,
-        vitals: &Arc<Vitals>,
-    ) -> (Answer, Vec<crate::call::LogRecord>) {
-        let wall = request
-            .timeout
-            .map_or(terms.limits.wall.0, |t| t.min(terms.limits.wall.0));
-        let deadline = tokio::time::Instant::now() + wall;
-        let rooms = terms.rooms.states(&CallContext {
-            gate,
-            limits: &terms.limits,
-            services: &plugin.services,
-            deadline,
-        });
-        let log = rooms.log.clone();
-        let job = Job {
-            loaded,
-            request,
-            limits: terms.limits,
-            gate: gate.clone(),
-            rooms,
-            vitals: Arc::clone(vitals),
-            wall,
-            deadline,
+        confines: Confines,
+        asked: ToolCall,
+        place: Place,
+    ) -> (Result<String, CallError>, Vec<LogRecord>) {
+        let (log, vitals) = (confines.rooms.log.clone(), Arc::clone(&confines.vitals));
+        let work = confines.work(asked);
+        let answer = match place {
+            Place::Guests => self.guests.run(vitals, work).await,
+            Place::Here => self.guests.run_here(vitals, work).await,
         };
-        let answer = self.guests.run(Arc::clone(vitals), job.work()).await;
         (answer.unwrap_or_else(host_failed), log.finish().records)
     }
 
@@ -274,122 +282,79 @@ impl Sandbox {
             self.loaded.touch(&loaded);
             return Ok(loaded);
         }
-        let digest = &plugin.manifest.digest;
-        let loaded = self.loaded.get(digest, self.load_component(digest)).await;
+        let manifest = plugin.manifest();
+        let load = self.load_component(&manifest.digest, manifest.kind);
+        let loaded = self.loaded.get(&manifest.digest, load).await;
         let loaded = loaded.map_err(|error| {
-            tracing::error!(
-                digest,
-                error = format!("{error:?}"),
-                "a component does not load"
-            );
+            let error = format!("{error:?}");
+            tracing::error!(digest = manifest.digest, error, "a component does not load");
             CallError::Permanent {
-                message: format!("the plugin's component does not load: {error}"),
+                message: format!("the component of `{}` does not load", plugin.name()),
             }
         })?;
-        *plugin
-            .loaded
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&loaded);
+        plugin.set_loaded(&loaded);
         Ok(loaded)
     }
 
-    async fn load_component(&self, digest: &str) -> Result<Loaded, CompileError> {
+    async fn load_component(&self, digest: &str, kind: Kind) -> Result<Loaded, InstallError> {
         let (components, name) = (Arc::clone(&self.components), digest.to_owned());
-        let component: Component = CodeCache::component(
-            Arc::clone(&self.cache),
-            &self.services.io,
-            digest,
-            move || components.component(&name),
-        )
-        .await?;
-        Loaded::new(&self.linker, &component).map_err(CompileError::load)
+        let source = move || components.component(&name);
+        let cache = Arc::clone(&self.cache);
+        let code = CodeCache::get(cache, &self.services.io, digest, source).await?;
+        Loaded::new(&self.linker, &code.component, kind)
     }
 }
 
-impl Plugin {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What is known of its component.
-    pub fn manifest(&self) -> &Arc<Manifest> {
-        &self.manifest
-    }
-
-    /// The limits in force for the next call.
-    pub fn limits(&self) -> Arc<Limits> {
-        self.terms().limits
-    }
-
-    /// The version of the grants in force.
-    pub fn grants_version(&self) -> u64 {
-        self.grants.version()
-    }
-
-    /// Puts other grants and limits in force: the grants for calls in flight
-    /// too, the limits for the calls that follow.
-    ///
-    /// # Errors
-    /// The first rule that can't be put in force; then nothing changed.
-    pub fn replace(
-        &self,
-        version: u64,
-        grants: Grants,
-        limits: Limits,
-    ) -> Result<(), PrepareError> {
-        let terms = Terms::new(&self.name, &self.services, version, &grants, limits)?;
-        let mut current = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        self.grants.replace(version, grants);
-        *current = terms;
-        Ok(())
-    }
-
-    fn terms(&self) -> Terms {
-        self.terms
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn loaded(&self) -> Option<Arc<Loaded>> {
-        self.loaded
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .upgrade()
-    }
-
-    fn gate(&self, request: &CallRequest, limits: &Limits) -> Gate {
-        let info = CallInfo {
-            call_id: request.call_id.clone(),
-            plugin: self.name.clone(),
-            tool: request.tool.clone(),
-            principal: request.principal.clone(),
-            class: request.class,
-        };
-        Gate::new(info, Arc::clone(&self.grants), limits.host_memory.0)
-    }
+/// Where a call begins.
+#[derive(Clone, Copy)]
+enum Place {
+    /// On the guests' threads, as a task of its own.
+    Guests,
+    /// On the task that makes it.
+    Here,
 }
 
-impl Terms {
-    fn new(
-        plugin: &str,
-        services: &Arc<Services>,
-        version: u64,
-        grants: &Grants,
-        limits: Limits,
-    ) -> Result<Self, PrepareError> {
-        let rooms = RoomsPrepared::new(&PrepareContext {
-            plugin,
-            grants,
-            version,
-            limits: &limits,
-            services,
-        })?;
-        Ok(Self {
-            limits: Arc::new(limits),
-            rooms: Arc::new(rooms),
-        })
+fn confine(
+    plugin: &Plugin,
+    request: CallRequest,
+    terms: Terms,
+    loaded: Arc<Loaded>,
+    gate: &Gate,
+    vitals: &Arc<Vitals>,
+) -> (Confines, ToolCall) {
+    let limits = terms.limits;
+    let wall = request.timeout.unwrap_or(limits.wall.0).min(limits.wall.0);
+    let deadline = tokio::time::Instant::now() + wall;
+    let rooms = terms.rooms.states(&CallContext {
+        gate,
+        limits: &limits,
+        services: plugin.services(),
+        deadline,
+    });
+    let asked = ToolCall {
+        request,
+        limits: Arc::clone(&limits),
+        deadline,
+    };
+    let confines = Confines {
+        loaded,
+        limits,
+        gate: gate.clone(),
+        rooms,
+        vitals: Arc::clone(vitals),
+        wall,
+        deadline,
+    };
+    (confines, asked)
+}
+
+/// What a component may need to be installed at all.
+fn engine_bounds(install: &InstallLimits) -> Bounds {
+    Bounds {
+        component_bytes: install.component_bytes.0,
+        instances: u64::from(engine::INSTANCES_MAX),
+        memory_bytes: engine::MEMORY_BYTES_MAX,
+        table_elements: u64::from(engine::TABLE_ELEMENTS_MAX),
     }
 }
 
@@ -409,7 +374,8 @@ impl Drop for InFlight {
     }
 }
 
-fn host_failed() -> Answer {
+/// The guest's task panicked: a bug of the host.
+fn host_failed<T>() -> Result<T, CallError> {
     Err(CallError::Unknown {
         message: "the host failed during the call".to_owned(),
     })

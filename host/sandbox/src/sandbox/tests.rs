@@ -1,0 +1,369 @@
+//! The sandbox as a whole: who waits for whom, what is kept, what is let go.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::call::CallError;
+use crate::inspect::{InstallError, Kind};
+use crate::limits::{Limits, Span};
+use crate::sandbox::Plugin;
+use crate::testing::{self, ECHO, Guest, SPIN, TestSandbox, guest, request};
+
+/// Waits until `done`, at most a minute.
+async fn until(what: &str, done: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn spinner(test: &TestSandbox) -> Arc<Plugin> {
+    let limits = Limits {
+        cpu: Span(Duration::from_secs(600)),
+        wall: Span(Duration::from_secs(600)),
+        ..Limits::default()
+    };
+    test.plugin("spinner", guest("", SPIN), "", limits, &["run"])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn short_calls_and_timers_go_on_beside_spinning_guests() {
+    let test = testing::sandbox();
+    let echo = test.plugin("echo", guest("", ECHO), "", Limits::default(), &["run"]);
+    let spinner = spinner(&test);
+    let sandbox = &test.sandbox;
+    sandbox
+        .call(&echo, request("run", "1"))
+        .await
+        .result
+        .expect("an answer");
+    // Two threads for each kind; in turns of 5 ms, 64 spinners would take 160 ms.
+    let spinning: Vec<_> = (0..64)
+        .map(|_| {
+            let (sandbox, spinner) = (Arc::clone(sandbox), Arc::clone(&spinner));
+            tokio::spawn(async move { sandbox.call(&spinner, request("run", "1")).await })
+        })
+        .collect();
+    until("all spin", || sandbox.stats().sandboxes == 64).await;
+    let mut took = Vec::new();
+    for _ in 0..30 {
+        let started = Instant::now();
+        let report = sandbox.call(&echo, request("run", "1")).await;
+        assert_eq!(report.result.as_deref(), Ok("1"));
+        took.push(started.elapsed());
+        let started = Instant::now();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(
+            started.elapsed() < Duration::from_secs(2),
+            "a timer was late"
+        );
+    }
+    took.sort();
+    println!(
+        "beside 64 spinners a short call took {:?} (median), {:?} (worst)",
+        took[15], took[29]
+    );
+    assert!(took[15] < Duration::from_millis(80), "{took:?}");
+    // Cancelling them all lets everything go.
+    spinning.iter().for_each(tokio::task::JoinHandle::abort);
+    until("all ended", || sandbox.stats().sandboxes == 0).await;
+    assert_eq!(sandbox.stats().calls_in_flight, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_call_ends_its_guest() {
+    let test = testing::sandbox();
+    let spinner = spinner(&test);
+    for _ in 0..3 {
+        let call = test.sandbox.call(&spinner, request("run", "1"));
+        let ended = tokio::time::timeout(Duration::from_millis(100), call).await;
+        assert!(ended.is_err(), "it spins");
+        until("the guest ended", || test.sandbox.stats().sandboxes == 0).await;
+        assert_eq!(test.sandbox.stats().calls_in_flight, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_goes_down_with_guests_in_it() {
+    let test = testing::sandbox();
+    let spinner = spinner(&test);
+    let sandbox = Arc::clone(&test.sandbox);
+    let call = tokio::spawn(async move { sandbox.call(&spinner, request("run", "1")).await });
+    until("it spins", || test.sandbox.stats().sandboxes == 1).await;
+    let started = Instant::now();
+    call.abort();
+    drop(test);
+    assert!(call.await.is_err_and(|error| error.is_cancelled()));
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_calls_than_slots_are_told_to_come_again() {
+    // One slot, and those that are kept for sandboxes on their way out.
+    let test = testing::sandbox_with(|config| config.calls_max = 1);
+    let spinner = spinner(&test);
+    let spinning: Vec<_> = (0..100)
+        .map(|_| {
+            let (sandbox, spinner) = (Arc::clone(&test.sandbox), Arc::clone(&spinner));
+            tokio::spawn(async move { sandbox.call(&spinner, request("run", "1")).await })
+        })
+        .collect();
+    until("the pool is full", || {
+        spinning.iter().filter(|call| call.is_finished()).count() == 100 - 65
+    })
+    .await;
+    for call in spinning {
+        if !call.is_finished() {
+            call.abort();
+            continue;
+        }
+        let report = call.await.expect("a report");
+        let transient = matches!(
+            report.result,
+            Err(CallError::Transient {
+                retry_after_ms: Some(_),
+                ..
+            })
+        );
+        assert!(transient, "{report:?}");
+    }
+    until("all ended", || test.sandbox.stats().sandboxes == 0).await;
+    let echo = test.plugin("echo", guest("", ECHO), "", Limits::default(), &["run"]);
+    let report = test.sandbox.call(&echo, request("run", "1")).await;
+    assert_eq!(report.result.as_deref(), Ok("1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_on_the_guests_threads_calls_without_leaving_them() {
+    let test = testing::sandbox();
+    let echo = test.plugin("echo", guest("", ECHO), "", Limits::default(), &["run"]);
+    let limits = Limits {
+        cpu: Span(Duration::from_millis(50)),
+        ..Limits::default()
+    };
+    let spin = test.plugin("spin", guest("", SPIN), "", limits, &["run"]);
+    let sandbox = Arc::clone(&test.sandbox);
+    let task = async move {
+        let echoed = sandbox.call_here(&echo, request("run", "1")).await;
+        let spun = sandbox.call_here(&spin, request("run", "1")).await;
+        (echoed, spun)
+    };
+    let runtime = test.sandbox.guest_runtime().expect("a runtime");
+    let (echoed, spun) = runtime.spawn(task).await.expect("no panic");
+    assert_eq!(echoed.result.as_deref(), Ok("1"));
+    let limit = CallError::Limit {
+        limit: "cpu".to_owned(),
+        value: "50ms".to_owned(),
+    };
+    assert_eq!(spun.result, Err(limit));
+    assert_eq!(test.sandbox.stats().sandboxes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_is_compiled_once_loaded_lazily_and_let_go() {
+    let test = testing::sandbox_with(|config| config.loaded_components_max = 2);
+    let component = |n: u32| guest(&format!("(global i32 (i32.const {n}))"), ECHO);
+    let plugins: Vec<_> = (0..4)
+        .map(|n| {
+            test.plugin(
+                &format!("p{n}"),
+                component(n),
+                "",
+                Limits::default(),
+                &["run"],
+            )
+        })
+        .collect();
+    assert_eq!(
+        test.sandbox.stats().loaded,
+        0,
+        "nothing is loaded before its first call"
+    );
+    for round in 0..3 {
+        for plugin in &plugins {
+            let report = test.sandbox.call(plugin, request("run", "1")).await;
+            assert_eq!(report.result.as_deref(), Ok("1"), "round {round}");
+            assert!(test.sandbox.stats().loaded <= 2);
+        }
+    }
+    let stats = test.sandbox.stats();
+    assert_eq!((stats.compiled, stats.cache_misses), (4, 4));
+    assert_eq!(stats.cache_hits, 8, "what was let go came back from disk");
+    drop(plugins);
+    let again = test.restart();
+    for n in 0..4 {
+        let plugin = again.plugin("p", component(n), "", Limits::default(), &["run"]);
+        again
+            .sandbox
+            .call(&plugin, request("run", "1"))
+            .await
+            .result
+            .expect("an answer");
+    }
+    let stats = again.sandbox.stats();
+    assert_eq!(
+        (stats.compiled, stats.cache_hits),
+        (0, 4),
+        "a second start compiles nothing"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_come_together_load_once() {
+    let test = testing::sandbox();
+    let plugin = test.plugin("p", guest("", ECHO), "", Limits::default(), &["run"]);
+    let calls: Vec<_> = (0..50)
+        .map(|_| {
+            let (sandbox, plugin) = (Arc::clone(&test.sandbox), Arc::clone(&plugin));
+            tokio::spawn(async move { sandbox.call(&plugin, request("run", "1")).await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.expect("a report").result.as_deref(), Ok("1"));
+    }
+    assert_eq!(test.sandbox.stats().compiled, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inspecting_tells_the_tools() {
+    let test = testing::sandbox();
+    let component = guest("", ECHO);
+    let manifest = test
+        .sandbox
+        .inspect(component.clone())
+        .await
+        .expect("a manifest");
+    assert_eq!(manifest.kind, Kind::ToolWorld);
+    assert_eq!(manifest.contract.as_deref(), Some("airlock:tool@1.0.0"));
+    assert_eq!(manifest.component_bytes, component.len() as u64);
+    assert!(manifest.compiled_bytes > 0);
+    let [tool] = manifest.tools.as_slice() else {
+        panic!("{manifest:?}");
+    };
+    assert_eq!(
+        (tool.name.as_str(), tool.description.as_str()),
+        ("run", "Test guest")
+    );
+    assert_eq!(tool.input_schema, serde_json::json!({ "type": "object" }));
+    assert_eq!(test.sandbox.stats().sandboxes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn typed_functions_are_tools() {
+    let test = testing::sandbox();
+    let text = r#"(component
+        (core module $m (func (export "add") (param i32 i32) (result i32)
+          (i32.add (local.get 0) (local.get 1))))
+        (core instance $i (instantiate $m))
+        (func (export "add") (param "a" u32) (param "b" u32) (result u32)
+          (canon lift (core func $i "add"))))"#;
+    let component = bytes::Bytes::from(wat::parse_str(text).expect("a component"));
+    let manifest = test
+        .sandbox
+        .inspect(component.clone())
+        .await
+        .expect("a manifest");
+    assert_eq!(manifest.kind, Kind::Typed);
+    test.components.add(component);
+    let plugin = test
+        .sandbox
+        .plugin(
+            "typed",
+            Arc::new(manifest),
+            1,
+            Default::default(),
+            Limits::default(),
+        )
+        .expect("a plugin");
+    let call = |input: &'static str| test.sandbox.call(&plugin, request("add", input));
+    assert_eq!(call(r#"{"a":2,"b":40}"#).await.result.as_deref(), Ok("42"));
+    let wrong = call(r#"{"a":2,"b":-1}"#).await.result;
+    assert!(
+        matches!(wrong, Err(CallError::InvalidInput { .. })),
+        "{wrong:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metadata_call_is_confined_too() {
+    let test = testing::sandbox();
+    let spin = format!("(func $spin {SPIN}) (start $spin)");
+    let unlinked = r#"(component
+        (import "wasi:nonsense/thing@0.2.0" (instance (export "f" (func))))
+        (core module $m (func (export "f")))
+        (core instance $i (instantiate $m))
+        (func (export "f") (canon lift (core func $i "f"))))"#;
+    let unlinked = wat::parse_str(unlinked).expect("a component");
+    let echo = Guest {
+        body: ECHO,
+        ..Guest::default()
+    };
+    for (name, component, code, part) in [
+        (
+            "spins in list",
+            Guest {
+                list: "(loop $again (br $again))",
+                ..echo
+            }
+            .component(),
+            "metadata-failed",
+            "limit cpu",
+        ),
+        (
+            "spins at its start",
+            Guest {
+                fields: &spin,
+                ..echo
+            }
+            .component(),
+            "metadata-failed",
+            "limit cpu",
+        ),
+        (
+            "traps in list",
+            Guest {
+                list: "unreachable",
+                ..echo
+            }
+            .component(),
+            "metadata-failed",
+            "unreachable",
+        ),
+        (
+            "unknown import",
+            unlinked.into(),
+            "unknown-import",
+            "wasi:nonsense/thing",
+        ),
+        (
+            "garbage",
+            vec![0; 100].into(),
+            "component-invalid",
+            "component",
+        ),
+    ] {
+        let error = test.sandbox.inspect(component).await.expect_err(name);
+        assert_eq!(error.code(), code, "{name}: {error}");
+        assert!(error.to_string().contains(part), "{name}: {error}");
+    }
+    assert_eq!(test.sandbox.stats().sandboxes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_over_the_size_limit_is_refused() {
+    let component = guest("", ECHO);
+    let bytes = component.len() as u64;
+    for (max, fits) in [(bytes, true), (bytes - 1, false)] {
+        let test = testing::sandbox_with(|c| c.install.component_bytes.0 = max);
+        match test.sandbox.inspect(component.clone()).await {
+            Ok(_) => assert!(fits),
+            Err(error) => {
+                assert!(
+                    !fits && matches!(error, InstallError::TooLarge { .. }),
+                    "{error}"
+                );
+            }
+        }
+    }
+}
