@@ -1,0 +1,362 @@
+//! How much a granted directory holds, counted once per directory in the whole
+//! process, however many plugins, grants and calls share it.
+//!
+//! What must stay true: growth is reserved before it happens and settled to what
+//! did; a deleted file that is still open keeps counting until it is closed; a
+//! name is deleted and its bytes are given back under one lock, so that a swap of
+//! names can't give back what is still there. What others change on the host is
+//! seen at the next recount: when a grant is prepared, every few minutes of
+//! growth, and before a refusal.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
+use std::time::{Duration, Instant};
+
+use cap_std::fs::{Dir, File, Metadata, MetadataExt};
+use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
+
+use super::fault::Fault;
+use super::grant::Rule;
+use super::listing::walk;
+use crate::limits::ByteSize;
+
+/// A refusal recounts at most this often.
+const RECOUNT_EVERY: Duration = Duration::from_secs(5);
+
+/// Growth counts anew what was counted longer ago.
+const COUNT_OLD: Duration = Duration::from_secs(300);
+
+/// A count this young is not repeated when a grant is prepared.
+const COUNT_FRESH: Duration = Duration::from_secs(1);
+
+/// A file or directory of the host: device and inode.
+pub(super) type Key = (u64, u64);
+
+pub(super) fn key(meta: &Metadata) -> Key {
+    (meta.dev(), meta.ino())
+}
+
+/// Directories in use, by identity.
+static USAGES: LazyLock<Mutex<HashMap<Key, Weak<Usage>>>> = LazyLock::new(Mutex::default);
+
+/// One lock per device for operations that take names away.
+static NAMES: LazyLock<Mutex<HashMap<u64, Arc<Mutex<()>>>>> = LazyLock::new(Mutex::default);
+
+/// What one directory holds.
+pub(super) struct Usage {
+    bytes: AtomicU64,
+    files: AtomicU64,
+    /// Read by what grows, written by what shrinks and by a recount.
+    changing: RwLock<()>,
+    names: Arc<Mutex<()>>,
+    open: Mutex<HashMap<Key, Weak<Inode>>>,
+    counted: Mutex<Counted>,
+    dir: Arc<Dir>,
+}
+
+#[derive(Default)]
+struct Counted {
+    at: Option<Instant>,
+    /// The walk stopped once it had seen more files than this.
+    files_max: u64,
+    complete: bool,
+}
+
+/// An open file that counts, shared by all who opened it.
+pub(super) struct Inode {
+    key: Key,
+    usage: Arc<Usage>,
+    state: Mutex<InodeState>,
+}
+
+pub(super) struct InodeState {
+    /// The size as far as it is counted.
+    pub(super) size: u64,
+    /// Deleted while open: counts until closed.
+    deleted: bool,
+}
+
+/// The quota of one rule on one directory.
+#[derive(Clone)]
+pub(super) struct Quota {
+    usage: Arc<Usage>,
+    bytes_max: u64,
+    files_max: u64,
+}
+
+/// Growth that is reserved; given back when dropped unsettled.
+pub(super) struct Held<'q> {
+    usage: &'q Usage,
+    bytes: u64,
+    files: u64,
+}
+
+impl Quota {
+    /// The quota of `rule` on `dir`; counts what is there.
+    ///
+    /// # Errors
+    /// The directory can't be read.
+    pub(super) fn new(rule: &Rule, dir: &Arc<Dir>) -> io::Result<Self> {
+        let usage = Usage::of(dir)?;
+        usage.count(COUNT_FRESH, rule.files_max())?;
+        Ok(Self {
+            usage,
+            bytes_max: rule.bytes_max(),
+            files_max: rule.files_max(),
+        })
+    }
+
+    /// Bytes and files counted now.
+    #[cfg(test)]
+    pub(super) fn used(&self) -> (u64, u64) {
+        let load = |count: &AtomicU64| count.load(Ordering::Acquire);
+        (load(&self.usage.bytes), load(&self.usage.files))
+    }
+
+    /// Does what may grow the directory, with a recount and a second attempt
+    /// when the quota refuses the first. `attempt` must have done nothing when
+    /// it fails by quota.
+    pub(super) fn grow<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.usage.count(COUNT_OLD, self.files_max)?;
+        let first = {
+            let _changing = self.usage.changing();
+            attempt()
+        };
+        match first {
+            Err(Fault::Refused {
+                code: ErrorCode::Quota,
+                ..
+            }) if matches!(self.usage.count(RECOUNT_EVERY, self.files_max), Ok(true)) => {
+                let _changing = self.usage.changing();
+                attempt()
+            }
+            first => first,
+        }
+    }
+
+    /// Does what takes names away: no name of the device and no size in the
+    /// directory changes meanwhile.
+    pub(super) fn shrink<T>(&self, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        let _names = lock(&self.usage.names);
+        let _alone = self.usage.alone();
+        work()
+    }
+
+    /// Reserves growth. Only within [`Quota::grow`].
+    ///
+    /// # Errors
+    /// A refusal with the code `quota`.
+    pub(super) fn reserve(&self, bytes: u64, files: u64) -> Result<Held<'_>, Fault> {
+        let usage = &*self.usage;
+        let too_many = || {
+            let rule = format!("the quota of {} files is used up", self.files_max);
+            Fault::refused(ErrorCode::Quota, rule)
+        };
+        if !raise(&usage.files, files, self.files_max) {
+            return Err(too_many());
+        }
+        let mut held = Held {
+            usage,
+            bytes: 0,
+            files,
+        };
+        // With more files than the quota, not all were counted.
+        if bytes > 0 && usage.files.load(Ordering::Acquire) > self.files_max {
+            return Err(too_many());
+        }
+        if !raise(&usage.bytes, bytes, self.bytes_max) {
+            let max = ByteSize(self.bytes_max);
+            let rule = format!("the quota of {max} does not leave room for {bytes} more bytes");
+            return Err(Fault::refused(ErrorCode::Quota, rule));
+        }
+        held.bytes = bytes;
+        Ok(held)
+    }
+
+    /// Registers an open file.
+    ///
+    /// # Errors
+    /// `no-entry` when its last name is gone: it no longer counts.
+    pub(super) fn opened(&self, file: &File) -> Result<Arc<Inode>, Fault> {
+        let meta = file.metadata()?;
+        let inode = self.usage.inode(&meta);
+        // Whoever deletes the name looks here after deleting: either it finds
+        // this entry, or the name is gone by now.
+        if file.metadata()?.nlink() == 0 {
+            return Err(ErrorCode::NoEntry.into());
+        }
+        Ok(inode)
+    }
+
+    /// Counts the name of `meta` as gone. Only within [`Quota::shrink`].
+    pub(super) fn removed(&self, meta: &Metadata) {
+        let usage = &self.usage;
+        lower(&usage.files, 1);
+        if !meta.is_file() {
+            return;
+        }
+        let open = lock(&usage.open).get(&key(meta)).and_then(Weak::upgrade);
+        match open {
+            Some(inode) if meta.nlink() <= 1 => inode.state().deleted = true,
+            _ => lower(&usage.bytes, meta.len()),
+        }
+    }
+}
+
+impl Usage {
+    fn of(dir: &Arc<Dir>) -> io::Result<Arc<Self>> {
+        let key = key(&dir.dir_metadata()?);
+        let mut usages = lock(&USAGES);
+        if let Some(usage) = usages.get(&key).and_then(Weak::upgrade) {
+            return Ok(usage);
+        }
+        let usage = Arc::new(Self {
+            bytes: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+            changing: RwLock::new(()),
+            names: Arc::clone(lock(&NAMES).entry(key.0).or_default()),
+            open: Mutex::default(),
+            counted: Mutex::default(),
+            dir: Arc::clone(dir),
+        });
+        usages.retain(|_, usage| usage.strong_count() > 0);
+        usages.insert(key, Arc::downgrade(&usage));
+        Ok(usage)
+    }
+
+    /// Counts what is there unless that was done within `fresh` and far enough;
+    /// says whether it did.
+    fn count(&self, fresh: Duration, files_max: u64) -> io::Result<bool> {
+        let mut counted = lock(&self.counted);
+        let young = counted.at.is_some_and(|at| at.elapsed() < fresh);
+        let far_enough = counted.complete || counted.files_max >= files_max;
+        if young && far_enough {
+            return Ok(false);
+        }
+        let files_max = files_max.max(counted.files_max);
+        let _alone = self.alone();
+        let seen = walk(&self.dir, files_max)?;
+        self.bytes
+            .store(seen.bytes + self.deleted_bytes(), Ordering::Release);
+        self.files.store(seen.files, Ordering::Release);
+        *counted = Counted {
+            at: Some(Instant::now()),
+            files_max,
+            complete: seen.complete,
+        };
+        Ok(true)
+    }
+
+    fn deleted_bytes(&self) -> u64 {
+        let open: Vec<_> = lock(&self.open).values().filter_map(Weak::upgrade).collect();
+        let deleted = |inode: &Arc<Inode>| {
+            let state = inode.state();
+            if state.deleted { state.size } else { 0 }
+        };
+        open.iter().map(deleted).sum()
+    }
+
+    fn inode(self: &Arc<Self>, meta: &Metadata) -> Arc<Inode> {
+        let key = key(meta);
+        let mut open = lock(&self.open);
+        if let Some(inode) = open.get(&key).and_then(Weak::upgrade) {
+            return inode;
+        }
+        let inode = Arc::new(Inode {
+            key,
+            usage: Arc::clone(self),
+            state: Mutex::new(InodeState {
+                size: meta.len(),
+                deleted: false,
+            }),
+        });
+        open.insert(key, Arc::downgrade(&inode));
+        inode
+    }
+
+    fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.changing
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changing(&self) -> RwLockReadGuard<'_, ()> {
+        self.changing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inode {
+    /// Held while the file's size may change.
+    pub(super) fn state(&self) -> MutexGuard<'_, InodeState> {
+        lock(&self.state)
+    }
+}
+
+impl Drop for Inode {
+    fn drop(&mut self) {
+        let state = self
+            .state
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.deleted {
+            lower(&self.usage.bytes, state.size);
+        }
+        let mut open = lock(&self.usage.open);
+        // Another may have opened it anew since the last reference went.
+        if open
+            .get(&self.key)
+            .is_some_and(|inode| inode.strong_count() == 0)
+        {
+            open.remove(&self.key);
+        }
+    }
+}
+
+impl Held<'_> {
+    /// The growth happened as reserved.
+    pub(super) fn settle(mut self) {
+        self.bytes = 0;
+        self.files = 0;
+    }
+
+    /// A file of `before` bytes has `after` now, whatever was reserved.
+    pub(super) fn settle_size(mut self, before: u64, after: u64) {
+        let reserved = std::mem::take(&mut self.bytes);
+        let count = &self.usage.bytes;
+        let grown = after.saturating_sub(before);
+        count.fetch_add(grown.saturating_sub(reserved), Ordering::AcqRel);
+        lower(count, reserved.saturating_sub(grown));
+        lower(count, before.saturating_sub(after));
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        lower(&self.usage.bytes, self.bytes);
+        lower(&self.usage.files, self.files);
+    }
+}
+
+/// Raises a count by `by` unless it would pass `max`.
+fn raise(count: &AtomicU64, by: u64, max: u64) -> bool {
+    let fits = |now: u64| now.checked_add(by).filter(|sum| by == 0 || *sum <= max);
+    let raised = count.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
+    raised.is_ok()
+}
+
+/// Lowers a count, not below zero: others may have changed the directory.
+fn lower(count: &AtomicU64, by: u64) {
+    let less = |now: u64| Some(now.saturating_sub(by));
+    let _ = count.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,3 +1,0 @@
-use crate::capability::Cases;
-
-pub(crate) const CASES: Cases = Cases { grants: "", allowed: &["use"], denied: &[] };
