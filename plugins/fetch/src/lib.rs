@@ -97,7 +97,7 @@ plugin! {
     tools: [get],
     wants: [
         want!(http, r#"{ url = "https://example.com/*", methods = ["GET"] }"#, "To fetch from the hosts that are granted, and from no other."),
-        want!(secrets, r#""name-of-a-secret""#, "To send a key that a granted host asks for. Not needed for open pages.", optional),
+        want!(http, r#"{ url = "https://example.com/*", methods = ["GET"], secret = "name-of-a-secret" }"#, "To send a key to a host that asks for one. Not needed for open pages.", optional),
     ],
 }
 

@@ -75,6 +75,7 @@ fn failure(error: &JsError) -> Failure {
         .chain(std::iter::once(message))
         .find_map(|line| place_after(line, &format!("{SCRIPT}:")).or_else(|| place_in_words(line)));
     let (line, column) = place.unzip();
+    let message = message.split(&format!(" ({SCRIPT}:")).next().unwrap_or(message);
     Failure { message: message.to_owned(), line, column }
 }
 

@@ -10,9 +10,8 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Error, Ident, LitStr, Path, Result, Token, bracketed, parenthesized};
 
-const CAPABILITIES: [&str; 9] = [
-    "clocks", "config", "env", "files", "http", "kv", "log", "random", "secrets",
-];
+/// What a grants file has rules for; a secret is a part of an `http` rule.
+const CAPABILITIES: [&str; 5] = ["config", "env", "files", "http", "kv"];
 const TOOLS_MAX: usize = 256;
 const WANTS_MAX: usize = 64;
 const SCOPE_BYTES_MAX: usize = 4 * 1024;
