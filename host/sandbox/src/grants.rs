@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::capability::Grants;
 
+#[cfg(test)]
+mod tests;
+
 /// What repeating a tool's effect means. The one in force is the grant's; a
 /// tool's own claim is only the default shown when granting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]

@@ -167,7 +167,7 @@ bounds! {
     host_memory: ByteSize, ByteSize(64 << 10), ByteSize(4 << 30);
     handles: u32, 1_u32, 1_000_000;
     table_elements: u32, 1_u32, 10_000_000;
-    instances: u32, 1_u32, 10_000;
+    instances: u32, 1_u32, 200;
     concurrency: u32, 1_u32, 10_000;
     queue: u32, 0_u32, 100_000;
     rate: Rate, RATE_MIN, RATE_MAX;

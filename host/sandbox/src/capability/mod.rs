@@ -130,8 +130,15 @@ pub struct PrepareError {
 }
 
 /// The rule type of a capability that has none: it is bounded by limits alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum NoRule {}
+
+impl<'de> Deserialize<'de> for NoRule {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        let told = "this capability takes no rules; it needs no grant and is bounded by limits";
+        Err(serde::de::Error::custom(told))
+    }
+}
 
 macro_rules! registry {
     ($($name:ident: $marker:ident),* $(,)?) => {
@@ -239,16 +246,26 @@ macro_rules! registry {
         }
 
         #[cfg(test)]
-        mod coverage {
+        mod cases {
             /// Each room has a table with at least one allowed and one denied
             /// operation; a room without `tests::CASES` does not compile.
             #[test]
             fn every_room_has_its_cases() {
                 $( super::$name::tests::CASES.check::<super::$name::$marker>(); )*
             }
+
+            /// The name in the registry is the one in grants files.
+            #[test]
+            fn every_room_goes_by_its_name() {
+                use super::Capability;
+                $( assert_eq!(stringify!($name), super::$name::$marker::NAME); )*
+            }
         }
     };
 }
+
+#[cfg(test)]
+mod coverage;
 
 registry! {
     files: Files,
@@ -302,9 +319,11 @@ pub fn served(import: &str) -> Option<Served> {
 /// component model: a prerelease matches itself alone, a release all that are
 /// semver-compatible.
 fn accepts(accepted: &str, version: &str) -> bool {
-    let rest = version.strip_prefix(accepted);
-    rest == Some("")
-        || (!version.contains(['-', '+']) && rest.is_some_and(|rest| rest.starts_with('.')))
+    let Some(rest) = version.strip_prefix(accepted) else {
+        return false;
+    };
+    let numbers = |rest: &str| rest.split('.').all(|part| part.parse::<u32>().is_ok());
+    rest.is_empty() || rest.strip_prefix('.').is_some_and(numbers)
 }
 
 /// The JSON schema of what an administrator may grant one plugin.

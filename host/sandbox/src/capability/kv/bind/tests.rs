@@ -287,7 +287,7 @@ async fn a_swap_wins_once_and_the_loser_sees_the_winner() {
     let mut call = Call::on(&memory(), "p", &Door::new(r#"kv = [{ bucket = "b" }]"#));
     let b = call.open("b").await;
     let mut view = call.view();
-    let mut observe = || Resource::new_borrow(b.rep());
+    let observe = || Resource::new_borrow(b.rep());
     let first = view.new(observe(), "k".into()).await.unwrap();
     let second = view.new(observe(), "k".into()).await.unwrap();
     assert!(view.swap(first, b"first".to_vec()).await.unwrap().is_ok());
