@@ -266,6 +266,8 @@ macro_rules! registry {
 
 #[cfg(test)]
 mod coverage;
+#[cfg(test)]
+mod hostile;
 
 registry! {
     files: Files,
