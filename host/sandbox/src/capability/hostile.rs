@@ -228,7 +228,7 @@ async fn randomness_and_handles_have_their_limits() {
         ("streams", 1_000_000, Some("handles 200")),
         ("poll_list", 150, None),
         ("poll_list", 10_000, Some("handles 200")),
-        ("poll_list", 5_000_000, Some("handles 200")),
+        ("poll_list", 5_000_000, Some("host_memory 16MiB")),
     ] {
         let report = attack
             .call(&plugin, tool, json!({ "amount": amount }))

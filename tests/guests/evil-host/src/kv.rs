@@ -23,7 +23,11 @@ pub(crate) struct Place {
 /// Sets a key to `value`, or to `amount` bytes.
 #[tool]
 pub(crate) fn kv_set(input: Place) -> Result<Value, Error> {
-    let value = if input.value.is_empty() { "x".repeat(input.amount) } else { input.value };
+    let value = if input.value.is_empty() {
+        "x".repeat(input.amount)
+    } else {
+        input.value
+    };
     let set = Bucket::open(&input.bucket).and_then(|b| b.set(&input.key, value.as_bytes()));
     Ok(outcome(set.map(|()| "set")))
 }
@@ -33,7 +37,9 @@ pub(crate) fn kv_set(input: Place) -> Result<Value, Error> {
 pub(crate) fn kv_get(input: Place) -> Result<Value, Error> {
     let got = Bucket::open(&input.bucket).and_then(|b| b.get(&input.key));
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(outcome(got.map(|value| value.map_or(Value::Null, |bytes| text(bytes).into()))))
+    Ok(outcome(got.map(|value| {
+        value.map_or(Value::Null, |bytes| text(bytes).into())
+    })))
 }
 
 /// Sets new keys, each to `amount` bytes, until that fails, and says after how

@@ -27,7 +27,9 @@ fn failed(error: std::io::Error) -> Error {
 pub(crate) fn log_control(_input: Amount) -> Result<Value, Error> {
     print!("{HOSTILE}");
     eprint!("{HOSTILE}");
-    std::io::stdout().write_all(b"\xff\xfe\xc0\n").map_err(failed)?;
+    std::io::stdout()
+        .write_all(b"\xff\xfe\xc0\n")
+        .map_err(failed)?;
     airlock_sdk::log::info(HOSTILE, &[(HOSTILE, &HOSTILE)]);
     airlock_sdk::progress(1.0, None, HOSTILE);
     Ok(json!({}))

@@ -25,7 +25,9 @@ pub(crate) fn sleep_until(input: Amount) -> Result<Value, Error> {
 /// Holds `amount` pollables at once.
 #[tool]
 pub(crate) fn pollables(input: Amount) -> Result<Value, Error> {
-    let held: Vec<_> = (0..input.amount).map(|_| subscribe_duration(u64::MAX)).collect();
+    let held: Vec<_> = (0..input.amount)
+        .map(|_| subscribe_duration(u64::MAX))
+        .collect();
     Ok(json!({ "held": held.len() }))
 }
 
