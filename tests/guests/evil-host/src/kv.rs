@@ -80,12 +80,17 @@ pub(crate) fn kv_list(input: Place) -> Result<Value, Error> {
 #[tool]
 pub(crate) fn kv_append(input: Place) -> Result<Value, Error> {
     let bucket = Bucket::open(&input.bucket)?;
+    let append = |old: Option<Vec<u8>>| {
+        let mut new = old.unwrap_or_default();
+        new.extend_from_slice(input.value.as_bytes());
+        Ok(new)
+    };
     for _ in 0..input.amount {
-        bucket.update(&input.key, |old| {
-            let mut new = old.unwrap_or_default();
-            new.extend_from_slice(input.value.as_bytes());
-            Ok(new)
-        })?;
+        while let Err(error) = bucket.update(&input.key, append) {
+            let Error::Transient { .. } = error else {
+                return Err(error);
+            };
+        }
     }
     Ok(json!({}))
 }
