@@ -251,7 +251,16 @@ mod tests {
             version_changes: VersionChanges::default(),
             changes: changes((&before.0, &before.1), (&after.0, &after.1)),
         };
-        expect![""].assert_eq(&diff.to_string());
+        expect![[r#"
+            p
+              ~ component sha256:1 -> sha256:2
+              ~ grants.effects.list read-only -> plain
+              - grants.effects.put plain
+              - grants.env {"name":"A","value":"1"}
+              + grants.env {"name":"C","value":"3"}
+              ~ limits.cpu 500ms -> 2s
+              ~ limits.rate 5/s -> 60000/min
+        "#]].assert_eq(&diff.to_string());
         let same = changes((&after.0, &after.1), (&after.0, &after.1));
         assert_eq!(same, []);
     }

@@ -1,0 +1,91 @@
+//! Components for the tests.
+
+use airlock_sandbox::testing::{ECHO, Guest, SPIN, guest};
+use bytes::Bytes;
+
+/// Answers its input.
+pub fn echo() -> Bytes {
+    guest("", ECHO)
+}
+
+/// Answers its input, is another component, and claims to be read-only.
+pub fn echo_read_only() -> Bytes {
+    guest(r#"(data (i32.const 128) "\01")"#, ECHO)
+}
+
+/// Answers its input, and is another component.
+pub fn echo_other() -> Bytes {
+    guest(r#"(data (i32.const 2048) "other")"#, ECHO)
+}
+
+/// Spins.
+pub fn spin() -> Bytes {
+    guest("", SPIN)
+}
+
+/// Traps.
+pub fn trap() -> Bytes {
+    guest("", "(unreachable)")
+}
+
+/// Answers what is no JSON.
+pub fn garbage() -> Bytes {
+    guest("", "(call $answer (i32.const 64) (i32.const 4))")
+}
+
+/// Answers its input after 60 s, which no test waits for.
+pub fn sleep() -> Bytes {
+    let guest = Guest {
+        imports: r#"
+            (import "wasi:io/poll@0.2.0" (instance $poll
+              (export "pollable" (type $p (sub resource)))
+              (export "[method]pollable.block" (func (param "self" (borrow $p))))))
+            (alias export $poll "pollable" (type $pollable))
+            (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+              (alias outer 1 $pollable (type $p))
+              (export "pollable" (type $q (eq $p)))
+              (export "subscribe-duration" (func (param "when" u64) (result (own $q))))))
+            (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+            (core func $block (canon lower (func $poll "[method]pollable.block")))
+            (core instance $clocks
+              (export "subscribe" (func $subscribe))
+              (export "block" (func $block)))"#,
+        core_imports: r#"
+            (import "clocks" "subscribe" (func $subscribe (param i64) (result i32)))
+            (import "clocks" "block" (func $block (param i32)))"#,
+        core_with: r#"(with "clocks" (instance $clocks))"#,
+        body: r#"
+            (call $block (call $subscribe (i64.const 60000000000)))
+            (call $answer (local.get $input) (local.get $input_len))"#,
+        ..Guest::default()
+    };
+    guest.component()
+}
+
+/// Asks for the configuration value `color`, then answers its input.
+pub fn asks() -> Bytes {
+    let guest = Guest {
+        imports: r#"
+            (import "wasi:config/store@0.2.0-rc.1" (instance $config
+              (type (variant (case "upstream" string) (case "io" string)))
+              (export "error" (type (eq 0)))
+              (type (option string))
+              (type (result 2 (error 1)))
+              (export "get" (func (param "key" string) (result 3)))))
+            (core module $libc
+              (memory (export "memory") 1)
+              (data (i32.const 8) "color")
+              (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 512)))
+            (core instance $libc (instantiate $libc))
+            (core func $get (canon lower (func $config "get")
+              (memory $libc "memory") (realloc (func $libc "realloc"))))
+            (core instance $cfg (export "get" (func $get)))"#,
+        core_imports: r#"(import "cfg" "get" (func $get (param i32 i32 i32)))"#,
+        core_with: r#"(with "cfg" (instance $cfg))"#,
+        body: r#"
+            (call $get (i32.const 8) (i32.const 5) (i32.const 64))
+            (call $answer (local.get $input) (local.get $input_len))"#,
+        ..Guest::default()
+    };
+    guest.component()
+}

@@ -1,0 +1,163 @@
+//! Clients that mean no good: arbitrary bodies, slow ones, many.
+
+use std::time::Duration;
+
+use airlock_server::{ROUTES, ServerConfig};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::guests;
+use crate::server::Server;
+
+fn json() -> impl Strategy<Value = Vec<u8>> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        "\\PC{0,12}".prop_map(Into::into),
+        prop::sample::select(vec!["echo", "sha256:", "admin", "files", "1h", "../x", "airlock-head:v1:0"])
+            .prop_map(Into::into),
+    ];
+    let name = prop_oneof![
+        "\\PC{0,8}",
+        prop::sample::select(vec![
+            "grants", "limits", "effects", "plugins", "digest", "principal", "roles", "version", "why",
+            "capability", "operation", "head", "expires_in_s", "files", "http", "kv", "cpu", "rate",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    leaf.prop_recursive(4, 32, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+            prop::collection::btree_map(name.clone(), inner, 0..6)
+                .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+        ]
+    })
+    .prop_map(|value| value.to_string().into_bytes())
+}
+
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        json(),
+        prop::collection::vec(any::<u8>(), 0..200),
+        Just(b"[".repeat(100_000)),
+        Just(b"\0asm\x0d\0\x01\0".to_vec()),
+    ]
+}
+
+#[test]
+fn no_body_makes_the_server_fail() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(async {
+        let server = Server::start().await;
+        server.install("echo", guests::echo()).await;
+        server
+    });
+    let takes_bodies: Vec<_> = ROUTES.iter().filter(|route| matches!(route.method, "POST" | "PUT")).collect();
+    assert!(takes_bodies.len() >= 10);
+    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    let checked = runner.run(&body(), |body| {
+        for route in &takes_bodies {
+            let target = route.path.replace("{plugin}", "echo").replace("{tool}", "run").replace("{name}", "x");
+            let target = match route.path {
+                "/v1/plugins" => "/v1/plugins?name=hostile&wait=true".to_owned(),
+                _ => target,
+            };
+            let answer = runtime.block_on(server.admin(route.method, &target, body.clone()));
+            let verdict = answer.verdict();
+            prop_assert!(answer.status < 500 || verdict.starts_with("502"), "{target} {answer:?}");
+        }
+        Ok(())
+    });
+    checked.expect("no failure");
+    let healthy = runtime.block_on(server.admin("GET", "/readyz", ""));
+    assert_eq!(healthy.status, 200);
+    runtime.block_on(server.stopped());
+}
+
+/// Sends text as it is, and reads until the server closes.
+async fn raw(server: &Server, text: &str) -> String {
+    let mut stream = TcpStream::connect(server.address).await.expect("connects");
+    stream.write_all(text.as_bytes()).await.expect("writes");
+    let mut reply = Vec::new();
+    // A reset after the reply is as good as an end.
+    let _ = stream.read_to_end(&mut reply).await;
+    String::from_utf8_lossy(&reply).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_heads_bodies_and_idle_connections_are_given_up() {
+    let config = ServerConfig {
+        header_read_timeout: Duration::from_millis(500),
+        body_read_timeout: Duration::from_millis(500),
+        ..ServerConfig::default()
+    };
+    let server = Server::start_with(config).await;
+    let half_a_head = raw(&server, "GET /healthz HTTP/1.1\r\nhost: loc").await;
+    assert!(!half_a_head.contains("200 OK"), "{half_a_head}");
+    assert_eq!(raw(&server, "").await, "", "an idle connection is closed");
+    let admin = &server.admin;
+    let half_a_body = format!(
+        "POST /v1/tools/x/y HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {admin}\r\ncontent-length: 100\r\n\r\n{{"
+    );
+    let answer = raw(&server, &half_a_body).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    server.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_requests_get_400_and_harm_nobody() {
+    let config = ServerConfig { header_read_timeout: Duration::from_secs(2), ..ServerConfig::default() };
+    let server = Server::start_with(config).await;
+    let many = "x: y\r\n".repeat(200);
+    let long = "a".repeat(100_000);
+    for (text, expect) in [
+        ("nonsense\r\n\r\n".to_owned(), "400"),
+        (format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{many}\r\n"), "431"),
+        (format!("GET /{long} HTTP/1.1\r\nhost: localhost\r\n\r\n"), "414"),
+        ("GET /v1/plugins HTTP/1.1\r\n\r\n".to_owned(), "400"),
+        ("GET /v1/plugins HTTP/1.1\r\nhost: localhost\r\nhost: evil\r\n\r\n".to_owned(), "400"),
+        ("GET http://evil/v1/plugins HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), "400"),
+        ("POST /v1/tokens HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello".to_owned(), "400"),
+    ] {
+        let answer = raw(&server, &text).await;
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert_eq!(status, expect, "{text:.60} {answer}");
+    }
+    assert_eq!(server.send("GET", "/healthz", &[], "").await.status, 200);
+    server.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_and_held_bodies_are_bounded() {
+    let config = ServerConfig {
+        connections_max: 2,
+        bodies_bytes_max: 64 << 10,
+        header_read_timeout: Duration::from_secs(5),
+        ..ServerConfig::default()
+    };
+    let server = Server::start_with(config).await;
+    let body = vec![b' '; 128 << 10];
+    let large = server.admin("PUT", "/v1/plugins/x/grants", body).await;
+    assert_eq!(large.verdict(), "503 overloaded");
+    assert_eq!(large.header("retry-after"), Some("1"));
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(TcpStream::connect(server.address).await.expect("connects"));
+    }
+    server.eventually("the third is refused", async || {
+        let answer = raw(&server, "").await;
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1")
+    })
+    .await;
+    drop(held);
+    server.eventually("places are given back", async || {
+        let answer = raw(&server, "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        answer.starts_with("HTTP/1.1 200 ")
+    })
+    .await;
+    server.stopped().await;
+}

@@ -1,0 +1,11 @@
+//! The API over a real socket, a real SQLite store and real sandboxes.
+
+mod admin;
+mod calls;
+mod errors;
+mod guests;
+mod hostile;
+mod idempotency;
+mod routes;
+mod server;
+mod stopping;
