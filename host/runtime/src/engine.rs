@@ -155,15 +155,3 @@ pub(crate) fn gauges(sandbox: &Sandbox) -> [Gauge; 6] {
         ),
     ]
 }
-
-/// Validates and compiles a component and asks what it has.
-pub(crate) async fn inspect(
-    _sandbox: &Sandbox,
-    _component: bytes::Bytes,
-) -> Result<Manifest, InstallError> {
-    let source = "inspection is being merged".into();
-    Err(InstallError::Internal {
-        step: "inspecting the component",
-        source,
-    })
-}

@@ -17,6 +17,7 @@ mod ids;
 mod metrics;
 pub mod names;
 mod nearest;
+mod objects;
 mod operations;
 mod plugins;
 mod policy;

@@ -112,12 +112,13 @@ pub struct BadJson {
     pub message: String,
 }
 
-/// Reads JSON from outside.
+/// Reads a JSON object from outside.
 ///
 /// # Errors
 /// Where and why it is not what it should be.
 pub fn from_json<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, BadJson> {
-    serde_json::from_slice(text).map_err(|error| {
+    let read = serde_json::from_slice::<crate::objects::Object<T>>(text);
+    read.map(|object| object.0).map_err(|error| {
         // serde adds the place, which callers get apart.
         let message = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());

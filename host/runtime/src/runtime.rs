@@ -480,7 +480,7 @@ impl Runtime {
     /// Checkpoints of the audit by time, and removal of replies that are over.
     /// They end with the runtime.
     fn start_chores(self: &Arc<Self>) {
-        let (audit, every) = (self.audit.clone(), self.config.checkpoint_every);
+        let every = self.config.checkpoint_every;
         let weak = Arc::downgrade(self);
         tokio::spawn(async move {
             let mut next_prune = Instant::now() + PRUNE_EVERY;
@@ -489,7 +489,7 @@ impl Runtime {
                 let Some(runtime) = weak.upgrade() else {
                     return;
                 };
-                if let Err(error) = audit.checkpoint().await {
+                if let Err(error) = runtime.audit.checkpoint().await {
                     tracing::error!(%error, "no checkpoint of the audit");
                 }
                 if Instant::now() >= next_prune {

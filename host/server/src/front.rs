@@ -103,20 +103,29 @@ fn named_host(headers: &HeaderMap, uri: &Uri) -> Result<String, Refusal> {
 fn allowed(app: &App, host: &str) -> bool {
     let (name, port) = split_port(host);
     let well_formed = port.is_none_or(|port| port.parse::<u16>().is_ok());
-    well_formed && app.hosts.iter().any(|allowed| allowed == name || allowed == host)
+    well_formed
+        && app
+            .hosts
+            .iter()
+            .any(|allowed| allowed == name || allowed == host)
 }
 
 /// The name, with brackets if it has some, and the port.
 fn split_port(host: &str) -> (&str, Option<&str>) {
     let name_end = host.find(']').map_or(0, |bracket| bracket + 1);
     match host[name_end..].find(':') {
-        Some(colon) => (&host[..name_end + colon], Some(&host[name_end + colon + 1..])),
+        Some(colon) => (
+            &host[..name_end + colon],
+            Some(&host[name_end + colon + 1..]),
+        ),
         None => (host, None),
     }
 }
 
 fn same_origin(origin: &HeaderValue, host: &str) -> bool {
     let origin = origin.to_str().unwrap_or_default().to_ascii_lowercase();
-    let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    let rest = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
     rest == Some(host)
 }

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use airlock_runtime::Problem;
 use bytes::Bytes;
-use schemars::generate::SchemaSettings;
 use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::handlers::tools::TIMEOUT;
@@ -16,14 +16,16 @@ use crate::routes::{Access, ROUTES, Route, Takes};
 /// The document as JSON text.
 pub(crate) fn text() -> Bytes {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
-    TEXT.get_or_init(|| Bytes::from(document().to_string())).clone()
+    TEXT.get_or_init(|| Bytes::from(document().to_string()))
+        .clone()
 }
 
 /// The document.
 #[must_use]
 pub fn document() -> Value {
     let settings = SchemaSettings::draft2020_12();
-    let settings = settings.with(|settings| settings.definitions_path = "/components/schemas".into());
+    let settings =
+        settings.with(|settings| settings.definitions_path = "/components/schemas".into());
     let mut generator = settings.into_generator();
     let problem = generator.subschema_for::<Problem>().to_value();
     let mut paths = Map::new();
@@ -58,10 +60,13 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Value) ->
         }
         responses.insert(status.to_string(), response);
     }
-    responses.insert("default".to_owned(), json!({
-        "description": "A problem; `code` says which.",
-        "content": { "application/problem+json": { "schema": problem } },
-    }));
+    responses.insert(
+        "default".to_owned(),
+        json!({
+            "description": "A problem; `code` says which.",
+            "content": { "application/problem+json": { "schema": problem } },
+        }),
+    );
     let mut operation = json!({
         "operationId": operation_id(route),
         "summary": route.summary,
@@ -73,7 +78,12 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Value) ->
         operation["requestBody"] = body;
     }
     if route.access != Access::Public {
-        let mut roles: Vec<&str> = route.access.roles().iter().map(|role| role.name()).collect();
+        let mut roles: Vec<&str> = route
+            .access
+            .roles()
+            .iter()
+            .map(|role| role.name())
+            .collect();
         roles.push("admin");
         operation["security"] = json!([{ "token": [] }]);
         operation["x-airlock-roles"] = json!(roles);
@@ -99,7 +109,10 @@ fn media(route: &Route) -> &'static str {
 }
 
 fn operation_id(route: &Route) -> String {
-    let words = route.path.split(['/', '.']).filter(|part| !part.is_empty() && *part != "v1");
+    let words = route
+        .path
+        .split(['/', '.'])
+        .filter(|part| !part.is_empty() && *part != "v1");
     let words = words.map(|part| part.trim_matches(['{', '}']));
     let mut id = route.method.to_ascii_lowercase();
     for word in words {
@@ -115,21 +128,26 @@ fn tag(route: &Route) -> &'static str {
 }
 
 fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
-    let named = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let named = route
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut parameters: Vec<Value> = named
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
     if let Some(query) = route.query {
         parameters.extend(query_parameters(&inlined(query(generator), generator)));
     }
-    let header = |name: &str, description: &str, schema: Value| {
-        json!({ "name": name, "in": "header", "description": description, "schema": schema })
-    };
+    let header = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "header", "description": description, "schema": schema });
     if route.once || route.takes == Takes::Input {
         let description = "Makes the request happen once: the same key with the same body gets the \
             stored reply for 24 hours, another body 422, one in flight 409, one whose outcome was \
             lost 409 `outcome_unknown`.";
-        parameters.push(header("Idempotency-Key", description, json!({ "type": "string", "maxLength": 255 })));
+        parameters.push(header(
+            "Idempotency-Key",
+            description,
+            json!({ "type": "string", "maxLength": 255 }),
+        ));
     }
     if route.takes == Takes::Input {
         let description = "Milliseconds the call may take, waiting included.";
@@ -141,14 +159,21 @@ fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
 
 /// The schema itself where it is a reference.
 fn inlined(schema: schemars::Schema, generator: &SchemaGenerator) -> Value {
-    let name = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+    let name = schema
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|path| path.rsplit('/').next());
     let found = name.and_then(|name| generator.definitions().get(name).cloned());
     found.unwrap_or_else(|| schema.to_value())
 }
 
 fn query_parameters(schema: &Value) -> Vec<Value> {
-    let required: Vec<&str> =
-        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let properties = schema["properties"].as_object().into_iter().flatten();
     properties
         .map(|(name, property)| {
@@ -164,10 +189,14 @@ fn query_parameters(schema: &Value) -> Vec<Value> {
 }
 
 fn body(route: &Route, generator: &mut SchemaGenerator) -> Option<Value> {
-    let schema = route.body.map_or(json!({}), |schema| schema(generator).to_value());
+    let schema = route
+        .body
+        .map_or(json!({}), |schema| schema(generator).to_value());
     let content = match route.takes {
         Takes::Nothing => return None,
-        Takes::Json | Takes::OptionalJson | Takes::Input => json!({ "application/json": { "schema": schema } }),
+        Takes::Json | Takes::OptionalJson | Takes::Input => {
+            json!({ "application/json": { "schema": schema } })
+        }
         Takes::Component => json!({ "application/wasm": {} }),
         Takes::Value => json!({ "application/octet-stream": {} }),
         Takes::Policy => json!({

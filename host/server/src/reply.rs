@@ -81,7 +81,11 @@ impl Reply {
             Ok(bytes) => Ok(Self::bytes(status, JSON, bytes)),
             Err(error) => {
                 tracing::error!(%error, "a reply is no JSON");
-                Err(Refusal::new(500, "internal", "the host failed; its log says why"))
+                Err(Refusal::new(
+                    500,
+                    "internal",
+                    "the host failed; its log says why",
+                ))
             }
         }
     }
@@ -138,7 +142,10 @@ impl Reply {
         if self.replayed {
             headers.insert(REPLAYED, HeaderValue::from_static("true"));
         }
-        if let Some(location) = self.location.and_then(|text| HeaderValue::try_from(text).ok()) {
+        if let Some(location) = self
+            .location
+            .and_then(|text| HeaderValue::try_from(text).ok())
+        {
             headers.insert(LOCATION, location);
         }
         response
@@ -147,7 +154,11 @@ impl Reply {
 
 impl From<StoredReply> for Reply {
     fn from(stored: StoredReply) -> Self {
-        let media = if stored.status >= 400 { PROBLEM_MEDIA_TYPE } else { JSON };
+        let media = if stored.status >= 400 {
+            PROBLEM_MEDIA_TYPE
+        } else {
+            JSON
+        };
         Self {
             replayed: stored.replayed,
             retry_after_s: stored.retry_after_s,
@@ -158,7 +169,11 @@ impl From<StoredReply> for Reply {
 
 /// 405 with the methods there are.
 pub(crate) fn method_not_allowed(allow: &str) -> Response {
-    let refusal = Refusal::new(405, "method-not-allowed", format!("this path takes {allow}"));
+    let refusal = Refusal::new(
+        405,
+        "method-not-allowed",
+        format!("this path takes {allow}"),
+    );
     let mut response = refusal.into_reply().into_response();
     if let Ok(allow) = HeaderValue::from_str(allow) {
         response.headers_mut().insert(ALLOW, allow);

@@ -45,7 +45,10 @@ pub async fn serve(
     let address = listener.local_addr()?;
     runtime.set_own_addresses(vec![address]);
     let app = App::new(Arc::clone(&runtime), config, address);
-    let front = Front { router: router(&app), app: Arc::clone(&app) };
+    let front = Front {
+        router: router(&app),
+        app: Arc::clone(&app),
+    };
     let (stop, stopping) = watch::channel(false);
     let mut server = Server {
         places: Arc::new(Semaphore::new(app.config.connections_max)),
@@ -171,7 +174,10 @@ mod tests {
         let text = std::str::from_utf8(FULL).expect("utf-8");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
         let length = head.split("content-length: ").nth(1).expect("a length");
-        assert_eq!(length.trim().parse::<usize>().expect("a number"), body.len());
+        assert_eq!(
+            length.trim().parse::<usize>().expect("a number"),
+            body.len()
+        );
         let problem: airlock_runtime::Problem = serde_json::from_str(body).expect("a problem");
         assert_eq!((problem.status, &*problem.code), (503, "overloaded"));
     }

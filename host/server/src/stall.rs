@@ -20,7 +20,11 @@ pub(crate) struct StallGuard {
 
 impl StallGuard {
     pub(crate) fn new(stream: TcpStream, limit: Duration) -> Self {
-        Self { stream, limit, waiting: None }
+        Self {
+            stream,
+            limit,
+            waiting: None,
+        }
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, progress: Poll<Result<T>>) -> Poll<Result<T>> {
@@ -32,9 +36,10 @@ impl StallGuard {
         let timer = || Box::pin(tokio::time::sleep_until(Instant::now() + limit));
         let timer = self.waiting.get_or_insert_with(timer);
         match timer.as_mut().poll(cx) {
-            Poll::Ready(()) => {
-                Poll::Ready(Err(Error::new(ErrorKind::TimedOut, "the client does not read")))
-            }
+            Poll::Ready(()) => Poll::Ready(Err(Error::new(
+                ErrorKind::TimedOut,
+                "the client does not read",
+            ))),
             Poll::Pending => Poll::Pending,
         }
     }

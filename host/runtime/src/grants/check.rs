@@ -68,18 +68,44 @@ mod tests {
         let small = ByteSize(1 << 20);
         let table = [
             (Limits::default(), None),
-            (Limits { queue: 0, ..Limits::default() }, None),
-            (Limits { concurrency: 0, ..Limits::default() }, Some("concurrency")),
-            (Limits { memory: ByteSize(0), ..Limits::default() }, Some("memory")),
             (
-                Limits { host_memory: small, input: ByteSize(2 << 20), ..Limits::default() },
+                Limits {
+                    queue: 0,
+                    ..Limits::default()
+                },
+                None,
+            ),
+            (
+                Limits {
+                    concurrency: 0,
+                    ..Limits::default()
+                },
+                Some("concurrency"),
+            ),
+            (
+                Limits {
+                    memory: ByteSize(0),
+                    ..Limits::default()
+                },
+                Some("memory"),
+            ),
+            (
+                Limits {
+                    host_memory: small,
+                    input: ByteSize(2 << 20),
+                    ..Limits::default()
+                },
                 Some("`host_memory` (1MiB) is below `input` (2MiB)"),
             ),
         ];
         for (limits, complaint) in table {
             let found = check_limits(&limits).err().map(|error| error.to_string());
             assert_eq!(found.is_some(), complaint.is_some(), "{found:?}");
-            assert!(found.unwrap_or_default().contains(complaint.unwrap_or_default()));
+            assert!(
+                found
+                    .unwrap_or_default()
+                    .contains(complaint.unwrap_or_default())
+            );
         }
     }
 }

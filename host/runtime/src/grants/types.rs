@@ -12,10 +12,10 @@ use crate::plugins::Claims;
 #[serde(deny_unknown_fields)]
 pub struct GrantsUpdate {
     /// The rules, by capability, and the effect class of tools.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::objects::only")]
     pub grants: Grants,
     /// The limits.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::objects::only")]
     pub limits: Limits,
     /// Why, for the history and the audit.
     #[serde(default)]

@@ -11,7 +11,7 @@ use airlock_journal::Op;
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::engine::{self, Manifest};
+use crate::engine::Manifest;
 use crate::grants;
 use crate::operations::Progress;
 use crate::plugins::registry::VersionRow;
@@ -133,7 +133,7 @@ impl Runtime {
         let manifest = match known {
             Some(_) => self.registry.manifest(digest)?,
             None => {
-                let inspected = engine::inspect(&self.sandbox, component.clone()).await;
+                let inspected = self.sandbox.inspect(component.clone()).await;
                 Arc::new(inspected.map_err(PluginError::Component)?)
             }
         };

@@ -260,7 +260,8 @@ mod tests {
               + grants.env {"name":"C","value":"3"}
               ~ limits.cpu 500ms -> 2s
               ~ limits.rate 5/s -> 60000/min
-        "#]].assert_eq(&diff.to_string());
+        "#]]
+        .assert_eq(&diff.to_string());
         let same = changes((&after.0, &after.1), (&after.0, &after.1));
         assert_eq!(same, []);
     }

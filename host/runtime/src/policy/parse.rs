@@ -185,17 +185,57 @@ mod tests {
             "[plugins.invoices]\nsource = \"x.wasm\"\n[plugins.invoices.limits]\nrate = \"100/min\"\n",
             expect!["1 plugins"],
         );
-        check("[plugins.invoices]\nsorce = \"x.wasm\"\n", expect!["line 2, column 1: unknown field `sorce`, expected one of `source`, `digest`, `grants`, `limits` (did you mean `source`?)"]);
-        check("[plugins.invoices.grants]\n\nfils = []\n", expect!["line 3, column 1: unknown field `fils`, expected one of `files`, `http`, `secrets`, `kv`, `env`, `config`, `clocks`, `random`, `log`, `effects` (did you mean `files`?)"]);
-        check("[plugins.invoices.limits]\ncpus = \"1s\"\n", expect!["line 2, column 1: unknown field `cpus`, expected one of `memory`, `cpu`, `wall`, `input`, `output`, `log`, `random`, `host_memory`, `handles`, `table_elements`, `instances`, `concurrency`, `queue`, `rate` (did you mean `cpu`?)"]);
-        check("[plugins.invoices.limits]\ncpu = \"fast\"\n", expect!["line 2, column 7: `fast` is not a duration (expected number at 0); write e.g. `500ms`, `10s`, `2m`"]);
+        check(
+            "[plugins.invoices]\nsorce = \"x.wasm\"\n",
+            expect![
+                "line 2, column 1: unknown field `sorce`, expected one of `source`, `digest`, `grants`, `limits` (did you mean `source`?)"
+            ],
+        );
+        check(
+            "[plugins.invoices.grants]\n\nfils = []\n",
+            expect![
+                "line 3, column 1: unknown field `fils`, expected one of `files`, `http`, `secrets`, `kv`, `env`, `config`, `clocks`, `random`, `log`, `effects` (did you mean `files`?)"
+            ],
+        );
+        check(
+            "[plugins.invoices.limits]\ncpus = \"1s\"\n",
+            expect![
+                "line 2, column 1: unknown field `cpus`, expected one of `memory`, `cpu`, `wall`, `input`, `output`, `log`, `random`, `host_memory`, `handles`, `table_elements`, `instances`, `concurrency`, `queue`, `rate` (did you mean `cpu`?)"
+            ],
+        );
+        check(
+            "[plugins.invoices.limits]\ncpu = \"fast\"\n",
+            expect![
+                "line 2, column 7: `fast` is not a duration (expected number at 0); write e.g. `500ms`, `10s`, `2m`"
+            ],
+        );
         check(
             "[plugins.invoices.grants]\neffects = { a = \"read-onyl\" }\n",
-            expect!["line 2, column 17: unknown variant `read-onyl`, expected one of `read-only`, `idempotent`, `destructive`, `plain` (did you mean `read-only`?)"],
+            expect![
+                "line 2, column 17: unknown variant `read-onyl`, expected one of `read-only`, `idempotent`, `destructive`, `plain` (did you mean `read-only`?)"
+            ],
         );
-        check("[plugins.Invoices]\n", expect!["plugin `Invoices`: a plugin's name has 1 to 64 characters of a-z, 0-9, `-` and `_`, and begins with a letter"]);
-        check("[plugins.invoices]\ndigest = \"sha256:0\"\n", expect!["plugin `invoices`: a digest is `sha256:` and 64 hexadecimal digits, lower case"]);
-        check("[plugin.invoices]\n", expect!["line 1, column 2: unknown field `plugin`, expected `plugins` (did you mean `plugins`?)"]);
-        check("[plugins.invoices\n", expect!["line 1, column 18: unclosed table, expected `]`"]);
+        check(
+            "[plugins.Invoices]\n",
+            expect![
+                "plugin `Invoices`: a plugin's name has 1 to 64 characters of a-z, 0-9, `-` and `_`, and begins with a letter"
+            ],
+        );
+        check(
+            "[plugins.invoices]\ndigest = \"sha256:0\"\n",
+            expect![
+                "plugin `invoices`: a digest is `sha256:` and 64 hexadecimal digits, lower case"
+            ],
+        );
+        check(
+            "[plugin.invoices]\n",
+            expect![
+                "line 1, column 2: unknown field `plugin`, expected `plugins` (did you mean `plugins`?)"
+            ],
+        );
+        check(
+            "[plugins.invoices\n",
+            expect!["line 1, column 18: unclosed table, expected `]`"],
+        );
     }
 }

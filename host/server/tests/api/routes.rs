@@ -12,7 +12,12 @@ use crate::server::Server;
 
 /// The path with the names of things there are.
 fn target(route: &Route) -> String {
-    route.path.replace("{plugin}", "echo").replace("{tool}", "run").replace("{id}", "none").replace("{name}", "none")
+    route
+        .path
+        .replace("{plugin}", "echo")
+        .replace("{tool}", "run")
+        .replace("{id}", "none")
+        .replace("{name}", "none")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,16 +35,32 @@ async fn each_role_may_what_the_table_says_and_nothing_else() {
     for route in routes {
         let target = target(route);
         let nobody = server.send(route.method, &target, &[], "").await;
-        let expect = if route.access == Access::Public { 200 } else { 401 };
-        assert_eq!(nobody.status, expect, "{} {target} without a token", route.method);
+        let expect = if route.access == Access::Public {
+            200
+        } else {
+            401
+        };
+        assert_eq!(
+            nobody.status, expect,
+            "{} {target} without a token",
+            route.method
+        );
         for (role, token) in &tokens {
             let allowed = route.access == Access::Public
                 || *role == Role::Admin
                 || route.access.roles().contains(role);
             let answer = server.with(token, route.method, &target, "").await;
             let refused = answer.verdict() == "403 forbidden";
-            assert_eq!(!refused, allowed, "{role} {} {target}: {answer:?}", route.method);
-            assert!(answer.status < 500, "{role} {} {target}: {answer:?}", route.method);
+            assert_eq!(
+                !refused, allowed,
+                "{role} {} {target}: {answer:?}",
+                route.method
+            );
+            assert!(
+                answer.status < 500,
+                "{role} {} {target}: {answer:?}",
+                route.method
+            );
             checked += 1;
         }
     }
@@ -52,7 +73,9 @@ async fn a_scope_bounds_every_route() {
     let server = Server::start().await;
     server.install("echo", guests::echo()).await;
     server.install("other", guests::echo_other()).await;
-    let token = server.token("scoped", &[Role::Admin], Some(&["other"])).await;
+    let token = server
+        .token("scoped", &[Role::Admin], Some(&["other"]))
+        .await;
     let (mut of_plugin, mut of_host) = (0, 0);
     for route in ROUTES {
         let answer = server.with(&token, route.method, &target(route), "").await;
@@ -64,18 +87,27 @@ async fn a_scope_bounds_every_route() {
                 assert!(!outside, "{} {}: {answer:?}", route.method, route.path);
                 let text = String::from_utf8_lossy(&answer.body).into_owned();
                 let leaks = text.contains("\"echo\"") && route.access != Access::Public;
-                assert!(!leaks, "{} {} shows another plugin: {text}", route.method, route.path);
+                assert!(
+                    !leaks,
+                    "{} {} shows another plugin: {text}",
+                    route.method, route.path
+                );
                 continue;
             }
         }
         assert!(outside, "{} {}: {answer:?}", route.method, route.path);
     }
     assert!(of_plugin >= 10 && of_host >= 10, "{of_plugin} {of_host}");
-    let install = server.with(&token, "POST", "/v1/plugins?name=echo", guests::echo()).await;
+    let install = server
+        .with(&token, "POST", "/v1/plugins?name=echo", guests::echo())
+        .await;
     assert_eq!(install.verdict(), "403 outside-scope");
     let policy = r#"{"plugins":{"echo":{}}}"#;
     for path in ["/v1/policy/diff", "/v1/policy/apply"] {
-        assert_eq!(server.with(&token, "POST", path, policy).await.verdict(), "403 outside-scope");
+        assert_eq!(
+            server.with(&token, "POST", path, policy).await.verdict(),
+            "403 outside-scope"
+        );
     }
     server.stopped().await;
 }
@@ -95,22 +127,31 @@ async fn the_openapi_document_has_every_route_and_no_other() {
             assert!(operation["responses"]["default"].is_object());
             let secured = operation["security"].is_array();
             let public = ROUTES.iter().any(|route| {
-                route.path == path && route.method.eq_ignore_ascii_case(method) && route.access == Access::Public
+                route.path == path
+                    && route.method.eq_ignore_ascii_case(method)
+                    && route.access == Access::Public
             });
             assert_ne!(secured, public, "{method} {path}");
         }
     }
-    let table: BTreeSet<String> =
-        ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+    let table: BTreeSet<String> = ROUTES
+        .iter()
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
     assert_eq!(described, table);
     assert_eq!(table.len(), ROUTES.len(), "no route twice");
     let mut references = Vec::new();
     collect(&document, &mut references);
     assert!(references.len() > 20);
     for reference in references {
-        let name = reference.strip_prefix("#/components/schemas/").expect("a local reference");
+        let name = reference
+            .strip_prefix("#/components/schemas/")
+            .expect("a local reference");
         let name = name.split('/').next().expect("a name");
-        assert!(document["components"]["schemas"][name].is_object(), "{reference}");
+        assert!(
+            document["components"]["schemas"][name].is_object(),
+            "{reference}"
+        );
     }
     server.stopped().await;
 }

@@ -50,11 +50,15 @@ impl Answer {
             let media = self.headers["content-type"].to_str().expect("text");
             assert_eq!(media, "application/problem+json", "{self:?}");
         }
-        format!("{} {}", self.status, code.unwrap_or_default()).trim_end().to_owned()
+        format!("{} {}", self.status, code.unwrap_or_default())
+            .trim_end()
+            .to_owned()
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().expect("text"))
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().expect("text"))
     }
 }
 
@@ -122,11 +126,20 @@ impl Server {
         let request = TokenRequest {
             principal: principal.to_owned(),
             roles: roles.iter().copied().collect(),
-            plugins: plugins.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>()),
+            plugins: plugins.map(|names| {
+                names
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect::<BTreeSet<_>>()
+            }),
             ..TokenRequest::default()
         };
         let who = Principal::local_admin("test");
-        self.runtime.create_token(&who, request).await.expect("a token").token
+        self.runtime
+            .create_token(&who, request)
+            .await
+            .expect("a token")
+            .token
     }
 
     /// A request with any headers; `Host` is the server's unless given.
@@ -139,7 +152,10 @@ impl Server {
     ) -> Answer {
         let mut request = Request::builder().method(method).uri(target);
         let host = self.address.to_string();
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        if !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
             request = request.header("host", host);
         }
         for (name, value) in headers {
@@ -147,8 +163,9 @@ impl Server {
         }
         let request = request.body(Full::new(body.into())).expect("a request");
         let stream = TcpStream::connect(self.address).await.expect("connects");
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .expect("a connection");
         let connection = tokio::spawn(connection);
         let response = sender.send_request(request).await.expect("a response");
         let (parts, body) = response.into_parts();
@@ -163,9 +180,16 @@ impl Server {
     }
 
     /// A request with a token.
-    pub async fn with(&self, token: &str, method: &str, target: &str, body: impl Into<Bytes>) -> Answer {
+    pub async fn with(
+        &self,
+        token: &str,
+        method: &str,
+        target: &str,
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let bearer = format!("Bearer {token}");
-        self.send(method, target, &[("authorization", &bearer)], body).await
+        self.send(method, target, &[("authorization", &bearer)], body)
+            .await
     }
 
     /// A request by the administrator.
@@ -184,7 +208,9 @@ impl Server {
     /// Grants, and sets limits.
     pub async fn grant(&self, name: &str, grants: Value, limits: Value) -> Value {
         let body = json!({ "grants": grants, "limits": limits }).to_string();
-        let answer = self.admin("PUT", &format!("/v1/plugins/{name}/grants"), body).await;
+        let answer = self
+            .admin("PUT", &format!("/v1/plugins/{name}/grants"), body)
+            .await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
     }
@@ -192,8 +218,14 @@ impl Server {
     /// Records of the audit with this action.
     pub async fn audited(&self, action: &str) -> Vec<Value> {
         let answer = self.admin("GET", "/v1/audit?from=0&limit=1000", "").await;
-        let records = answer.json()["records"].as_array().cloned().expect("records");
-        records.into_iter().filter(|record| record["action"] == action).collect()
+        let records = answer.json()["records"]
+            .as_array()
+            .cloned()
+            .expect("records");
+        records
+            .into_iter()
+            .filter(|record| record["action"] == action)
+            .collect()
     }
 
     /// Waits until `check` holds, at most a minute.
@@ -211,7 +243,10 @@ impl Server {
     pub async fn figure(&self, name: &str) -> u64 {
         let answer = self.admin("GET", "/metrics", "").await;
         let text = String::from_utf8(answer.body.to_vec()).expect("utf-8");
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok())
+            .unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 }

@@ -11,15 +11,19 @@ use crate::server::Server;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_goes_first_and_calls_are_refused_with_a_time() {
-    let config = ServerConfig { unready: Duration::from_secs(4), ..ServerConfig::default() };
+    let config = ServerConfig {
+        unready: Duration::from_secs(4),
+        ..ServerConfig::default()
+    };
     let mut server = Server::start_with(config).await;
     server.install("echo", guests::echo()).await;
     assert_eq!(server.send("GET", "/readyz", &[], "").await.status, 200);
     server.stop();
-    server.eventually("it is not ready", async || {
-        server.send("GET", "/readyz", &[], "").await.verdict() == "503 not-ready"
-    })
-    .await;
+    server
+        .eventually("it is not ready", async || {
+            server.send("GET", "/readyz", &[], "").await.verdict() == "503 not-ready"
+        })
+        .await;
     assert_eq!(server.send("GET", "/healthz", &[], "").await.status, 200);
     let refused = server.admin("POST", "/v1/tools/echo/run", "1").await;
     assert_eq!(refused.verdict(), "503 shutting-down");
@@ -31,42 +35,69 @@ async fn readiness_goes_first_and_calls_are_refused_with_a_time() {
 async fn a_call_in_flight_ends_in_its_time() {
     let mut server = Server::start().await;
     server.install("sleep", guests::sleep()).await;
-    server.grant("sleep", json!({}), json!({ "wall": "3s" })).await;
+    server
+        .grant("sleep", json!({}), json!({ "wall": "3s" }))
+        .await;
     let (answer, ()) = tokio::join!(server.admin("POST", "/v1/tools/sleep/run", "1"), async {
-        server.eventually("a call runs", async || server.figure("airlock_calls_in_flight").await > 0).await;
+        server
+            .eventually("a call runs", async || {
+                server.figure("airlock_calls_in_flight").await > 0
+            })
+            .await;
         server.runtime.drain();
     });
-    assert_eq!(answer.verdict(), "504 limit", "it had its whole time: {answer:?}");
+    assert_eq!(
+        answer.verdict(),
+        "504 limit",
+        "it had its whole time: {answer:?}"
+    );
     server.stop();
     server.stopped().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_end_is_ended_and_on_record() {
-    let config = ServerConfig { drain: Duration::from_secs(1), ..ServerConfig::default() };
+    let config = ServerConfig {
+        drain: Duration::from_secs(1),
+        ..ServerConfig::default()
+    };
     let mut server = Server::start_with(config).await;
     server.install("sleep", guests::sleep()).await;
-    server.grant("sleep", json!({}), json!({ "wall": "55s" })).await;
+    server
+        .grant("sleep", json!({}), json!({ "wall": "55s" }))
+        .await;
     let (runtime, admin) = (Arc::clone(&server.runtime), server.admin.clone());
     let address = server.address;
     let target = "POST /v1/tools/sleep/run HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n";
     let request = format!("{target}authorization: Bearer {admin}\r\n\r\n1");
     let call = tokio::spawn(async move {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(address).await.expect("connects");
+        let mut stream = tokio::net::TcpStream::connect(address)
+            .await
+            .expect("connects");
         stream.write_all(request.as_bytes()).await.expect("writes");
         let mut reply = String::new();
         let _ = stream.read_to_string(&mut reply).await;
         reply
     });
-    server.eventually("a call runs", async || server.figure("airlock_calls_in_flight").await > 0).await;
+    server
+        .eventually("a call runs", async || {
+            server.figure("airlock_calls_in_flight").await > 0
+        })
+        .await;
     drop(runtime);
     server.stop();
     let started = Instant::now();
     let dir = server.stopped().await;
-    assert!(started.elapsed() < Duration::from_secs(45), "the call sleeps for a minute");
+    assert!(
+        started.elapsed() < Duration::from_secs(45),
+        "the call sleeps for a minute"
+    );
     let reply = call.await.expect("no panic");
-    assert!(reply.starts_with("HTTP/1.1 503 ") && reply.contains("\"cancelled\""), "{reply}");
+    assert!(
+        reply.starts_with("HTTP/1.1 503 ") && reply.contains("\"cancelled\""),
+        "{reply}"
+    );
     let again = Server::start_in(dir, ServerConfig::default()).await;
     let records = again.audited("call.done").await;
     assert_eq!(records.len(), 1);
