@@ -26,7 +26,7 @@ const HEAD_BYTES_MAX: usize = 32 << 10;
 /// What a connection over the limit gets.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/problem+json\r\nretry-after: 1\r\nconnection: close\r\n\
-    content-length: 160\r\n\r\n\
+    content-length: 156\r\n\r\n\
     {\"type\":\"urn:airlock:problem:overloaded\",\"title\":\"Overloaded\",\"status\":503,\
     \"code\":\"overloaded\",\"detail\":\"too many connections\",\"retry_after_s\":1}           ";
 

@@ -90,6 +90,54 @@ async fn a_denial_is_in_the_reply_and_on_record_and_a_grant_ends_it() {
     server.stopped().await;
 }
 
+/// Begins a call with a grant, does `during` while it runs, and tells whether it
+/// was denied.
+async fn denied_after(during: impl AsyncFnOnce(&Server)) -> bool {
+    let server = Server::start().await;
+    server.install("asks", guests::asks_late()).await;
+    let red = json!({ "config": [{ "key": "color", "value": "red" }] });
+    server.grant("asks", red, json!({ "wall": "50s" })).await;
+    let (answer, ()) = tokio::join!(server.admin("POST", "/v1/tools/asks/run", "1"), async {
+        server
+            .eventually("a call runs", async || {
+                server.figure("airlock_calls_in_flight").await > 0
+            })
+            .await;
+        during(&server).await;
+    });
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let denials = answer.json()["denials"].clone();
+    server.stopped().await;
+    denials[0]["capability"] == "config"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_away_is_gone_for_calls_in_flight() {
+    let (nothing, revoked, removed, upgraded) = tokio::join!(
+        denied_after(async |_: &Server| {}),
+        denied_after(async |server: &Server| {
+            let answer = server.admin("DELETE", "/v1/plugins/asks/grants", "").await;
+            assert_eq!(answer.status, 200);
+        }),
+        denied_after(async |server: &Server| {
+            assert_eq!(
+                server.admin("DELETE", "/v1/plugins/asks", "").await.status,
+                204
+            );
+        }),
+        denied_after(async |server: &Server| {
+            // The call is of the version before; it must hear of it too.
+            server.install("asks", guests::asks()).await;
+            let answer = server.admin("DELETE", "/v1/plugins/asks/grants", "").await;
+            assert_eq!(answer.status, 200);
+        }),
+    );
+    assert_eq!(
+        (nothing, revoked, removed, upgraded),
+        (false, true, true, true)
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_fails_says_how() {
     let server = Server::start().await;

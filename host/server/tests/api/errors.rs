@@ -197,7 +197,7 @@ async fn every_error_is_a_problem_with_its_code() {
         "PUT /v1/plugins/echo/grants",
         &[json],
         r#"{"grants":{"files":[{"host":"/no/such/place","guest":"/x","access":"read"}]}}"#,
-        expect!["400 invalid-body"],
+        expect!["422 grants-not-in-force"],
     )
     .await;
     check(

@@ -36,23 +36,8 @@ pub fn garbage() -> Bytes {
 /// Answers its input after 60 s, which no test waits for.
 pub fn sleep() -> Bytes {
     let guest = Guest {
-        imports: r#"
-            (import "wasi:io/poll@0.2.0" (instance $poll
-              (export "pollable" (type $p (sub resource)))
-              (export "[method]pollable.block" (func (param "self" (borrow $p))))))
-            (alias export $poll "pollable" (type $pollable))
-            (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
-              (alias outer 1 $pollable (type $p))
-              (export "pollable" (type $q (eq $p)))
-              (export "subscribe-duration" (func (param "when" u64) (result (own $q))))))
-            (core func $subscribe (canon lower (func $clock "subscribe-duration")))
-            (core func $block (canon lower (func $poll "[method]pollable.block")))
-            (core instance $clocks
-              (export "subscribe" (func $subscribe))
-              (export "block" (func $block)))"#,
-        core_imports: r#"
-            (import "clocks" "subscribe" (func $subscribe (param i64) (result i32)))
-            (import "clocks" "block" (func $block (param i32)))"#,
+        imports: CLOCKS,
+        core_imports: CORE_CLOCKS,
         core_with: r#"(with "clocks" (instance $clocks))"#,
         body: r#"
             (call $block (call $subscribe (i64.const 60000000000)))
@@ -64,8 +49,23 @@ pub fn sleep() -> Bytes {
 
 /// Asks for the configuration value `color`, then answers its input.
 pub fn asks() -> Bytes {
+    asks_with("", "", "", "")
+}
+
+/// Sleeps for 8 s, then does as [`asks`].
+pub fn asks_late() -> Bytes {
+    asks_with(
+        CLOCKS,
+        CORE_CLOCKS,
+        r#"(with "clocks" (instance $clocks))"#,
+        "(call $block (call $subscribe (i64.const 8000000000)))",
+    )
+}
+
+fn asks_with(imports: &str, core_imports: &str, core_with: &str, first: &str) -> Bytes {
     let guest = Guest {
-        imports: r#"
+        imports: &format!(
+            r#"{imports}
             (import "wasi:config/store@0.2.0-rc.1" (instance $config
               (type (variant (case "upstream" string) (case "io" string)))
               (export "error" (type (eq 0)))
@@ -79,13 +79,36 @@ pub fn asks() -> Bytes {
             (core instance $libc (instantiate $libc))
             (core func $get (canon lower (func $config "get")
               (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
-            (core instance $cfg (export "get" (func $get)))"#,
-        core_imports: r#"(import "cfg" "get" (func $get (param i32 i32 i32)))"#,
-        core_with: r#"(with "cfg" (instance $cfg))"#,
-        body: r#"
-            (call $get (i32.const 8) (i32.const 5) (i32.const 64))
-            (call $answer (local.get $input) (local.get $input_len))"#,
+            (core instance $cfg (export "get" (func $get)))"#
+        ),
+        core_imports: &format!(
+            r#"{core_imports} (import "cfg" "get" (func $get (param i32 i32 i32)))"#
+        ),
+        core_with: &format!(r#"{core_with} (with "cfg" (instance $cfg))"#),
+        body: &format!(
+            "{first} (call $get (i32.const 8) (i32.const 5) (i32.const 64))
+            (call $answer (local.get $input) (local.get $input_len))"
+        ),
         ..Guest::default()
     };
     guest.component()
 }
+
+const CLOCKS: &str = r#"
+    (import "wasi:io/poll@0.2.0" (instance $poll
+      (export "pollable" (type $p (sub resource)))
+      (export "[method]pollable.block" (func (param "self" (borrow $p))))))
+    (alias export $poll "pollable" (type $pollable))
+    (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+      (alias outer 1 $pollable (type $p))
+      (export "pollable" (type $q (eq $p)))
+      (export "subscribe-duration" (func (param "when" u64) (result (own $q))))))
+    (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+    (core func $block (canon lower (func $poll "[method]pollable.block")))
+    (core instance $clocks
+      (export "subscribe" (func $subscribe))
+      (export "block" (func $block)))"#;
+
+const CORE_CLOCKS: &str = r#"
+    (import "clocks" "subscribe" (func $subscribe (param i64) (result i32)))
+    (import "clocks" "block" (func $block (param i32)))"#;
