@@ -22,11 +22,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(
-        runtime: Arc<Runtime>,
-        config: ServerConfig,
-        address: SocketAddr,
-    ) -> Arc<Self> {
+    pub(crate) fn new(runtime: Arc<Runtime>, config: ServerConfig, address: SocketAddr) -> Arc<Self> {
         let units = (config.bodies_bytes_max / BODY_UNIT_BYTES).min(Semaphore::MAX_PERMITS);
         let mut hosts = config.allow_hosts.clone();
         hosts.push("localhost".to_owned());
@@ -34,9 +30,7 @@ impl App {
         if address.ip().is_unspecified() || address.ip().is_loopback() {
             hosts.extend(["127.0.0.1".to_owned(), "[::1]".to_owned()]);
         }
-        hosts
-            .iter_mut()
-            .for_each(|host| host.make_ascii_lowercase());
+        hosts.iter_mut().for_each(|host| host.make_ascii_lowercase());
         Arc::new(Self {
             bodies: Arc::new(Semaphore::new(units)),
             anonymous: Arc::new(Principal {

@@ -19,5 +19,5 @@ mod stall;
 
 pub use config::ServerConfig;
 pub use openapi::document as openapi;
-pub use routes::{Access, ROUTES, Route};
+pub use routes::{Access, Route, ROUTES};
 pub use serve::serve;
