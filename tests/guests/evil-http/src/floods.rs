@@ -7,7 +7,7 @@ use wasip2::http::types::{Fields, OutgoingRequest};
 
 use crate::exchange::{Attack, outgoing, told, wait};
 
-/// One request with `amount` bytes of headers.
+/// One list of headers with `amount` bytes.
 #[tool]
 pub fn headers_out(input: Attack) -> Result<Value, Error> {
     let fields = Fields::new();
@@ -29,19 +29,18 @@ pub fn headers_in(input: Attack) -> Result<Value, Error> {
     })
 }
 
-/// Fills `amount` field lists as far as each goes, and keeps them.
+/// Fills `amount` field lists with 12,000 bytes each, and keeps them.
 #[tool]
 pub fn many_fields(input: Attack) -> Result<Value, Error> {
     let mut kept = Vec::new();
-    let mut bytes = 0_u64;
     for _ in 0..input.amount {
         let fields = Fields::new();
-        while fields.append("x", &[b'x'; 1000]).is_ok() {
-            bytes += 1000;
+        for _ in 0..12 {
+            let _ = fields.append("x", &[b'x'; 1000]);
         }
         kept.push(fields);
     }
-    Ok(json!({ "kept": kept.len(), "bytes": bytes }))
+    Ok(json!({ "kept": kept.len(), "bytes": 12_000 * kept.len() }))
 }
 
 /// Writes ahead into `amount` bodies that are never sent.
@@ -59,7 +58,8 @@ pub fn many_bodies(input: Attack) -> Result<Value, Error> {
             }
             bytes += room;
         }
-        kept.push((request, body, stream));
+        // The child goes before its parent, or the host ends the call.
+        kept.push((stream, body, request));
     }
     Ok(json!({ "kept": kept.len(), "bytes": bytes }))
 }

@@ -28,7 +28,7 @@ use wasmtime_wasi_http::p2::types::{
 };
 use wasmtime_wasi_http::p2::{HeaderError, HeaderResult, HttpError, HttpResult};
 use wasmtime_wasi_http::{
-    DEFAULT_FORBIDDEN_HEADERS, Error, FieldMap, ForbiddenHeaderFilter, RequestOptions, WasiBody,
+    DEFAULT_FORBIDDEN_HEADERS, Error, FieldMap, FieldMapError, ForbiddenHeaderFilter, RequestOptions, WasiBody,
     WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
 };
 
@@ -38,7 +38,7 @@ use super::{Http, Op, Prepared};
 use crate::capability::secrets::Placeholders;
 use crate::capability::{CallContext, Capability};
 use crate::gate::{Gate, LimitReached, Missing, Permit, Reservation};
-use crate::limits::Limits;
+use crate::limits::{ByteSize, Limits};
 use crate::services::Services;
 use crate::state::CallState;
 
@@ -180,6 +180,11 @@ impl Hooks {
         Ok(())
     }
 
+    fn headers_too_large(&self) -> LimitReached {
+        let share = ByteSize(self.handle_bytes as u64);
+        LimitReached { limit: "host_memory", value: format!("{share} for one list of headers") }
+    }
+
     pub(super) fn set_placeholders(&mut self, placeholders: Placeholders) {
         self.placeholders = placeholders;
     }
@@ -255,7 +260,10 @@ impl types::Host for HttpView<'_> {
     }
 
     fn convert_header_error(&mut self, err: HeaderError) -> wasmtime::Result<types::HeaderError> {
-        err.downcast()
+        err.downcast().map_err(|trap| match trap.downcast_ref::<FieldMapError>() {
+            Some(_) => self.hooks.headers_too_large().into(),
+            None => trap,
+        })
     }
 
     fn http_error_code(

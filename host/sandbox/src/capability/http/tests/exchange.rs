@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, StreamBody};
 use tokio::time::Instant;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::harness::{Say, Server, World, full, held, is_whole, ok, request};
+use super::harness::{Say, Server, World, full, held, is_whole, ok, request, until};
 use crate::capability::http::bind::is_forbidden;
 use crate::grants::{EffectClass, Grants};
 use crate::limits::ByteSize;
@@ -205,17 +205,6 @@ async fn a_guests_own_timeouts_hold() {
         let reply = plugin.call().send_with(get, options).await.and_then(|reply| reply.body);
         assert!(matches!(reply, Err(Error::ConnectionReadTimeout)), "{reply:?}");
     }
-}
-
-/// Waits until `test` holds.
-async fn until(test: impl Fn() -> bool) {
-    for _ in 0..1000 {
-        if test() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it never came to be");
 }
 
 #[tokio::test]

@@ -406,3 +406,14 @@ pub(super) fn is_whole(text: &[u8]) -> bool {
 pub(super) fn held(call: &Call) -> ByteSize {
     ByteSize(call.gate.budget().held())
 }
+
+/// Waits until `test` holds.
+pub(super) async fn until(test: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if test() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came to be");
+}
