@@ -17,16 +17,15 @@ pub mod address;
 mod backend;
 mod bind;
 pub mod grant;
-pub mod network;
 mod rate;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod url;
 
-pub use backend::Prepared;
+pub use backend::{Prepared, network};
 pub use bind::State;
 pub use grant::{Op, Rule};
-pub use network::Network;
+pub use backend::network::Network;
 
 /// The capability `http`.
 pub enum Http {}
@@ -62,7 +61,7 @@ impl Capability for Http {
     }
 
     fn prepare(cx: &PrepareContext<'_>) -> Result<Prepared, PrepareError> {
-        Ok(Prepared::new(cx.services.io.clone()))
+        Ok(Prepared::new(cx.services))
     }
 
     fn state(cx: &CallContext<'_>, prepared: &Arc<Prepared>) -> State {

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod exchange;
+mod fuzz;
 mod guest;
 mod harness;
 mod network;

@@ -166,7 +166,8 @@ impl fmt::Display for Target {
 ///
 /// - The scheme is `https`, or `http` where cleartext is meant.
 /// - The host is exact, or `*.example.com`, which covers one label
-///   (`a.example.com`, not `a.b.example.com`, not `example.com`).
+///   (`a.example.com`, not `a.b.example.com`, not `example.com`). Whoever answers
+///   for that domain's names sees which of them are asked for.
 /// - Without a port, the scheme's own is meant.
 /// - Without a path, `/` alone. `*` covers one whole segment that is not empty;
 ///   `**`, at the end, covers everything from there on, so that `/v1/**` covers

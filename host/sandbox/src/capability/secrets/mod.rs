@@ -14,8 +14,8 @@ use crate::contract;
 use crate::gate::{Allowed, Gate, Missing};
 use crate::state::CallState;
 
+mod backend;
 mod encodings;
-pub mod keyfile;
 mod placeholder;
 mod redact;
 pub mod secret;
@@ -26,6 +26,7 @@ pub mod vault;
 pub(crate) use encodings::{UNRESERVED, percent};
 pub(crate) use placeholder::{PLACEHOLDER_BYTES, Placeholders};
 pub(crate) use redact::{Matcher, Redactor};
+pub use backend::KeyFileError;
 pub use secret::Secret;
 pub use vault::{SecretInfo, Vault, VaultError};
 

@@ -1,4 +1,5 @@
 //! Cases of the room, the vault, and the redactor.
+#![expect(clippy::disallowed_methods, reason = "tests make their own files")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -7,7 +8,6 @@ use airlock_journal::{Batch, MemoryStore, Store};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use expect_test::expect;
-use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::secret::check_name;
@@ -222,6 +222,11 @@ fn the_beginning_of_a_value_at_the_end_of_a_stream_is_masked() {
     assert_eq!(redact(b"at: pa$$", 4), b"at: pa$$");
 }
 
+mod fuzz {
+    use proptest::prelude::*;
+
+    use super::*;
+
 proptest! {
     #[test]
     fn frames_make_no_difference(
@@ -248,4 +253,5 @@ proptest! {
     fn other_text_is_left_as_it_is(text in "[bcdefg0-5 .,\\n]{0,200}", size in 1..50_usize) {
         prop_assert_eq!(redact(text.as_bytes(), size), text.as_bytes());
     }
+}
 }

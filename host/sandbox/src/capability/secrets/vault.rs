@@ -16,7 +16,7 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::keyfile::{self, KeyFileError};
+use super::backend::{self, KeyFileError};
 use super::secret::{Secret, check_name};
 
 const SPACE: &str = "secrets";
@@ -118,7 +118,7 @@ impl Vault {
         data_dir: &Path,
     ) -> Result<Self, VaultError> {
         let check = store.get(META, CHECK).map_err(VaultError::Store)?;
-        let key = keyfile::load(key_file, data_dir, check.is_none())?;
+        let key = backend::load(key_file, data_dir, check.is_none())?;
         Self::with_key(store, &key)
     }
 

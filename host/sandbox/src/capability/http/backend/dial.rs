@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -16,10 +17,10 @@ use url::Host;
 use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
 use wasmtime_wasi_http::Error;
 
+use super::network::Network;
 use super::pool::{Connection, Key};
 use crate::capability::Capability;
 use crate::capability::http::address::{AddressClass, classify};
-use crate::capability::http::network::Network;
 use crate::capability::http::{Http, Rule};
 use crate::gate::{Missing, Permit};
 
@@ -31,6 +32,7 @@ pub(super) const READ_BYTES_MAX: usize = 64 << 10;
 
 pub(super) struct Dial<'a> {
     pub(super) network: &'a Network,
+    pub(super) tls: &'a Arc<ClientConfig>,
     pub(super) permit: &'a Permit<Http>,
     pub(super) rule: &'a Rule,
     pub(super) key: &'a Key,
@@ -115,6 +117,7 @@ impl Dial<'_> {
         Error::DestinationIpProhibited
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the address was checked")]
     async fn first(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
         let tried = &addresses[..addresses.len().min(ADDRESSES_MAX)];
         let share = self.patience / u32::try_from(tried.len()).unwrap_or(1).max(1);
@@ -143,7 +146,7 @@ impl Dial<'_> {
             Host::Ipv4(ip) => ServerName::from(IpAddr::from(*ip)),
             Host::Ipv6(ip) => ServerName::from(IpAddr::from(*ip)),
         };
-        let connector = TlsConnector::from(Arc::clone(&self.network.tls));
+        let connector = TlsConnector::from(Arc::clone(self.tls));
         connector.connect(name, stream).await.map_err(tls_error)
     }
 

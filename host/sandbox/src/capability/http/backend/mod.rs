@@ -7,6 +7,7 @@
 
 mod body;
 mod dial;
+pub mod network;
 mod pool;
 pub(super) mod secret;
 
@@ -22,6 +23,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use rustls::ClientConfig;
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
@@ -53,16 +55,19 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Made once per plugin and grants version.
 pub struct Prepared {
     io: Handle,
+    /// With a memory of TLS sessions of its own.
+    tls: Arc<ClientConfig>,
     pool: Pool,
     rates: Rates,
     matchers: Matchers,
 }
 
 impl Prepared {
-    pub(super) fn new(io: Handle) -> Self {
+    pub(super) fn new(services: &Services) -> Self {
         Self {
-            pool: Pool::new(io.clone()),
-            io,
+            pool: Pool::new(services.io.clone()),
+            io: services.io.clone(),
+            tls: services.network.tls(),
             rates: Rates::default(),
             matchers: Matchers::default(),
         }
@@ -169,6 +174,7 @@ impl Exchange {
         }
         let dial = Dial {
             network: &self.services.network,
+            tls: &self.prepared.tls,
             permit: &self.permit,
             rule: &self.rule,
             key: &key,

@@ -14,6 +14,7 @@ use crate::testing::{ECHO, TestSandbox, config, guest, request};
 use crate::{CallError, CallReport, Grants};
 
 /// The built guest, beside this test's own program.
+#[expect(clippy::disallowed_methods, reason = "a test reads what was built")]
 fn component() -> Bytes {
     let own = std::env::current_exe().expect("this program");
     let target = own.ancestors().find(|dir| dir.ends_with("deps"));

@@ -1,4 +1,5 @@
 //! Names, addresses and certificates.
+#![expect(clippy::disallowed_methods, reason = "tests make their own files")]
 
 use std::path::Path;
 use std::sync::Arc;

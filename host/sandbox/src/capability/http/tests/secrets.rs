@@ -83,6 +83,9 @@ async fn each_use_is_on_record_before_it_is_sent() {
         }"#]].assert_eq(&format!("{:#?}", events[0]).replace(&port, "PORT"));
 }
 
+/// Place, URL, headers, body.
+type Case<'a> = (&'a str, String, Vec<(&'a str, &'a str)>, &'a str);
+
 #[tokio::test]
 async fn a_placeholder_anywhere_else_is_refused_and_not_sent() {
     let world = World::new();
@@ -112,7 +115,7 @@ async fn a_placeholder_anywhere_else_is_refused_and_not_sent() {
     let stranger = plugin.call().placeholders.issue("key").unwrap();
     assert_ne!(key, stranger);
     let split = format!("{}{}", "x".repeat(70_000), key);
-    let cases: Vec<(&str, String, Vec<(&str, &str)>, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("path", here(&format!("/{key}")), vec![], ""),
         ("path of another host", other.url(&format!("/{key}")), vec![], ""),
         ("body", here("/"), vec![], &key),

@@ -94,6 +94,7 @@ fn outside(path: &Path, data_dir: &Path) -> Result<(), KeyFileError> {
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "the key file is this file's purpose")]
 fn open(path: &Path) -> std::io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
     OpenOptions::new().read(true).custom_flags(flags).open(path)
@@ -117,6 +118,7 @@ fn read(file: File, path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     parse(text.trim()).ok_or_else(|| KeyFileError::Invalid { path: path.into() })
 }
 
+#[expect(clippy::disallowed_methods, reason = "the key file is this file's purpose")]
 fn create(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let io = |source| KeyFileError::Io { step: "creating", path: path.into(), source };
     let mut key = Zeroizing::new([0; 32]);

@@ -10,12 +10,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use airlock_journal::store::BoxFuture;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 
 /// Names resolved at once, over all plugins. The system's resolver cannot be
 /// interrupted and holds a thread each.
 const LOOKUPS_MAX: usize = 32;
+
+/// TLS sessions remembered for each plugin.
+const SESSIONS_MAX: usize = 32;
 
 /// Turns a host name into addresses. The room asks once per connection, checks
 /// every address and dials one of those it checked.
@@ -36,6 +40,7 @@ pub trait Resolver: Send + Sync + 'static {
 pub struct SystemResolver;
 
 impl Resolver for SystemResolver {
+    #[expect(clippy::disallowed_methods, reason = "what a plugin may resolve was permitted")]
     fn resolve<'a>(
         &'a self,
         host: &'a str,
@@ -66,7 +71,7 @@ pub enum NetworkError {
 /// Resolver, trust and own addresses of one host.
 pub struct Network {
     resolver: Arc<dyn Resolver>,
-    pub(super) tls: Arc<ClientConfig>,
+    tls: ClientConfig,
     own: RwLock<Vec<SocketAddr>>,
     lookups: Arc<Semaphore>,
 }
@@ -92,7 +97,7 @@ impl Network {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             resolver: Arc::new(SystemResolver),
-            tls: Arc::new(tls),
+            tls,
             own: RwLock::default(),
             lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
         })
@@ -109,6 +114,13 @@ impl Network {
     /// its rule says `allow_own`.
     pub fn set_own_addresses(&self, addresses: Vec<SocketAddr>) {
         *self.own.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// How TLS is spoken. Sessions are remembered apart from those of others.
+    pub(super) fn tls(&self) -> Arc<ClientConfig> {
+        let mut tls = self.tls.clone();
+        tls.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+        Arc::new(tls)
     }
 
     /// Whether `address`, seen from a socket whose own end is `local`, is this
@@ -136,6 +148,7 @@ impl Network {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a file of the host's own configuration")]
 fn add_roots(
     roots: &mut RootCertStore,
     path: &Path,
