@@ -9,6 +9,7 @@ use crate::capability::Cases;
 
 mod confined;
 mod flight;
+mod guest;
 mod quotas;
 mod rig;
 mod rules;
