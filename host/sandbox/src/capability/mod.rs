@@ -268,6 +268,8 @@ macro_rules! registry {
 mod coverage;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod reference;
 
 registry! {
     files: Files,
