@@ -2,6 +2,9 @@
 //! hostile input.
 
 mod component;
+mod guest;
+mod names;
+mod numbers;
 mod random;
 mod schema_check;
 mod table;
