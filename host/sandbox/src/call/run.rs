@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::IgnoredAny;
 use tokio::time::Instant;
 use wasmtime::Store;
 
@@ -15,13 +14,13 @@ use super::guard::{Guard, Vitals, wall_reached};
 use super::{CallError, CallRequest, outcome};
 use crate::capability::RoomStates;
 use crate::contract::types::Context;
-use crate::gate::{Gate, LimitReached};
+use crate::gate::Gate;
 use crate::guests::{Ended, Work};
 use crate::inert;
 use crate::limits::Limits;
 use crate::loaded::{Exports, Loaded};
 use crate::state::CallState;
-use crate::typed::TypedTools;
+use crate::typed::{TypedTools, json};
 
 /// Host-side entries per guest handle: a pollable of a stream of a file has
 /// several behind it.
@@ -120,8 +119,11 @@ impl Ask for ToolCall {
     ) -> wasmtime::Result<Result<String, CallError>> {
         match loaded.exports() {
             Exports::ToolWorld(pre) => {
-                let guest = pre.instantiate_async(&mut *store).await?;
                 let (tool, input) = (&self.request.tool, &self.request.input);
+                if let Err(error) = json::check_input(input, self.limits.input) {
+                    return Ok(Err(error));
+                }
+                let guest = pre.instantiate_async(&mut *store).await?;
                 let tools = guest.airlock_tool_tools();
                 let answered = tools.call_call(store, tool, input, &self.context()).await?;
                 Ok(answered
@@ -167,19 +169,7 @@ impl ToolCall {
     }
 
     fn output(&self, output: String) -> Result<String, CallError> {
-        if output.len() as u64 > self.limits.output.0 {
-            let value = self.limits.output.to_string();
-            return Err(LimitReached {
-                limit: "output",
-                value,
-            }
-            .into());
-        }
-        match serde_json::from_str::<IgnoredAny>(&output) {
-            Ok(_) => Ok(output),
-            Err(error) => Err(CallError::Permanent {
-                message: format!("the tool's output is not JSON: {error}"),
-            }),
-        }
+        json::check_output(&output, self.limits.output)?;
+        Ok(output)
     }
 }

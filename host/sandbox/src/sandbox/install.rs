@@ -52,6 +52,7 @@ impl Sandbox {
         let component_bytes = component.len() as u64;
         let cache = Arc::clone(&self.cache);
         let code = CodeCache::fetch(cache, &self.services.io, &digest, component).await?;
+        inspect::compiled(&code.component, &bounds)?;
         let loaded = Loaded::new(&self.linker, &code.component, inspection.kind)?;
         let mut manifest = Manifest {
             digest,

@@ -48,7 +48,7 @@ fn valid(text: &str) -> Result<(), String> {
     }
     match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("is not valid JSON: {error}")),
+        Err(error) => Err(format!("is not JSON: {error}")),
     }
 }
 

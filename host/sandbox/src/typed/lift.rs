@@ -22,7 +22,7 @@ use crate::limits::ByteSize;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LiftError {
     /// Not JSON.
-    #[error("not valid JSON: {0}")]
+    #[error("the input is not JSON: {0}")]
     Syntax(String),
     /// JSON, but not of the type.
     #[error("{0}")]

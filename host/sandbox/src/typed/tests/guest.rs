@@ -87,7 +87,27 @@ async fn it_installs() {
     let shown: Vec<String> = tools
         .map(|tool| format!("{}: {}\n", tool.name, tool.description))
         .collect();
-    expect![[r#""#]].assert_eq(&shown.concat());
+    expect![[r#"
+        greet: Greets on stdout, and says how long the greeting was.
+        spin: Calls `spin: func()`.
+        produce: Calls `produce: func(count: u32) -> list<u8>`.
+        echo_bools: Calls `samples:everything/echo@0.1.0#bools: func(value: bool) -> bool`.
+        echo_unsigned: Calls `samples:everything/echo@0.1.0#unsigned: func(a: u8, b: u16, c: u32, d: u64) -> tuple<u8, u16, u32, u64>`.
+        echo_signed: Calls `samples:everything/echo@0.1.0#signed: func(a: s8, b: s16, c: s32, d: s64) -> tuple<s8, s16, s32, s64>`.
+        echo_floats: Calls `samples:everything/echo@0.1.0#floats: func(a: f32, b: f64) -> tuple<f32, f64>`.
+        echo_chars: Calls `samples:everything/echo@0.1.0#chars: func(value: char) -> char`.
+        echo_strings: Calls `samples:everything/echo@0.1.0#strings: func(value: string) -> string`.
+        echo_bytes: Calls `samples:everything/echo@0.1.0#bytes: func(value: list<u8>) -> list<u8>`.
+        echo_lists: Calls `samples:everything/echo@0.1.0#lists: func(value: list<list<string>>) -> list<list<string>>`.
+        echo_enums: Calls `samples:everything/echo@0.1.0#enums: func(value: enum) -> enum`.
+        echo_flag-sets: Calls `samples:everything/echo@0.1.0#flag-sets: func(value: flags) -> flags`.
+        echo_records: Calls `samples:everything/echo@0.1.0#records: func(value: record) -> record`.
+        echo_variants: Calls `samples:everything/echo@0.1.0#variants: func(value: list<variant>) -> list<variant>`.
+        echo_options: Calls `samples:everything/echo@0.1.0#options: func(value: option<option<u8>>) -> option<option<u8>>`.
+        echo_results: Calls `samples:everything/echo@0.1.0#results: func(value: result<u8, string>) -> tuple<result<u8, string>, result>`.
+        calculator_add: Adds two numbers.
+        calculator_divide: Divides, or says why not.
+    "#]].assert_eq(&shown.concat());
     assert!(manifest.tools.iter().all(|tool| tool.effects.read_only));
 }
 
@@ -135,7 +155,58 @@ async fn every_type_comes_back() {
         let answer = installed.answer(tool, input).await;
         answers.push_str(&format!("{tool} {input}\n  {answer}\n"));
     }
-    expect![[r#""#]].assert_eq(&answers);
+    expect![[r#"
+        echo_bools {"value": true}
+          true
+        echo_unsigned {"a": 255, "b": 65535, "c": 4294967295, "d": "18446744073709551615"}
+          [255,65535,4294967295,"18446744073709551615"]
+        echo_signed {"a": -128, "b": -32768, "c": -2147483648, "d": "-9223372036854775808"}
+          [-128,-32768,-2147483648,"-9223372036854775808"]
+        echo_floats {"a": "NaN", "b": "-Infinity"}
+          ["NaN","-Infinity"]
+        echo_floats {"a": 0.1, "b": -0.0}
+          [0.1,-0.0]
+        echo_chars {"value": "😀"}
+          "😀"
+        echo_strings {"value": "héllo\n\u0000"}
+          "héllo\n\u0000"
+        echo_bytes {"value": "AP8="}
+          "AP8="
+        echo_lists {"value": [["a"], [], ["b", "c"]]}
+          [["a"],[],["b","c"]]
+        echo_enums {"value": "green"}
+          "green"
+        echo_flag-sets {"value": ["delete-all", "read"]}
+          ["read","delete-all"]
+        echo_records {"value": {"x": 1.5, "label": "here"}}
+          {"x":1.5,"y":null,"label":"here"}
+        echo_variants {"value": ["nothing", {"circle": {"x": 1, "y": 2, "label": ""}}, {"polygon": []}]}
+          ["nothing",{"circle":{"x":1.0,"y":2.0,"label":""}},{"polygon":[]}]
+        echo_options {"value": null}
+          null
+        echo_options {"value": {"some": null}}
+          {"some":null}
+        echo_options {"value": {"some": 7}}
+          {"some":7}
+        echo_results {"value": {"ok": 1}}
+          [{"ok":1},"ok"]
+        echo_results {"value": {"err": "no"}}
+          [{"err":"no"},"err"]
+        calculator_add {"a": 2147483647, "b": 1}
+          2147483648
+        calculator_divide {"a": 7, "b": 2}
+          3
+        calculator_divide {"a": 7, "b": 0}
+          permanent: "7 can't be divided by 0"
+        calculator_divide {"a": 7, "b": 2147483648}
+          invalid input: at /b: expected an integer from -2147483648 to 2147483647, found `2147483648`
+        calculator_divide {"a": 7}
+          invalid input: the input: expected an object with `a`, `b`, found no member `b`
+        calculator_multiply {"a": 7, "b": 2}
+          not found: `everything` has no tool `calculator_multiply`
+        produce {"count": 5}
+          "BwcHBwc="
+    "#]].assert_eq(&answers);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +225,7 @@ async fn what_it_prints_is_in_the_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_hold() {
     let limits = Limits {
-        cpu: Span(Duration::from_millis(50)),
+        cpu: Span(Duration::from_millis(300)),
         output: ByteSize(64 << 10),
         ..Limits::default()
     };
@@ -179,7 +250,16 @@ async fn limits_hold() {
         let input: String = input.chars().take(30).collect();
         answers.push_str(&format!("{tool} {input} {answer}\n"));
     }
-    expect![[r#""#]].assert_eq(&answers);
+    expect![[r#"
+        spin {} limit cpu reached (300ms)
+        produce {"count": 40000} "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc
+        produce {"count": 60000} limit output reached (64KiB)
+        produce {"count": 1000000} limit host_memory reached (16MiB)
+        produce {"count": 4000000000} permanent: the guest trapped: wasm trap: wasm `unreachable` 
+        echo_strings {"value": "xxxxxxxxxxxxxxxxxxx "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+        echo_strings {"value": "xxxxxxxxxxxxxxxxxxx limit output reached (64KiB)
+        echo_bytes {"value": "AAAAAAAAAAAAAAAAAAA limit host_memory reached (16MiB)
+    "#]].assert_eq(&answers);
     let well = installed
         .answer("calculator_add", r#"{"a": 1, "b": 2}"#)
         .await;
@@ -192,6 +272,6 @@ async fn handles_are_refused() {
     let error = test.sandbox.inspect(guest("typed_resource")).await;
     let error = error.expect_err("it takes handles");
     assert_eq!(error.code(), "resource-in-signature");
-    expect![[r#""#]].assert_eq(&error.to_string());
+    expect!["`samples:handles/counters@0.1.0#[constructor]counter` can't be a tool: the result is a resource handle; only plain values can be passed as JSON"].assert_eq(&error.to_string());
     assert_eq!(test.sandbox.stats().compiled, 0, "nothing was compiled");
 }

@@ -366,35 +366,35 @@ fn not_json() {
         &cases,
         &expect![[r#"
         u8 <- 
-          ! not valid JSON: EOF while parsing a value at line 1 column 0
+          ! the input is not JSON: EOF while parsing a value at line 1 column 0
         u8 <- 1 2
-          ! not valid JSON: trailing characters at line 1 column 3
+          ! the input is not JSON: trailing characters at line 1 column 3
         u8 <- 01
-          ! not valid JSON: invalid number at line 1 column 2
+          ! the input is not JSON: invalid number at line 1 column 2
         u8 <- 0x1
-          ! not valid JSON: trailing characters at line 1 column 2
+          ! the input is not JSON: trailing characters at line 1 column 2
         list<u16> <- [1,
-          ! not valid JSON: EOF while parsing a value at line 1 column 3
+          ! the input is not JSON: EOF while parsing a value at line 1 column 3
         list<u16> <- [1 2]
-          ! not valid JSON: expected `,` or `]` at line 1 column 4
+          ! the input is not JSON: expected `,` or `]` at line 1 column 4
         bool <- tru
-          ! not valid JSON: EOF while parsing a value at line 1 column 3
+          ! the input is not JSON: EOF while parsing a value at line 1 column 3
         record { a: u8 } <- {"a"}
-          ! not valid JSON: expected `:` at line 1 column 5
+          ! the input is not JSON: expected `:` at line 1 column 5
         record { a: u8 } <- {a: 1}
-          ! not valid JSON: key must be a string at line 1 column 2
+          ! the input is not JSON: key must be a string at line 1 column 2
         string <- "a
-          ! not valid JSON: EOF while parsing a string at line 1 column 2
+          ! the input is not JSON: EOF while parsing a string at line 1 column 2
         string <- 'a'
-          ! not valid JSON: expected value at line 1 column 1
+          ! the input is not JSON: expected value at line 1 column 1
         f64 <- NaN
-          ! not valid JSON: expected value at line 1 column 1
+          ! the input is not JSON: expected value at line 1 column 1
         f64 <- 1.
-          ! not valid JSON: invalid number at line 1 column 2
+          ! the input is not JSON: invalid number at line 1 column 2
         f64 <- .5
-          ! not valid JSON: expected value at line 1 column 1
+          ! the input is not JSON: expected value at line 1 column 1
         f64 <- +1
-          ! not valid JSON: expected value at line 1 column 1
+          ! the input is not JSON: expected value at line 1 column 1
     "#]],
     );
 }
@@ -525,11 +525,11 @@ fn json_passed_on_as_text() {
         ("{\"a\": [1, \"[[[[\"]}".to_owned(), "ok"),
         (
             "".to_owned(),
-            "invalid input: the input is not valid JSON: EOF while parsing a value at line 1 column 0",
+            "invalid input: the input is not JSON: EOF while parsing a value at line 1 column 0",
         ),
         (
             "1 2".to_owned(),
-            "invalid input: the input is not valid JSON: trailing characters at line 1 column 3",
+            "invalid input: the input is not JSON: trailing characters at line 1 column 3",
         ),
         (deep(127), "ok"),
         (
@@ -550,6 +550,6 @@ fn json_passed_on_as_text() {
         .to_string();
     assert_eq!(
         output,
-        "permanent: the tool's output is not valid JSON: EOF while parsing an object at line 1 column 1"
+        "permanent: the tool's output is not JSON: EOF while parsing an object at line 1 column 1"
     );
 }
