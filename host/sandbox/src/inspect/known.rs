@@ -54,7 +54,7 @@ pub fn runs_contract(version: &str) -> bool {
     Version::parse(version).is_ok_and(|version| {
         version.pre.is_empty()
             && version.major == CONTRACT_VERSION.major
-            && version.minor <= CONTRACT_VERSION.minor
+            && (0..=CONTRACT_VERSION.minor).contains(&version.minor)
     })
 }
 

@@ -380,7 +380,7 @@ impl<'c, 'a> Seed<'c, 'a> {
         let cx = self.cx;
         let bytes: usize = names.iter().map(|(name, ())| name.len() + 64).sum();
         cx.charge(bytes).map_err(S::Error::custom)?;
-        let mut set = vec![false; names.len()];
+        let mut set = vec![false; names.count()];
         for place in 0.. {
             let next = || -> Result<bool, S::Error> {
                 let Some(raw) = seq.next_element::<&RawValue>()? else {
@@ -457,9 +457,9 @@ impl<'c, 'a> Seed<'c, 'a> {
         let cx = self.cx;
         let names: usize = fields.iter().map(|(name, _)| name.len()).sum();
         let slot = size_of::<(String, Val)>() + size_of::<Option<Val>>();
-        cx.charge(names + fields.len() * slot)
+        cx.charge(names + fields.count() * slot)
             .map_err(M::Error::custom)?;
-        let mut vals: Vec<Option<Val>> = vec![None; fields.len()];
+        let mut vals: Vec<Option<Val>> = vec![None; fields.count()];
         while let Some(key) = map.next_key::<String>()? {
             let Some((index, ty)) = fields.find(&key) else {
                 let found = format!("an unknown member {}", scalar::quoted(&key));
@@ -472,7 +472,7 @@ impl<'c, 'a> Seed<'c, 'a> {
             let val = cx.at(step, || map.next_value_seed(self.seed(Want::Ty(ty))))?;
             vals[index] = Some(val);
         }
-        let mut record = Vec::with_capacity(fields.len());
+        let mut record = Vec::with_capacity(fields.count());
         for ((name, ty), val) in fields.iter().zip(vals) {
             let val = match val {
                 Some(val) => val,

@@ -107,10 +107,6 @@ fn number(raw: &str) -> Option<i128> {
         return None;
     }
     let value: f64 = raw.parse().ok()?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "in range, and checked to be whole"
-    )]
     let whole = value.fract() == 0.0 && value.abs() <= SAFE_INTEGER as f64;
     whole.then_some(value as i128)
 }
@@ -236,7 +232,7 @@ pub fn expected(ty: &Ty) -> String {
 
 /// What a record or a list of parameters asks for, in words.
 pub fn expected_fields(fields: &Named<Ty>) -> String {
-    match fields.len() {
+    match fields.count() {
         0 => "an object without members".to_owned(),
         _ => format!(
             "an object with {}",
@@ -250,7 +246,7 @@ fn expected_case(cases: &Named<Option<Ty>>) -> String {
         None => format!("`\"{name}\"`"),
         Some(_) => format!("`{{\"{name}\": …}}`"),
     });
-    cut(shown, cases.len()).join(" or ")
+    cut(shown, cases.count()).join(" or ")
 }
 
 fn one_of(names: &Named<()>) -> String {
