@@ -1,11 +1,13 @@
 //! What an administrator may write under `http`, and which requests it covers.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::address::{AddressClass, classify};
 use super::url::{Target, UrlPattern};
 use crate::capability::Grants;
 use crate::capability::secrets::secret::check_name;
@@ -104,7 +106,38 @@ impl Rule {
     }
 
     fn allows(&self, op: &Op) -> bool {
+        self.covers(op) && self.lacks().is_none()
+    }
+
+    fn covers(&self, op: &Op) -> bool {
         self.url.matches(&op.target) && self.methods.iter().any(|m| m == op.method.as_str())
+    }
+
+    /// What the rule lacks for the address that its host is. A name's addresses
+    /// are judged when it is resolved.
+    fn lacks(&self) -> Option<String> {
+        self.address_lacks(self.url.address()?)
+    }
+
+    /// What the rule lacks for its host to have the address `ip`.
+    pub(super) fn address_lacks(&self, ip: IpAddr) -> Option<String> {
+        let named = self.url.address() == Some(ip);
+        match classify(ip) {
+            AddressClass::Public => None,
+            AddressClass::Private(_) if self.allow_private => None,
+            AddressClass::Metadata if self.allow_private && named => None,
+            AddressClass::Private(kind) => {
+                Some(format!("`allow_private = true` in the rule: the host's address is {kind}"))
+            }
+            AddressClass::Metadata => Some(
+                "a rule with `allow_private = true` that names the address itself: it is a \
+                 metadata service's"
+                    .to_owned(),
+            ),
+            AddressClass::Never(kind) => {
+                Some(format!("no rule can allow it: the host's address is {kind}"))
+            }
+        }
     }
 }
 
@@ -129,6 +162,9 @@ pub(super) fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
 
 /// The rule that would allow `op`, and how near the existing ones come.
 fn missing(grants: &Grants, op: &Op) -> String {
+    if let Some(lacks) = grants.http.iter().filter(|rule| rule.covers(op)).find_map(Rule::lacks) {
+        return lacks;
+    }
     let nearest = nearest(grants, op);
     let secret = op.secret.as_ref().map_or(String::new(), |name| format!(", secret = \"{name}\""));
     format!(

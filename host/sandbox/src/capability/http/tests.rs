@@ -17,6 +17,8 @@ pub(crate) const CASES: Cases = Cases {
             { url = "https://api.example.com/v1/contracts/*", secret = "contracts-key" },
             { url = "https://*.files.example.com:8443/**", methods = ["GET", "PUT"] },
             { url = "http://10.0.0.7/status", allow_private = true, rate = "10/min" },
+            { url = "http://10.0.0.9/status" },
+            { url = "http://0.0.0.0/", allow_private = true },
         ]
     "#,
     allowed: &[
@@ -35,5 +37,7 @@ pub(crate) const CASES: Cases = Cases {
         "GET https://a.b.files.example.com:8443/x",
         "PUT https://a.files.example.com:8443/x secret=contracts-key",
         "GET http://10.0.0.8/status",
+        "GET http://10.0.0.9/status",
+        "GET http://0/",
     ],
 };

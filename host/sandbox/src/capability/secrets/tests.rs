@@ -70,7 +70,11 @@ async fn what_is_stored_shows_nothing_and_opens_in_its_own_place_alone() {
     for damaged in [sealed.clone(), flipped.into(), cut, bytes::Bytes::new()] {
         store.commit(Batch::new().put("secrets", &b"b"[..], damaged)).await.unwrap();
         assert_eq!(vault.get("b").unwrap_err().code(), "secret-damaged");
+        let damaged: Vec<bool> = vault.list().unwrap().iter().map(|info| info.damaged).collect();
+        assert_eq!(damaged, [false, true], "one damaged record hides no other");
     }
+    vault.set("b", &Secret::new("set again")).await.unwrap();
+    assert_eq!(value(&vault, "b"), Some((b"set again".to_vec(), 1)));
     assert!(vault.remove("b").await.unwrap());
 }
 

@@ -91,6 +91,8 @@ pub struct SecretInfo {
     pub version: u64,
     /// When it was set, milliseconds since the Unix epoch.
     pub set_at_ms: u64,
+    /// What is stored cannot be opened; set it again. Version and time are 0.
+    pub damaged: bool,
 }
 
 /// Secrets, sealed in the store.
@@ -148,7 +150,7 @@ impl Vault {
         value.check()?;
         let before = self.raw(name)?;
         let version = match &before {
-            Some(sealed) => self.open_record(name, sealed)?.0 + 1,
+            Some(sealed) => self.open_record(name, sealed).map_or(0, |record| record.0) + 1,
             None if self.list()?.len() >= SECRETS_MAX => return Err(VaultError::Full),
             None => 1,
         };
@@ -161,7 +163,7 @@ impl Vault {
             batch = batch.put(META, CHECK, self.seal(CHECK, 1, set_at_ms, CHECK_TEXT));
         }
         self.commit(name, batch).await?;
-        Ok(SecretInfo { name: name.to_owned(), version, set_at_ms })
+        Ok(SecretInfo { name: name.to_owned(), version, set_at_ms, damaged: false })
     }
 
     /// Removes a secret, durably; `false`: there was none.
@@ -182,15 +184,16 @@ impl Vault {
     /// All secrets by name, without their values.
     ///
     /// # Errors
-    /// [`VaultError::Damaged`] or [`VaultError::Store`].
+    /// [`VaultError::Store`].
     pub fn list(&self) -> Result<Vec<SecretInfo>, VaultError> {
         let pairs = self.store.range(SPACE, b"", None, SECRETS_MAX + 1).map_err(VaultError::Store)?;
         let info = |(key, sealed): (Bytes, Bytes)| {
+            let opened = self.unseal(&key, &sealed);
+            let (version, set_at_ms) = opened.as_ref().map_or((0, 0), |record| (record.0, record.1));
             let name = String::from_utf8_lossy(&key).into_owned();
-            let (version, set_at_ms, _) = self.open_record(&name, &sealed)?;
-            Ok(SecretInfo { name, version, set_at_ms })
+            SecretInfo { name, version, set_at_ms, damaged: opened.is_none() }
         };
-        pairs.into_iter().map(info).collect()
+        Ok(pairs.into_iter().map(info).collect())
     }
 
     /// A secret's value and version.

@@ -20,7 +20,6 @@ use wasmtime_wasi_http::Error;
 use super::network::Network;
 use super::pool::{Connection, Key};
 use crate::capability::Capability;
-use crate::capability::http::address::{AddressClass, classify};
 use crate::capability::http::{Http, Rule};
 use crate::gate::{Missing, Permit};
 
@@ -78,34 +77,13 @@ impl Dial<'_> {
     }
 
     fn check(&self, address: SocketAddr) -> Result<(), Error> {
-        let needs = match classify(address.ip()) {
-            AddressClass::Public => None,
-            AddressClass::Private(_) if self.rule.allow_private => None,
-            AddressClass::Metadata if self.rule.allow_private && self.names(address.ip()) => None,
-            AddressClass::Private(kind) => Some(format!(
-                "`allow_private = true` in the rule: the host's address is {kind}"
-            )),
-            AddressClass::Metadata => Some(
-                "a rule with `allow_private = true` that names the address itself: it is a \
-                 metadata service's"
-                    .to_owned(),
-            ),
-            AddressClass::Never(kind) => {
-                Some(format!("no rule can allow it: the host's address is {kind}"))
-            }
-        };
-        if let Some(needs) = needs {
+        if let Some(needs) = self.rule.address_lacks(address.ip()) {
             return Err(self.refuse(needs));
         }
         if !self.rule.allow_own && self.network.is_own(address, None) {
             return Err(self.refuse_own());
         }
         Ok(())
-    }
-
-    /// Whether the rule's host is that very address.
-    fn names(&self, ip: IpAddr) -> bool {
-        self.rule.url.address() == Some(ip)
     }
 
     fn refuse_own(&self) -> Error {

@@ -418,3 +418,25 @@ async fn a_body_that_nobody_reads_is_not_read_ahead() {
     let first = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
     assert!(first.len() <= 64 << 10, "{}", first.len());
 }
+
+/// A guest that spins on its own runtime holds up nobody's request.
+#[test]
+fn requests_run_on_the_hosts_own_runtime() {
+    let io = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("host-io")
+        .enable_all()
+        .build()
+        .unwrap();
+    let guests = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = io.block_on(Server::new(|_| ok("x")));
+    let world = World::with(None, io.handle().clone());
+    let port = server.address.port();
+    world.names.add("io.test", &[&["127.0.0.1"]]);
+    let plugin = world.plugin(&format!(
+        "http = [{{ url = \"http://io.test:{port}/\", allow_private = true }}]"
+    ));
+    let reply = guests.block_on(plugin.get(&format!("http://io.test:{port}/"))).unwrap();
+    assert_eq!(reply.text(), "x");
+    assert_eq!(*world.names.threads.lock().unwrap(), ["host-io"]);
+}

@@ -29,6 +29,8 @@ use crate::services::{AuditEvent, AuditSink, Services};
 pub(super) struct Names {
     answers: Mutex<HashMap<String, Vec<Vec<SocketAddr>>>>,
     pub(super) asked: Mutex<Vec<String>>,
+    /// The threads that asked.
+    pub(super) threads: Mutex<Vec<String>>,
 }
 
 impl Names {
@@ -46,6 +48,8 @@ impl Resolver for Names {
         _: u16,
     ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         self.asked.lock().unwrap().push(host.to_owned());
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        self.threads.lock().unwrap().push(thread);
         let mut answers = self.answers.lock().unwrap();
         let answer = match answers.get_mut(host) {
             Some(list) if list.len() > 1 => Ok(list.remove(0)),
@@ -86,6 +90,10 @@ impl World {
     }
 
     pub(super) fn with_ca(ca: Option<&std::path::Path>) -> Self {
+        Self::with(ca, tokio::runtime::Handle::current())
+    }
+
+    pub(super) fn with(ca: Option<&std::path::Path>, io: tokio::runtime::Handle) -> Self {
         let (names, audit) = (Arc::new(Names::default()), Arc::new(Records::default()));
         let store = MemoryStore::new();
         let vault = Vault::with_key(store.clone(), &zeroize::Zeroizing::new([7; 32])).unwrap();
@@ -95,7 +103,7 @@ impl World {
             audit: audit.clone(),
             vault: Arc::new(vault),
             network: Arc::new(network),
-            io: tokio::runtime::Handle::current(),
+            io,
         });
         Self { services, names, audit }
     }

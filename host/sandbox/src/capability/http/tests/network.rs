@@ -76,18 +76,18 @@ async fn addresses_that_are_not_public_need_allow_private() {
         lines.push(format!("{host}{more} -> {outcome}"));
     }
     expect![[r#"
-        127.0.0.1 -> DestinationIpProhibited: `allow_private = true` in the rule: the host's address is loopback
-        127.1 -> DestinationIpProhibited: `allow_private = true` in the rule: the host's address is loopback
-        0x7f000001 -> DestinationIpProhibited: `allow_private = true` in the rule: the host's address is loopback
-        2130706433 -> DestinationIpProhibited: `allow_private = true` in the rule: the host's address is loopback
-        017700000001 -> DestinationIpProhibited: `allow_private = true` in the rule: the host's address is loopback
-        [::1] -> DestinationIpProhibited: `allow_private = true` in the rule: the host's address is loopback
-        [::ffff:127.0.0.1] -> DestinationIpProhibited: `allow_private = true` in the rule: the host's address is loopback
-        [::127.0.0.1] -> DestinationIpProhibited: `allow_private = true` in the rule: the host's address is loopback
-        [2002:7f00:1::] -> DestinationIpProhibited: `allow_private = true` in the rule: the host's address is loopback
-        0 -> DestinationIpProhibited: no rule can allow it: the host's address is unspecified
-        0, allow_private = true -> DestinationIpProhibited: no rule can allow it: the host's address is unspecified
-        169.254.169.254 -> DestinationIpProhibited: a rule with `allow_private = true` that names the address itself: it is a metadata service's
+        127.0.0.1 -> HttpRequestDenied: `allow_private = true` in the rule: the host's address is loopback
+        127.1 -> HttpRequestDenied: `allow_private = true` in the rule: the host's address is loopback
+        0x7f000001 -> HttpRequestDenied: `allow_private = true` in the rule: the host's address is loopback
+        2130706433 -> HttpRequestDenied: `allow_private = true` in the rule: the host's address is loopback
+        017700000001 -> HttpRequestDenied: `allow_private = true` in the rule: the host's address is loopback
+        [::1] -> HttpRequestDenied: `allow_private = true` in the rule: the host's address is loopback
+        [::ffff:127.0.0.1] -> HttpRequestDenied: `allow_private = true` in the rule: the host's address is loopback
+        [::127.0.0.1] -> HttpRequestDenied: `allow_private = true` in the rule: the host's address is loopback
+        [2002:7f00:1::] -> HttpRequestDenied: `allow_private = true` in the rule: the host's address is loopback
+        0 -> HttpRequestDenied: no rule can allow it: the host's address is unspecified
+        0, allow_private = true -> HttpRequestDenied: no rule can allow it: the host's address is unspecified
+        169.254.169.254 -> HttpRequestDenied: a rule with `allow_private = true` that names the address itself: it is a metadata service's
         loopback.test -> DestinationIpProhibited: `allow_private = true` in the rule: the host's address is loopback
         mixed.test -> DestinationIpProhibited: `allow_private = true` in the rule: the host's address is loopback
         private.test -> DestinationIpProhibited: `allow_private = true` in the rule: the host's address is private
