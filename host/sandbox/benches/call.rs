@@ -1,0 +1,127 @@
+//! What a call through the sandbox costs beside a call on wasmtime alone: the
+//! same component, a fresh instance each, rounds in turn. Give the component's
+//! path as the argument; its tool `echo` is called.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use airlock_sandbox::contract::types::{Context, Error};
+use airlock_sandbox::testing::{self, request};
+use airlock_sandbox::{CallRequest, Limits, Plugin, Sandbox};
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+
+const ROUNDS: usize = 15;
+const CALLS: usize = 400;
+const INPUT: &str = r#"{"a":[1,2,3],"b":"some text"}"#;
+
+/// wasmtime alone: synchronous, no limits, no interruption.
+struct Floor {
+    engine: Engine,
+    pre: InstancePre<()>,
+}
+
+impl Floor {
+    #[expect(clippy::disallowed_methods, reason = "the floor links nothing")]
+    fn new(bytes: &[u8]) -> Self {
+        let mut pool = PoolingAllocationConfig::default();
+        pool.total_component_instances(64)
+            .total_core_instances(256)
+            .total_memories(256)
+            .total_tables(512)
+            .max_memory_size(128 << 20);
+        let mut config = Config::new();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        config.concurrency_support(false);
+        let engine = Engine::new(&config).expect("an engine");
+        let component = Component::new(&engine, bytes).expect("a component");
+        let mut linker = Linker::new(&engine);
+        linker.define_unknown_imports_as_traps(&component).expect("traps");
+        let pre = linker.instantiate_pre(&component).expect("linked");
+        Self { engine, pre }
+    }
+
+    fn call(&self) {
+        let mut store = Store::new(&self.engine, ());
+        let instance = self.pre.instantiate(&mut store).expect("an instance");
+        let tools = instance.get_export_index(&mut store, None, "airlock:tool/tools@1.0.0");
+        let call = instance.get_export_index(&mut store, tools.as_ref(), "call");
+        let call = instance
+            .get_typed_func::<(&str, &str, Context), (Result<String, Error>,)>(
+                &mut store,
+                call.expect("call"),
+            )
+            .expect("its type");
+        let context = Context {
+            call_id: "call-1".into(),
+            principal: "tester".into(),
+            idempotency_key: None,
+            deadline_ms: 10_000,
+            attempt: 1,
+        };
+        let (answer,) = call.call(&mut store, ("echo", INPUT, context)).expect("no trap");
+        answer.expect("an answer");
+    }
+}
+
+fn echo() -> CallRequest {
+    request("echo", INPUT)
+}
+
+/// The median time of a call in one round.
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+async fn through(sandbox: &Arc<Sandbox>, plugin: &Arc<Plugin>, here: bool) -> Duration {
+    let mut times = Vec::with_capacity(CALLS);
+    for _ in 0..CALLS {
+        let started = Instant::now();
+        let report = match here {
+            true => sandbox.call_here(plugin, echo()).await,
+            false => sandbox.call(plugin, echo()).await,
+        };
+        times.push(started.elapsed());
+        report.result.expect("an answer");
+    }
+    median(times)
+}
+
+fn floor(floor: &Floor) -> Duration {
+    let times = (0..CALLS).map(|_| {
+        let started = Instant::now();
+        floor.call();
+        started.elapsed()
+    });
+    median(times.collect())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the component's path is the argument")]
+#[tokio::main(worker_threads = 2)]
+async fn main() {
+    let path = std::env::args().find(|argument| argument.ends_with(".wasm"));
+    let Some(path) = path else {
+        eprintln!("give the path of the echo plugin");
+        return;
+    };
+    let bytes = std::fs::read(Path::new(&path)).expect("the component");
+    let bare = Arc::new(Floor::new(&bytes));
+    let test = testing::sandbox();
+    let plugin = test.plugin("echo", bytes, "", Limits::default(), &["echo"]);
+    let runtime = test.sandbox.guest_runtime().expect("a runtime").clone();
+    let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        rounds[0].push(floor(&bare));
+        let (sandbox, plugin2) = (Arc::clone(&test.sandbox), Arc::clone(&plugin));
+        let here = runtime.spawn(async move { through(&sandbox, &plugin2, true).await });
+        rounds[1].push(here.await.expect("no panic"));
+        rounds[2].push(through(&test.sandbox, &plugin, false).await);
+    }
+    let [bare, here, away] = rounds.map(median);
+    let ratio = |time: Duration| time.as_secs_f64() / bare.as_secs_f64();
+    println!("wasmtime alone        {bare:>10.2?}");
+    println!("call_here             {here:>10.2?}  {:.2}x", ratio(here));
+    println!("call, other runtime   {away:>10.2?}  {:.2}x", ratio(away));
+}
