@@ -10,10 +10,13 @@ use airlock_sandbox::contract::types::{Context, Error};
 use airlock_sandbox::testing::{self, request};
 use airlock_sandbox::{CallRequest, Limits, Plugin, Sandbox};
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
+};
 
 const ROUNDS: usize = 15;
 const CALLS: usize = 400;
+const LONG_RUN: usize = 20_000;
 const INPUT: &str = r#"{"a":[1,2,3],"b":"some text"}"#;
 
 /// wasmtime alone: synchronous, no limits, no interruption.
@@ -30,14 +33,19 @@ impl Floor {
             .total_core_instances(256)
             .total_memories(256)
             .total_tables(512)
-            .max_memory_size(128 << 20);
+            .max_memory_size(128 << 20)
+            .pagemap_scan(Enabled::Auto)
+            .linear_memory_keep_resident(128 << 10)
+            .table_keep_resident(16 << 10);
         let mut config = Config::new();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         config.concurrency_support(false);
         let engine = Engine::new(&config).expect("an engine");
         let component = Component::new(&engine, bytes).expect("a component");
         let mut linker = Linker::new(&engine);
-        linker.define_unknown_imports_as_traps(&component).expect("traps");
+        linker
+            .define_unknown_imports_as_traps(&component)
+            .expect("traps");
         let pre = linker.instantiate_pre(&component).expect("linked");
         Self { engine, pre }
     }
@@ -60,7 +68,9 @@ impl Floor {
             deadline_ms: 10_000,
             attempt: 1,
         };
-        let (answer,) = call.call(&mut store, ("echo", INPUT, context)).expect("no trap");
+        let (answer,) = call
+            .call(&mut store, ("echo", INPUT, context))
+            .expect("no trap");
         answer.expect("an answer");
     }
 }
@@ -98,7 +108,34 @@ fn floor(floor: &Floor) -> Duration {
     median(times.collect())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the component's path is the argument")]
+/// Resident memory after a long run and after another one, KiB.
+async fn growth(sandbox: &Arc<Sandbox>, plugin: &Arc<Plugin>) -> (u64, u64) {
+    let mut resident = [0; 2];
+    for kib in &mut resident {
+        for _ in 0..LONG_RUN {
+            sandbox
+                .call(plugin, echo())
+                .await
+                .result
+                .expect("an answer");
+        }
+        *kib = resident_kib();
+    }
+    (resident[0], resident[1])
+}
+
+#[expect(clippy::disallowed_methods, reason = "the kernel tells it in a file")]
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("the status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kib.expect("VmRSS")
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the component's path is the argument"
+)]
 #[tokio::main(worker_threads = 2)]
 async fn main() {
     let path = std::env::args().find(|argument| argument.ends_with(".wasm"));
@@ -121,6 +158,8 @@ async fn main() {
     }
     let [bare, here, away] = rounds.map(median);
     let ratio = |time: Duration| time.as_secs_f64() / bare.as_secs_f64();
+    let (before, after) = growth(&test.sandbox, &plugin).await;
+    println!("resident after {LONG_RUN} calls: {before} KiB, after as many more: {after} KiB");
     println!("wasmtime alone        {bare:>10.2?}");
     println!("call_here             {here:>10.2?}  {:.2}x", ratio(here));
     println!("call, other runtime   {away:>10.2?}  {:.2}x", ratio(away));

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::inspect::features;
 
@@ -31,6 +31,16 @@ pub const INSTANCES_MAX: u32 = 200;
 
 /// Calls whose reply is out and whose sandbox is still being taken down.
 const SLOTS_SPARE: u32 = 64;
+
+/// Slots that stay set up for a component while it has no call.
+const WARM_SLOTS_MAX: u32 = 128;
+
+/// What a slot keeps in memory between calls, put back to its first contents
+/// page by page where the kernel can tell which pages were written (Linux 6.7).
+/// Giving pages back to the kernel instead makes a call of the echo
+/// plugin on wasmtime alone three times as long: 27 µs instead of 9.
+const MEMORY_KEPT_BYTES: usize = 128 << 10;
+const TABLE_KEPT_BYTES: usize = 16 << 10;
 
 /// An engine that compiles and never runs anything.
 ///
@@ -81,7 +91,10 @@ fn pool(calls_max: u32) -> PoolingAllocationConfig {
         .table_elements(TABLE_ELEMENTS_MAX as usize)
         .max_component_instance_size(8 << 20)
         .max_core_instance_size(4 << 20)
-        .max_unused_warm_slots(slots);
+        .max_unused_warm_slots(WARM_SLOTS_MAX)
+        .pagemap_scan(Enabled::Auto)
+        .linear_memory_keep_resident(MEMORY_KEPT_BYTES)
+        .table_keep_resident(TABLE_KEPT_BYTES);
     pool
 }
 

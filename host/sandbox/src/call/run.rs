@@ -4,10 +4,14 @@
 //! What must stay true: nothing of a store or instance outlives the use; the
 //! deadline covers everything, host functions included.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::task::unconstrained;
+use tokio::time::{Instant, sleep_until};
 use wasmtime::Store;
 
 use super::guard::{Guard, Vitals, wall_reached};
@@ -57,13 +61,11 @@ impl Confines {
     pub(crate) fn work<A: Ask>(self, asked: A) -> Work<Result<A::Answer, CallError>> {
         let (deadline, wall) = (self.deadline, self.wall);
         Box::pin(async move {
-            match tokio::time::timeout_at(deadline, self.run(asked)).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    let nothing: Box<dyn Send> = Box::new(());
-                    (Err(wall_reached(wall).into()), nothing)
-                }
+            if let Some(ended) = before(deadline, self.run(asked)).await {
+                return ended;
             }
+            let nothing: Box<dyn Send> = Box::new(());
+            (Err(wall_reached(wall).into()), nothing)
         })
     }
 
@@ -102,11 +104,28 @@ impl Confines {
     }
 }
 
+/// What `run` ends with, if before `deadline`. A timer is set up only when `run`
+/// has to wait: most calls never do.
+async fn before<T>(deadline: Instant, run: impl Future<Output = T>) -> Option<T> {
+    let mut run = pin!(run);
+    let mut timer = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = run.as_mut().poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        // A guest that uses up its task's turn must not keep the timer from it.
+        let timer = timer.get_or_insert_with(|| Box::pin(unconstrained(sleep_until(deadline))));
+        timer.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
 /// A call of one tool.
 pub(crate) struct ToolCall {
     pub(crate) request: CallRequest,
     pub(crate) limits: Arc<Limits>,
-    pub(crate) deadline: Instant,
+    /// How long it may take.
+    pub(crate) wall: Duration,
 }
 
 impl Ask for ToolCall {
@@ -158,12 +177,11 @@ impl ToolCall {
     }
 
     fn context(&self) -> Context {
-        let left = self.deadline.saturating_duration_since(Instant::now());
         Context {
             call_id: self.request.call_id.clone(),
             principal: self.request.principal.clone(),
             idempotency_key: self.request.idempotency_key.clone(),
-            deadline_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            deadline_ms: u64::try_from(self.wall.as_millis()).unwrap_or(u64::MAX),
             attempt: self.request.attempt,
         }
     }

@@ -88,6 +88,26 @@ fn a_rule_that_comes_back_holds_again() {
 }
 
 #[test]
+fn a_call_gains_nothing_from_grants_that_come_while_it_runs() {
+    // The rooms were prepared for the rules at its start: an index of a rule must
+    // never mean another list.
+    let door = Door::new(WRITE);
+    let gate = door.gate();
+    door.cell.replace(2, grants(BOTH));
+    gate.permit::<Kv>(op("get a k"))
+        .expect_err("granted after the start");
+    let permit = gate.permit::<Kv>(op("set b k")).expect("still granted");
+    assert_eq!(permit.rule_index(), Some(0));
+    assert_eq!(permit.rule(), Some(grants(WRITE).kv[0].clone()));
+    let next = door.gate().permit::<Kv>(op("get a k"));
+    assert!(next.is_ok(), "{next:?}");
+    assert_eq!(
+        gate.usage().iter().map(|usage| usage.allowed).sum::<u64>(),
+        1
+    );
+}
+
+#[test]
 fn a_changed_rule_says_that_it_was_changed() {
     let door = Door::new(WRITE);
     let permit = door.gate().permit::<Kv>(op("get b k")).expect("granted");

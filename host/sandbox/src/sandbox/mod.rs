@@ -334,7 +334,7 @@ fn confine(
     let asked = ToolCall {
         request,
         limits: Arc::clone(&limits),
-        deadline,
+        wall,
     };
     let confines = Confines {
         loaded,

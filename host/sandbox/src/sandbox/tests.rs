@@ -157,7 +157,7 @@ async fn a_task_on_the_guests_threads_calls_without_leaving_them() {
         value: "50ms".to_owned(),
     };
     assert_eq!(spun.result, Err(limit));
-    assert_eq!(test.sandbox.stats().sandboxes, 0);
+    until("all are down", || test.sandbox.stats().sandboxes == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,7 +246,7 @@ async fn inspecting_tells_the_tools() {
         ("run", "Test guest")
     );
     assert_eq!(tool.input_schema, serde_json::json!({ "type": "object" }));
-    assert_eq!(test.sandbox.stats().sandboxes, 0);
+    until("all are down", || test.sandbox.stats().sandboxes == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -347,7 +347,7 @@ async fn the_metadata_call_is_confined_too() {
         assert_eq!(error.code(), code, "{name}: {error}");
         assert!(error.to_string().contains(part), "{name}: {error}");
     }
-    assert_eq!(test.sandbox.stats().sandboxes, 0);
+    until("all are down", || test.sandbox.stats().sandboxes == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! One bounded buffer for all a call logs, and its latest progress report.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,13 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(10);
 /// of the call.
 #[derive(Clone)]
 pub struct LogBuffer {
-    inner: Arc<Mutex<Inner>>,
-    progress: Arc<watch::Sender<Option<Progress>>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    inner: Mutex<Inner>,
+    /// Made when somebody watches.
+    watched: OnceLock<watch::Sender<Option<Progress>>>,
 }
 
 /// What a call has logged, see [`LogBuffer::finish`].
@@ -105,16 +110,23 @@ impl LogBuffer {
             progress: None,
             published: None,
         };
+        let shared = Shared {
+            inner: Mutex::new(inner),
+            watched: OnceLock::new(),
+        };
         Self {
-            inner: Arc::new(Mutex::new(inner)),
-            progress: Arc::new(watch::Sender::new(None)),
+            shared: Arc::new(shared),
         }
     }
 
     /// Progress reports as they come: at most 100 per second, a later one
     /// replacing an earlier one that nobody has seen.
     pub fn progress(&self) -> watch::Receiver<Option<Progress>> {
-        self.progress.subscribe()
+        let latest = self.lock().progress.clone();
+        let watched = &self.shared.watched;
+        watched
+            .get_or_init(|| watch::Sender::new(latest))
+            .subscribe()
     }
 
     /// Ends unfinished lines and takes what was logged; the buffer is empty
@@ -125,7 +137,7 @@ impl LogBuffer {
             inner.end_line(source);
         }
         inner.note_loss();
-        self.progress.send_replace(inner.progress.clone());
+        self.publish(inner.progress.clone());
         LogOutput {
             records: std::mem::take(&mut inner.records),
             lost_records: inner.lost_records,
@@ -162,12 +174,19 @@ impl LogBuffer {
         let due = |at: Instant| now.duration_since(at) >= PROGRESS_EVERY;
         if inner.published.is_none_or(due) {
             inner.published = Some(now);
-            self.progress.send_replace(Some(report));
+            self.publish(Some(report));
+        }
+    }
+
+    fn publish(&self, progress: Option<Progress>) {
+        if let Some(watched) = self.shared.watched.get() {
+            watched.send_replace(progress);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        let inner = &self.shared.inner;
+        inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
