@@ -48,10 +48,10 @@ pub fn readable() -> WasmFeatures {
 }
 
 /// The first feature without which `valid` fails, in words.
-pub fn missing(valid: impl Fn(WasmFeatures) -> bool) -> Option<&'static str> {
+pub fn missing(valid: impl Fn(WasmFeatures) -> bool) -> &'static str {
     let needed = |flag: &WasmFeatures| !valid(readable().difference(*flag));
     let found = REFUSED.iter().find(|(flag, _)| needed(flag));
-    found.map(|(_, words)| *words)
+    found.map_or("several features together", |(_, words)| *words)
 }
 
 /// Makes the engine accept what install accepts, and nothing else.

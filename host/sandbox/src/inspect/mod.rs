@@ -155,16 +155,14 @@ fn check_magic(bytes: &[u8]) -> Result<(), InstallError> {
 /// second part is the refusal when nothing more telling is found.
 fn read(bytes: &[u8]) -> Result<(Shape, Option<InstallError>), InstallError> {
     let reason = match shape::read(bytes, features::RUN) {
-        Ok(Some(shape)) => return Ok((shape, None)),
-        Ok(None) => "it ends too early".to_owned(),
-        Err(error) => text::line(&error.to_string()),
+        Ok(shape) => return Ok((shape, None)),
+        Err(reason) => reason,
     };
-    let Ok(Some(shape)) = shape::read(bytes, features::readable()) else {
+    let Ok(shape) = shape::read(bytes, features::readable()) else {
         return Err(InstallError::Invalid { reason });
     };
-    let valid = |features| matches!(shape::read(bytes, features), Ok(Some(_)));
     let refusal = InstallError::Feature {
-        feature: features::missing(valid).unwrap_or("several features together"),
+        feature: features::missing(|features| shape::read(bytes, features).is_ok()),
         reason,
     };
     Ok((shape, Some(refusal)))

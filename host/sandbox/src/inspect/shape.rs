@@ -13,6 +13,8 @@ use wasmparser::{
     Validator, WasmFeatures,
 };
 
+use super::text;
+
 /// What one instance of a component needs, all nested ones included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -58,24 +60,36 @@ const DOCS_SECTION: &str = "package-docs";
 /// Most bytes of doc comments that are read; further sections are left out.
 const DOCS_BYTES_MAX: usize = 1 << 20;
 
-/// Reads and validates the structure of a component; none when it has no end.
+/// Deepest nesting of components and modules.
+const NESTING_MAX: usize = 64;
+
+/// Most bytes of sections that describe: types, imports, instances and the
+/// like. The validator's memory is a multiple of them, so code, data and custom
+/// sections don't count.
+const STRUCTURE_BYTES_MAX: usize = 8 << 20;
+
+/// Reads and validates the structure of a component.
 ///
 /// # Errors
-/// The first thing that breaks the format under `features`.
-pub fn read(bytes: &[u8], features: WasmFeatures) -> Result<Option<Shape>, BinaryReaderError> {
+/// In words, the first thing that breaks the format under `features`, or that
+/// would take too much memory to validate.
+pub fn read(bytes: &[u8], features: WasmFeatures) -> Result<Shape, String> {
+    let broken = |error: BinaryReaderError| text::line(&error.to_string());
     let mut validator = Validator::new_with_features(features);
     let mut parser = Parser::new(0);
     parser.set_features(features);
     let mut reader = Reader::default();
     let mut types = None;
     for payload in parser.parse_all(bytes) {
-        let payload = payload?;
-        if let ValidPayload::End(found) = validator.payload(&payload)? {
+        let payload = payload.map_err(broken)?;
+        reader.bound(&payload)?;
+        if let ValidPayload::End(found) = validator.payload(&payload).map_err(broken)? {
             types = Some(found);
         }
-        reader.payload(payload)?;
+        reader.payload(payload).map_err(broken)?;
     }
-    Ok(types.map(|types| reader.finish(types)))
+    let types = types.ok_or("it ends too early")?;
+    Ok(reader.finish(types))
 }
 
 /// Index spaces of a component or module that is being read.
@@ -95,9 +109,32 @@ struct Reader {
     exports: Vec<String>,
     docs: Vec<Vec<u8>>,
     docs_bytes: usize,
+    structure_bytes: usize,
 }
 
 impl Reader {
+    /// Refuses what would take much memory, before it is validated.
+    fn bound(&mut self, payload: &Payload<'_>) -> Result<(), String> {
+        let section = match payload {
+            Payload::ModuleSection { .. }
+            | Payload::ComponentSection { .. }
+            | Payload::CodeSectionStart { .. }
+            | Payload::DataSection(_)
+            | Payload::CustomSection(_) => None,
+            other => other.as_section(),
+        };
+        self.structure_bytes += section.map_or(0, |(_, range)| range.len());
+        if self.structure_bytes > STRUCTURE_BYTES_MAX {
+            return Err(format!(
+                "its types, imports and the like have more than {STRUCTURE_BYTES_MAX} bytes"
+            ));
+        }
+        if self.frames.len() > NESTING_MAX {
+            return Err(format!("components are nested deeper than {NESTING_MAX}"));
+        }
+        Ok(())
+    }
+
     fn payload(&mut self, payload: Payload<'_>) -> Result<(), BinaryReaderError> {
         match payload {
             Payload::Version { encoding, .. } => self.open(encoding),

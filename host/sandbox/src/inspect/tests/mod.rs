@@ -113,6 +113,41 @@ fn not_components() {
     "#]].assert_eq(&answers.concat());
 }
 
+/// What would take much more memory than it has bytes is not validated.
+#[test]
+fn too_much_to_validate() {
+    let section = |id: u8, content: &[u8]| {
+        let mut len = content.len();
+        let mut section = vec![id];
+        while len >= 128 {
+            section.push((len & 127) as u8 | 128);
+            len >>= 7;
+        }
+        section.push(len as u8);
+        [section, content.to_vec()].concat()
+    };
+    let header = b"\0asm\x0d\0\x01\0";
+    let nested = (0..2_000).fold(header.to_vec(), |inner, _| {
+        [header.to_vec(), section(4, &inner)].concat()
+    });
+    // Function types without parameters: 4 bytes each, 700,000 in each of three.
+    let types = [vec![0xe0, 0xdc, 0x2a], [0x40, 0, 1, 0].repeat(700_000)].concat();
+    let inner = [header.to_vec(), section(7, &types)].concat();
+    let wide = [header.to_vec(), section(4, &inner).repeat(3)].concat();
+    let bounds = Bounds {
+        component_bytes: 64 << 20,
+        ..BOUNDS
+    };
+    let answers = [nested, wide].map(|bytes| {
+        let error = component(&bytes, &bounds).expect_err("too much");
+        format!("{}: {error}\n", error.code())
+    });
+    expect![[r#"
+        component-invalid: not a valid component: components are nested deeper than 64
+        component-invalid: not a valid component: its types, imports and the like have more than 8388608 bytes
+    "#]].assert_eq(&answers.concat());
+}
+
 #[test]
 fn imports() {
     let cases = [
