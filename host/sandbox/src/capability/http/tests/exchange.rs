@@ -176,11 +176,11 @@ async fn no_wait_is_longer_than_the_call() {
         let plugin = world.plugin(&server.grant(""));
         for options in [asks, RequestOptions::default()] {
             let began = Instant::now();
-            let mut call = plugin.call_with(EffectClass::Plain, Duration::from_millis(400));
+            let mut call = plugin.call_with(EffectClass::Plain, Duration::from_millis(1500));
             let get = request("GET", &server.url("/"), &[]).body(full("")).unwrap();
             let reply = call.send_with(get, options).await.and_then(|reply| reply.body);
             assert_eq!(format!("{:?}", reply.unwrap_err()), expected);
-            assert!(began.elapsed() < Duration::from_secs(10));
+            assert!(began.elapsed() < Duration::from_secs(60));
         }
     }
 }

@@ -105,25 +105,26 @@ async fn addresses_that_are_not_public_need_allow_private() {
 
 #[tokio::test]
 async fn a_name_is_resolved_once_and_only_that_address_dialled() {
-    let (world, server) = (World::new(), Server::new(|_| ok("reached")).await);
+    let (world, server) = (World::new(), Server::new(|_| ok("first")).await);
     let port = server.address.port();
-    // Public when it is checked, private when it is asked for again.
-    world.names.add("rebinds.test", &[&["203.0.114.1"], &["127.0.0.1"]]);
-    let plugin =
-        world.plugin(&format!("http = [{{ url = \"http://rebinds.test:{port}/**\" }}]"));
-    let options = RequestOptions {
-        connect_timeout: Some(Duration::from_millis(300)),
-        ..RequestOptions::default()
-    };
+    // One address when it is checked, another one when it is asked for again.
+    let other = std::net::TcpListener::bind(("127.0.0.2", port)).unwrap();
+    other.set_nonblocking(true).unwrap();
+    world.names.add("rebinds.test", &[&["127.0.0.1"], &["127.0.0.2"]]);
+    let grants =
+        format!("http = [{{ url = \"http://rebinds.test:{port}/**\", allow_private = true }}]");
+    let plugin = world.plugin(&grants);
     let url = format!("http://rebinds.test:{port}/");
-    let get = request("GET", &url, &[]).body(full("")).unwrap();
-    let reply = plugin.call().send_with(get, options).await;
-    assert!(reply.is_err(), "{reply:?}");
+    assert_eq!(outcome(&plugin, &url).await, "200 first");
     assert_eq!(*world.names.asked.lock().unwrap(), ["rebinds.test"]);
-    assert_eq!(server.connections(), 0);
-    let second = outcome(&plugin, &url).await;
-    assert!(second.starts_with("DestinationIpProhibited"), "{second}");
-    assert_eq!(server.connections(), 0);
+    assert!(other.accept().is_err(), "nobody came");
+
+    // Each new connection is judged by what the name says then.
+    world.names.add("rebinds.test", &[&["127.0.0.1"]]);
+    let plugin = world.plugin(&grants.replace(", allow_private = true", ""));
+    let refused = outcome(&plugin, &url).await;
+    assert!(refused.starts_with("DestinationIpProhibited"), "{refused}");
+    assert_eq!((server.connections(), world.names.asked.lock().unwrap().len()), (1, 2));
 }
 
 #[tokio::test]
