@@ -1,5 +1,5 @@
-//! The effects: each takes the permit for what it does, and runs on the host's
-//! I/O runtime.
+//! The effects: each takes the permit for what it does, or the open file that
+//! holds it, and rechecks it when its turn on the host's I/O runtime comes.
 //!
 //! What must stay true: paths are resolved by cap-std below the directory they
 //! are relative to; what changes sizes or names goes through the quota.
@@ -53,11 +53,11 @@ impl Area {
 /// Attributes of a name.
 pub(super) async fn stat(
     io: &Io,
-    _permit: &Permit<Files>,
+    permit: &Permit<Files>,
     Target { dir, path, .. }: Target,
     follow: bool,
 ) -> Result<Metadata, Fault> {
-    io.run(move || match follow {
+    io.permitted(permit, move || match follow {
         true => Ok(dir.metadata(path)?),
         false => Ok(dir.symlink_metadata(path)?),
     })
@@ -65,20 +65,27 @@ pub(super) async fn stat(
 }
 
 /// Attributes of an open file.
-pub(super) async fn stat_file(io: &Io, node: &FileNode) -> Result<Metadata, Fault> {
-    let open = Arc::clone(&node.file);
-    io.run(move || Ok(open.file.metadata()?)).await
+pub(super) async fn stat_file(io: &Io, node: &Arc<FileNode>) -> Result<Metadata, Fault> {
+    let node = Arc::clone(node);
+    io.run(move || {
+        node.holds()?;
+        Ok(node.file.file.metadata()?)
+    })
+    .await
 }
 
 /// Up to `len` bytes from `offset`; none at the end.
 pub(super) fn read(
     io: &Io,
-    node: &FileNode,
+    node: &Arc<FileNode>,
     len: u64,
     offset: u64,
 ) -> impl Future<Output = Result<Vec<u8>, Fault>> + Send + 'static {
-    let open = Arc::clone(&node.file);
-    io.run(move || read_now(&open.file, len, offset))
+    let node = Arc::clone(node);
+    io.run(move || {
+        node.holds()?;
+        read_now(&node.file.file, len, offset)
+    })
 }
 
 pub(super) fn read_now(file: &File, len: u64, offset: u64) -> Result<Vec<u8>, Fault> {
@@ -98,12 +105,15 @@ pub(super) fn read_now(file: &File, len: u64, offset: u64) -> Result<Vec<u8>, Fa
 /// Writes `bytes`; gives how many were, fewer where the disk took no more.
 pub(super) fn write(
     io: &Io,
-    node: &FileNode,
+    node: &Arc<FileNode>,
     bytes: Bytes,
     place: Place,
 ) -> impl Future<Output = Result<u64, Fault>> + Send + 'static {
-    let (area, open) = (Arc::clone(&node.area), Arc::clone(&node.file));
-    io.run(move || write_now(&area, &open, &bytes, place))
+    let node = Arc::clone(node);
+    io.run(move || {
+        node.holds()?;
+        write_now(&node.area, &node.file, &bytes, place)
+    })
 }
 
 pub(super) fn write_now(
@@ -122,21 +132,33 @@ pub(super) fn write_now(
             rustix::io::pwrite(file, rest, offset + done)
         }),
         Place::End => write_all(bytes, |rest, _| {
-            rustix::io::pwritev2(file, &[IoSlice::new(rest)], u64::MAX, ReadWriteFlags::APPEND)
+            rustix::io::pwritev2(
+                file,
+                &[IoSlice::new(rest)],
+                u64::MAX,
+                ReadWriteFlags::APPEND,
+            )
         }),
     })
 }
 
 /// Changes a file's size.
-pub(super) async fn set_size(io: &Io, node: &FileNode, size: u64) -> Result<(), Fault> {
-    let (area, open) = (Arc::clone(&node.area), Arc::clone(&node.file));
-    io.run(move || resize(&area, &open, size)).await
+pub(super) async fn set_size(io: &Io, node: &Arc<FileNode>, size: u64) -> Result<(), Fault> {
+    let node = Arc::clone(node);
+    io.run(move || {
+        node.holds()?;
+        resize(&node.area, &node.file, size)
+    })
+    .await
 }
 
 pub(super) fn resize(area: &Area, open: &OpenFile, size: u64) -> Result<(), Fault> {
-    sized(area, open, |_| Some(size), |file| {
-        Ok(rustix::fs::ftruncate(file, size)?)
-    })
+    sized(
+        area,
+        open,
+        |_| Some(size),
+        |file| Ok(rustix::fs::ftruncate(file, size)?),
+    )
 }
 
 /// Does what changes a file's size to at most `end` of the size before.
@@ -154,7 +176,10 @@ fn sized<T>(
         let end = end(size).ok_or(ErrorCode::FileTooLarge)?;
         let held = quota.reserve(end.saturating_sub(size), 0)?;
         let changed = change(&open.file);
-        let after = open.file.metadata().map_or(end.max(size), |meta| meta.len());
+        let after = open
+            .file
+            .metadata()
+            .map_or(end.max(size), |meta| meta.len());
         held.settle_size(state.size, after);
         state.size = after;
         changed
@@ -181,12 +206,12 @@ fn write_all(
 /// Sets the times of a name.
 pub(super) async fn set_times(
     io: &Io,
-    _permit: &Permit<Files>,
+    permit: &Permit<Files>,
     Target { dir, path, .. }: Target,
     follow: bool,
     (access, change): Times,
 ) -> Result<(), Fault> {
-    io.run(move || match follow {
+    io.permitted(permit, move || match follow {
         true => Ok(dir.set_times(path, access, change)?),
         false => Ok(dir.set_symlink_times(path, access, change)?),
     })
@@ -196,8 +221,8 @@ pub(super) async fn set_times(
 /// Sets the times of an open file.
 pub(super) async fn set_file_times(
     io: &Io,
-    _permit: &Permit<Files>,
-    node: &FileNode,
+    permit: &Permit<Files>,
+    node: &Arc<FileNode>,
     (access, change): Times,
 ) -> Result<(), Fault> {
     let open = Arc::clone(&node.file);
@@ -205,8 +230,10 @@ pub(super) async fn set_file_times(
         last_access: timespec(access),
         last_modification: timespec(change),
     };
-    io.run(move || Ok(rustix::fs::futimens(&open.file, &times)?))
-        .await
+    io.permitted(permit, move || {
+        Ok(rustix::fs::futimens(&open.file, &times)?)
+    })
+    .await
 }
 
 fn timespec(time: Option<SystemTimeSpec>) -> rustix::fs::Timespec {
@@ -226,11 +253,14 @@ fn timespec(time: Option<SystemTimeSpec>) -> rustix::fs::Timespec {
 }
 
 /// Makes a file's content durable, with its attributes unless `data` alone.
-pub(super) async fn sync_file(io: &Io, node: &FileNode, data: bool) -> Result<(), Fault> {
-    let open = Arc::clone(&node.file);
-    io.run(move || match data {
-        true => Ok(open.file.sync_data()?),
-        false => Ok(open.file.sync_all()?),
+pub(super) async fn sync_file(io: &Io, node: &Arc<FileNode>, data: bool) -> Result<(), Fault> {
+    let node = Arc::clone(node);
+    io.run(move || {
+        node.holds()?;
+        match data {
+            true => Ok(node.file.file.sync_data()?),
+            false => Ok(node.file.file.sync_all()?),
+        }
     })
     .await
 }
@@ -238,19 +268,20 @@ pub(super) async fn sync_file(io: &Io, node: &FileNode, data: bool) -> Result<()
 /// Makes a directory's names durable.
 pub(super) async fn sync_dir(
     io: &Io,
-    _permit: &Permit<Files>,
+    permit: &Permit<Files>,
     Target { dir, path, .. }: Target,
 ) -> Result<(), Fault> {
-    io.run(move || Ok(dir.open(path)?.sync_all()?)).await
+    io.permitted(permit, move || Ok(dir.open(path)?.sync_all()?))
+        .await
 }
 
 /// Makes a directory.
 pub(super) async fn create_dir(
     io: &Io,
-    _permit: &Permit<Files>,
+    permit: &Permit<Files>,
     Target { area, dir, path }: Target,
 ) -> Result<(), Fault> {
-    io.run(move || {
+    io.permitted(permit, move || {
         let quota = area.counted()?;
         quota.grow(|| {
             let held = quota.reserve(0, 1)?;
@@ -265,11 +296,12 @@ pub(super) async fn create_dir(
 /// Deletes a file or link, or with `directory` an empty directory.
 pub(super) async fn remove(
     io: &Io,
-    _permit: &Permit<Files>,
+    permit: &Permit<Files>,
     target: Target,
     directory: bool,
 ) -> Result<(), Fault> {
-    io.run(move || remove_now(&target, directory)).await
+    io.permitted(permit, move || remove_now(&target, directory))
+        .await
 }
 
 pub(super) fn remove_now(target: &Target, directory: bool) -> Result<(), Fault> {
@@ -290,13 +322,14 @@ pub(super) fn remove_now(target: &Target, directory: bool) -> Result<(), Fault> 
 /// Renames within one granted directory.
 pub(super) async fn rename(
     io: &Io,
-    _from_permit: &Permit<Files>,
+    from_permit: &Permit<Files>,
     from: Target,
     to_permit: &Permit<Files>,
     to: Target,
 ) -> Result<(), Fault> {
     let to_depth = depth(&to_permit.op().path);
-    io.run(move || rename_now(&from, &to, to_depth)).await
+    io.permitted(from_permit, move || rename_now(&from, &to, to_depth))
+        .await
 }
 
 pub(super) fn rename_now(from: &Target, to: &Target, to_depth: usize) -> Result<(), Fault> {
@@ -327,7 +360,7 @@ pub(super) async fn read_link(
     Target { area, dir, path }: Target,
 ) -> Result<String, Fault> {
     let link = area.rule.below(&permit.op().path).map_or(0, depth);
-    io.run(move || {
+    io.permitted(permit, move || {
         let leads = dir.read_link(path)?.into_os_string().into_string();
         let leads = leads.map_err(|_| ErrorCode::IllegalByteSequence)?;
         if leads_out(link.saturating_sub(1), &leads) {
@@ -354,8 +387,8 @@ pub(super) fn leads_out(level: usize, leads: &str) -> bool {
 /// Starts listing a directory.
 pub(super) async fn list(
     io: &Io,
-    _permit: &Permit<Files>,
+    permit: &Permit<Files>,
     Target { dir, path, .. }: Target,
 ) -> Result<ReadDir, Fault> {
-    io.run(move || Ok(dir.read_dir(path)?)).await
+    io.permitted(permit, move || Ok(dir.read_dir(path)?)).await
 }

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, File};
+use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
 use super::Files;
+use super::fault::Fault;
 use super::prepare::{Area, Prepared};
 use super::quota::Inode;
 use super::slots::{Io, Slot, Slots};
@@ -60,6 +62,15 @@ pub(super) struct FileNode {
     /// Whether it was opened for writing.
     pub(super) write: bool,
     pub(super) _slot: Slot,
+}
+
+impl FileNode {
+    /// # Errors
+    /// `access`: the permit no longer holds; that is recorded.
+    pub(super) fn holds(&self) -> Result<(), Fault> {
+        let denied = |_| ErrorCode::Access.into();
+        self.permit.recheck().map_err(denied)
+    }
 }
 
 /// An open file. Fields drop in this order: the inode stops counting before its

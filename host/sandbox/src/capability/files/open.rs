@@ -38,11 +38,11 @@ pub(super) enum Opened {
 /// Opens `target`.
 pub(super) async fn open(
     io: &Io,
-    _permit: &Permit<Files>,
+    permit: &Permit<Files>,
     target: Target,
     how: How,
 ) -> Result<Opened, Fault> {
-    io.run(move || open_now(&target, how)).await
+    io.permitted(permit, move || open_now(&target, how)).await
 }
 
 pub(super) fn open_now(target: &Target, how: How) -> Result<Opened, Fault> {

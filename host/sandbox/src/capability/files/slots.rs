@@ -12,11 +12,13 @@ use std::task::{Context, Poll};
 
 use rustix::process::{Resource, getrlimit};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
+use super::Files;
 use super::fault::Fault;
+use crate::gate::Permit;
 
 /// Files and directories one call may have open at once.
 pub(super) const OPEN_PER_CALL_MAX: u64 = 256;
@@ -87,7 +89,10 @@ impl Slots {
                 self.give_back(Some(slots));
                 return Err(Fault::refused(
                     ErrorCode::InsufficientMemory,
-                    format!("{} has {} files open, which is the most", slots.of, slots.max),
+                    format!(
+                        "{} has {} files open, which is the most",
+                        slots.of, slots.max
+                    ),
                 ));
             }
             next = slots.parent.as_ref();
@@ -147,17 +152,40 @@ impl Io {
         T: Send + 'static,
         F: FnOnce() -> Result<T, Fault> + Send + 'static,
     {
-        let Self { handle, turns } = self.clone();
+        let io = self.clone();
         async move {
-            let turn = turns.acquire_owned().await;
-            let turn = turn.map_err(|_| Fault::Code(ErrorCode::Io))?;
-            let started = Started(handle.spawn_blocking(move || {
-                let done = work();
-                drop(turn);
-                done
-            }));
-            started.await
+            let turn = io.turn().await?;
+            io.start(turn, work).await
         }
+    }
+
+    /// The same for work that `permit` is for, if that still holds when the
+    /// turn comes.
+    pub(super) async fn permitted<T, F>(&self, permit: &Permit<Files>, work: F) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, Fault> + Send + 'static,
+    {
+        let turn = self.turn().await?;
+        permit.recheck().map_err(|_| ErrorCode::Access)?;
+        self.start(turn, work).await
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        turn.map_err(|_| ErrorCode::Io.into())
+    }
+
+    fn start<T, F>(&self, turn: OwnedSemaphorePermit, work: F) -> Started<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, Fault> + Send + 'static,
+    {
+        Started(self.handle.spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        }))
     }
 }
 

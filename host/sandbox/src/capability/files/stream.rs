@@ -10,11 +10,11 @@ use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{InputStream, OutputStream, StreamError, StreamResult};
 
+use super::Files;
 use super::backend::{self, Place, READ_BYTES_MAX};
 use super::fault::Fault;
 use super::node::FileNode;
 use super::slots::Io;
-use super::Files;
 use crate::capability::Capability;
 use crate::gate::{Missing, Reservation};
 
@@ -79,13 +79,6 @@ impl FileNode {
             }
         };
         StreamError::LastOperationFailed(wasmtime::Error::new(code))
-    }
-
-    /// # Errors
-    /// The permit no longer holds.
-    fn holds(&self) -> Result<(), Fault> {
-        let denied = |_| Fault::Code(ErrorCode::Access);
-        self.permit.recheck().map_err(denied)
     }
 
     fn reserve(&self, bytes: u64) -> Result<Reservation, Fault> {

@@ -126,7 +126,12 @@ impl FilesView<'_> {
 
     /// Where the permitted path is: below the node's directory, which must be
     /// that of the rule that permits it.
-    pub(super) fn target(&self, node: &Node, path: &str, permit: &Permit<Files>) -> Result<Target, Fault> {
+    pub(super) fn target(
+        &self,
+        node: &Node,
+        path: &str,
+        permit: &Permit<Files>,
+    ) -> Result<Target, Fault> {
         let rule = permit.rule().ok_or(ErrorCode::Access)?;
         match node {
             Node::Dir(node) if path.starts_with('/') => Err(Fault::refused(
@@ -160,8 +165,7 @@ impl FilesView<'_> {
             Fault::Code(code) => code.into(),
             Fault::Limit(limit) => FsError::trap(limit),
             Fault::Refused { code, rule } => {
-                self.gate
-                    .deny(Files::NAME, permit.op(), Missing::new(rule));
+                self.gate.deny(Files::NAME, permit.op(), Missing::new(rule));
                 code.into()
             }
         }
@@ -178,7 +182,12 @@ impl FilesView<'_> {
         }
     }
 
-    pub(super) async fn metadata_at(&mut self, node: &Node, flags: PathFlags, path: &str) -> FsResult<Metadata> {
+    pub(super) async fn metadata_at(
+        &mut self,
+        node: &Node,
+        flags: PathFlags,
+        path: &str,
+    ) -> FsResult<Metadata> {
         let Asked { permit, target } = self.ask_node(node, Verb::Stat, path)?;
         let meta = backend::stat(self.room.io(), &permit, target, follows(flags)).await;
         meta.map_err(|fault| self.fail(&permit, fault))
@@ -256,7 +265,10 @@ impl FilesView<'_> {
         if target.area.rule.guest != permit.op().path {
             return Ok(());
         }
-        let fault = Fault::refused(ErrorCode::NotPermitted, "a granted directory stays in place");
+        let fault = Fault::refused(
+            ErrorCode::NotPermitted,
+            "a granted directory stays in place",
+        );
         Err(self.fail(permit, fault))
     }
 
@@ -279,16 +291,18 @@ impl FilesView<'_> {
 
 /// Whether a file may still be used.
 pub(super) fn holds(file: &FileNode) -> FsResult<()> {
-    file.permit
-        .recheck()
-        .map_err(|_| FsError::from(ErrorCode::Access))
+    file.permit.recheck().map_err(|_| ErrorCode::Access.into())
 }
 
 pub(super) fn follows(flags: PathFlags) -> bool {
     flags.contains(PathFlags::SYMLINK_FOLLOW)
 }
 
-pub(super) fn how(path: PathFlags, open: OpenFlags, flags: DescriptorFlags) -> Result<How, ErrorCode> {
+pub(super) fn how(
+    path: PathFlags,
+    open: OpenFlags,
+    flags: DescriptorFlags,
+) -> Result<How, ErrorCode> {
     let how = How {
         read: flags.contains(DescriptorFlags::READ),
         write: flags.contains(DescriptorFlags::WRITE),
@@ -318,7 +332,9 @@ pub(super) fn verb(how: How) -> Verb {
     match how {
         How { create: true, .. } => Verb::Create,
         How { write: true, .. } | How { truncate: true, .. } => Verb::Write,
-        How { directory: true, .. } => Verb::List,
+        How {
+            directory: true, ..
+        } => Verb::List,
         _ => Verb::Read,
     }
 }

@@ -10,7 +10,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
     DescriptorFlags, ErrorCode, HostDescriptor, NewTimestamp, OpenFlags,
 };
 
-use super::rig::{none, FOLLOW, READ, Rig, WRITE, again, code, directory, rule};
+use super::rig::{FOLLOW, READ, Rig, WRITE, again, code, directory, none, rule};
 use crate::capability::files::grant::Access::{Read, ReadWrite};
 use crate::grants::EffectClass;
 
@@ -89,10 +89,22 @@ async fn nothing_is_made_or_changed_through_a_planted_link() {
     }
     // A link inside that leads to nothing is not written through either.
     assert_eq!(code(rig.write("/d/dangling", b"x").await), ErrorCode::Busy);
-    assert_eq!(code(rig.make_dir("/d/up/made").await), ErrorCode::NotPermitted);
-    assert_eq!(code(rig.delete("/d/up/secret").await), ErrorCode::NotPermitted);
-    assert_eq!(code(rig.rename("/d/up/secret", "/d/b").await), ErrorCode::NotPermitted);
-    assert_eq!(code(rig.rename("/d/a", "/d/up/b").await), ErrorCode::NotPermitted);
+    assert_eq!(
+        code(rig.make_dir("/d/up/made").await),
+        ErrorCode::NotPermitted
+    );
+    assert_eq!(
+        code(rig.delete("/d/up/secret").await),
+        ErrorCode::NotPermitted
+    );
+    assert_eq!(
+        code(rig.rename("/d/up/secret", "/d/b").await),
+        ErrorCode::NotPermitted
+    );
+    assert_eq!(
+        code(rig.rename("/d/a", "/d/up/b").await),
+        ErrorCode::NotPermitted
+    );
     let fd = rig.preopen("/d");
     let (up, now) = ("up/secret".to_owned(), NewTimestamp::Now);
     let times = rig.view().set_times_at(fd, FOLLOW, up, now, now).await;
@@ -111,9 +123,15 @@ async fn no_link_is_made() {
     let fd = rig.preopen("/d");
     for target in ["a", "../secret", "/etc/passwd"] {
         let (old, new) = (target.to_owned(), "new".to_owned());
-        let made = rig.view().symlink_at(again(&fd), old.clone(), new.clone()).await;
+        let made = rig
+            .view()
+            .symlink_at(again(&fd), old.clone(), new.clone())
+            .await;
         assert_eq!(code(made), ErrorCode::NotPermitted, "{target}");
-        let (none, to) = (wasmtime_wasi::p2::bindings::filesystem::types::PathFlags::empty(), again(&fd));
+        let (none, to) = (
+            wasmtime_wasi::p2::bindings::filesystem::types::PathFlags::empty(),
+            again(&fd),
+        );
         let made = rig.view().link_at(again(&fd), none, old, to, new).await;
         assert_eq!(code(made), ErrorCode::NotPermitted, "{target}");
     }
@@ -125,10 +143,17 @@ async fn no_link_is_made() {
 async fn a_read_grant_changes_nothing() {
     let (_keep, dir) = directory();
     let granted = planted(&dir);
-    let before = std::fs::metadata(granted.join("a")).expect("there").modified().ok();
+    let before = std::fs::metadata(granted.join("a"))
+        .expect("there")
+        .modified()
+        .ok();
     for class in [EffectClass::Plain, EffectClass::ReadOnly] {
         // Read by the grant, and read-write narrowed by the effect class.
-        let access = if class == EffectClass::Plain { Read } else { ReadWrite };
+        let access = if class == EffectClass::Plain {
+            Read
+        } else {
+            ReadWrite
+        };
         let mut rig = Rig::of_class(&[rule(&granted, "/d", access)], class);
         for how in [OpenFlags::CREATE, OpenFlags::TRUNCATE, none()] {
             let opened = rig.open("/d/a", how, READ | WRITE).await;
@@ -159,15 +184,30 @@ async fn a_read_grant_changes_nothing() {
             assert_eq!(code(result), ErrorCode::NotPermitted, "{class:?}");
         }
         let (fd, rest) = rig.resolve("/d/sub");
-        assert_eq!(code(rig.view().remove_directory_at(again(&fd), rest).await), ErrorCode::NotPermitted);
-        let times = rig.view().set_times_at(again(&fd), FOLLOW, "a".to_owned(), now, now).await;
+        assert_eq!(
+            code(rig.view().remove_directory_at(again(&fd), rest).await),
+            ErrorCode::NotPermitted
+        );
+        let times = rig
+            .view()
+            .set_times_at(again(&fd), FOLLOW, "a".to_owned(), now, now)
+            .await;
         assert_eq!(code(times), ErrorCode::NotPermitted);
-        assert_eq!(code(rig.view().set_times(again(&fd), now, now).await), ErrorCode::NotPermitted);
+        assert_eq!(
+            code(rig.view().set_times(again(&fd), now, now).await),
+            ErrorCode::NotPermitted
+        );
         let flags = rig.view().get_flags(fd).await.expect("flags");
         assert_eq!(flags, DescriptorFlags::READ, "{class:?}");
         assert_eq!(rig.read("/d/a").await.expect("still read"), b"content");
     }
-    assert_eq!(std::fs::metadata(granted.join("a")).expect("there").modified().ok(), before);
+    assert_eq!(
+        std::fs::metadata(granted.join("a"))
+            .expect("there")
+            .modified()
+            .ok(),
+        before
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,21 +225,40 @@ async fn one_grant_is_no_way_into_another() {
         rule(&write, "/write", ReadWrite),
         rule(&dir.join("read"), "/write/inner", Read),
     ]);
-    assert_eq!(code(rig.rename("/read/a", "/write/b").await), ErrorCode::NotPermitted);
-    assert_eq!(code(rig.rename("/write/a", "/read/b").await), ErrorCode::NotPermitted);
+    assert_eq!(
+        code(rig.rename("/read/a", "/write/b").await),
+        ErrorCode::NotPermitted
+    );
+    assert_eq!(
+        code(rig.rename("/write/a", "/read/b").await),
+        ErrorCode::NotPermitted
+    );
     // `inner` of the second directory is hidden by the third rule.
     assert_eq!(rig.read("/write/inner/a").await.expect("read"), b"content");
     let fd = rig.preopen("/write");
-    let hidden = rig.view().open_at(again(&fd), FOLLOW, "inner/a".to_owned(), none(), READ).await;
+    let hidden = rig
+        .view()
+        .open_at(again(&fd), FOLLOW, "inner/a".to_owned(), none(), READ)
+        .await;
     assert_eq!(code(hidden), ErrorCode::NotPermitted);
-    let hidden = rig.view().open_at(again(&fd), FOLLOW, "inner/a".to_owned(), none(), WRITE).await;
+    let hidden = rig
+        .view()
+        .open_at(again(&fd), FOLLOW, "inner/a".to_owned(), none(), WRITE)
+        .await;
     assert_eq!(code(hidden), ErrorCode::NotPermitted);
-    let across = rig.view().open_at(fd, FOLLOW, "../read/a".to_owned(), none(), READ).await;
+    let across = rig
+        .view()
+        .open_at(fd, FOLLOW, "../read/a".to_owned(), none(), READ)
+        .await;
     assert_eq!(code(across), ErrorCode::NotPermitted);
     for path in ["/write", "/read"] {
         let moved = rig.rename(path, "/write/moved").await;
         assert_eq!(code(moved), ErrorCode::NotPermitted, "{path}");
-        assert_eq!(code(rig.delete(path).await), ErrorCode::NotPermitted, "{path}");
+        assert_eq!(
+            code(rig.delete(path).await),
+            ErrorCode::NotPermitted,
+            "{path}"
+        );
     }
 }
 
@@ -214,7 +273,10 @@ async fn renames_between_writable_grants_are_refused() {
         rule(&dir.join("two"), "/two", ReadWrite),
     ]);
     rig.write("/one/a", b"x").await.expect("write");
-    assert_eq!(code(rig.rename("/one/a", "/two/a").await), ErrorCode::CrossDevice);
+    assert_eq!(
+        code(rig.rename("/one/a", "/two/a").await),
+        ErrorCode::CrossDevice
+    );
     assert!(rig.denied().1.contains("copy instead"));
     assert!(dir.join("one/a").exists());
 }
@@ -226,8 +288,14 @@ async fn overlapping_grants_of_two_plugins_keep_their_own_access() {
     let mut reader = Rig::new(&[rule(&dir, "/d", Read)]);
     writer.write("/d/a", b"one").await.expect("write");
     let held = reader.open("/d/a", none(), READ).await.expect("read");
-    assert_eq!(code(reader.write("/d/a", b"two").await), ErrorCode::NotPermitted);
-    assert_eq!(code(reader.view().set_size(held, 0).await), ErrorCode::NotPermitted);
+    assert_eq!(
+        code(reader.write("/d/a", b"two").await),
+        ErrorCode::NotPermitted
+    );
+    assert_eq!(
+        code(reader.view().set_size(held, 0).await),
+        ErrorCode::NotPermitted
+    );
     assert_eq!(reader.read("/d/a").await.expect("read"), b"one");
 }
 
@@ -240,14 +308,27 @@ async fn special_files_are_refused_without_waiting() {
     let _socket = std::os::unix::net::UnixListener::bind(dir.join("socket")).expect("socket");
     let device = rustix::fs::makedev(1, 3);
     // Needs privileges; without them there is no device to refuse.
-    let devices = rustix::fs::mknodat(rustix::fs::CWD, dir.join("device"), rustix::fs::FileType::CharacterDevice, mode, device).is_ok();
+    let devices = rustix::fs::mknodat(
+        rustix::fs::CWD,
+        dir.join("device"),
+        rustix::fs::FileType::CharacterDevice,
+        mode,
+        device,
+    )
+    .is_ok();
     let mut rig = Rig::new(&[rule(&dir, "/d", ReadWrite)]);
-    for name in ["fifo", "socket"].into_iter().chain(devices.then_some("device")) {
+    for name in ["fifo", "socket"]
+        .into_iter()
+        .chain(devices.then_some("device"))
+    {
         for flags in [READ, WRITE, READ | WRITE] {
             let opened = rig.open(&format!("/d/{name}"), none(), flags).await;
             assert_eq!(code(opened), ErrorCode::NotPermitted, "{name} {flags:?}");
         }
-        assert!(rig.denied().1.contains("no devices, pipes or sockets"), "{name}");
+        assert!(
+            rig.denied().1.contains("no devices, pipes or sockets"),
+            "{name}"
+        );
     }
 }
 
@@ -289,8 +370,13 @@ async fn trees_are_not_deepened_by_renames() {
         }
     }
     let deep = format!("/d/two{}/one", "/x".repeat(79));
-    assert_eq!(code(rig.rename("/d/one", &deep).await), ErrorCode::NameTooLong);
-    rig.rename("/d/one", "/d/two/one").await.expect("within the bound");
+    assert_eq!(
+        code(rig.rename("/d/one", &deep).await),
+        ErrorCode::NameTooLong
+    );
+    rig.rename("/d/one", "/d/two/one")
+        .await
+        .expect("within the bound");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -334,7 +420,10 @@ async fn a_race_of_links_and_renames_never_leads_out() {
     }
     stop.store(true, Ordering::Relaxed);
     let swaps: u64 = swapping.join().expect("the swapper");
-    assert!(inside > 0 && refused > 0, "{inside} {refused} in {swaps} swaps");
+    assert!(
+        inside > 0 && refused > 0,
+        "{inside} {refused} in {swaps} swaps"
+    );
     assert!(!dir.join("made").exists(), "a file was made outside");
     assert_eq!(std::fs::read(dir.join("secret")).expect("there"), b"secret");
 }

@@ -10,7 +10,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 };
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream, StreamError, StreamResult};
 
-use super::rig::{none, FOLLOW, READ, Rig, WRITE, again, code, directory, grants, rule};
+use super::rig::{FOLLOW, READ, Rig, WRITE, again, code, directory, grants, none, rule};
 use crate::capability::files::grant::Access::{Read, ReadWrite};
 use crate::capability::files::grant::Rule;
 use crate::capability::files::slots::Io;
@@ -41,29 +41,73 @@ async fn check_stopped(change: impl FnOnce(&Rule) -> Vec<Rule>) {
     rig.cell.replace(2, grants(&change(&granted)));
 
     let reading: &mut DynInputStream = rig.table.get_mut(&input).expect("stream");
-    assert_eq!(stream_code(reading.blocking_read(100).await), ErrorCode::Access);
+    assert_eq!(
+        stream_code(reading.blocking_read(100).await),
+        ErrorCode::Access
+    );
     let writing: &mut DynOutputStream = rig.table.get_mut(&output).expect("stream");
-    assert_eq!(stream_code(writing.blocking_write_and_flush("x".into()).await), ErrorCode::Access);
+    assert_eq!(
+        stream_code(writing.blocking_write_and_flush("x".into()).await),
+        ErrorCode::Access
+    );
     let mut view = rig.view();
-    assert_eq!(code(view.read(again(&file), 10, 0).await), ErrorCode::Access);
-    assert_eq!(code(view.write(again(&file), vec![1], 0).await), ErrorCode::Access);
-    assert_eq!(code(view.set_size(again(&file), 0).await), ErrorCode::Access);
+    assert_eq!(
+        code(view.read(again(&file), 10, 0).await),
+        ErrorCode::Access
+    );
+    assert_eq!(
+        code(view.write(again(&file), vec![1], 0).await),
+        ErrorCode::Access
+    );
+    assert_eq!(
+        code(view.set_size(again(&file), 0).await),
+        ErrorCode::Access
+    );
     assert_eq!(code(view.stat(again(&file)).await), ErrorCode::Access);
-    assert_eq!(code(view.read_directory_entry(listing).await), ErrorCode::Access);
-    let open = view.open_at(dir_fd, FOLLOW, "a".to_owned(), none(), WRITE).await;
+    assert_eq!(
+        code(view.read_directory_entry(listing).await),
+        ErrorCode::Access
+    );
+    let open = view
+        .open_at(dir_fd, FOLLOW, "a".to_owned(), none(), WRITE)
+        .await;
     let code = code(open);
-    assert!(matches!(code, ErrorCode::Access | ErrorCode::NotPermitted), "{code:?}");
+    assert!(
+        matches!(code, ErrorCode::Access | ErrorCode::NotPermitted),
+        "{code:?}"
+    );
     assert!(!rig.gate.denials().is_empty());
-    assert_eq!(std::fs::read(dir.join("a")).expect("there"), vec![7; 200_000]);
+    assert_eq!(
+        std::fs::read(dir.join("a")).expect("there"),
+        vec![7; 200_000]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_grant_stops_what_is_open() {
     check_stopped(|_| Vec::new()).await;
     // Narrowed, moved to another directory, moved elsewhere in the guest.
-    check_stopped(|rule| vec![Rule { access: Read, ..rule.clone() }]).await;
-    check_stopped(|rule| vec![Rule { host: "/srv".to_owned(), ..rule.clone() }]).await;
-    check_stopped(|rule| vec![Rule { guest: "/elsewhere".to_owned(), ..rule.clone() }]).await;
+    check_stopped(|rule| {
+        vec![Rule {
+            access: Read,
+            ..rule.clone()
+        }]
+    })
+    .await;
+    check_stopped(|rule| {
+        vec![Rule {
+            host: "/srv".to_owned(),
+            ..rule.clone()
+        }]
+    })
+    .await;
+    check_stopped(|rule| {
+        vec![Rule {
+            guest: "/elsewhere".to_owned(),
+            ..rule.clone()
+        }]
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +117,10 @@ async fn an_unrelated_change_stops_nothing() {
     let granted = rule(&dir, "/d", ReadWrite);
     let mut rig = Rig::new(std::slice::from_ref(&granted));
     let file = rig.open("/d/a", none(), READ).await.expect("open");
-    let before = Rule { guest: "/before".to_owned(), ..granted.clone() };
+    let before = Rule {
+        guest: "/before".to_owned(),
+        ..granted.clone()
+    };
     rig.cell.replace(2, grants(&[before, granted]));
     rig.view().read(file, 10, 0).await.expect("still read");
     assert_eq!(rig.read("/d/a").await.expect("still opened"), b"content");
@@ -85,21 +132,44 @@ async fn an_unrelated_change_stops_nothing() {
 async fn buffers_stay_within_the_budget_of_the_call() {
     let (_keep, dir) = directory();
     let mut rig = Rig::new(&[rule(&dir, "/d", ReadWrite)]);
-    let file = rig.open("/d/a", OpenFlags::CREATE, READ | WRITE).await.expect("open");
-    let _held = rig.gate.budget().reserve((16 << 20) - 1000).expect("most of it");
-    let read = rig.view().read(again(&file), 1 << 20, 0).await.expect_err("no room");
+    let file = rig
+        .open("/d/a", OpenFlags::CREATE, READ | WRITE)
+        .await
+        .expect("open");
+    let _held = rig
+        .gate
+        .budget()
+        .reserve((16 << 20) - 1000)
+        .expect("most of it");
+    let read = rig
+        .view()
+        .read(again(&file), 1 << 20, 0)
+        .await
+        .expect_err("no room");
     let limit = read.downcast().expect_err("a trap");
-    assert_eq!(limit.downcast_ref::<LimitReached>().map(|l| l.limit), Some("host_memory"));
+    assert_eq!(
+        limit.downcast_ref::<LimitReached>().map(|l| l.limit),
+        Some("host_memory")
+    );
     let write = rig.view().write(again(&file), vec![0; 1001], 0).await;
     assert!(write.expect_err("no room").downcast().is_err());
     let stream = rig.view().read_via_stream(again(&file), 0).expect("stream");
     let input: &mut DynInputStream = rig.table.get_mut(&stream).expect("stream");
-    assert!(matches!(input.blocking_read(5000).await, Err(StreamError::Trap(_))));
-    let stream = rig.view().write_via_stream(again(&file), 0).expect("stream");
+    assert!(matches!(
+        input.blocking_read(5000).await,
+        Err(StreamError::Trap(_))
+    ));
+    let stream = rig
+        .view()
+        .write_via_stream(again(&file), 0)
+        .expect("stream");
     let output: &mut DynOutputStream = rig.table.get_mut(&stream).expect("stream");
     let wrote = output.blocking_write_and_flush(vec![0; 1001].into()).await;
     assert!(matches!(wrote, Err(StreamError::Trap(_))));
-    rig.view().write(file, vec![0; 1000], 0).await.expect("what fits");
+    rig.view()
+        .write(file, vec![0; 1000], 0)
+        .await
+        .expect("what fits");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +205,42 @@ async fn slow_work_waits_for_its_own_plugin_and_dropped_work_never_starts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_file_work_is_an_error_of_that_call() {
     let io = Io::new(&tokio::runtime::Handle::current());
-    let failed = io.run(|| -> Result<(), _> { panic!("expected in this test") }).await;
+    let failed = io
+        .run(|| -> Result<(), _> { panic!("expected in this test") })
+        .await;
     assert!(failed.is_err());
     assert_eq!(io.run(|| Ok(1)).await.expect("next"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_its_turn_is_rechecked_when_it_comes() {
+    let (_keep, dir) = directory();
+    std::fs::write(dir.join("a"), "content").expect("write");
+    let mut rig = Rig::new(&[rule(&dir, "/d", ReadWrite)]);
+    let file = rig.open("/d/a", none(), READ | WRITE).await.expect("open");
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Arc::new(std::sync::Mutex::new(wait));
+    let started = Arc::new(AtomicUsize::new(0));
+    let io = rig.room.io().clone();
+    for _ in 0..16 {
+        let (wait, started) = (Arc::clone(&wait), Arc::clone(&started));
+        tokio::spawn(io.run(move || {
+            started.fetch_add(1, Ordering::SeqCst);
+            let _ = wait.lock().expect("lock").recv();
+            Ok(())
+        }));
+    }
+    while started.load(Ordering::SeqCst) < 16 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let cell = Arc::clone(&rig.cell);
+    let revoke = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        cell.replace(2, grants(&[]));
+        drop(release);
+    };
+    let mut view = rig.view();
+    let (wrote, ()) = tokio::join!(view.write(again(&file), vec![1], 0), revoke);
+    assert_eq!(code(wrote), ErrorCode::Access);
+    assert_eq!(std::fs::read(dir.join("a")).expect("there"), b"content");
 }

@@ -9,6 +9,7 @@ use crate::capability::Cases;
 
 mod confined;
 mod flight;
+mod fuzz;
 mod guest;
 mod quotas;
 mod rig;

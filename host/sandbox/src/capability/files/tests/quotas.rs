@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, HostDescriptor, OpenFlags};
 use wasmtime_wasi_io::streams::{DynOutputStream, StreamError};
 
-use super::rig::{none, READ, Rig, WRITE, again, code, directory, limited, prepare, rule};
+use super::rig::{READ, Rig, WRITE, again, code, directory, limited, none, prepare, rule};
 use crate::capability::files::grant::Access::ReadWrite;
 use crate::capability::files::grant::Rule;
 use crate::capability::files::listing::{Seen, walk};
@@ -20,7 +20,8 @@ fn quota(dir: &Path, bytes: u64, files: u64) -> Rule {
 /// Bytes and names that are there now.
 fn there(dir: &Path) -> (u64, u64) {
     let dir = std::fs::File::open(dir).expect("open");
-    let Seen { bytes, files, .. } = walk(&cap_std::fs::Dir::from_std_file(dir), u64::MAX).expect("walk");
+    let Seen { bytes, files, .. } =
+        walk(&cap_std::fs::Dir::from_std_file(dir), u64::MAX).expect("walk");
     (bytes, files)
 }
 
@@ -30,20 +31,46 @@ async fn bytes_stop_at_the_limit_by_every_way() {
     let mut rig = Rig::new(&[quota(&dir, 100, 10)]);
     rig.write("/d/a", &[0; 100]).await.expect("at the limit");
     assert_eq!(code(rig.write("/d/b", b"x").await), ErrorCode::Quota);
-    assert!(rig.denied().1.contains("quota of 100B"), "{:?}", rig.denied());
+    assert!(
+        rig.denied().1.contains("quota of 100B"),
+        "{:?}",
+        rig.denied()
+    );
     let file = rig.open("/d/a", none(), READ | WRITE).await.expect("open");
     let mut view = rig.view();
-    assert_eq!(view.write(again(&file), vec![1; 100], 0).await.expect("over what is there"), 100);
-    assert_eq!(code(view.write(again(&file), vec![1; 2], 99).await), ErrorCode::Quota);
-    assert_eq!(code(view.write(again(&file), vec![1], 1 << 40).await), ErrorCode::Quota);
-    assert_eq!(code(view.write(again(&file), vec![1; 2], u64::MAX).await), ErrorCode::FileTooLarge);
-    assert_eq!(code(view.set_size(again(&file), 101).await), ErrorCode::Quota);
-    assert_eq!(code(view.set_size(again(&file), u64::MAX).await), ErrorCode::Quota);
+    assert_eq!(
+        view.write(again(&file), vec![1; 100], 0)
+            .await
+            .expect("over what is there"),
+        100
+    );
+    assert_eq!(
+        code(view.write(again(&file), vec![1; 2], 99).await),
+        ErrorCode::Quota
+    );
+    assert_eq!(
+        code(view.write(again(&file), vec![1], 1 << 40).await),
+        ErrorCode::Quota
+    );
+    assert_eq!(
+        code(view.write(again(&file), vec![1; 2], u64::MAX).await),
+        ErrorCode::FileTooLarge
+    );
+    assert_eq!(
+        code(view.set_size(again(&file), 101).await),
+        ErrorCode::Quota
+    );
+    assert_eq!(
+        code(view.set_size(again(&file), u64::MAX).await),
+        ErrorCode::Quota
+    );
     view.set_size(again(&file), 99).await.expect("smaller");
     for (one_more, fits) in [(1, true), (1, false)] {
         let stream = rig.view().append_via_stream(again(&file)).expect("stream");
         let output: &mut DynOutputStream = rig.table.get_mut(&stream).expect("stream");
-        let wrote = output.blocking_write_and_flush(vec![2; one_more].into()).await;
+        let wrote = output
+            .blocking_write_and_flush(vec![2; one_more].into())
+            .await;
         match wrote {
             Ok(()) => assert!(fits),
             Err(StreamError::LastOperationFailed(error)) => {
@@ -65,7 +92,9 @@ async fn files_stop_at_the_limit_and_deleting_makes_room() {
     rig.write("/d/b/c", b"").await.expect("at the limit");
     assert_eq!(code(rig.write("/d/d", b"").await), ErrorCode::Quota);
     assert_eq!(code(rig.make_dir("/d/d").await), ErrorCode::Quota);
-    rig.write("/d/a", b"12345").await.expect("one that is there");
+    rig.write("/d/a", b"12345")
+        .await
+        .expect("one that is there");
     // A rename over a file frees it.
     rig.rename("/d/b/c", "/d/a").await.expect("rename");
     assert_eq!(rig.counted(), (0, 2));
@@ -110,7 +139,10 @@ async fn a_directory_over_its_quota_loads_and_can_only_shrink() {
     let file = rig.open("/d/7", none(), WRITE).await.expect("open");
     let grown = rig.view().write(again(&file), b"x".to_vec(), 5).await;
     assert_eq!(code(grown), ErrorCode::Quota);
-    rig.view().write(file, b"x".to_vec(), 4).await.expect("in place");
+    rig.view()
+        .write(file, b"x".to_vec(), 4)
+        .await
+        .expect("in place");
     rig.delete("/d/7").await.expect("delete");
     assert_eq!(code(rig.write("/d/new", b"").await), ErrorCode::Quota);
 }
@@ -122,7 +154,10 @@ async fn a_deleted_file_counts_until_it_is_closed() {
     for round in 0..3 {
         let how = OpenFlags::CREATE;
         let file = rig.open("/d/a", how, READ | WRITE).await.expect("open");
-        rig.view().write(again(&file), vec![0; 60], 0).await.expect("write");
+        rig.view()
+            .write(again(&file), vec![0; 60], 0)
+            .await
+            .expect("write");
         if round == 1 {
             rig.write("/d/b", b"").await.expect("write");
             rig.rename("/d/b", "/d/a").await.expect("replace it");
@@ -147,8 +182,14 @@ async fn plugins_and_calls_share_one_count() {
     let mut second = Rig::new(&two);
     first.write("/d/a", &[0; 70]).await.expect("write");
     assert_eq!(second.counted(), (70, 1));
-    assert_eq!(code(second.write("/other/b", &[0; 11]).await), ErrorCode::Quota);
-    second.write("/other/b", &[0; 10]).await.expect("at its limit");
+    assert_eq!(
+        code(second.write("/other/b", &[0; 11]).await),
+        ErrorCode::Quota
+    );
+    second
+        .write("/other/b", &[0; 10])
+        .await
+        .expect("at its limit");
     first.write("/d/c", &[0; 20]).await.expect("at the other's");
     assert_eq!(code(first.write("/d/d", &[0; 1]).await), ErrorCode::Quota);
     assert_eq!(first.counted(), (100, 4));
@@ -181,7 +222,10 @@ async fn concurrent_calls_never_pass_the_quota_together() {
     }
     assert!(refused > 0, "the quota was never reached");
     let (bytes, files) = there(&dir);
-    assert!(bytes <= 10_000 && files <= 40, "{bytes} bytes, {files} files");
+    assert!(
+        bytes <= 10_000 && files <= 40,
+        "{bytes} bytes, {files} files"
+    );
     let counted = prepared.areas[0].quota.as_ref().expect("a quota").used();
     assert_eq!(counted, (bytes, files), "counted and there");
 }
@@ -190,9 +234,17 @@ async fn concurrent_calls_never_pass_the_quota_together() {
 async fn a_sparse_file_counts_by_its_length() {
     let (_keep, dir) = directory();
     let mut rig = Rig::new(&[quota(&dir, 1 << 20, 10)]);
-    let file = rig.open("/d/a", OpenFlags::CREATE, WRITE).await.expect("open");
-    rig.view().write(again(&file), vec![1], (1 << 20) - 1).await.expect("at the limit");
+    let file = rig
+        .open("/d/a", OpenFlags::CREATE, WRITE)
+        .await
+        .expect("open");
+    rig.view()
+        .write(again(&file), vec![1], (1 << 20) - 1)
+        .await
+        .expect("at the limit");
     assert_eq!(rig.counted(), (1 << 20, 1));
-    rig.open("/d/a", OpenFlags::TRUNCATE, WRITE).await.expect("truncate");
+    rig.open("/d/a", OpenFlags::TRUNCATE, WRITE)
+        .await
+        .expect("truncate");
     assert_eq!(rig.counted(), (0, 1));
 }

@@ -111,7 +111,9 @@ impl Rig {
     pub(super) fn resolve(&self, path: &str) -> (Resource<Descriptor>, String) {
         let below = |guest: &str| match guest {
             "/" => path.strip_prefix('/'),
-            guest => path.strip_prefix(guest).filter(|rest| rest.is_empty() || rest.starts_with('/')),
+            guest => path
+                .strip_prefix(guest)
+                .filter(|rest| rest.is_empty() || rest.starts_with('/')),
         };
         let (rest, fd) = self
             .preopens

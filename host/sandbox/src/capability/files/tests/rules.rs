@@ -23,11 +23,26 @@ fn senseless_rules_are_refused() {
     let read = |host: &str, guest: &str| {
         format!("host = \"{host}\", guest = \"{guest}\", access = \"read\"")
     };
-    check_refused(&read("srv", "/a"), &expect!["`host` must be an absolute path, not `srv`"]);
-    check_refused(&read("/srv/../etc", "/a"), &expect!["`host` must not contain `..`: `/srv/../etc`"]);
-    check_refused(&read("/", "/a"), &expect!["`/` can't be granted: name one directory of data"]);
-    check_refused(&read("/proc/self", "/a"), &expect!["`/proc/self` can't be granted: name one directory of data"]);
-    check_refused(&read("//dev/", "/a"), &expect!["`//dev/` can't be granted: name one directory of data"]);
+    check_refused(
+        &read("srv", "/a"),
+        &expect!["`host` must be an absolute path, not `srv`"],
+    );
+    check_refused(
+        &read("/srv/../etc", "/a"),
+        &expect!["`host` must not contain `..`: `/srv/../etc`"],
+    );
+    check_refused(
+        &read("/", "/a"),
+        &expect!["`/` can't be granted: name one directory of data"],
+    );
+    check_refused(
+        &read("/proc/self", "/a"),
+        &expect!["`/proc/self` can't be granted: name one directory of data"],
+    );
+    check_refused(
+        &read("//dev/", "/a"),
+        &expect!["`//dev/` can't be granted: name one directory of data"],
+    );
     for guest in ["a", "/a/", "/a/../b", "/a//b", "/./a", ""] {
         let refused = parsed(&format!("files = [{{ {} }}]", read("/srv", guest)));
         assert!(refused.is_err(), "{guest}");
@@ -38,7 +53,9 @@ fn senseless_rules_are_refused() {
     );
     check_refused(
         r#"host = "/srv", guest = "/a", access = "read", quota = "1GiB""#,
-        &expect!["unknown field `quota`, expected one of `host`, `guest`, `access`, `bytes`, `files`"],
+        &expect![
+            "unknown field `quota`, expected one of `host`, `guest`, `access`, `bytes`, `files`"
+        ],
     );
 }
 
@@ -46,7 +63,10 @@ fn senseless_rules_are_refused() {
 fn quotas_have_defaults() {
     let grants = parsed(r#"files = [{ host = "/srv", guest = "/a", access = "read-write" }]"#);
     let rule = &grants.expect("a good rule").files[0];
-    assert_eq!((rule.bytes_max(), rule.files_max()), (BYTES_DEFAULT, FILES_DEFAULT));
+    assert_eq!(
+        (rule.bytes_max(), rule.files_max()),
+        (BYTES_DEFAULT, FILES_DEFAULT)
+    );
 }
 
 #[test]
@@ -95,7 +115,10 @@ async fn directories_that_can_not_be_granted_are_refused() {
     let one = |name: &str| vec![rule(&dir.join(name), "/a", Access::ReadWrite)];
     let two = |first: (&str, Access), second: (&str, &str, Access)| {
         let (name, guest, access) = second;
-        vec![rule(&dir.join(first.0), "/a", first.1), rule(&dir.join(name), guest, access)]
+        vec![
+            rule(&dir.join(first.0), "/a", first.1),
+            rule(&dir.join(name), guest, access),
+        ]
     };
     use Access::{Read, ReadWrite};
     let cases = [
@@ -103,9 +126,21 @@ async fn directories_that_can_not_be_granted_are_refused() {
         (one("file"), 0, "Not a directory"),
         (one("sneaky"), 0, "can't be granted"),
         (two((".", Read), ("inner", "/a", Read)), 1, "given twice"),
-        (two((".", ReadWrite), ("inner", "/b", Read)), 1, "would not hold"),
-        (two(("inner", Read), (".", "/b", ReadWrite)), 1, "would not hold"),
-        (two((".", ReadWrite), (".", "/b", Read)), 1, "would not hold"),
+        (
+            two((".", ReadWrite), ("inner", "/b", Read)),
+            1,
+            "would not hold",
+        ),
+        (
+            two(("inner", Read), (".", "/b", ReadWrite)),
+            1,
+            "would not hold",
+        ),
+        (
+            two((".", ReadWrite), (".", "/b", Read)),
+            1,
+            "would not hold",
+        ),
     ];
     for (rules, index, complaint) in cases {
         let refused = prepare(&rules).err().expect(complaint);
@@ -122,6 +157,11 @@ async fn without_a_grant_each_path_is_seen_and_denied() {
         let denied = rig.read(path).await;
         assert_eq!(code(denied).name(), "access", "{path}");
     }
-    let seen: Vec<_> = rig.gate.denials().into_iter().map(|d| d.operation).collect();
+    let seen: Vec<_> = rig
+        .gate
+        .denials()
+        .into_iter()
+        .map(|d| d.operation)
+        .collect();
     assert_eq!(seen, ["read /etc/passwd", "read /", "read /invoices/a.csv"]);
 }

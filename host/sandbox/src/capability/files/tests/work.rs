@@ -1,8 +1,8 @@
 //! What is granted works.
 
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, DescriptorType, ErrorCode, Host as _, HostDescriptor,
-    NewTimestamp, OpenFlags, PathFlags,
+    DescriptorFlags, DescriptorType, ErrorCode, Host as _, HostDescriptor, NewTimestamp, OpenFlags,
+    PathFlags,
 };
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream, StreamError};
 
@@ -22,13 +22,21 @@ async fn each_path_goes_to_its_own_grant() {
         rule(&dir.join("out"), "/out", Access::ReadWrite),
         rule(&dir.join("deep"), "/out/deep", Access::ReadWrite),
     ]);
-    for (path, content) in [("/invoices/a", "in"), ("/out/a", "out"), ("/out/deep/a", "deep")] {
+    for (path, content) in [
+        ("/invoices/a", "in"),
+        ("/out/a", "out"),
+        ("/out/deep/a", "deep"),
+    ] {
         assert_eq!(rig.read(path).await.expect(path), content.as_bytes());
         // The same through the preopen `/`, as a library with another lookup
         // would take it.
         let root = rig.preopen("/");
         let (empty, rest) = (OpenFlags::empty(), path[1..].to_owned());
-        let fd = rig.view().open_at(root, FOLLOW, rest, empty, READ).await.expect(path);
+        let fd = rig
+            .view()
+            .open_at(root, FOLLOW, rest, empty, READ)
+            .await
+            .expect(path);
         let (bytes, end) = rig.view().read(fd, 100, 0).await.expect(path);
         assert_eq!((bytes, end), (content.as_bytes().to_vec(), false));
     }
@@ -36,6 +44,24 @@ async fn each_path_goes_to_its_own_grant() {
     let read: Vec<_> = usage.iter().map(|u| (u.rule, u.bytes_in)).collect();
     assert_eq!(read, [(Some(0), 4), (Some(1), 6), (Some(2), 8)]);
     assert!(rig.gate.denials().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guests_root_can_be_granted() {
+    let (_keep, dir) = directory();
+    for name in ["root", "other"] {
+        std::fs::create_dir(dir.join(name)).expect("mkdir");
+        std::fs::write(dir.join(name).join("a"), name).expect("write");
+    }
+    let mut rig = Rig::new(&[
+        rule(&dir.join("root"), "/", Access::Read),
+        rule(&dir.join("other"), "/b", Access::ReadWrite),
+    ]);
+    assert_eq!(rig.read("/a").await.expect("read"), b"root");
+    assert_eq!(rig.read("/b/a").await.expect("read"), b"other");
+    rig.write("/b/c", b"x").await.expect("write");
+    assert_eq!(code(rig.write("/c", b"x").await), ErrorCode::NotPermitted);
+    assert_eq!(rig.names("/").await.expect("list"), ["a"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,12 +78,17 @@ async fn files_are_made_changed_listed_and_deleted() {
     let (fd, rest) = rig.resolve("/d/sub/c");
     let stat = rig.view().stat_at(fd, FOLLOW, rest).await.expect("stat");
     assert_eq!((stat.type_, stat.size), (DescriptorType::RegularFile, 5));
-    let exists = rig.open("/d/sub/c", OpenFlags::CREATE | OpenFlags::EXCLUSIVE, WRITE).await;
+    let exists = rig
+        .open("/d/sub/c", OpenFlags::CREATE | OpenFlags::EXCLUSIVE, WRITE)
+        .await;
     assert_eq!(code(exists), ErrorCode::Exist);
     assert_eq!(code(rig.delete("/d/sub").await), ErrorCode::IsDirectory);
     rig.delete("/d/sub/c").await.expect("delete");
     let (fd, rest) = rig.resolve("/d/sub");
-    rig.view().remove_directory_at(fd, rest).await.expect("rmdir");
+    rig.view()
+        .remove_directory_at(fd, rest)
+        .await
+        .expect("rmdir");
     assert_eq!(rig.counted(), (0, 0));
     assert_eq!(code(rig.read("/d/sub/c").await), ErrorCode::NoEntry);
 }
@@ -67,10 +98,19 @@ async fn descriptors_say_what_they_are() {
     let (_keep, dir) = directory();
     std::fs::write(dir.join("a"), "12345").expect("write");
     let mut rig = Rig::new(&[rule(&dir, "/d", Access::ReadWrite)]);
-    let file = rig.open("/d/a", OpenFlags::empty(), READ | WRITE).await.expect("open");
+    let file = rig
+        .open("/d/a", OpenFlags::empty(), READ | WRITE)
+        .await
+        .expect("open");
     let mut view = rig.view();
-    assert_eq!(view.get_flags(again(&file)).await.expect("flags"), READ | WRITE);
-    assert_eq!(view.get_type(again(&file)).await.expect("type"), DescriptorType::RegularFile);
+    assert_eq!(
+        view.get_flags(again(&file)).await.expect("flags"),
+        READ | WRITE
+    );
+    assert_eq!(
+        view.get_type(again(&file)).await.expect("type"),
+        DescriptorType::RegularFile
+    );
     view.set_size(again(&file), 3).await.expect("set-size");
     view.sync(again(&file)).await.expect("sync");
     view.sync_data(again(&file)).await.expect("sync-data");
@@ -79,31 +119,65 @@ async fn descriptors_say_what_they_are() {
         nanoseconds: 5,
     };
     let time = NewTimestamp::Timestamp(at);
-    view.set_times(again(&file), NewTimestamp::NoChange, time).await.expect("set-times");
+    view.set_times(again(&file), NewTimestamp::NoChange, time)
+        .await
+        .expect("set-times");
     let stat = view.stat(again(&file)).await.expect("stat");
-    assert_eq!((stat.size, stat.data_modification_timestamp.map(|t| (t.seconds, t.nanoseconds))), (3, Some((1_000_000, 5))));
+    assert_eq!(
+        (
+            stat.size,
+            stat.data_modification_timestamp
+                .map(|t| (t.seconds, t.nanoseconds))
+        ),
+        (3, Some((1_000_000, 5)))
+    );
     let dir = rig.preopen("/d");
     let mut view = rig.view();
     let flags = view.get_flags(again(&dir)).await.expect("flags");
     assert_eq!(flags, READ | DescriptorFlags::MUTATE_DIRECTORY);
-    let by_name = view.metadata_hash_at(again(&dir), FOLLOW, "a".to_owned()).await.expect("hash");
+    let by_name = view
+        .metadata_hash_at(again(&dir), FOLLOW, "a".to_owned())
+        .await
+        .expect("hash");
     let by_fd = view.metadata_hash(again(&file)).await.expect("hash");
     assert_eq!((by_name.lower, by_name.upper), (by_fd.lower, by_fd.upper));
-    assert!(view.is_same_object(again(&file), again(&file)).await.expect("same"));
-    assert!(!view.is_same_object(again(&file), again(&dir)).await.expect("other"));
+    assert!(
+        view.is_same_object(again(&file), again(&file))
+            .await
+            .expect("same")
+    );
+    assert!(
+        !view
+            .is_same_object(again(&file), again(&dir))
+            .await
+            .expect("other")
+    );
     view.sync(again(&dir)).await.expect("sync a directory");
-    view.set_times_at(again(&dir), FOLLOW, "a".to_owned(), NewTimestamp::Now, NewTimestamp::Now)
-        .await
-        .expect("set-times-at");
+    view.set_times_at(
+        again(&dir),
+        FOLLOW,
+        "a".to_owned(),
+        NewTimestamp::Now,
+        NewTimestamp::Now,
+    )
+    .await
+    .expect("set-times-at");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_read_write_and_append() {
     let (_keep, dir) = directory();
     let mut rig = Rig::new(&[rule(&dir, "/d", Access::ReadWrite)]);
-    let file = rig.open("/d/a", OpenFlags::CREATE, READ | WRITE).await.expect("open");
+    let file = rig
+        .open("/d/a", OpenFlags::CREATE, READ | WRITE)
+        .await
+        .expect("open");
     let big = vec![b'x'; 150_000];
-    for (bytes, at) in [(big.as_slice(), Some(0)), (b"end", None), (b"START", Some(0))] {
+    for (bytes, at) in [
+        (big.as_slice(), Some(0)),
+        (b"end", None),
+        (b"START", Some(0)),
+    ] {
         let stream = match at {
             Some(offset) => rig.view().write_via_stream(again(&file), offset),
             None => rig.view().append_via_stream(again(&file)),
@@ -114,7 +188,10 @@ async fn streams_read_write_and_append() {
         written.expect("written");
         output.cancel().await;
     }
-    let stream = rig.view().read_via_stream(again(&file), 0).expect("a stream");
+    let stream = rig
+        .view()
+        .read_via_stream(again(&file), 0)
+        .expect("a stream");
     let input: &mut DynInputStream = rig.table.get_mut(&stream).expect("a stream");
     let mut read = Vec::new();
     loop {
@@ -125,7 +202,10 @@ async fn streams_read_write_and_append() {
         }
     }
     assert_eq!(read.len(), 150_003);
-    assert_eq!((&read[..6], &read[149_999..]), (&b"STARTx"[..], &b"xend"[..]));
+    assert_eq!(
+        (&read[..6], &read[149_999..]),
+        (&b"STARTx"[..], &b"xend"[..])
+    );
     let usage = &rig.gate.usage()[0];
     assert_eq!((usage.bytes_in, usage.bytes_out), (150_003, 150_008));
     assert_eq!(rig.gate.budget().held(), 0);
@@ -135,8 +215,14 @@ async fn streams_read_write_and_append() {
 async fn streams_work_without_blocking() {
     let (_keep, dir) = directory();
     let mut rig = Rig::new(&[rule(&dir, "/d", Access::ReadWrite)]);
-    let file = rig.open("/d/a", OpenFlags::CREATE, READ | WRITE).await.expect("open");
-    let stream = rig.view().write_via_stream(again(&file), 0).expect("a stream");
+    let file = rig
+        .open("/d/a", OpenFlags::CREATE, READ | WRITE)
+        .await
+        .expect("open");
+    let stream = rig
+        .view()
+        .write_via_stream(again(&file), 0)
+        .expect("a stream");
     let output: &mut DynOutputStream = rig.table.get_mut(&stream).expect("a stream");
     assert_eq!(output.check_write().expect("ready"), 64 << 10);
     output.write("abc".into()).expect("taken");
@@ -145,7 +231,10 @@ async fn streams_work_without_blocking() {
     // What was taken is written though the guest drops the stream at once.
     output.write("def".into()).expect("taken");
     output.cancel().await;
-    let stream = rig.view().read_via_stream(again(&file), 0).expect("a stream");
+    let stream = rig
+        .view()
+        .read_via_stream(again(&file), 0)
+        .expect("a stream");
     let input: &mut DynInputStream = rig.table.get_mut(&stream).expect("a stream");
     let mut read = input.read(4).expect("nothing yet");
     while read.is_empty() {
@@ -163,10 +252,19 @@ async fn a_stream_error_becomes_its_code() {
     let mut rig = Rig::new(&[rule(&dir, "/d", Access::ReadWrite)]);
     let error = wasmtime::Error::new(ErrorCode::Quota);
     let error = rig.table.push(error).expect("push");
-    let code = rig.view().filesystem_error_code(again(&error)).expect("lookup");
+    let code = rig
+        .view()
+        .filesystem_error_code(again(&error))
+        .expect("lookup");
     assert_eq!(code, Some(ErrorCode::Quota));
-    let other = rig.table.push(wasmtime::format_err!("other")).expect("push");
-    assert_eq!(rig.view().filesystem_error_code(other).expect("lookup"), None);
+    let other = rig
+        .table
+        .push(wasmtime::format_err!("other"))
+        .expect("push");
+    assert_eq!(
+        rig.view().filesystem_error_code(other).expect("lookup"),
+        None
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,11 +276,24 @@ async fn links_that_stay_inside_are_followed() {
     let mut rig = Rig::new(&[rule(&dir, "/d", Access::Read)]);
     assert_eq!(rig.read("/d/sub/link").await.expect("read"), b"content");
     let (fd, rest) = rig.resolve("/d/sub/link");
-    assert_eq!(rig.view().readlink_at(again(&fd), rest.clone()).await.expect("readlink"), "../a");
+    assert_eq!(
+        rig.view()
+            .readlink_at(again(&fd), rest.clone())
+            .await
+            .expect("readlink"),
+        "../a"
+    );
     let unfollowed = PathFlags::empty();
-    let stat = rig.view().stat_at(again(&fd), unfollowed, rest.clone()).await.expect("stat");
+    let stat = rig
+        .view()
+        .stat_at(again(&fd), unfollowed, rest.clone())
+        .await
+        .expect("stat");
     assert_eq!(stat.type_, DescriptorType::SymbolicLink);
-    let open = rig.view().open_at(fd, unfollowed, rest, OpenFlags::empty(), READ).await;
+    let open = rig
+        .view()
+        .open_at(fd, unfollowed, rest, OpenFlags::empty(), READ)
+        .await;
     assert_eq!(code(open), ErrorCode::Loop);
 }
 
@@ -202,8 +313,15 @@ async fn a_directory_of_100_000_is_listed_in_bounded_memory() {
     let mut rig = Rig::new(&[rule(&dir, "/d", Access::Read)]);
     let names = rig.names("/d").await.expect("list");
     assert_eq!(names.len(), 100_000);
-    assert_eq!(names[77_777], "entry-077777-with-a-long-name-to-fill-memory");
-    assert!(rig.gate.budget().held() <= 48 << 10, "{}", rig.gate.budget().held());
+    assert_eq!(
+        names[77_777],
+        "entry-077777-with-a-long-name-to-fill-memory"
+    );
+    assert!(
+        rig.gate.budget().held() <= 48 << 10,
+        "{}",
+        rig.gate.budget().held()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
