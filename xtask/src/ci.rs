@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::cargo::run as cargo_run;
-use crate::{advisories, bench, components, test};
+use crate::{advisories, components, test};
 
 /// The command.
 pub fn run() -> Result<()> {
@@ -22,8 +22,9 @@ pub fn run() -> Result<()> {
     clippy.extend(["--", "-D", "warnings"]);
     cargo_run("cargo", &clippy)?;
     document()?;
-    test::run(&[])?;
-    bench::run(&["--quick".to_owned()])
+    // The demo, the crash tests and the quick form of the benchmarks are among
+    // the tests, so that everything is built once, with one set of features.
+    test::run(&[])
 }
 
 /// Documentation of the crates people read, with warnings as errors.

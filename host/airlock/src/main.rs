@@ -1,2 +1,29 @@
-//! x
-fn main() {}
+//! The `airlock` binary.
+
+use std::process::ExitCode;
+
+use airlock::cli::Cli;
+use airlock::commands;
+use airlock::exit::{Failure, code_of};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.global.json;
+    match commands::run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            report(&error, json);
+            ExitCode::from(code_of(&error))
+        }
+    }
+}
+
+/// Errors go to standard error; with `--json`, a problem the API described goes
+/// to standard output as it came.
+fn report(error: &anyhow::Error, json: bool) {
+    match error.downcast_ref::<Failure>() {
+        Some(failure) if json => airlock::output::print(&failure.problem.to_string()),
+        _ => eprintln!("airlock: {error:#}"),
+    }
+}

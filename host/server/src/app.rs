@@ -19,10 +19,28 @@ pub(crate) struct App {
     pub(crate) hosts: Vec<String>,
     pub(crate) bodies: Arc<Semaphore>,
     pub(crate) anonymous: Arc<Principal>,
+    /// Who makes every request; only in-process, see [`crate::InProcess`].
+    pub(crate) owner: Option<Arc<Principal>>,
 }
 
 impl App {
+    /// For requests over a socket: each brings a token.
     pub(crate) fn new(runtime: Arc<Runtime>, config: ServerConfig, address: SocketAddr) -> Arc<Self> {
+        Arc::new(Self::build(runtime, config, address))
+    }
+
+    /// For requests of this process itself.
+    pub(crate) fn owned(
+        runtime: Arc<Runtime>,
+        config: ServerConfig,
+        address: SocketAddr,
+        owner: Principal,
+    ) -> Arc<Self> {
+        let app = Self::build(runtime, config, address);
+        Arc::new(Self { owner: Some(Arc::new(owner)), ..app })
+    }
+
+    fn build(runtime: Arc<Runtime>, config: ServerConfig, address: SocketAddr) -> Self {
         let units = (config.bodies_bytes_max / BODY_UNIT_BYTES).min(Semaphore::MAX_PERMITS);
         let mut hosts = config.allow_hosts.clone();
         hosts.push("localhost".to_owned());
@@ -31,7 +49,8 @@ impl App {
             hosts.extend(["127.0.0.1".to_owned(), "[::1]".to_owned()]);
         }
         hosts.iter_mut().for_each(|host| host.make_ascii_lowercase());
-        Arc::new(Self {
+        Self {
+            owner: None,
             bodies: Arc::new(Semaphore::new(units)),
             anonymous: Arc::new(Principal {
                 name: "anonymous".to_owned(),
@@ -42,7 +61,7 @@ impl App {
             hosts,
             runtime,
             config,
-        })
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod config;
 mod dispatch;
 mod front;
 mod handlers;
+mod in_process;
 mod openapi;
 mod reply;
 mod routes;
@@ -18,6 +19,7 @@ mod serve;
 mod stall;
 
 pub use config::ServerConfig;
+pub use in_process::{Answer, InProcess, InProcessError};
 pub use openapi::document as openapi;
 pub use routes::{Access, Route, ROUTES};
 pub use serve::serve;

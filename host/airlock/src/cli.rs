@@ -1,0 +1,377 @@
+//! The command line: what can be typed, and its help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Exit codes, printed under the help.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done · 1 failed · 2 wrong usage · 3 denied or not authorised · 4 not found ·
+5 invalid input or conflict · 6 a limit or overload, try later · 7 transient, retry ·
+8 outcome unknown · 9 a verification found something · 10 a person must look";
+
+/// Runs tools from people you don't trust: each call in a sandbox of its own that
+/// can touch only what an administrator granted.
+#[derive(Debug, Parser)]
+#[command(name = "airlock", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Data directory: everything Airlock keeps.
+    #[arg(long, global = true, env = "AIRLOCK_DATA", default_value = "airlock-data", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Configuration file (TOML). Without it `airlock.toml` in the data directory
+    /// is read where it exists.
+    #[arg(long, global = true, env = "AIRLOCK_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address of a running server, e.g. http://127.0.0.1:7480. Without it, the
+    /// server that owns the data directory is asked, or, when none does, the data
+    /// directory is opened by this process.
+    #[arg(long, global = true, env = "AIRLOCK_SERVER", value_name = "URL")]
+    pub server: Option<String>,
+    /// File that holds the token for the server. Without it AIRLOCK_TOKEN, then
+    /// the first admin token in the data directory.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server.
+    #[command(after_help = "Example:\n  airlock serve --data ./data --listen 127.0.0.1:7480")]
+    Serve(Serve),
+    /// Install, inspect and remove plugins.
+    #[command(subcommand)]
+    Plugin(Plugin),
+    /// Add grants to a plugin.
+    #[command(after_help = "Examples:\n  \
+        airlock grant files 'files = [{ host = \"/srv/invoices\", guest = \"/invoices\", access = \"read\" }]'\n  \
+        airlock grant fetch --file fetch-grants.toml --why 'ticket 42'")]
+    Grant(Grant),
+    /// Take grants away, also from calls in flight.
+    #[command(after_help = "Examples:\n  airlock revoke fetch http 0   the first http rule\n  \
+        airlock revoke fetch http     all http rules\n  airlock revoke fetch          everything")]
+    Revoke(Revoke),
+    /// Show a plugin's grants, or their history.
+    #[command(after_help = "Example:\n  airlock grants fetch --history")]
+    Grants(Grants),
+    /// Put an earlier version of a plugin's grants in force again.
+    #[command(after_help = "Example:\n  airlock rollback fetch 3 --why 'the new rule was too wide'")]
+    Rollback(Rollback),
+    /// Say whether an operation would be allowed, and by which rule. Does nothing.
+    #[command(after_help = "Examples:\n  airlock explain fetch http GET https://api.example.com/v1/contracts/7\n  \
+        airlock explain files files read /invoices/2026-01.csv\n\nExits with 3 when it would be denied.")]
+    Explain(Explain),
+    /// List and call tools.
+    #[command(subcommand)]
+    Tool(Tool),
+    /// Store secrets that plugins may use and never see.
+    #[command(subcommand)]
+    Secret(Secret),
+    /// Make and revoke tokens for the API.
+    #[command(subcommand)]
+    Token(Token),
+    /// Read and verify the audit.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Usage of grants, statistics of calls, recent calls.
+    #[command(subcommand)]
+    Views(Views),
+    /// Compare a policy file with what is in force, and apply it.
+    #[command(after_help = "Examples:\n  airlock apply policy.toml         show what would change\n  \
+        airlock apply policy.toml --yes   change it")]
+    Apply(Apply),
+    /// Attack this very binary with hostile plugins and report what held.
+    #[command(after_help = "Example:\n  airlock selftest --class files")]
+    Selftest(Selftest),
+    /// Start a plugin of your own in a new folder.
+    #[command(after_help = "Example:\n  airlock new word-count && cd word-count && cargo test")]
+    New(New),
+    /// Print a completion script for a shell.
+    #[command(after_help = "Example:\n  airlock completions bash > /etc/bash_completion.d/airlock")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Compiles one component, under limits, for the server. Not for people.
+    #[command(name = "__compile", hide = true)]
+    Compile,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Address to listen on; loopback unless told otherwise. Port 0 picks a free one.
+    #[arg(long, env = "AIRLOCK_LISTEN", value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Host names that requests may carry in `Host`, besides the loopback ones.
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+    /// File to which each new signed head of the audit is appended.
+    #[arg(long, value_name = "FILE")]
+    pub audit_heads: Option<PathBuf>,
+    /// URL to which each new signed head of the audit is posted.
+    #[arg(long, value_name = "URL")]
+    pub audit_heads_url: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// Install a component, or another version of an installed plugin.
+    #[command(after_help = "Example:\n  airlock plugin add fetch ./fetch.wasm")]
+    Add {
+        /// The plugin's name: 1 to 64 of `a-z 0-9 - _`, starting with a letter.
+        name: String,
+        /// The component (.wasm), or a folder that holds exactly one.
+        source: PathBuf,
+        /// Refuse the component unless it has this digest.
+        #[arg(long, value_name = "sha256:…")]
+        digest: Option<String>,
+    },
+    /// List installed plugins.
+    List,
+    /// Show a plugin: tools, what it wants and why, what is granted, versions.
+    Inspect {
+        /// The plugin.
+        name: String,
+    },
+    /// Make another installed version the active one.
+    Activate {
+        /// The plugin.
+        name: String,
+        /// The version's digest, or an unambiguous beginning of it.
+        digest: String,
+    },
+    /// Remove a plugin with its grants. Its audit stays.
+    Remove {
+        /// The plugin.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Grant {
+    /// The plugin.
+    pub plugin: String,
+    /// Grants as TOML, as under `[plugins.NAME.grants]` of a policy file.
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub grants: Option<String>,
+    /// File with the grants; `-` reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Put these in the place of the plugin's grants, instead of adding them.
+    #[arg(long)]
+    pub replace: bool,
+    /// The reason, kept in the history and the audit.
+    #[arg(long, default_value = "")]
+    pub why: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Revoke {
+    /// The plugin.
+    pub plugin: String,
+    /// The capability; without it, everything.
+    pub capability: Option<String>,
+    /// The rule's number in `airlock grants`, from 0; without it, all of them.
+    pub rule: Option<usize>,
+    /// The reason, kept in the history and the audit.
+    #[arg(long, default_value = "")]
+    pub why: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Grants {
+    /// The plugin.
+    pub plugin: String,
+    /// Show every version: who, when, why.
+    #[arg(long)]
+    pub history: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// The plugin.
+    pub plugin: String,
+    /// The version of the grants; without it, the one before the current.
+    pub version: Option<u64>,
+    /// The reason, kept in the history and the audit.
+    #[arg(long, default_value = "")]
+    pub why: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The plugin.
+    pub plugin: String,
+    /// The capability, e.g. `http`.
+    pub capability: String,
+    /// The operation, e.g. `GET https://api.example.com/`.
+    #[arg(required = true)]
+    pub operation: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Tool {
+    /// List the tools of all plugins.
+    List {
+        /// Only this plugin's.
+        #[arg(long)]
+        plugin: Option<String>,
+        /// With their schemas.
+        #[arg(long)]
+        schemas: bool,
+    },
+    /// Call a tool.
+    #[command(after_help = "Examples:\n  airlock tool call echo/echo '{\"message\": \"hello\"}'\n  \
+        airlock tool call table/query - < query.json")]
+    Call {
+        /// `PLUGIN/TOOL`.
+        tool: String,
+        /// The input as JSON; `-` reads standard input.
+        #[arg(default_value = "{}")]
+        input: String,
+        /// Do it at most once under this key.
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<String>,
+        /// Wall-time bound for this call, e.g. `2s`; the plugin's own also holds.
+        #[arg(long, value_name = "TIME")]
+        timeout: Option<String>,
+        /// Also print usage, denials and log.
+        #[arg(long, short)]
+        verbose: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Secret {
+    /// Store a secret; its value is read from standard input or a file, never
+    /// from the command line.
+    #[command(after_help = "Example:\n  airlock secret set contracts-key --file key.txt")]
+    Set {
+        /// The secret's name.
+        name: String,
+        /// File with the value; one trailing newline is cut. Without it standard input.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// List names, never values.
+    List,
+    /// Remove a secret.
+    Remove {
+        /// The secret's name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a token. It is shown once.
+    #[command(after_help = "Example:\n  airlock token create billing --role caller --plugin invoices --expires 90d")]
+    Create {
+        /// Who will use it.
+        name: String,
+        /// Roles: viewer, caller, operator, approver, admin.
+        #[arg(long = "role", required = true, value_delimiter = ',')]
+        roles: Vec<String>,
+        /// Only these plugins; without it, all.
+        #[arg(long = "plugin", value_delimiter = ',')]
+        plugins: Vec<String>,
+        /// How long it is valid, e.g. `90d`; without it, until revoked.
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+    },
+    /// List tokens, never their text.
+    List,
+    /// Revoke a token.
+    Revoke {
+        /// The token's id from `airlock token list`.
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// List records, newest last.
+    #[command(after_help = "Example:\n  airlock audit list --from 0 --limit 50")]
+    List {
+        /// Sequence number of the first record; without it, the end of the log.
+        #[arg(long)]
+        from: Option<u64>,
+        /// How many records.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Verify the chain and its signed checkpoints; exits with 9 when it finds
+    /// something.
+    #[command(after_help = "Example:\n  airlock audit verify --head \"$(tail -1 heads.txt)\"")]
+    Verify {
+        /// A head that was emitted earlier; detects a log cut back together with
+        /// its checkpoints.
+        #[arg(long, value_name = "HEAD")]
+        head: Option<String>,
+    },
+    /// Write all records as JSON lines to standard output.
+    Export,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Views {
+    /// What each grant was used for.
+    Usage {
+        /// Only this plugin's.
+        #[arg(long)]
+        plugin: Option<String>,
+    },
+    /// Calls, outcomes and time per tool.
+    Stats,
+    /// Recent calls, newest first.
+    Calls {
+        /// How many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Throw the views away and compute them again from the audit.
+    Rebuild,
+}
+
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// The policy file.
+    pub policy: PathBuf,
+    /// Apply it instead of only showing the difference.
+    #[arg(long)]
+    pub yes: bool,
+    /// The reason, kept in the history and the audit.
+    #[arg(long, default_value = "")]
+    pub why: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Selftest {
+    /// Only this class of attacks: network, files, resources, authority.
+    #[arg(long)]
+    pub class: Option<String>,
+    /// Folder with the hostile components, instead of those in the binary.
+    #[arg(long, value_name = "DIR")]
+    pub guests: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct New {
+    /// The plugin's name and the new folder's.
+    pub name: String,
+    /// Where to make the folder.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub into: PathBuf,
+}

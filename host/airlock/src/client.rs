@@ -1,0 +1,167 @@
+//! A client of the HTTP API. Every command is a request; it goes to a server, or,
+//! when no server owns the data directory, to the same routes in this process.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::exit::Failure;
+use crate::local::Local;
+
+/// Longest that a request may take; calls have their own, shorter limits.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// One request.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// `GET`, `POST`, `PUT` or `DELETE`.
+    pub method: &'static str,
+    /// Path and query, e.g. `/v1/plugins`.
+    pub path: String,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// One response.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+    /// `Retry-After`, in seconds.
+    pub retry_after_s: Option<u64>,
+}
+
+/// Where requests go.
+pub enum Api {
+    /// A server.
+    Remote(Remote),
+    /// The routes in this process, over a data directory that no server owns.
+    Local(Box<Local>),
+}
+
+/// A server's address and a token for it.
+pub struct Remote {
+    agent: ureq::Agent,
+    base: String,
+    token: String,
+}
+
+impl Request {
+    /// A request without a body.
+    pub fn new(method: &'static str, path: impl Into<String>) -> Self {
+        Self { method, path: path.into(), headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// With a JSON body.
+    pub fn json(method: &'static str, path: impl Into<String>, body: &Value) -> Self {
+        Self::bytes(method, path, "application/json", body.to_string().into_bytes())
+    }
+
+    /// With a body of any type.
+    pub fn bytes(method: &'static str, path: impl Into<String>, media_type: &str, body: Vec<u8>) -> Self {
+        Self { method, path: path.into(), headers: vec![("content-type", media_type.to_owned())], body }
+    }
+
+    /// With one more header.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+impl Remote {
+    /// A client of the server at `base`, e.g. `http://127.0.0.1:7480`.
+    pub fn new(base: &str, token: &str) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(REQUEST_TIMEOUT))
+            .max_redirects(0)
+            .proxy(None)
+            .build();
+        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), token: token.to_owned() }
+    }
+
+    /// The server's address.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    fn send(&self, request: &Request) -> Result<Reply> {
+        let mut builder = ureq::http::Request::builder()
+            .method(request.method)
+            .uri(format!("{}{}", self.base, request.path))
+            .header("authorization", format!("Bearer {}", self.token));
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
+        }
+        let outgoing = builder.body(request.body.clone()).context("building the request")?;
+        let mut response =
+            self.agent.run(outgoing).with_context(|| format!("asking the server at {}", self.base))?;
+        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        let retry_after_s = retry_after.and_then(|value| value.parse().ok());
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec().context("reading the response")?;
+        Ok(Reply { status, body, retry_after_s })
+    }
+}
+
+impl Api {
+    /// Sends a request and returns whatever came back.
+    ///
+    /// # Errors
+    /// When there was no answer at all.
+    pub fn send(&self, request: &Request) -> Result<Reply> {
+        match self {
+            Self::Remote(remote) => remote.send(request),
+            Self::Local(local) => local.send(request),
+        }
+    }
+
+    /// Sends a request and takes the body of a success.
+    ///
+    /// # Errors
+    /// [`Failure`] with the problem the server described.
+    pub fn ok(&self, request: &Request) -> Result<Reply> {
+        let reply = self.send(request)?;
+        if (200..300).contains(&reply.status) {
+            return Ok(reply);
+        }
+        Err(Failure::from_reply(&reply).into())
+    }
+
+    /// Sends a request and reads the JSON of a success.
+    ///
+    /// # Errors
+    /// [`Failure`], or a body that is not what was expected.
+    pub fn value<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {
+        let reply = self.ok(request)?;
+        serde_json::from_slice(&reply.body)
+            .with_context(|| format!("reading the answer to {} {}", request.method, request.path))
+    }
+
+    /// `GET path`, as JSON.
+    ///
+    /// # Errors
+    /// As [`Api::value`].
+    pub fn get(&self, path: &str) -> Result<Value> {
+        self.value(&Request::new("GET", path))
+    }
+}
+
+/// Percent-encodes one segment of a path or one value of a query.
+pub fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte as char),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}

@@ -1,0 +1,66 @@
+//! `airlock audit`.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::Session;
+use super::plugins::list_of;
+use crate::cli::Audit;
+use crate::client::Request;
+use crate::exit::Found;
+use crate::output::{cell, table, time};
+
+pub(super) fn run(session: &Session, command: Audit) -> Result<()> {
+    match command {
+        Audit::List { from, limit } => {
+            let start = from.map(|from| format!("&from={from}")).unwrap_or_default();
+            let answer = session.api.get(&format!("/v1/audit?limit={limit}{start}"))?;
+            session.format.show(&answer, list_text)
+        }
+        Audit::Verify { head } => verify(session, head.as_deref()),
+        Audit::Export => {
+            let reply = session.api.ok(&Request::new("GET", "/v1/audit/export"))?;
+            std::io::Write::write_all(&mut std::io::stdout(), &reply.body)?;
+            Ok(())
+        }
+    }
+}
+
+fn list_text(answer: &Value) -> String {
+    let mut records = list_of(answer, "records").as_array().cloned().unwrap_or_default();
+    records.sort_by_key(|record| record["seq"].as_u64());
+    let lines: Vec<Vec<String>> = records
+        .iter()
+        .map(|record| {
+            let at = record["at_ms"].as_u64().map(time).unwrap_or_default();
+            let field = |name: &str| cell(record, name);
+            vec![field("seq"), at, field("principal"), field("action"), field("subject"), field("outcome")]
+        })
+        .collect();
+    table(&["SEQ", "WHEN", "WHO", "ACTION", "WHAT", "OUTCOME"], &lines)
+}
+
+fn verify(session: &Session, head: Option<&str>) -> Result<()> {
+    let report: Value = session.api.value(&Request::json("POST", "/v1/audit/verify", &json!({ "head": head })))?;
+    let findings = report["findings"].as_array().cloned().unwrap_or_default();
+    session.format.show(&report, |report| {
+        let mut text = match report["ok"] == true {
+            true => format!(
+                "the audit is whole: {} records, {} signed checkpoints, {} records since the last\n{}",
+                cell(report, "len"),
+                cell(report, "checkpoints"),
+                cell(report, "unsigned"),
+                cell(report, "head")
+            ),
+            false => format!("the audit was changed: {} findings", findings.len()),
+        };
+        for finding in &findings {
+            text.push_str(&format!("\n  record {}: {} [{}]", cell(finding, "seq"), cell(finding, "text"), cell(finding, "code")));
+        }
+        text
+    })?;
+    if report["ok"] == true {
+        return Ok(());
+    }
+    Err(Found(format!("audit verify: {} findings", findings.len())).into())
+}

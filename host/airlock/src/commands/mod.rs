@@ -1,0 +1,104 @@
+//! The commands. Each makes requests of the API and shows the answers; none
+//! decides anything by itself.
+
+mod audit;
+mod grants;
+mod new;
+mod plugins;
+mod policy;
+mod secrets;
+mod serve;
+mod tokens;
+mod tools;
+mod views;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command, Global};
+use crate::client::{Api, Remote};
+pub use plugins::install;
+use crate::config::Settings;
+use crate::harness::token_file;
+use crate::local::Local;
+use crate::output::Format;
+use crate::selftest;
+
+/// What a command needs: where requests go, and how to show answers.
+pub(crate) struct Session {
+    pub(crate) api: Api,
+    pub(crate) format: Format,
+}
+
+/// Runs the command that was typed.
+///
+/// # Errors
+/// Whatever stopped it; [`crate::exit::code_of`] makes the exit code of it.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Compile => return Ok(airlock_sandbox::compile::child_main()),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "airlock", &mut std::io::stdout());
+        }
+        Command::New(args) => new::run(&args)?,
+        Command::Serve(args) => serve::run(global, &args)?,
+        Command::Selftest(args) => return selftest::run(global, &args),
+        Command::Plugin(args) => plugins::run(&connect(global)?, args)?,
+        Command::Grant(args) => grants::grant(&connect(global)?, &args)?,
+        Command::Revoke(args) => grants::revoke(&connect(global)?, &args)?,
+        Command::Grants(args) => grants::show(&connect(global)?, &args)?,
+        Command::Rollback(args) => grants::rollback(&connect(global)?, &args)?,
+        Command::Explain(args) => return grants::explain(&connect(global)?, &args),
+        Command::Tool(args) => tools::run(&connect(global)?, args)?,
+        Command::Secret(args) => secrets::run(&connect(global)?, args)?,
+        Command::Token(args) => tokens::run(&connect(global)?, args)?,
+        Command::Audit(args) => audit::run(&connect(global)?, args)?,
+        Command::Views(args) => views::run(&connect(global)?, args)?,
+        Command::Apply(args) => policy::apply(&connect(global)?, &args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The server that was named, else the one that owns the data directory, else
+/// the data directory itself.
+fn connect(global: &Global) -> Result<Session> {
+    let settings = Settings::load(global)?;
+    let format = if global.json { Format::Json } else { Format::Text };
+    let address = match &global.server {
+        Some(url) => Some(url.clone()),
+        None => settings.running_server()?,
+    };
+    let api = match address {
+        Some(base) => Api::Remote(Remote::new(&base, &token(global, &settings)?)),
+        None => Api::Local(Box::new(Local::open(&settings)?)),
+    };
+    Ok(Session { api, format })
+}
+
+fn token(global: &Global, settings: &Settings) -> Result<String> {
+    let read = |file: &std::path::Path| {
+        let text = std::fs::read_to_string(file);
+        text.map(|text| text.trim().to_owned()).with_context(|| format!("reading the token in {}", file.display()))
+    };
+    if let Some(file) = &global.token_file {
+        return read(file);
+    }
+    if let Ok(token) = std::env::var("AIRLOCK_TOKEN") {
+        return Ok(token.trim().to_owned());
+    }
+    let file = token_file(&settings.keys);
+    read(&file).context("no token: give --token-file, or set AIRLOCK_TOKEN")
+}
+
+/// Bytes of a file, or of standard input for `-`.
+pub(crate) fn read_input(source: &std::path::Path) -> Result<Vec<u8>> {
+    if source.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes).context("reading standard input")?;
+        return Ok(bytes);
+    }
+    std::fs::read(source).with_context(|| format!("reading {}", source.display()))
+}

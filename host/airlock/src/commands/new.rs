@@ -1,0 +1,56 @@
+//! `airlock new`: a plugin of one's own, with the SDK's sources beside it, since
+//! they are not published yet.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::cli::New;
+use crate::exit::Misuse;
+use crate::output::print;
+use crate::packed::SOURCES;
+
+/// Folder of the SDK's sources within a new plugin.
+const SDK_FOLDER: &str = ".airlock";
+
+const TEMPLATE: &str = "sdk/template/";
+
+pub(super) fn run(args: &New) -> Result<()> {
+    check_name(&args.name)?;
+    let folder = args.into.join(&args.name);
+    if folder.exists() {
+        return Err(Misuse(format!("{} exists already", folder.display())).into());
+    }
+    for (name, text) in SOURCES {
+        match name.strip_prefix(TEMPLATE) {
+            Some(inner) => write(&folder.join(inner), &text.replace("{{name}}", &args.name))?,
+            None => write(&folder.join(SDK_FOLDER).join(name), text)?,
+        }
+    }
+    print(&format!(
+        "made {}\n\nnext:\n  cd {}\n  cargo test\n  cargo build --target wasm32-wasip2 --release\n  \
+         airlock plugin add {} target/wasm32-wasip2/release/{}.wasm",
+        folder.display(),
+        folder.display(),
+        args.name,
+        args.name.replace('-', "_")
+    ));
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let mut bytes = name.bytes();
+    let first = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase());
+    let rest = bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_');
+    if first && rest && name.len() <= 64 {
+        return Ok(());
+    }
+    Err(Misuse(format!("`{name}` is not a plugin name: 1 to 64 of a-z 0-9 - _, starting with a letter")).into())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+    }
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}

@@ -1,0 +1,166 @@
+//! `airlock serve`: the composition root. Opens the runtime over the data
+//! directory, serves the API, and lets the audit's heads leave the machine.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use airlock_journal::audit::SignedHead;
+use airlock_runtime::Runtime;
+use airlock_server::ServerConfig;
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cli::{Global, Serve};
+use crate::config::Settings;
+use crate::output::print;
+
+/// Where the server listens unless told otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7480);
+
+pub(super) fn run(global: &Global, args: &Serve) -> Result<()> {
+    let settings = Settings::load(global)?;
+    start_logging(global.json);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("airlock-api")
+        .enable_all()
+        .build()
+        .context("starting the API's threads")?;
+    runtime.block_on(serve(&settings, args))
+}
+
+/// Logs go to standard error; `AIRLOCK_LOG` filters them, e.g. `info,airlock_sandbox=debug`.
+fn start_logging(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("AIRLOCK_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if json { builder.json().try_init() } else { builder.with_ansi(false).try_init() };
+    if let Err(error) = started {
+        eprintln!("airlock: logging could not be started: {error}");
+    }
+}
+
+async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
+    // The data directory first: a second server must not take a port and then fail.
+    let runtime = Runtime::open(settings.runtime()).await.context("opening the data directory")?;
+    let address = args.listen.or(settings.file.listen).unwrap_or(LISTEN);
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+    let bound = listener.local_addr().context("the listener's address")?;
+    let base = format!("http://{}", reachable(bound));
+    emit_heads(&runtime, settings, args);
+    settings.note_running(&base)?;
+    if let Some(file) = runtime.first_token_file() {
+        print(&format!("the first admin token is in {}", file.display()));
+    }
+    print(&format!("listening on {base}"));
+    let served = airlock_server::serve(runtime, listener, server_config(settings, args), stop_signal()?).await;
+    settings.note_stopped();
+    served.context("serving")
+}
+
+/// The address a client on this machine uses: a wildcard is reached by loopback.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        ip if !ip.is_unspecified() => ip,
+        ip if ip.is_ipv6() => std::net::Ipv6Addr::LOCALHOST.into(),
+        _ => std::net::Ipv4Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, bound.port())
+}
+
+fn server_config(settings: &Settings, args: &Serve) -> ServerConfig {
+    let mut config = ServerConfig::default();
+    config.allow_hosts.extend(settings.file.hosts.iter().chain(&args.hosts).cloned());
+    if let Some(seconds) = settings.file.shutdown_seconds {
+        config.drain = Duration::from_secs(seconds);
+    }
+    config
+}
+
+/// Resolves at SIGTERM or SIGINT.
+fn stop_signal() -> Result<impl Future<Output = ()>> {
+    let mut term = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("stopping; calls in flight may end");
+    })
+}
+
+/// Where signed heads of the audit go, so that a log that was cut back is found.
+struct Outlets {
+    file: Option<PathBuf>,
+    url: Option<String>,
+}
+
+fn emit_heads(runtime: &Arc<Runtime>, settings: &Settings, args: &Serve) {
+    let outlets = Outlets {
+        file: args.audit_heads.clone().or_else(|| settings.file.audit_heads.clone()),
+        url: args.audit_heads_url.clone().or_else(|| settings.file.audit_heads_url.clone()),
+    };
+    let heads = runtime.audit_heads();
+    tokio::spawn(follow_heads(heads, Arc::new(outlets)));
+}
+
+async fn follow_heads(mut heads: watch::Receiver<Option<SignedHead>>, outlets: Arc<Outlets>) {
+    loop {
+        let head = heads.borrow_and_update().as_ref().map(ToString::to_string);
+        if let Some(head) = head {
+            tracing::info!(head, "audit head");
+            let outlets = Arc::clone(&outlets);
+            let sent = tokio::task::spawn_blocking(move || outlets.emit(&head)).await;
+            if let Ok(Err(error)) = sent {
+                tracing::error!(error = format!("{error:#}"), "an audit head did not leave this process");
+            }
+        }
+        if heads.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Outlets {
+    fn emit(&self, head: &str) -> Result<()> {
+        let filed = self.file.as_deref().map_or(Ok(()), |file| append(file, head));
+        let posted = self.url.as_deref().map_or(Ok(()), |url| post(url, head));
+        filed.and(posted)
+    }
+}
+
+fn append(file: &Path, head: &str) -> Result<()> {
+    let step = || format!("appending to {}", file.display());
+    let mut open = std::fs::OpenOptions::new().create(true).append(true).open(file).with_context(step)?;
+    writeln!(open, "{head}").with_context(step)?;
+    open.sync_data().with_context(step)
+}
+
+fn post(url: &str, head: &str) -> Result<()> {
+    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).build();
+    let agent: ureq::Agent = config.into();
+    agent.post(url).content_type("text/plain").send(head).with_context(|| format!("posting to {url}")).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_is_reached_by_loopback() {
+        let cases = [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+        ];
+        for (bound, expect) in cases {
+            assert_eq!(reachable(bound.parse().expect("an address")).to_string(), expect);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Settings: what the configuration file says, and where things are.
+//!
+//! What must stay true: an unknown key is an error, and keys never lie inside
+//! the data directory, so that a copy of the data is not a copy of the keys.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use airlock_runtime::RuntimeConfig;
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::cli::Global;
+use crate::exit::Misuse;
+
+/// The configuration file, `airlock.toml`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct File {
+    /// Address to listen on.
+    pub listen: Option<SocketAddr>,
+    /// Host names that requests may carry in `Host`.
+    pub hosts: Vec<String>,
+    /// Directory of the keys; must be outside the data directory.
+    pub keys: Option<PathBuf>,
+    /// Threads that run guests; the number of cores without it.
+    pub guest_workers: Option<usize>,
+    /// Calls at once, over all plugins.
+    pub calls_max: Option<u32>,
+    /// Seconds that calls in flight get at shutdown.
+    pub shutdown_seconds: Option<u64>,
+    /// File to which new heads of the audit are appended.
+    pub audit_heads: Option<PathBuf>,
+    /// URL to which new heads of the audit are posted.
+    pub audit_heads_url: Option<String>,
+    /// Certificate authorities (PEM) for outgoing requests, besides the built-in.
+    pub extra_ca: Option<PathBuf>,
+}
+
+/// Settings of this process.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The keys' directory.
+    pub keys: PathBuf,
+    /// The configuration file.
+    pub file: File,
+}
+
+/// What a running server writes into its data directory.
+const RUNNING: &str = "server.address";
+
+impl Settings {
+    /// Reads the configuration file that was named, or the one in the data
+    /// directory where it exists.
+    ///
+    /// # Errors
+    /// A file that can't be read, an unknown key, keys inside the data.
+    pub fn load(global: &Global) -> Result<Self> {
+        let default = global.data.join("airlock.toml");
+        let path = match &global.config {
+            Some(path) => Some(path.clone()),
+            None => default.is_file().then_some(default),
+        };
+        let file = path.as_deref().map_or_else(|| Ok(File::default()), read)?;
+        let keys = file.keys.clone().unwrap_or_else(|| beside(&global.data));
+        let settings = Self { data: global.data.clone(), keys, file };
+        if absolute(&settings.keys).starts_with(absolute(&settings.data)) {
+            return Err(Misuse(format!(
+                "the keys' directory {} is inside the data directory; a copy of the data would be a copy of the keys",
+                settings.keys.display()
+            ))
+            .into());
+        }
+        Ok(settings)
+    }
+
+    /// How the runtime is to be opened.
+    pub fn runtime(&self) -> RuntimeConfig {
+        let mut config = RuntimeConfig::new(&self.data, &self.keys);
+        config.guest_workers = self.file.guest_workers.or(config.guest_workers);
+        config.calls_max = self.file.calls_max.unwrap_or(config.calls_max);
+        config
+    }
+
+    /// The address of the server that owns the data directory, if one runs.
+    ///
+    /// # Errors
+    /// When the file that says so can't be read.
+    pub fn running_server(&self) -> Result<Option<String>> {
+        let path = self.data.join(RUNNING);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        };
+        let mut words = text.split_whitespace();
+        let (Some(pid), Some(address)) = (words.next(), words.next()) else { return Ok(None) };
+        // A server that crashed leaves the file behind.
+        Ok(Path::new("/proc").join(pid).is_dir().then(|| address.to_owned()))
+    }
+
+    /// Notes that this process serves the data directory at `address`.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn note_running(&self, address: &str) -> Result<()> {
+        let path = self.data.join(RUNNING);
+        let text = format!("{} {address}\n", std::process::id());
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Removes that note.
+    pub fn note_stopped(&self) {
+        let _ = std::fs::remove_file(self.data.join(RUNNING));
+    }
+}
+
+fn read(path: &Path) -> Result<File> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    toml::from_str(&text).map_err(|error| Misuse(format!("{}: {error}", path.display())).into())
+}
+
+/// The directory of the keys that belongs to a data directory: `data-keys`
+/// beside `data`.
+pub fn beside(data: &Path) -> PathBuf {
+    let absolute = absolute(data);
+    let name = absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    absolute.with_file_name(format!("{name}-keys"))
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    path.canonicalize().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn global(data: &Path) -> Global {
+        Global { data: data.to_path_buf(), config: None, server: None, token_file: None, json: false }
+    }
+
+    #[test]
+    fn settings() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let data = dir.path().join("data");
+        std::fs::create_dir(&data).expect("data");
+        let settings = Settings::load(&global(&data)).expect("defaults");
+        assert_eq!(settings.keys.file_name().expect("name"), "data-keys");
+
+        let cases = [
+            ("listn = \"127.0.0.1:1\"", "unknown field `listn`"),
+            ("listen = \"here\"", "listen"),
+            ("keys = \"KEYS\"", "inside the data directory"),
+        ];
+        for (text, expect) in cases {
+            let text = text.replace("KEYS", &data.join("keys").display().to_string());
+            std::fs::write(data.join("airlock.toml"), text).expect("write");
+            let error = Settings::load(&global(&data)).expect_err(expect);
+            assert!(format!("{error:#}").contains(expect), "{error:#}");
+            assert!(error.is::<Misuse>());
+        }
+    }
+
+    #[test]
+    fn a_note_of_a_process_that_is_gone_counts_for_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = Settings::load(&global(dir.path())).expect("defaults");
+        assert_eq!(settings.running_server().expect("none"), None);
+        settings.note_running("http://127.0.0.1:1").expect("note");
+        assert_eq!(settings.running_server().expect("some").as_deref(), Some("http://127.0.0.1:1"));
+        std::fs::write(dir.path().join(RUNNING), "4294967294 http://127.0.0.1:1\n").expect("write");
+        assert_eq!(settings.running_server().expect("none"), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! How a command ends: the exit code that scripts use, and the text people read.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::client::Reply;
+
+/// A failure the API described.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// HTTP status.
+    pub status: u16,
+    /// The stable code of the problem.
+    pub code: String,
+    /// The problem as the server sent it (RFC 9457).
+    pub problem: Value,
+}
+
+impl std::error::Error for Failure {}
+
+impl Failure {
+    /// Reads the problem details of a response that is not a success.
+    pub fn from_reply(reply: &Reply) -> Self {
+        let problem: Value = serde_json::from_slice(&reply.body)
+            .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&reply.body).into_owned()));
+        let code = problem["code"].as_str().unwrap_or("no-code").to_owned();
+        Self { status: reply.status, code, problem }
+    }
+
+    /// The exit code; `airlock --help` lists them.
+    pub fn exit_code(&self) -> u8 {
+        match (self.code.as_str(), self.status) {
+            ("unknown" | "outcome_unknown" | "outcome-unknown", _) => 8,
+            ("escalate", _) => 10,
+            ("limit", _) | (_, 429 | 503 | 413) => 6,
+            ("transient", _) | (_, 502 | 504) => 7,
+            ("denied", _) | (_, 401 | 403) => 3,
+            (_, 404 | 410) => 4,
+            (_, 400 | 405..=428) => 5,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let field = |name: &str| self.problem[name].as_str().filter(|text| !text.is_empty());
+        match (field("detail"), field("title")) {
+            (Some(detail), _) => write!(f, "{detail}")?,
+            (None, Some(title)) => write!(f, "{title}")?,
+            (None, None) => write!(f, "the server answered with status {}", self.status)?,
+        }
+        write!(f, " [{}]", self.code)?;
+        if let Some(denials) = self.problem["denials"].as_array() {
+            for denial in denials {
+                let part = |name: &str| denial[name].as_str().unwrap_or_default();
+                write!(f, "\n  denied: {} {}: {}", part("capability"), part("operation"), part("rule"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A verification that found something; exit code 9.
+#[derive(Debug, Clone)]
+pub struct Found(pub String);
+
+impl std::error::Error for Found {}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What was typed can't be used; exit code 2.
+#[derive(Debug, Clone)]
+pub struct Misuse(pub String);
+
+impl std::error::Error for Misuse {}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The exit code of an error.
+pub fn code_of(error: &anyhow::Error) -> u8 {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.exit_code();
+    }
+    if error.is::<Found>() {
+        return 9;
+    }
+    if error.is::<Misuse>() {
+        return 2;
+    }
+    1
+}

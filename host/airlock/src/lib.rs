@@ -1,0 +1,15 @@
+//! The `airlock` binary as a library: the command line, the client of the HTTP
+//! API that the commands, the self-test, the demo and the tests share, and the
+//! composition root.
+
+#[expect(missing_docs, reason = "doc comments here are the help text; what the help needs is there")]
+pub mod cli;
+pub mod client;
+pub mod commands;
+pub mod config;
+pub mod exit;
+pub mod harness;
+pub mod local;
+pub mod output;
+mod packed;
+pub mod selftest;

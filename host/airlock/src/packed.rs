@@ -1,0 +1,3 @@
+//! What travels in the binary: see `build.rs`.
+
+include!(concat!(env!("OUT_DIR"), "/packed.rs"));

@@ -1,0 +1,84 @@
+//! The same routes without a network, for the command line on a data directory
+//! that no server owns.
+//!
+//! What must stay true: only an [`App`] made here has an owner; one that is
+//! served over a socket asks for a token.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use airlock_runtime::{Principal, Runtime};
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::Request;
+use http::header::{HOST, RETRY_AFTER};
+use http_body_util::BodyExt;
+
+use crate::app::App;
+use crate::config::ServerConfig;
+use crate::dispatch::router;
+use crate::front::answer;
+
+/// The API in this process; every request is made by one principal.
+pub struct InProcess {
+    app: Arc<App>,
+    router: Router,
+}
+
+/// A response.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Bytes,
+    /// `Retry-After`, seconds.
+    pub retry_after_s: Option<u64>,
+}
+
+/// Why there was no response.
+#[derive(Debug, thiserror::Error)]
+pub enum InProcessError {
+    /// The request is not one of HTTP.
+    #[error("building the request")]
+    Request(#[from] http::Error),
+    /// The response's body broke off.
+    #[error("reading the response")]
+    Body(#[source] axum::Error),
+}
+
+impl InProcess {
+    /// The routes over `runtime`, as `owner`.
+    #[must_use]
+    pub fn new(runtime: Arc<Runtime>, config: ServerConfig, owner: Principal) -> Self {
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let app = App::owned(runtime, config, nowhere, owner);
+        let router = router(&app);
+        Self { app, router }
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// A method, path or header that HTTP does not know.
+    pub async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Answer, InProcessError> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body))?;
+        let response = answer(&self.app, self.router.clone(), request).await;
+        let (parts, body) = response.into_parts();
+        let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let body = body.collect().await.map_err(InProcessError::Body)?.to_bytes();
+        let retry_after_s = retry_after.and_then(|text| text.parse().ok());
+        Ok(Answer { status: parts.status.as_u16(), body, retry_after_s })
+    }
+}

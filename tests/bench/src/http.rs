@@ -1,0 +1,105 @@
+//! The echo over HTTP with authentication and durable audit, against a bare axum
+//! handler that does the bare wasmtime call.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use airlock::commands::install;
+use airlock::harness::Server;
+use airlock_bench_baseline::Baseline;
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
+
+use crate::Bench;
+use crate::load::{Request, throughput};
+
+const INPUT: &str = "{\"message\":\"hello\"}";
+
+/// The bare server's side: prints its address and serves until killed.
+pub(crate) fn bare_server(component: &Path) -> Result<()> {
+    let baseline = Arc::new(Baseline::new(&std::fs::read(component)?).map_err(|e| anyhow::anyhow!("{e:#}"))?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let handler = move |body: String| {
+            let baseline = Arc::clone(&baseline);
+            async move { baseline.call("echo", &body).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR) }
+        };
+        let router = Router::new().route("/echo", post(handler));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        println!("{}", listener.local_addr()?);
+        axum::serve(listener, router).await?;
+        Ok(())
+    })
+}
+
+/// A process that is killed when dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start_bare(component: &Path) -> Result<(Killed, SocketAddr)> {
+    let own = std::env::current_exe().context("finding this program")?;
+    let mut child = Killed(Command::new(own).arg("bare-server").arg(component).stdout(Stdio::piped()).spawn()?);
+    let stdout = child.0.stdout.take().context("its standard output")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    Ok((child, line.trim().parse().context("the bare server's address")?))
+}
+
+/// A server with the echo plugin, and a request that calls it.
+pub(crate) fn start_airlock(bench: &Bench, data: &Path) -> Result<(Server, Request)> {
+    let server = Server::start(&bench.airlock, data, &[])?;
+    let bytes = std::fs::read(bench.component("airlock-plugin-echo"))?;
+    install(&server.api(), "echo", bytes, None)?;
+    unlimited(&server, "echo")?;
+    let address = server.base().trim_start_matches("http://").parse().context("the server's address")?;
+    let request = Request::post(address, "/v1/tools/echo/echo", Some(server.token()), INPUT);
+    Ok((server, request))
+}
+
+/// Lifts the default rate, which the benchmark would run into.
+pub(crate) fn unlimited(server: &Server, plugin: &str) -> Result<()> {
+    let body = serde_json::json!({ "grants": {}, "limits": { "rate": "10000000/s", "concurrency": 300, "queue": 1000 } });
+    let path = format!("/v1/plugins/{plugin}/grants");
+    server.api().ok(&airlock::client::Request::json("PUT", path, &body))?;
+    Ok(())
+}
+
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let (_bare, bare_address) = start_bare(&bench.component("airlock-plugin-echo"))?;
+    let bare = Request::post(bare_address, "/echo", None, INPUT);
+    let (_server, airlock) = start_airlock(bench, &data.path().join("data"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let time = Duration::from_millis(if bench.quick { 100 } else { 1500 });
+    let rounds = if bench.quick { 1 } else { 5 };
+    for connections in [1, 16, 256] {
+        let (mut bare_rates, mut airlock_rates) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            bare_rates.push(runtime.block_on(throughput(&bare, connections, time))?);
+            airlock_rates.push(runtime.block_on(throughput(&airlock, connections, time))?);
+        }
+        let (bare, airlock) = (middle(bare_rates), middle(airlock_rates));
+        println!(
+            "{connections:>3} connections: bare {bare:>7.0}/s, airlock {airlock:>7.0}/s, {:.2}x the time (target 2x)",
+            bare / airlock
+        );
+    }
+    Ok(())
+}
+
+fn middle(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}

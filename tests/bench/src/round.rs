@@ -1,0 +1,41 @@
+//! Interleaved rounds and their medians.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+/// Runs each contender `per_round` times a round, `rounds` rounds, in turn, and
+/// returns the median time of one repetition for each.
+pub(crate) fn interleave(
+    rounds: usize,
+    per_round: usize,
+    contenders: &mut [&mut dyn FnMut() -> Result<()>],
+) -> Result<Vec<Duration>> {
+    let mut times = vec![Vec::with_capacity(rounds); contenders.len()];
+    for _ in 0..rounds {
+        for (contender, times) in contenders.iter_mut().zip(&mut times) {
+            let start = Instant::now();
+            for _ in 0..per_round {
+                contender()?;
+            }
+            times.push(start.elapsed() / per_round as u32);
+        }
+    }
+    Ok(times.into_iter().map(median).collect())
+}
+
+/// The median.
+pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// Microseconds with one decimal.
+pub(crate) fn us(time: Duration) -> String {
+    format!("{:.1} µs", time.as_secs_f64() * 1e6)
+}
+
+/// `a` as a multiple of `b`.
+pub(crate) fn ratio(a: Duration, b: Duration) -> f64 {
+    a.as_secs_f64() / b.as_secs_f64()
+}

@@ -1,0 +1,208 @@
+//! The command line as a person or a script uses it, once over a data directory
+//! that no server owns and once against a server.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use airlock::harness::Server;
+use airlock_tests::{airlock, component, root};
+use serde_json::Value;
+
+/// The result of one command.
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// A data directory and the commands on it.
+struct Place {
+    _folder: tempfile::TempDir,
+    folder: PathBuf,
+    data: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().to_path_buf();
+        Self { data: path.join("data"), folder: path, _folder: folder }
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        self.run_with(args, "")
+    }
+
+    fn run_with(&self, args: &[&str], stdin: &str) -> Ran {
+        let mut child = Command::new(airlock())
+            .args(args)
+            .env("AIRLOCK_DATA", &self.data)
+            .env_remove("AIRLOCK_TOKEN")
+            .current_dir(&self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        std::io::Write::write_all(&mut child.stdin.take().expect("stdin"), stdin.as_bytes()).ok();
+        let output = child.wait_with_output().expect("it ends");
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs a command that must succeed and returns what it printed.
+    fn ok(&self, args: &[&str]) -> String {
+        let ran = self.run(args);
+        assert_eq!(ran.code, 0, "{args:?}: {}{}", ran.out, ran.err);
+        ran.out
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let text = self.ok(&[args, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{args:?} printed no JSON: {text}"))
+    }
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// What a newcomer does, command by command.
+fn walk(place: &Place) {
+    let files = path(&component("airlock-plugin-files"));
+    let inbox = place.folder.join("inbox");
+    std::fs::create_dir_all(&inbox).expect("a folder");
+    std::fs::write(inbox.join("a.txt"), "hello").expect("a file");
+
+    assert!(place.ok(&["plugin", "list"]).contains("no plugin is installed"));
+    assert!(place.ok(&["plugin", "add", "files", &files]).contains("installed files sha256:"));
+    let inspected = place.ok(&["plugin", "inspect", "files"]);
+    assert!(inspected.contains("It asks for") && inspected.contains("because"), "{inspected}");
+
+    let call = ["tool", "call", "files/read", r#"{"path": "/inbox/a.txt"}"#];
+    let refused = place.run(&call);
+    assert_eq!(refused.code, 3, "without a grant: {}{}", refused.out, refused.err);
+    assert!(refused.err.contains("denied"), "{}", refused.err);
+
+    let grant = format!("files = [{{ host = \"{}\", guest = \"/inbox\", access = \"read\" }}]", path(&inbox));
+    place.ok(&["grant", "files", &grant, "--why", "to read the inbox"]);
+    assert!(place.ok(&call).contains("hello"));
+
+    assert!(place.ok(&["explain", "files", "files", "read", "/inbox/a.txt"]).starts_with("allowed"));
+    let denied = place.run(&["explain", "files", "files", "write", "/inbox/a.txt"]);
+    assert_eq!((denied.code, denied.out.starts_with("denied")), (3, true), "{}", denied.out);
+
+    place.ok(&["revoke", "files", "files", "0"]);
+    assert_eq!(place.run(&call).code, 3);
+    place.ok(&["rollback", "files", "--why", "it was needed"]);
+    assert!(place.ok(&call).contains("hello"));
+    let history = place.json(&["grants", "files", "--history"]);
+    assert!(history["versions"].as_array().is_some_and(|versions| versions.len() == 3), "{history}");
+}
+
+fn administration(place: &Place) {
+    let secret = place.run_with(&["secret", "set", "api-key"], "s3cr3t-value\n");
+    assert_eq!(secret.code, 0, "{}", secret.err);
+    let listed = place.ok(&["secret", "list"]);
+    assert!(listed.contains("api-key") && !listed.contains("s3cr3t"), "{listed}");
+    place.ok(&["secret", "remove", "api-key"]);
+
+    let token = place.json(&["token", "create", "billing", "--role", "caller", "--plugin", "files", "--expires", "90d"]);
+    let id = token["id"].as_str().expect("an id");
+    assert!(place.ok(&["token", "list"]).contains("billing"));
+    place.ok(&["token", "revoke", id]);
+
+    let policy = place.folder.join("policy.toml");
+    let echo = path(&component("airlock-plugin-echo"));
+    std::fs::write(&policy, format!("[plugins.echo]\nsource = \"{echo}\"\n[plugins.echo.limits]\ncpu = \"200ms\"\n")).expect("a file");
+    let shown = place.ok(&["apply", &path(&policy)]);
+    assert!(shown.contains("not applied") && shown.contains("echo"), "{shown}");
+    place.ok(&["apply", &path(&policy), "--yes"]);
+    assert!(place.ok(&["apply", &path(&policy)]).contains("nothing to change"));
+    assert!(place.ok(&["tool", "call", "echo/echo", r#"{"a": 1}"#]).contains("\"a\": 1"));
+
+    assert!(place.ok(&["audit", "list"]).contains("call.done"));
+    let verified = place.json(&["audit", "verify"]);
+    assert_eq!(verified["ok"], true, "{verified}");
+    let head = verified["head"].as_str().expect("a head");
+    place.ok(&["audit", "verify", "--head", head]);
+    assert!(place.ok(&["audit", "export"]).lines().count() > 10);
+    place.ok(&["views", "rebuild"]);
+    assert!(place.ok(&["views", "usage"]).contains("files"));
+    assert!(place.ok(&["views", "stats"]).contains("echo"));
+    assert!(place.ok(&["views", "calls"]).contains("files/read"));
+    place.ok(&["plugin", "remove", "echo"]);
+}
+
+/// Wrong input, with the exit code scripts see and a word the text must say.
+fn mistakes(place: &Place) {
+    let broken = place.folder.join("broken.wasm");
+    std::fs::write(&broken, "not a component").expect("a file");
+    let broken = path(&broken);
+    let cases: [(&[&str], i32, &str); 9] = [
+        (&["tool", "call", "nobody/nothing", "{}"], 4, "nobody"),
+        (&["tool", "call", "files/read", "{"], 2, "JSON"),
+        (&["tool", "call", "files", "{}"], 2, "PLUGIN/TOOL"),
+        (&["tool", "call", "files/read", r#"{"path": 1}"#], 5, "path"),
+        (&["plugin", "add", "broken", &broken], 5, "component"),
+        (&["plugin", "add", "Broken Name", &broken], 5, "name"),
+        (&["grant", "files", "file = []"], 5, "file"),
+        (&["explain", "files", "flies", "read", "/x"], 5, "flies"),
+        (&["plugin", "inspect", "nobody"], 4, "nobody"),
+    ];
+    for (args, code, word) in cases {
+        let ran = place.run(args);
+        assert_eq!(ran.code, code, "{args:?}: {}{}", ran.out, ran.err);
+        assert!(ran.err.contains(word), "{args:?} does not say `{word}`: {}", ran.err);
+        assert!(!ran.err.contains("panicked"), "{args:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn without_a_server() {
+    let place = Place::new();
+    walk(&place);
+    administration(&place);
+    mistakes(&place);
+}
+
+#[test]
+fn with_a_server() {
+    let place = Place::new();
+    let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
+    walk(&place);
+    administration(&place);
+    mistakes(&place);
+    let second = place.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_ne!(second.code, 0);
+    assert!(second.err.contains("in use"), "a second server: {}", second.err);
+    assert!(server.stop(Duration::from_secs(60)).expect("it stops").success());
+}
+
+/// A plugin made by `airlock new` builds outside the workspace, passes its own
+/// tests, and can be installed and called.
+#[test]
+fn a_new_plugin_builds_anywhere() {
+    let place = Place::new();
+    place.ok(&["new", "word-count"]);
+    let folder = place.folder.join("word-count");
+    // One target directory for all: the SDK's dependencies are the same.
+    let target = root().join("target/new-plugin");
+    let cargo = |args: &[&str]| {
+        let output = Command::new("cargo").args(args).current_dir(&folder).env("CARGO_TARGET_DIR", &target).output();
+        let output = output.expect("cargo starts");
+        assert!(output.status.success(), "cargo {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    cargo(&["test"]);
+    cargo(&["build", "--target", "wasm32-wasip2", "--release"]);
+    let built = target.join("wasm32-wasip2/release/word_count.wasm");
+    place.ok(&["plugin", "add", "word-count", &path(&built)]);
+    let tools = place.json(&["tool", "list", "--plugin", "word-count"]);
+    let text = tools.to_string();
+    assert!(text.contains("word-count") && text.contains("input_schema"), "{text}");
+    assert_eq!(place.run(&["new", "word-count"]).code, 2, "an existing folder is not overwritten");
+}

@@ -1,0 +1,212 @@
+//! Rules of the architecture that the compiler cannot check. Each asserts how
+//! much it looked at, so that none can pass on nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use airlock_tests::root;
+use syn::spanned::Spanned;
+use syn::visit::Visit;
+
+const FILE_LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 70;
+const FUNCTION_LINES_P90_MAX: usize = 30;
+
+fn walk(dir: &Path, keep: &dyn Fn(&Path) -> bool, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("a folder of the workspace").flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if path.is_dir() && !path.is_symlink() {
+            if !name.starts_with("target") && !name.starts_with('.') {
+                walk(&path, keep, found);
+            }
+        } else if keep(&path) {
+            found.push(path);
+        }
+    }
+}
+
+fn files(within: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let keep = |path: &Path| path.extension().is_some_and(|e| e == extension);
+    walk(&root().join(within), &keep, &mut found);
+    found.sort();
+    found
+}
+
+fn is_test(path: &Path) -> bool {
+    let parts = ["tests", "benches", "examples", "fuzz"];
+    path.file_name().is_some_and(|name| name == "tests.rs")
+        || path.strip_prefix(root()).unwrap_or(path).components().any(|part| parts.iter().any(|p| part.as_os_str() == *p))
+}
+
+#[derive(Default)]
+struct Functions {
+    lines: Vec<(usize, String)>,
+}
+
+impl Functions {
+    fn add(&mut self, name: &syn::Ident, span: proc_macro2::Span) {
+        self.lines.push((span.end().line + 1 - span.start().line, name.to_string()));
+    }
+}
+
+impl<'ast> Visit<'ast> for Functions {
+    fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
+        let test = module.attrs.iter().any(|attribute| {
+            attribute.path().is_ident("cfg") && attribute.meta.require_list().is_ok_and(|list| list.tokens.to_string() == "test")
+        });
+        if !test {
+            syn::visit::visit_item_mod(self, module);
+        }
+    }
+    fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
+        self.add(&function.sig.ident, function.sig.span().join(function.block.span()).unwrap_or_else(|| function.block.span()));
+        syn::visit::visit_item_fn(self, function);
+    }
+    fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
+        self.add(&function.sig.ident, function.sig.span().join(function.block.span()).unwrap_or_else(|| function.block.span()));
+        syn::visit::visit_impl_item_fn(self, function);
+    }
+}
+
+#[test]
+fn functions_and_files_are_short() {
+    let mut lengths = Vec::new();
+    let mut faults = Vec::new();
+    for path in files(".", "rs").into_iter().filter(|path| !is_test(path)) {
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        let lines = text.lines().count();
+        if lines > FILE_LINES_MAX {
+            faults.push(format!("{}: {lines} lines", path.display()));
+        }
+        let mut functions = Functions::default();
+        functions.visit_file(&syn::parse_file(&text).expect("valid Rust"));
+        for (length, name) in functions.lines {
+            if length > FUNCTION_LINES_MAX {
+                faults.push(format!("{}: fn {name} has {length} lines", path.display()));
+            }
+            lengths.push(length);
+        }
+    }
+    lengths.sort_unstable();
+    assert!(lengths.len() > 500, "only {} functions were found", lengths.len());
+    assert!(faults.is_empty(), "too long:\n{}", faults.join("\n"));
+    let p90 = lengths[lengths.len() * 9 / 10];
+    assert!(p90 <= FUNCTION_LINES_P90_MAX, "the 90th percentile of function length is {p90}");
+}
+
+fn manifest(path: &Path) -> toml::Table {
+    fs::read_to_string(path).expect("a manifest").parse().expect("TOML")
+}
+
+/// Crate borders are the layers: each may name only those below it.
+#[test]
+fn crates_depend_downwards_only() {
+    let layers: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("journal", &[][..]),
+        ("sandbox", &["airlock-journal"][..]),
+        ("runtime", &["airlock-journal", "airlock-sandbox"][..]),
+        ("server", &["airlock-journal", "airlock-runtime"][..]),
+    ]);
+    let mut seen = 0;
+    for (layer, allowed) in layers {
+        let table = manifest(&root().join("host").join(layer).join("Cargo.toml"));
+        let dependencies = table["dependencies"].as_table().expect("dependencies");
+        for name in dependencies.keys().filter(|name| name.starts_with("airlock")) {
+            assert!(allowed.contains(&name.as_str()), "host/{layer} must not depend on {name}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "only {seen} dependencies were seen");
+}
+
+#[test]
+fn the_server_never_names_wasmtime() {
+    let sources = files("host/server/src", "rs");
+    assert!(sources.len() >= 5, "only {} files", sources.len());
+    for path in sources {
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        assert!(!text.contains("wasmtime"), "{} names wasmtime", path.display());
+    }
+}
+
+/// Blanket linking and reopening by path are banned by lint; this finds an
+/// `expect` or `allow` that would lift the ban anywhere in the sandbox.
+#[test]
+fn nothing_lifts_the_ban_on_blanket_linking() {
+    let banned = ["define_unknown_imports_as_traps", "allow_shadowing", "add_to_linker_async", "add_to_linker_sync", "deserialize_file", ".inherit_"];
+    let sources = files("host", "rs");
+    assert!(sources.len() > 60, "only {} files", sources.len());
+    for path in sources {
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for name in banned {
+            assert!(!code.contains(name), "{} uses {name}", path.display());
+        }
+    }
+}
+
+#[test]
+fn each_room_has_its_files() {
+    let rooms = root().join("host/sandbox/src/capability");
+    let mut count = 0;
+    for entry in fs::read_dir(rooms).expect("rooms").flatten().filter(|entry| entry.path().is_dir()) {
+        for file in ["mod.rs", "grant.rs", "bind.rs"] {
+            assert!(entry.path().join(file).is_file(), "{} has no {file}", entry.path().display());
+        }
+        let tests = entry.path().join("tests.rs").is_file() || entry.path().join("tests/mod.rs").is_file();
+        assert!(tests, "{} has no tests", entry.path().display());
+        count += 1;
+    }
+    assert!(count >= 9, "only {count} rooms");
+}
+
+#[test]
+fn every_crate_takes_the_workspace_lints() {
+    let mut manifests = Vec::new();
+    walk(&root(), &|path| path.ends_with("Cargo.toml"), &mut manifests);
+    let mut count = 0;
+    for path in manifests {
+        let table = manifest(&path);
+        // The SDK and its template are copied out of the workspace, so they
+        // carry lints of their own.
+        let outside = path.components().any(|part| part.as_os_str() == "sdk");
+        if !table.contains_key("package") || outside {
+            continue;
+        }
+        let inherits = table.get("lints").and_then(|lints| lints.get("workspace")).and_then(|value| value.as_bool());
+        assert_eq!(inherits, Some(true), "{}", path.display());
+        count += 1;
+    }
+    assert!(count > 12, "only {count} manifests");
+}
+
+#[test]
+fn the_readme_starts_with_the_two_commands() {
+    let text = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let demo = text.find("cargo xtask demo").expect("the demo command");
+    let test = text.find("cargo xtask test").expect("the test command");
+    let lines = text[..demo.max(test)].lines().count();
+    assert!(lines <= 20, "the two commands come only after {lines} lines");
+}
+
+/// The repository speaks of the project alone: no path of somebody's machine.
+#[test]
+fn no_file_names_a_machine() {
+    let mut found = Vec::new();
+    let kinds = ["rs", "toml", "md", "wit", "sh", "py", "json"];
+    let keep = |path: &Path| path.extension().is_some_and(|e| kinds.iter().any(|kind| e == *kind));
+    walk(&root(), &keep, &mut found);
+    assert!(found.len() > 100, "only {} files", found.len());
+    // Split, so that this file does not name them itself.
+    let names = [["/wo", "rk/"].concat(), ["/ro", "ot/"].concat(), ["/ho", "me/"].concat()];
+    for path in found {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        for name in &names {
+            let hit = text.lines().find(|line| line.contains(name.as_str()) && !line.contains("/../"));
+            assert!(hit.is_none(), "{} names {name}: {}", path.display(), hit.unwrap_or_default().trim());
+        }
+    }
+}
