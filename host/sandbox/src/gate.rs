@@ -24,6 +24,10 @@ pub const DENIALS_MAX: usize = 100;
 /// Longest operation text in a denial, bytes.
 const OPERATION_BYTES_MAX: usize = 512;
 
+/// Longest text of the missing rule in a denial, bytes; it can repeat what the
+/// guest asked for.
+const RULE_BYTES_MAX: usize = 1024;
+
 /// Who is calling what, for the records the gate makes.
 #[derive(Debug, Clone)]
 pub struct CallInfo {
@@ -213,8 +217,8 @@ impl Gate {
     ) -> Denial {
         let denial = Denial {
             capability: capability.to_owned(),
-            operation: clip(&op.to_string()),
-            rule: missing.0,
+            operation: clip(&op.to_string(), OPERATION_BYTES_MAX),
+            rule: clip(&missing.0, RULE_BYTES_MAX),
         };
         self.count(capability, None, |usage| usage.denied += 1);
         let mut ledger = self.ledger();
@@ -359,14 +363,11 @@ impl<C: Capability> fmt::Debug for Permit<C> {
     }
 }
 
-fn clip(text: &str) -> String {
-    if text.len() <= OPERATION_BYTES_MAX {
+fn clip(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
         return text.to_owned();
     }
-    let mut end = OPERATION_BYTES_MAX;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = text.floor_char_boundary(bytes_max);
     format!("{}… ({} bytes)", &text[..end], text.len())
 }
 

@@ -138,20 +138,23 @@ fn denials_are_bounded_and_each_is_kept_once() {
 #[test]
 fn a_denial_shows_a_bounded_part_of_what_was_tried() {
     let gate = Door::new("").gate();
-    let key = Some("é".repeat(100_000));
-    let bucket = "b".to_owned();
-    let op = kv::Op {
-        action: Action::Get,
-        bucket,
-        key,
-    };
-    let denial = gate.permit::<Kv>(op).expect_err("denied");
-    assert!(denial.operation.len() < OPERATION_BYTES_MAX + 40);
-    assert!(
-        denial.operation.ends_with("… (200006 bytes)"),
-        "{}",
-        denial.operation
-    );
+    for (bucket, key) in [(1, 100_000), (100_000, 1)] {
+        let (bucket, key) = ("é".repeat(bucket), Some("é".repeat(key)));
+        let op = kv::Op {
+            action: Action::Get,
+            bucket,
+            key,
+        };
+        let denial = gate.permit::<Kv>(op).expect_err("denied");
+        assert!(denial.operation.len() < OPERATION_BYTES_MAX + 40);
+        let end = "… (200007 bytes)";
+        assert!(denial.operation.ends_with(end), "{}", denial.operation);
+        assert!(
+            denial.rule.len() < RULE_BYTES_MAX + 40,
+            "{}",
+            denial.rule.len()
+        );
+    }
 }
 
 #[test]

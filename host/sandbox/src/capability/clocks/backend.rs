@@ -8,7 +8,7 @@ use wasmtime_wasi::p2::Pollable;
 use super::{Clocks, Op};
 use crate::gate::{Gate, Permit};
 
-/// Step of the monotonic clock: finer than any tool needs, coarser than the
+/// Step of the clocks: finer than any tool needs, coarser than the
 /// host's.
 pub(super) const RESOLUTION: Duration = Duration::from_micros(1);
 
@@ -46,12 +46,13 @@ impl CallClocks {
         Ok(slot.insert(permit))
     }
 
-    /// Time since 1970; 0 where the host's clock is before that.
+    /// Time since 1970 in steps of [`RESOLUTION`]; 0 where the host's clock is
+    /// before that.
     pub(super) fn wall(&mut self) -> wasmtime::Result<Duration> {
         self.permit(Op::Read)?;
-        Ok(SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default())
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.unwrap_or_default();
+        Ok(Duration::new(now.as_secs(), now.subsec_micros() * 1_000))
     }
 
     /// Nanoseconds since the call began, in steps of [`RESOLUTION`].

@@ -43,7 +43,14 @@ pub(super) fn decide(rules: &[Rule], op: &Op) -> Result<Allowed, Missing> {
         Op::GetAll => (!rules.is_empty()).then_some(0),
     };
     found.map(Allowed::Rule).ok_or_else(|| match op {
-        Op::Get { key } => Missing::new(format!("no config rule has key = \"{key}\"")),
-        Op::GetAll => Missing::new("there is no config rule"),
+        Op::Get { key } => {
+            let key = key.escape_debug();
+            Missing::new(format!(
+                "no config rule has key = \"{key}\"; needed: config = [{{ key = \"{key}\", value = … }}]"
+            ))
+        }
+        Op::GetAll => Missing::new(
+            "there is no config rule; needed: config = [{ key = …, value = … }], one for each value",
+        ),
     })
 }

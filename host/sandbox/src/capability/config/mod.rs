@@ -37,7 +37,7 @@ pub enum Op {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Get { key } => write!(f, "get {key}"),
+            Self::Get { key } => write!(f, "get {}", key.escape_debug()),
             Self::GetAll => f.write_str("get-all"),
         }
     }

@@ -43,7 +43,10 @@ impl Rule {
 
 pub(super) fn decide(rules: &[Rule], op: &Op) -> Result<Allowed, Missing> {
     let index = rules.iter().position(|rule| rule.name == op.name);
-    index
-        .map(Allowed::Rule)
-        .ok_or_else(|| Missing::new(format!("no env rule has name = \"{}\"", op.name)))
+    index.map(Allowed::Rule).ok_or_else(|| {
+        let name = op.name.escape_debug();
+        Missing::new(format!(
+            "no env rule has name = \"{name}\"; needed: env = [{{ name = \"{name}\", value = … }}]"
+        ))
+    })
 }

@@ -31,7 +31,7 @@ pub struct Op {
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "read {}", self.name)
+        write!(f, "read {}", self.name.escape_debug())
     }
 }
 

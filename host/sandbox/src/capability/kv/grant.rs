@@ -90,13 +90,16 @@ impl Rule {
 pub(super) fn decide(rules: &[Rule], op: &Op) -> Result<Allowed, Missing> {
     let found = rules.iter().enumerate().find(|(_, rule)| rule.bucket == op.bucket);
     match found {
-        None => Err(Missing::new(format!(
-            "no kv rule has bucket = \"{}\"",
-            op.bucket.escape_debug()
-        ))),
+        None => {
+            let bucket = op.bucket.escape_debug();
+            Err(Missing::new(format!(
+                "no kv rule has bucket = \"{bucket}\"; needed: kv = [{{ bucket = \"{bucket}\" }}]"
+            )))
+        }
         Some((index, rule)) if rule.access == Access::Read && op.writes() => {
             Err(Missing::new(format!(
-                "kv rule {index} grants bucket `{}` with access = \"read\"",
+                "kv rule {index} grants bucket `{}` with access = \"read\"; \
+                 needed: access = \"read-write\"",
                 rule.bucket
             )))
         }

@@ -63,6 +63,9 @@ pub struct Bucket {
     opened: Arc<Permit<Kv>>,
 }
 
+/// A key and its value, where it has one.
+type Pair = (String, Option<Vec<u8>>);
+
 /// A failure of a host function: for the guest, or the end of the call.
 #[derive(Debug)]
 pub enum Error {
@@ -247,7 +250,7 @@ impl State {
         &self,
         bucket: &Bucket,
         keys: Vec<String>,
-    ) -> Result<Vec<(String, Option<Vec<u8>>)>, Error> {
+    ) -> Result<Vec<Pair>, Error> {
         check_batch(keys.len())?;
         let permit = self.permit(bucket, Action::Get, None)?;
         let mut held = Vec::new();
