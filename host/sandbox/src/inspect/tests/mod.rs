@@ -1,9 +1,9 @@
 //! What is said of which component: tables of texts and answers, and bytes at
 //! random, which must never panic.
 
+mod fuzz;
 mod metadata;
 mod needs;
-mod random;
 
 use expect_test::{Expect, expect};
 

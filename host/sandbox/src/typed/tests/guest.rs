@@ -1,19 +1,21 @@
 //! Components written for no host in particular, through the whole sandbox:
 //! built from `tests/guests/typed-all` and `tests/guests/typed-resource`.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use expect_test::expect;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
-use super::schema_check;
+use super::{fuzz, lower, schema_check, wit};
 use crate::inspect::{Kind, Manifest};
 use crate::limits::{ByteSize, Limits, Span};
 use crate::sandbox::Plugin;
 use crate::testing::{self, TestSandbox};
 use crate::{CallReport, Grants};
-use std::sync::Arc;
-use std::time::Duration;
-
 /// A guest out of the workspace's target folder.
 #[expect(clippy::disallowed_methods, reason = "a test reads what was built")]
 fn guest(name: &str) -> Bytes {
@@ -34,8 +36,12 @@ struct Installed {
 }
 
 async fn installed(limits: Limits) -> Installed {
+    install("typed_all", limits).await
+}
+
+async fn install(name: &str, limits: Limits) -> Installed {
     let test = testing::sandbox();
-    let bytes = guest("typed_all");
+    let bytes = guest(name);
     test.components.add(bytes.clone());
     let manifest = test.sandbox.inspect(bytes).await.expect("it installs");
     let plugin = test.sandbox.plugin(
@@ -209,6 +215,42 @@ async fn every_type_comes_back() {
     "#]].assert_eq(&answers);
 }
 
+/// Random values of every type go through a real component and come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn fuzz_every_type_comes_back() {
+    let installed = installed(Limits::default()).await;
+    let echoes = [
+        ("echo_bools", "bool"),
+        ("echo_chars", "char"),
+        ("echo_strings", "string"),
+        ("echo_bytes", "list<u8>"),
+        ("echo_lists", "list<list<string>>"),
+        ("echo_enums", "enum { red, green, blue }"),
+        ("echo_flag-sets", "flags { read, write, delete-all }"),
+        (
+            "echo_records",
+            "record { x: f64, y: option<f32>, label: string }",
+        ),
+        (
+            "echo_variants",
+            "list<variant { nothing, circle(record { x: f64, y: option<f32>, label: string }), \
+             polygon(list<record { x: f64, y: option<f32>, label: string }>) }>",
+        ),
+        ("echo_options", "option<option<u8>>"),
+    ];
+    let mut runner = TestRunner::new(fuzz::config());
+    for (tool, wit) in echoes {
+        let ty = wit::ty(wit);
+        let values = fuzz::values(&ty);
+        for _ in 0..runner.config().cases / 20 {
+            let value = values.new_tree(&mut runner).expect("a value").current();
+            let json = lower(&ty, &value);
+            let input = format!(r#"{{"value": {json}}}"#);
+            assert_eq!(installed.answer(tool, &input).await, json, "{tool}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_it_prints_is_in_the_log() {
     let installed = installed(Limits::default()).await;
@@ -220,6 +262,26 @@ async fn what_it_prints_is_in_the_log() {
         .map(|record| (record.level.as_str(), record.message.as_str()))
         .collect();
     assert_eq!(log, [("stdout", "Hello, Ada!")]);
+}
+
+/// A program with a `main` is a tool named `run`.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordinary_program() {
+    let program = install("typed-command", Limits::default()).await;
+    let tools = program.manifest.tools.iter();
+    let names: Vec<&str> = tools.map(|tool| tool.name.as_str()).collect();
+    assert_eq!(names, ["run"]);
+    let report = program.call("run", "{}").await;
+    assert_eq!(report.result.as_deref(), Ok("null"));
+    let log = report.log.iter();
+    let log: Vec<String> = log
+        .map(|record| format!("{}: {}\n", record.level, record.message))
+        .collect();
+    expect![[r#"
+        stdout: arguments 0, variables 0, stdin Ok(0)
+        stderr: no such file: true
+    "#]]
+    .assert_eq(&log.concat());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,10 +2,10 @@
 //! hostile input.
 
 mod component;
+mod fuzz;
 mod guest;
 mod names;
 mod numbers;
-mod random;
 mod schema_check;
 mod table;
 mod wit;

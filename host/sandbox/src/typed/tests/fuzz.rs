@@ -135,7 +135,7 @@ fn entries(key: &Ty, value: &Ty) -> BoxedStrategy<Val> {
         .boxed()
 }
 
-fn values(ty: &Ty) -> BoxedStrategy<Val> {
+pub(super) fn values(ty: &Ty) -> BoxedStrategy<Val> {
     match ty {
         Ty::Bool => any::<bool>().prop_map(Val::Bool).boxed(),
         Ty::Int(int) => int_values(*int),
@@ -195,8 +195,17 @@ fn typed_values() -> impl Strategy<Value = (Ty, Val)> {
     })
 }
 
+/// At least 400 cases; `cargo xtask fuzz` asks for more.
+pub(super) fn config() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    ProptestConfig {
+        cases: asked.cases.max(400),
+        ..asked
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn json_and_back((ty, val) in typed_values()) {

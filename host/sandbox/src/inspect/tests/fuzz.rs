@@ -24,8 +24,17 @@ fn sample() -> Vec<u8> {
     .expect("a component")
 }
 
+/// At least 500 cases; `cargo xtask fuzz` asks for more.
+fn config() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    ProptestConfig {
+        cases: asked.cases.max(500),
+        ..asked
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn any_bytes(bytes in vec(any::<u8>(), 0..300)) {
