@@ -92,11 +92,9 @@ pub fn read_input<T: ToolInput>(json: &str) -> Result<T, Error> {
     let mut reader = serde_json::Deserializer::from_str(json);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        let place = if path == "." {
-            "input".to_owned()
-        } else {
-            format!("input.{path}")
-        };
+        // `.` is the whole value, `?` what ended before it had a name.
+        let path = path.trim_end_matches(['.', '?']);
+        let place = if path.is_empty() { "input".to_owned() } else { format!("input.{path}") };
         Error::InvalidInput(format!("{place}: {}", error.into_inner()))
     })?;
     reader

@@ -75,7 +75,7 @@ fn failure(error: &JsError) -> Failure {
         .chain(std::iter::once(message))
         .find_map(|line| place_after(line, &format!("{SCRIPT}:")).or_else(|| place_in_words(line)));
     let (line, column) = place.unzip();
-    let message = message.split(&format!(" ({SCRIPT}:")).next().unwrap_or(message);
+    let message = message.split(&format!(" ({SCRIPT}:")).next().unwrap_or(message).trim_end_matches(" (native)");
     Failure { message: message.to_owned(), line, column }
 }
 

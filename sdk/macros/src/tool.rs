@@ -210,7 +210,7 @@ fn signature(function: &ItemFn) -> Result<Signature> {
         let ty = match argument {
             FnArg::Receiver(receiver) => {
                 return refuse(
-                    receiver.span(),
+                    receiver.self_token.span(),
                     "a tool is a free function: every call has a fresh instance, so there is no `self`; move it out of the `impl`",
                 );
             }
