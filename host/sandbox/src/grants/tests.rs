@@ -249,8 +249,6 @@ fn exercise(grants: &Grants, words: &[String]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
         if let Ok(grants) = toml::from_str::<Grants>(&text) {

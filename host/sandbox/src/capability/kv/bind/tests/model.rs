@@ -46,8 +46,6 @@ fn model(map: &BTreeMap<String, String>, step: &Step) -> Option<BTreeMap<String,
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
     /// Whatever is done in whatever order: the bucket equals a plain map, its
     /// counters equal the map's size, and the quota is never exceeded.
     #[test]
