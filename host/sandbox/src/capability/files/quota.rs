@@ -10,7 +10,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{
     Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
@@ -48,14 +47,22 @@ static NAMES: LazyLock<Mutex<HashMap<u64, Arc<Mutex<()>>>>> = LazyLock::new(Mute
 
 /// What one directory holds.
 pub(super) struct Usage {
-    bytes: AtomicU64,
-    files: AtomicU64,
+    held: Mutex<Totals>,
     /// Read by what grows, written by what shrinks and by a recount.
     changing: RwLock<()>,
     names: Arc<Mutex<()>>,
     open: Mutex<HashMap<Key, Weak<Inode>>>,
     counted: Mutex<Counted>,
     dir: Arc<Dir>,
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    /// Under a name, or reserved.
+    bytes: u64,
+    files: u64,
+    /// In files that are deleted and still open. A recount doesn't see them.
+    deleted: u64,
 }
 
 #[derive(Default)]
@@ -113,8 +120,8 @@ impl Quota {
     /// Bytes and files counted now.
     #[cfg(test)]
     pub(super) fn used(&self) -> (u64, u64) {
-        let load = |count: &AtomicU64| count.load(Ordering::Acquire);
-        (load(&self.usage.bytes), load(&self.usage.files))
+        let totals = lock(&self.usage.held);
+        (totals.bytes + totals.deleted, totals.files)
     }
 
     /// Does what may grow the directory, with a recount and a second attempt
@@ -154,30 +161,26 @@ impl Quota {
     /// # Errors
     /// A refusal with the code `quota`.
     pub(super) fn reserve(&self, bytes: u64, files: u64) -> Result<Held<'_>, Fault> {
-        let usage = &*self.usage;
-        let too_many = || {
-            let rule = format!("the quota of {} files is used up", self.files_max);
-            Fault::refused(ErrorCode::Quota, rule)
-        };
-        if !raise(&usage.files, files, self.files_max) {
-            return Err(too_many());
-        }
-        let mut held = Held {
-            usage,
-            bytes: 0,
-            files,
-        };
+        let mut totals = lock(&self.usage.held);
         // With more files than the quota, not all were counted.
-        if bytes > 0 && usage.files.load(Ordering::Acquire) > self.files_max {
-            return Err(too_many());
+        let full = totals.files > self.files_max;
+        if (files > 0 && totals.files + files > self.files_max) || (bytes > 0 && full) {
+            let rule = format!("the quota of {} files is used up", self.files_max);
+            return Err(Fault::refused(ErrorCode::Quota, rule));
         }
-        if !raise(&usage.bytes, bytes, self.bytes_max) {
+        let sum = (totals.bytes + totals.deleted).saturating_add(bytes);
+        if bytes > 0 && sum > self.bytes_max {
             let max = ByteSize(self.bytes_max);
             let rule = format!("the quota of {max} does not leave room for {bytes} more bytes");
             return Err(Fault::refused(ErrorCode::Quota, rule));
         }
-        held.bytes = bytes;
-        Ok(held)
+        totals.bytes += bytes;
+        totals.files += files;
+        Ok(Held {
+            usage: &self.usage,
+            bytes,
+            files,
+        })
     }
 
     /// Registers an open file.
@@ -198,14 +201,13 @@ impl Quota {
     /// Counts the name of `meta` as gone. Only within [`Quota::shrink`].
     pub(super) fn removed(&self, meta: &Metadata) {
         let usage = &self.usage;
-        lower(&usage.files, 1);
-        if !meta.is_file() {
-            return;
-        }
+        let bytes = if meta.is_file() { meta.len() } else { 0 };
+        lock(&usage.held).lower(bytes, 1);
         let open = lock(&usage.open).get(&key(meta)).and_then(Weak::upgrade);
-        match open {
-            Some(inode) if meta.nlink() <= 1 => inode.state().deleted = true,
-            _ => lower(&usage.bytes, meta.len()),
+        if let Some(inode) = open.filter(|_| meta.is_file() && meta.nlink() <= 1) {
+            let mut state = inode.state();
+            state.deleted = true;
+            lock(&usage.held).deleted += state.size;
         }
     }
 }
@@ -218,8 +220,7 @@ impl Usage {
             return Ok(usage);
         }
         let usage = Arc::new(Self {
-            bytes: AtomicU64::new(0),
-            files: AtomicU64::new(0),
+            held: Mutex::default(),
             changing: RwLock::new(()),
             names: Arc::clone(lock(&NAMES).entry(key.0).or_default()),
             open: Mutex::default(),
@@ -243,24 +244,15 @@ impl Usage {
         let files_max = files_max.max(counted.files_max);
         let _alone = self.alone();
         let seen = walk(&self.dir, files_max)?;
-        self.bytes
-            .store(seen.bytes + self.deleted_bytes(), Ordering::Release);
-        self.files.store(seen.files, Ordering::Release);
+        let mut totals = lock(&self.held);
+        (totals.bytes, totals.files) = (seen.bytes, seen.files);
+        drop(totals);
         *counted = Counted {
             at: Some(Instant::now()),
             files_max,
             complete: seen.complete,
         };
         Ok(true)
-    }
-
-    fn deleted_bytes(&self) -> u64 {
-        let open: Vec<_> = lock(&self.open).values().filter_map(Weak::upgrade).collect();
-        let deleted = |inode: &Arc<Inode>| {
-            let state = inode.state();
-            if state.deleted { state.size } else { 0 }
-        };
-        open.iter().map(deleted).sum()
     }
 
     fn inode(self: &Arc<Self>, meta: &Metadata) -> Arc<Inode> {
@@ -301,12 +293,10 @@ impl Inode {
 
 impl Drop for Inode {
     fn drop(&mut self) {
-        let state = self
-            .state
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if state.deleted {
-            lower(&self.usage.bytes, state.size);
+            let mut totals = lock(&self.usage.held);
+            totals.deleted = totals.deleted.saturating_sub(state.size);
         }
         let mut open = lock(&self.usage.open);
         // Another may have opened it anew since the last reference went.
@@ -326,35 +316,32 @@ impl Held<'_> {
         self.files = 0;
     }
 
-    /// A file of `before` bytes has `after` now, whatever was reserved.
-    pub(super) fn settle_size(mut self, before: u64, after: u64) {
+    /// The file has `size` bytes now, whatever was reserved.
+    pub(super) fn settle_size(mut self, file: &mut InodeState, size: u64) {
+        let before = std::mem::replace(&mut file.size, size);
         let reserved = std::mem::take(&mut self.bytes);
-        let count = &self.usage.bytes;
-        let grown = after.saturating_sub(before);
-        count.fetch_add(grown.saturating_sub(reserved), Ordering::AcqRel);
-        lower(count, reserved.saturating_sub(grown));
-        lower(count, before.saturating_sub(after));
+        let mut totals = lock(&self.usage.held);
+        totals.lower(reserved, 0);
+        let counted = match file.deleted {
+            true => &mut totals.deleted,
+            false => &mut totals.bytes,
+        };
+        *counted = (*counted + size).saturating_sub(before);
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        lower(&self.usage.bytes, self.bytes);
-        lower(&self.usage.files, self.files);
+        lock(&self.usage.held).lower(self.bytes, self.files);
     }
 }
 
-/// Raises a count by `by` unless it would pass `max`.
-fn raise(count: &AtomicU64, by: u64, max: u64) -> bool {
-    let fits = |now: u64| now.checked_add(by).filter(|sum| by == 0 || *sum <= max);
-    let raised = count.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
-    raised.is_ok()
-}
-
-/// Lowers a count, not below zero: others may have changed the directory.
-fn lower(count: &AtomicU64, by: u64) {
-    let less = |now: u64| Some(now.saturating_sub(by));
-    let _ = count.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+impl Totals {
+    /// Not below zero: others may have changed the directory.
+    fn lower(&mut self, bytes: u64, files: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.files = self.files.saturating_sub(files);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
