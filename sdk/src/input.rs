@@ -94,7 +94,11 @@ pub fn read_input<T: ToolInput>(json: &str) -> Result<T, Error> {
         let path = error.path().to_string();
         // `.` is the whole value, `?` what ended before it had a name.
         let path = path.trim_end_matches(['.', '?']);
-        let place = if path.is_empty() { "input".to_owned() } else { format!("input.{path}") };
+        let place = if path.is_empty() {
+            "input".to_owned()
+        } else {
+            format!("input.{path}")
+        };
         Error::InvalidInput(format!("{place}: {}", error.into_inner()))
     })?;
     reader

@@ -19,13 +19,21 @@ fn meaning(text: &str) -> Vec<String> {
     printer.emit_docs(false);
     printer.print(&resolve, package, &[]).expect("it prints");
     let text = String::from(printer.output);
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The lines of one that the other lacks, with those around that stay.
 fn changes(released: &[String], current: &[String]) -> Vec<String> {
-    let removed = released.iter().filter(|line| count(line, released) > count(line, current));
-    let added = current.iter().filter(|line| count(line, current) > count(line, released));
+    let removed = released
+        .iter()
+        .filter(|line| count(line, released) > count(line, current));
+    let added = current
+        .iter()
+        .filter(|line| count(line, current) > count(line, released));
     let mut all: Vec<String> = removed.map(|line| format!("- {line}")).collect();
     all.extend(added.map(|line| format!("+ {line}")));
     if all.is_empty() && released != current {
@@ -42,10 +50,17 @@ fn count(line: &String, lines: &[String]) -> usize {
 fn released_interfaces_do_not_change() {
     let current_text = std::fs::read_to_string(wit("airlock-tool/types.wit")).unwrap();
     let current = meaning(&current_text);
-    let version = current[0].trim_start_matches("package airlock:tool@").trim_end_matches(';').to_owned();
+    let version = current[0]
+        .trim_start_matches("package airlock:tool@")
+        .trim_end_matches(';')
+        .to_owned();
     let released_path = wit(&format!("released/airlock-tool-{version}.wit"));
-    let released = std::fs::read_to_string(&released_path)
-        .unwrap_or_else(|_| panic!("{version} is new: copy wit/airlock-tool/types.wit to {}", released_path.display()));
+    let released = std::fs::read_to_string(&released_path).unwrap_or_else(|_| {
+        panic!(
+            "{version} is new: copy wit/airlock-tool/types.wit to {}",
+            released_path.display()
+        )
+    });
     let changes = changes(&meaning(&released), &current);
     assert!(
         changes.is_empty(),
@@ -60,30 +75,69 @@ fn changes_are_found_and_comments_are_not_changes() {
     let cases = [
         ("attempt: u32,", "attempt: u64,", "- attempt: u32,"),
         ("attempt: u32,", "", "- attempt: u32,"),
-        ("        cancelled,\n", "        cancelled,\n        paused,\n", "+ paused,"),
-        ("call: func(name: string, input: string,", "call: func(name: string, input: list<u8>,", "+ call: func"),
+        (
+            "        cancelled,\n",
+            "        cancelled,\n        paused,\n",
+            "+ paused,",
+        ),
+        (
+            "call: func(name: string, input: string,",
+            "call: func(name: string, input: list<u8>,",
+            "+ call: func",
+        ),
         ("    import secrets;\n", "", "- import secrets;"),
-        ("enum level { trace, debug,", "enum level { debug, trace,", "the order changed"),
+        (
+            "enum level { trace, debug,",
+            "enum level { debug, trace,",
+            "the order changed",
+        ),
     ];
     for (from, to, expected) in cases {
         let changed = released.replacen(from, to, 1);
         assert_ne!(changed, released, "`{from}` is not in the contract");
         let found = changes(&meaning(&released), &meaning(&changed));
-        assert!(found.iter().any(|line| line.starts_with(expected)), "{from}: {found:?}");
+        assert!(
+            found.iter().any(|line| line.starts_with(expected)),
+            "{from}: {found:?}"
+        );
     }
-    let comment = released.replacen("/// Unique within the plugin", "/// Never twice in a plugin", 1);
+    let comment = released.replacen(
+        "/// Unique within the plugin",
+        "/// Never twice in a plugin",
+        1,
+    );
     assert_ne!(comment, released);
-    assert_eq!(changes(&meaning(&released), &meaning(&comment)), Vec::<String>::new());
+    assert_eq!(
+        changes(&meaning(&released), &meaning(&comment)),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
 fn the_standards_interfaces_parse_together() {
     let mut resolve = Resolve::default();
-    for name in ["io", "clocks", "random", "filesystem", "sockets", "cli", "http"] {
-        resolve.push_path(wit(&format!("deps/{name}.wit"))).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    for name in [
+        "io",
+        "clocks",
+        "random",
+        "filesystem",
+        "sockets",
+        "cli",
+        "http",
+    ] {
+        resolve
+            .push_path(wit(&format!("deps/{name}.wit")))
+            .unwrap_or_else(|error| panic!("{name}: {error:#}"));
     }
-    for name in ["keyvalue-0.2.0-draft", "keyvalue-0.2.0-draft2", "config-0.2.0-draft", "config-0.2.0-rc.1"] {
-        resolve.push_path(wit(&format!("deps/{name}"))).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    for name in [
+        "keyvalue-0.2.0-draft",
+        "keyvalue-0.2.0-draft2",
+        "config-0.2.0-draft",
+        "config-0.2.0-rc.1",
+    ] {
+        resolve
+            .push_path(wit(&format!("deps/{name}")))
+            .unwrap_or_else(|error| panic!("{name}: {error:#}"));
     }
     assert_eq!(resolve.packages.len(), 11);
 }

@@ -5,7 +5,13 @@
 #[test]
 fn mistakes_are_explained_where_they_are() {
     let cases = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ui")).unwrap();
-    let sources = cases.filter(|case| case.as_ref().unwrap().path().extension().is_some_and(|e| e == "rs"));
+    let sources = cases.filter(|case| {
+        case.as_ref()
+            .unwrap()
+            .path()
+            .extension()
+            .is_some_and(|e| e == "rs")
+    });
     assert_eq!(sources.count(), 14, "a case was added or lost: say so here");
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }

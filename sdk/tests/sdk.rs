@@ -32,17 +32,29 @@ struct Receipt {
 /// A second paragraph.
 #[tool(idempotent, open_world, title = "Order", name = "place-order")]
 fn order(input: Order, context: &Context) -> Result<Receipt, Error> {
-    log::info("ordering", &[("items", &input.items.len()), ("attempt", &context.attempt)]);
-    let lines: Vec<String> = input.items.iter().map(|item| format!("{} x {}", item.count, item.name)).collect();
+    log::info(
+        "ordering",
+        &[("items", &input.items.len()), ("attempt", &context.attempt)],
+    );
+    let lines: Vec<String> = input
+        .items
+        .iter()
+        .map(|item| format!("{} x {}", item.count, item.name))
+        .collect();
     progress(1.0, Some(2.0), "half");
-    Ok(Receipt { lines: lines.into_iter().chain(input.note).collect() })
+    Ok(Receipt {
+        lines: lines.into_iter().chain(input.note).collect(),
+    })
 }
 
 /// Waits for two things at once.
 #[tool(read_only)]
 async fn wait() -> Result<u32, Error> {
     let start = std::time::Instant::now();
-    let both = [task::sleep(Duration::from_millis(40)), task::sleep(Duration::from_millis(40))];
+    let both = [
+        task::sleep(Duration::from_millis(40)),
+        task::sleep(Duration::from_millis(40)),
+    ];
     for one in both {
         one.await;
     }
@@ -82,15 +94,34 @@ plugin! {
 
 #[test]
 fn a_tool_describes_itself() {
-    let [order, wait, whoami, ..] = PLUGIN.tools() else { panic!("the order of the list") };
-    assert_eq!((order.name(), order.title()), ("place-order", Some("Order")));
+    let [order, wait, whoami, ..] = PLUGIN.tools() else {
+        panic!("the order of the list")
+    };
+    assert_eq!(
+        (order.name(), order.title()),
+        ("place-order", Some("Order"))
+    );
     assert_eq!(order.description(), "Orders things.\n\nA second paragraph.");
     let effects = order.effects();
-    assert_eq!((effects.read_only, effects.idempotent, effects.destructive, effects.open_world), (false, true, false, true));
+    assert_eq!(
+        (
+            effects.read_only,
+            effects.idempotent,
+            effects.destructive,
+            effects.open_world
+        ),
+        (false, true, false, true)
+    );
     assert!(wait.effects().read_only && wait.effects().idempotent);
     let schema: serde_json::Value = serde_json::from_str(&order.input_schema()).unwrap();
-    assert_eq!(schema["properties"]["items"]["description"], "What is ordered.");
-    assert_eq!((&schema["type"], &schema["additionalProperties"]), (&json!("object"), &json!(false)));
+    assert_eq!(
+        schema["properties"]["items"]["description"],
+        "What is ordered."
+    );
+    assert_eq!(
+        (&schema["type"], &schema["additionalProperties"]),
+        (&json!("object"), &json!(false))
+    );
     assert!(order.output_schema().unwrap().contains("lines"));
     assert!(whoami.input_schema().contains("\"object\""));
     assert_eq!(PLUGIN.tools()[4].output_schema(), None);
@@ -101,23 +132,50 @@ fn a_tool_describes_itself() {
 #[test]
 fn tools_are_called_with_json() {
     let host = Host::new();
-    let receipt = host.run(|| call(&PLUGIN, "place-order", json!({ "items": [{ "name": "tea", "count": 2 }], "note": "now" })));
+    let receipt = host.run(|| {
+        call(
+            &PLUGIN,
+            "place-order",
+            json!({ "items": [{ "name": "tea", "count": 2 }], "note": "now" }),
+        )
+    });
     assert_eq!(receipt.unwrap(), json!({ "lines": ["2 x tea", "now"] }));
-    assert_eq!(host.logs()[0].fields, [("items".to_owned(), "1".to_owned()), ("attempt".to_owned(), "1".to_owned())]);
-    assert_eq!((host.progress()[0].done, host.progress()[0].total), (1.0, Some(2.0)));
+    assert_eq!(
+        host.logs()[0].fields,
+        [
+            ("items".to_owned(), "1".to_owned()),
+            ("attempt".to_owned(), "1".to_owned())
+        ]
+    );
+    assert_eq!(
+        (host.progress()[0].done, host.progress()[0].total),
+        (1.0, Some(2.0))
+    );
     assert_eq!(call(&PLUGIN, "wait", json!({})), Ok(json!(7)));
-    assert_eq!(call(&PLUGIN, "whoami", json!({})), Ok(json!(context().principal)));
+    assert_eq!(
+        call(&PLUGIN, "whoami", json!({})),
+        Ok(json!(context().principal))
+    );
     assert_eq!(call(&PLUGIN, "anything", json!({})), Ok(json!([1])));
 }
 
 #[test]
 fn input_that_does_not_fit_names_its_field() {
     let cases = [
-        (r#"{"items":[{"name":"tea","count":2},{"name":"tea","count":300}]}"#, "input.items[1].count: invalid value: integer `300`"),
-        (r#"{"items":[{"name":5,"count":2}]}"#, "input.items[0].name: invalid type"),
+        (
+            r#"{"items":[{"name":"tea","count":2},{"name":"tea","count":300}]}"#,
+            "input.items[1].count: invalid value: integer `300`",
+        ),
+        (
+            r#"{"items":[{"name":5,"count":2}]}"#,
+            "input.items[0].name: invalid type",
+        ),
         (r#"{"items":5}"#, "input.items: invalid type"),
         (r#"{"note":null}"#, "input: missing field `items`"),
-        (r#"{"items":[],"extra":1}"#, "input.extra: unknown field `extra`"),
+        (
+            r#"{"items":[],"extra":1}"#,
+            "input.extra: unknown field `extra`",
+        ),
         (r#"[]"#, "input: "),
         (r#"{"items":[]} x"#, "input: trailing characters"),
         ("{", "input: EOF"),
@@ -126,17 +184,25 @@ fn input_that_does_not_fit_names_its_field() {
     ];
     for (input, expected) in cases {
         match PLUGIN.call("place-order", input, &context()) {
-            Err(Error::InvalidInput(message)) => assert!(message.starts_with(expected), "{input}: {message}"),
+            Err(Error::InvalidInput(message)) => {
+                assert!(message.starts_with(expected), "{input}: {message}")
+            }
             other => panic!("{input}: {other:?}"),
         }
     }
-    assert!(matches!(call(&PLUGIN, "nothing", json!({})), Err(Error::NotFound(_))));
+    assert!(matches!(
+        call(&PLUGIN, "nothing", json!({})),
+        Err(Error::NotFound(_))
+    ));
     assert!(call(&PLUGIN, "whoami", json!({ "x": 1 })).is_err());
 }
 
 #[test]
 fn errors_of_the_standard_library_become_what_they_stand_for() {
-    assert!(matches!(call(&PLUGIN, "missing_file", json!({})), Err(Error::NotFound(_))));
+    assert!(matches!(
+        call(&PLUGIN, "missing_file", json!({})),
+        Err(Error::NotFound(_))
+    ));
     use std::io::ErrorKind as Kind;
     let cases = [
         (Kind::NotFound, "not-found"),
@@ -149,7 +215,11 @@ fn errors_of_the_standard_library_become_what_they_stand_for() {
         (Kind::Other, "permanent"),
     ];
     for (kind, code) in cases {
-        assert_eq!(Error::from(std::io::Error::from(kind)).code(), code, "{kind:?}");
+        assert_eq!(
+            Error::from(std::io::Error::from(kind)).code(),
+            code,
+            "{kind:?}"
+        );
     }
     let json = serde_json::from_str::<u8>("x").unwrap_err();
     assert_eq!(Error::from(json).code(), "invalid-input");
@@ -159,10 +229,15 @@ fn errors_of_the_standard_library_become_what_they_stand_for() {
 fn a_refused_file_is_the_denial_that_the_host_recorded() {
     let denied = Host::new().run(|| {
         let denial = secrets::placeholder("key").unwrap_err();
-        (denial, Error::from(std::io::Error::from(std::io::ErrorKind::PermissionDenied)))
+        (
+            denial,
+            Error::from(std::io::Error::from(std::io::ErrorKind::PermissionDenied)),
+        )
     });
     assert_eq!(denied.0, denied.1);
-    assert!(matches!(denied.0, Error::Denied(Denial { capability, .. }) if capability == "secrets"));
+    assert!(
+        matches!(denied.0, Error::Denied(Denial { capability, .. }) if capability == "secrets")
+    );
 }
 
 #[test]
@@ -172,9 +247,18 @@ fn buckets_keep_values_in_tests() {
         assert_eq!(bucket.get("a"), Ok(None));
         bucket.set_json("a", &json!({ "n": 1 })).unwrap();
         assert_eq!(bucket.get_json("a"), Ok(Some(json!({ "n": 1 }))));
-        assert_eq!(bucket.get_json::<u8>("a").map_err(|error| error.code()), Err("permanent"));
-        assert_eq!((bucket.increment("n", 5), bucket.increment("n", -7)), (Ok(5), Ok(-2)));
-        assert_eq!(bucket.increment("a", 1).map_err(|error| error.code()), Err("permanent"));
+        assert_eq!(
+            bucket.get_json::<u8>("a").map_err(|error| error.code()),
+            Err("permanent")
+        );
+        assert_eq!(
+            (bucket.increment("n", 5), bucket.increment("n", -7)),
+            (Ok(5), Ok(-2))
+        );
+        assert_eq!(
+            bucket.increment("a", 1).map_err(|error| error.code()),
+            Err("permanent")
+        );
         assert_eq!(bucket.compare_and_swap("c", None, b"1"), Ok(true));
         assert_eq!(bucket.compare_and_swap("c", None, b"2"), Ok(false));
         assert_eq!(bucket.compare_and_swap("c", Some(b"1"), b"2"), Ok(true));
@@ -192,10 +276,16 @@ fn buckets_keep_values_in_tests() {
         for key in ["x1", "x2", "x3", "x4"] {
             bucket.set(key, b"").unwrap();
         }
-        assert_eq!(bucket.list().unwrap(), ["a", "c", "n", "x1", "x2", "x3", "x4"]);
+        assert_eq!(
+            bucket.list().unwrap(),
+            ["a", "c", "n", "x1", "x2", "x3", "x4"]
+        );
         bucket.delete("c").unwrap();
         assert_eq!(bucket.exists("c"), Ok(false));
-        assert_eq!(kv::Bucket::open("other").err().map(|error| error.code()), Some("denied"));
+        assert_eq!(
+            kv::Bucket::open("other").err().map(|error| error.code()),
+            Some("denied")
+        );
     });
 }
 
@@ -208,7 +298,10 @@ fn nothing_is_granted_by_default() {
     });
     with_secret("key", || assert!(secrets::placeholder("key").is_ok()));
     let host = Host::new().config("k", "v");
-    assert_eq!(host.run(config::all), Ok(vec![("k".to_owned(), "v".to_owned())]));
+    assert_eq!(
+        host.run(config::all),
+        Ok(vec![("k".to_owned(), "v".to_owned())])
+    );
 }
 
 #[test]
@@ -222,9 +315,18 @@ fn the_check_finds_what_the_host_would_refuse() {
         const { &[<__put_the_tool_attribute_on_number as __private::ToolDefinition>::TOOL] },
         &[],
     );
-    let want = |scope| Want { capability: "http", scope, reason: "To look.", optional: false };
+    let want = |scope| Want {
+        capability: "http",
+        scope,
+        reason: "To look.",
+        optional: false,
+    };
     assert!(check(&NOT_AN_OBJECT).unwrap_err().contains("not an object"));
-    for (scope, problem) in [("{ url = ", "not TOML"), ("1\nother = 2", "more than one value"), ("", "not TOML")] {
+    for (scope, problem) in [
+        ("{ url = ", "not TOML"),
+        ("1\nother = 2", "more than one value"),
+        ("", "not TOML"),
+    ] {
         let wants: &'static [Want] = Vec::leak(vec![want(scope)]);
         let plugin = __private::plugin(PLUGIN.tools(), wants);
         assert!(check(&plugin).unwrap_err().contains(problem), "{scope}");

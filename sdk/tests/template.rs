@@ -35,14 +35,22 @@ fn cargo(folder: &Path, target: &Path, arguments: &[&str]) {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "cargo {}:\n{text}", arguments.join(" "));
+    assert!(
+        output.status.success(),
+        "cargo {}:\n{text}",
+        arguments.join(" ")
+    );
 }
 
 fn exports(component: &[u8]) -> Vec<String> {
     let DecodedWasm::Component(resolve, world) = wit_component::decode(component).unwrap() else {
         panic!("not a component");
     };
-    resolve.worlds[world].exports.keys().map(|key| resolve.name_world_key(key)).collect()
+    resolve.worlds[world]
+        .exports
+        .keys()
+        .map(|key| resolve.name_world_key(key))
+        .collect()
 }
 
 #[test]
@@ -51,7 +59,10 @@ fn a_new_plugin_builds_outside_of_the_workspace() {
     let folder = tempfile::tempdir().unwrap();
     copy(&sdk.join("template"), folder.path());
     for part in ["src", "macros", "wit", "Cargo.toml", "README.md"] {
-        let (from, to) = (sdk.join(part), folder.path().join(".airlock/sdk").join(part));
+        let (from, to) = (
+            sdk.join(part),
+            folder.path().join(".airlock/sdk").join(part),
+        );
         if from.is_dir() {
             copy(&from, &to);
         } else {
@@ -59,10 +70,19 @@ fn a_new_plugin_builds_outside_of_the_workspace() {
         }
     }
     fs::copy(sdk.join("../Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
-    let target = std::env::var_os("AIRLOCK_TEMPLATE_TARGET")
-        .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("template"), PathBuf::from);
+    let target = std::env::var_os("AIRLOCK_TEMPLATE_TARGET").map_or_else(
+        || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("template"),
+        PathBuf::from,
+    );
     cargo(folder.path(), &target, &["test", "--lib"]);
-    cargo(folder.path(), &target, &["build", "--release", "--target", "wasm32-wasip2"]);
+    cargo(
+        folder.path(),
+        &target,
+        &["build", "--release", "--target", "wasm32-wasip2"],
+    );
     let component = fs::read(target.join("wasm32-wasip2/release/my_plugin.wasm")).unwrap();
-    assert_eq!(exports(&component), ["airlock:tool/tools@1.0.0", "airlock:tool/manifest@1.0.0"]);
+    assert_eq!(
+        exports(&component),
+        ["airlock:tool/tools@1.0.0", "airlock:tool/manifest@1.0.0"]
+    );
 }

@@ -16,7 +16,11 @@ const META_BYTES: usize = 1024;
 const NESTING_MAX: usize = 256;
 
 pub(crate) fn document(fetched: Fetched, input: &Get) -> Result<Document, Error> {
-    let Fetched { response, url, redirects } = fetched;
+    let Fetched {
+        response,
+        url,
+        redirects,
+    } = fetched;
     let content_type = response.header("content-type").map(str::to_owned);
     let kind = Kind::of(content_type.as_deref(), &response.body);
     let format = match input.format {
@@ -38,7 +42,10 @@ pub(crate) fn document(fetched: Fetched, input: &Get) -> Result<Document, Error>
     match format {
         Format::Base64 => document.content = Some(BASE64_STANDARD.encode(&response.body)),
         Format::Json if document.cut => {
-            return Err(Error::limit("max_bytes", format!("{} bytes", response.body.len())));
+            return Err(Error::limit(
+                "max_bytes",
+                format!("{} bytes", response.body.len()),
+            ));
         }
         Format::Json => document.json = Some(response.json()?),
         Format::Text => document.content = Some(text(&document, &response.body)),
@@ -61,12 +68,17 @@ enum Kind {
 
 impl Kind {
     fn of(content_type: Option<&str>, body: &[u8]) -> Self {
-        let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+        let essence = content_type
+            .and_then(|value| value.split(';').next())
+            .unwrap_or_default();
         match essence.trim().to_ascii_lowercase().as_str() {
             "text/html" | "application/xhtml+xml" => Self::Html,
             "application/json" => Self::Json,
             json if json.ends_with("+json") => Self::Json,
-            "application/xml" | "application/javascript" | "application/yaml" | "application/toml" => Self::Text,
+            "application/xml"
+            | "application/javascript"
+            | "application/yaml"
+            | "application/toml" => Self::Text,
             xml if xml.ends_with("+xml") => Self::Text,
             text if text.starts_with("text/") => Self::Text,
             "" if !body.contains(&0) && std::str::from_utf8(body).is_ok() => Self::Text,
@@ -79,9 +91,9 @@ impl Kind {
             Self::Html => Ok(Format::Markdown),
             Self::Json => Ok(Format::Json),
             Self::Text => Ok(Format::Text),
-            Self::Binary => {
-                Err(Error::permanent(format!("{url} is not text; ask for format `base64` to have its bytes")))
-            }
+            Self::Binary => Err(Error::permanent(format!(
+                "{url} is not text; ask for format `base64` to have its bytes"
+            ))),
         }
     }
 }
@@ -96,16 +108,24 @@ fn text(document: &Document, body: &[u8]) -> String {
 
 fn meta(body: &[u8]) -> String {
     let start = String::from_utf8_lossy(&body[..body.len().min(META_BYTES)]).to_ascii_lowercase();
-    let place = start.find("<meta").and_then(|meta| start[meta..].find("charset").map(|at| meta + at));
+    let place = start
+        .find("<meta")
+        .and_then(|meta| start[meta..].find("charset").map(|at| meta + at));
     place.map_or_else(String::new, |place| start[place..].to_owned())
 }
 
 /// The encoding after `charset=`.
 fn charset(text: &str) -> Option<&'static Encoding> {
     let lower = text.to_ascii_lowercase();
-    let value = lower.split("charset").nth(1)?.trim_start().strip_prefix('=')?;
+    let value = lower
+        .split("charset")
+        .nth(1)?
+        .trim_start()
+        .strip_prefix('=')?;
     let value = value.trim_start().trim_start_matches(['"', '\'']);
-    let end = value.find(|c: char| !c.is_ascii_alphanumeric() && !"-_:.".contains(c)).unwrap_or(value.len());
+    let end = value
+        .find(|c: char| !c.is_ascii_alphanumeric() && !"-_:.".contains(c))
+        .unwrap_or(value.len());
     Encoding::for_label(&value.as_bytes()[..end])
 }
 
@@ -121,22 +141,33 @@ fn title(html: &str) -> Option<String> {
 
 fn markdown(html: &str) -> Result<String, Error> {
     check_nesting(html)?;
-    let options = Options { ul_bullet_spacing: 1, ol_number_spacing: 1, ..Options::default() };
+    let options = Options {
+        ul_bullet_spacing: 1,
+        ol_number_spacing: 1,
+        ..Options::default()
+    };
     let converter = HtmlToMarkdown::builder()
         .options(options)
-        .skip_tags(vec!["script", "style", "noscript", "template", "iframe", "svg", "head", "nav", "form"])
+        .skip_tags(vec![
+            "script", "style", "noscript", "template", "iframe", "svg", "head", "nav", "form",
+        ])
         .build();
-    converter.convert(html).map_err(|error| Error::permanent(format!("converting to Markdown: {error}")))
+    converter
+        .convert(html)
+        .map_err(|error| Error::permanent(format!("converting to Markdown: {error}")))
 }
 
 /// A page of nothing but open tags would exhaust the converter's stack.
 fn check_nesting(html: &str) -> Result<(), Error> {
     const VOID: [&str; 14] = [
-        "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
+        "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param",
+        "source", "track", "wbr",
     ];
     let mut depth = 0_usize;
     for tag in html.split('<').skip(1) {
-        let end = tag.find(|c: char| !c.is_ascii_alphanumeric() && c != '/').unwrap_or(tag.len());
+        let end = tag
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '/')
+            .unwrap_or(tag.len());
         match &tag[..end] {
             name if name.starts_with('/') => depth = depth.saturating_sub(1),
             name if !name.starts_with(|c: char| c.is_ascii_alphabetic()) => {}
@@ -144,7 +175,9 @@ fn check_nesting(html: &str) -> Result<(), Error> {
             _ => depth += 1,
         }
         if depth > NESTING_MAX * 16 {
-            return Err(Error::permanent("the page is nested too deep for Markdown; ask for format `text`"));
+            return Err(Error::permanent(
+                "the page is nested too deep for Markdown; ask for format `text`",
+            ));
         }
     }
     Ok(())

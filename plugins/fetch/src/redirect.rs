@@ -21,7 +21,9 @@ pub(crate) struct Fetched {
 pub(crate) fn follow(input: &Get) -> Result<Fetched, Error> {
     let redirects_max = input.max_redirects.unwrap_or(REDIRECTS_DEFAULT);
     if redirects_max > REDIRECTS_MAX {
-        return Err(Error::invalid_input(format!("max_redirects: must be at most {REDIRECTS_MAX}")));
+        return Err(Error::invalid_input(format!(
+            "max_redirects: must be at most {REDIRECTS_MAX}"
+        )));
     }
     let mut url = start(input)?;
     let origin = url.origin();
@@ -30,10 +32,16 @@ pub(crate) fn follow(input: &Get) -> Result<Fetched, Error> {
         let own = url.origin() == origin;
         let response = request(input, &url, own)?.send()?;
         let Some(next) = target(&response, &url)? else {
-            return Ok(Fetched { response: response.error_for_status()?, url, redirects });
+            return Ok(Fetched {
+                response: response.error_for_status()?,
+                url,
+                redirects,
+            });
         };
         if redirects.len() >= redirects_max as usize {
-            return Err(Error::permanent(format!("more than {redirects_max} redirects, the last to {next}")));
+            return Err(Error::permanent(format!(
+                "more than {redirects_max} redirects, the last to {next}"
+            )));
         }
         redirects.push(url.to_string());
         url = next;
@@ -41,7 +49,8 @@ pub(crate) fn follow(input: &Get) -> Result<Fetched, Error> {
 }
 
 fn start(input: &Get) -> Result<Url, Error> {
-    let mut url = Url::parse(&input.url).map_err(|error| Error::invalid_input(format!("url: {error}")))?;
+    let mut url =
+        Url::parse(&input.url).map_err(|error| Error::invalid_input(format!("url: {error}")))?;
     check(&url)?;
     if !input.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&input.query);
@@ -52,10 +61,15 @@ fn start(input: &Get) -> Result<Url, Error> {
 
 fn check(url: &Url) -> Result<(), Error> {
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(Error::invalid_input(format!("url: `{}:` cannot be fetched", url.scheme())));
+        return Err(Error::invalid_input(format!(
+            "url: `{}:` cannot be fetched",
+            url.scheme()
+        )));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::invalid_input("url: a user or password in it is not sent; use `secret_headers`"));
+        return Err(Error::invalid_input(
+            "url: a user or password in it is not sent; use `secret_headers`",
+        ));
     }
     Ok(())
 }
@@ -65,7 +79,9 @@ fn check(url: &Url) -> Result<(), Error> {
 fn request(input: &Get, url: &Url, own: bool) -> Result<http::Request, Error> {
     let max_bytes = input.max_bytes.unwrap_or(BYTES_DEFAULT);
     if !(1..=BYTES_MAX).contains(&max_bytes) {
-        return Err(Error::invalid_input(format!("max_bytes: must be from 1 to {BYTES_MAX}")));
+        return Err(Error::invalid_input(format!(
+            "max_bytes: must be from 1 to {BYTES_MAX}"
+        )));
     }
     let accept = match input.format {
         Format::Json => "application/json",
@@ -81,7 +97,11 @@ fn request(input: &Get, url: &Url, own: bool) -> Result<http::Request, Error> {
         }
     }
     for (name, value) in [("accept", accept), ("user-agent", USER_AGENT)] {
-        if !request.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)) {
+        if !request
+            .headers
+            .iter()
+            .any(|(given, _)| given.eq_ignore_ascii_case(name))
+        {
             request = request.header(name, value);
         }
     }
@@ -94,14 +114,19 @@ fn target(response: &http::Response, url: &Url) -> Result<Option<Url>, Error> {
         return Ok(None);
     }
     let Some(location) = response.header("location") else {
-        return Err(Error::permanent(format!("{url} redirects, and does not say where")));
+        return Err(Error::permanent(format!(
+            "{url} redirects, and does not say where"
+        )));
     };
     let wrong = |error| Error::permanent(format!("{url} redirects to `{location}`: {error}"));
     let mut next = url.join(location).map_err(wrong)?;
     next.set_fragment(None);
-    check(&next).map_err(|error| Error::permanent(format!("{url} redirects to `{location}`: {error}")))?;
+    check(&next)
+        .map_err(|error| Error::permanent(format!("{url} redirects to `{location}`: {error}")))?;
     if url.scheme() == "https" && next.scheme() == "http" {
-        return Err(Error::permanent(format!("{url} redirects from https to http")));
+        return Err(Error::permanent(format!(
+            "{url} redirects from https to http"
+        )));
     }
     Ok(Some(next))
 }

@@ -39,11 +39,31 @@ pub(crate) fn take() -> Printed {
 /// Adds the global `console`.
 pub(crate) fn install(context: &mut Context) -> JsResult<()> {
     let console = ObjectInitializer::new(context)
-        .function(NativeFunction::from_copy_closure(|_, values, context| print("log", values, context)), js_string!("log"), 0)
-        .function(NativeFunction::from_copy_closure(|_, values, context| print("info", values, context)), js_string!("info"), 0)
-        .function(NativeFunction::from_copy_closure(|_, values, context| print("warn", values, context)), js_string!("warn"), 0)
-        .function(NativeFunction::from_copy_closure(|_, values, context| print("error", values, context)), js_string!("error"), 0)
-        .function(NativeFunction::from_copy_closure(|_, values, context| print("debug", values, context)), js_string!("debug"), 0)
+        .function(
+            NativeFunction::from_copy_closure(|_, values, context| print("log", values, context)),
+            js_string!("log"),
+            0,
+        )
+        .function(
+            NativeFunction::from_copy_closure(|_, values, context| print("info", values, context)),
+            js_string!("info"),
+            0,
+        )
+        .function(
+            NativeFunction::from_copy_closure(|_, values, context| print("warn", values, context)),
+            js_string!("warn"),
+            0,
+        )
+        .function(
+            NativeFunction::from_copy_closure(|_, values, context| print("error", values, context)),
+            js_string!("error"),
+            0,
+        )
+        .function(
+            NativeFunction::from_copy_closure(|_, values, context| print("debug", values, context)),
+            js_string!("debug"),
+            0,
+        )
         .build();
     context.register_global_property(js_string!("console"), console, Attribute::all())
 }

@@ -26,15 +26,25 @@ type Data = data::JustLut<Val>;
 pub(crate) fn run(query: &Query) -> Result<Outputs, Error> {
     let limit = query.limit.unwrap_or(OUTPUTS_DEFAULT);
     if !(1..=OUTPUTS_MAX).contains(&limit) {
-        return Err(Error::invalid_input(format!("limit: must be from 1 to {OUTPUTS_MAX}")));
+        return Err(Error::invalid_input(format!(
+            "limit: must be from 1 to {OUTPUTS_MAX}"
+        )));
     }
     let filter = compile(query)?;
-    let variables = query.variables.values().map(to_val).collect::<Result<Vec<_>, _>>()?;
-    let mut found = Outputs { outputs: Vec::new(), cut: false };
+    let variables = query
+        .variables
+        .values()
+        .map(to_val)
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut found = Outputs {
+        outputs: Vec::new(),
+        cut: false,
+    };
     for input in inputs(query)? {
         let context = Ctx::<Data>::new(&filter.lut, Vars::new(variables.iter().cloned()));
         for output in filter.id.run((context, input)).map(unwrap_valr) {
-            let output = output.map_err(|error| Error::invalid_input(format!("filter: {error}")))?;
+            let output =
+                output.map_err(|error| Error::invalid_input(format!("filter: {error}")))?;
             if found.outputs.len() == limit {
                 found.cut = true;
                 return Ok(found);
@@ -52,9 +62,13 @@ fn inputs(query: &Query) -> Result<Vec<Val>, Error> {
     if !query.input.is_null() {
         return Err(Error::invalid_input("give `input` or `text`, not both"));
     }
-    let values = serde_json::Deserializer::from_str(text).into_iter::<Value>().enumerate();
+    let values = serde_json::Deserializer::from_str(text)
+        .into_iter::<Value>()
+        .enumerate();
     let wrong = |index, error| Error::invalid_input(format!("text: value {}: {error}", index + 1));
-    values.map(|(index, value)| to_val(&value.map_err(|error| wrong(index, error))?)).collect()
+    values
+        .map(|(index, value)| to_val(&value.map_err(|error| wrong(index, error))?))
+        .collect()
 }
 
 fn to_val(value: &Value) -> Result<Val, Error> {
@@ -79,8 +93,12 @@ fn to_json(value: &Val) -> Result<Value, Error> {
         }
         Val::Arr(items) => items.iter().map(to_json).collect(),
         Val::Obj(entries) => {
-            let pairs = entries.iter().map(|(key, value)| Ok((key_text(key)?, to_json(value)?)));
-            pairs.collect::<Result<serde_json::Map<_, _>, Error>>().map(Value::Object)
+            let pairs = entries
+                .iter()
+                .map(|(key, value)| Ok((key_text(key)?, to_json(value)?)));
+            pairs
+                .collect::<Result<serde_json::Map<_, _>, Error>>()
+                .map(Value::Object)
         }
         other => serde_json::from_str(&other.to_string())
             .map_err(|_| Error::invalid_input(format!("filter: `{other}` has no JSON form"))),
@@ -90,22 +108,44 @@ fn to_json(value: &Val) -> Result<Value, Error> {
 fn key_text(key: &Val) -> Result<String, Error> {
     match to_json(key)? {
         Value::String(text) => Ok(text),
-        other => Err(Error::invalid_input(format!("filter: `{other}` cannot be the key of a JSON object"))),
+        other => Err(Error::invalid_input(format!(
+            "filter: `{other}` cannot be the key of a JSON object"
+        ))),
     }
 }
 
 fn compile(query: &Query) -> Result<Filter<Data>, Error> {
     check_size(&query.filter)?;
     let formats = load::parse(FORMATS, |parser| parser.defs()).unwrap_or_default();
-    let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(formats);
-    let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
-    let functions = functions.filter(|(name, ..)| !REPLACED.contains(name)).chain(refused());
+    let definitions = jaq_core::defs()
+        .chain(jaq_std::defs())
+        .chain(jaq_json::defs())
+        .chain(formats);
+    let functions = jaq_core::funs()
+        .chain(jaq_std::funs())
+        .chain(jaq_json::funs());
+    let functions = functions
+        .filter(|(name, ..)| !REPLACED.contains(name))
+        .chain(refused());
     let arena = Arena::default();
-    let file = File { code: query.filter.as_str(), path: () };
-    let modules = Loader::new(definitions).load(&arena, file).map_err(|errors| {
-        wrong(errors.into_iter().flat_map(|(file, error)| load_messages(file.code, error)))
-    })?;
-    let variables: Vec<String> = query.variables.keys().map(|name| format!("${name}")).collect();
+    let file = File {
+        code: query.filter.as_str(),
+        path: (),
+    };
+    let modules = Loader::new(definitions)
+        .load(&arena, file)
+        .map_err(|errors| {
+            wrong(
+                errors
+                    .into_iter()
+                    .flat_map(|(file, error)| load_messages(file.code, error)),
+            )
+        })?;
+    let variables: Vec<String> = query
+        .variables
+        .keys()
+        .map(|name| format!("${name}"))
+        .collect();
     Compiler::default()
         .with_funs(functions)
         .with_global_vars(variables.iter().map(String::as_str))
@@ -130,7 +170,9 @@ where
 
 fn check_size(filter: &str) -> Result<(), Error> {
     if filter.len() > FILTER_BYTES_MAX {
-        return Err(Error::invalid_input(format!("filter: must be at most {FILTER_BYTES_MAX} bytes")));
+        return Err(Error::invalid_input(format!(
+            "filter: must be at most {FILTER_BYTES_MAX} bytes"
+        )));
     }
     let mut depth = 0_usize;
     for byte in filter.bytes() {
@@ -140,7 +182,9 @@ fn check_size(filter: &str) -> Result<(), Error> {
             _ => {}
         }
         if depth > NESTING_MAX {
-            return Err(Error::invalid_input(format!("filter: nested deeper than {NESTING_MAX}")));
+            return Err(Error::invalid_input(format!(
+                "filter: nested deeper than {NESTING_MAX}"
+            )));
         }
     }
     Ok(())
@@ -153,9 +197,18 @@ fn wrong(messages: impl Iterator<Item = String>) -> Error {
 
 fn load_messages(code: &str, error: load::Error<&str>) -> Vec<String> {
     match error {
-        load::Error::Io(errors) => errors.into_iter().map(|(path, error)| format!("{path}: {error}")).collect(),
-        load::Error::Lex(errors) => errors.into_iter().map(|error| lex_message(code, error)).collect(),
-        load::Error::Parse(errors) => errors.into_iter().map(|error| parse_message(code, error)).collect(),
+        load::Error::Io(errors) => errors
+            .into_iter()
+            .map(|(path, error)| format!("{path}: {error}"))
+            .collect(),
+        load::Error::Lex(errors) => errors
+            .into_iter()
+            .map(|error| lex_message(code, error))
+            .collect(),
+        load::Error::Parse(errors) => errors
+            .into_iter()
+            .map(|error| parse_message(code, error))
+            .collect(),
     }
 }
 
@@ -172,8 +225,18 @@ fn place(code: &str, found: &str) -> String {
     let start = load::span(code, found).start;
     let before = &code[..code.floor_char_boundary(start)];
     let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
     let shown: String = found.chars().take(20).collect();
-    let shown = if shown.is_empty() { "the end".to_owned() } else { format!("`{shown}`") };
+    let shown = if shown.is_empty() {
+        "the end".to_owned()
+    } else {
+        format!("`{shown}`")
+    };
     format!("line {line}, column {column}, at {shown}:")
 }

@@ -13,8 +13,16 @@ pub(crate) fn explain(text: &str, patch: &Patch<'_, str>) -> Error {
         let old = old_lines(hunk);
         let fits = old.is_empty() || lines.windows(old.len()).any(|window| window == old);
         if !fits {
-            let place = format!("hunk {} of {} (at line {})", index + 1, hunks.len(), hunk.old_range().start());
-            return Error::invalid_input(format!("patch: {place} does not fit: {}", difference(&lines, hunk, &old)));
+            let place = format!(
+                "hunk {} of {} (at line {})",
+                index + 1,
+                hunks.len(),
+                hunk.old_range().start()
+            );
+            return Error::invalid_input(format!(
+                "patch: {place} does not fit: {}",
+                difference(&lines, hunk, &old)
+            ));
         }
     }
     // Each hunk has its place, but not one after the other.
@@ -24,7 +32,9 @@ pub(crate) fn explain(text: &str, patch: &Patch<'_, str>) -> Error {
 /// What the text must have for the hunk to fit.
 fn old_lines<'a>(hunk: &Hunk<'a, str>) -> Vec<&'a str> {
     let old = hunk.lines().iter().filter_map(|line| match line {
-        Line::Context(line) | Line::Delete(line) => Some(line.trim_end_matches('\n').trim_end_matches('\r')),
+        Line::Context(line) | Line::Delete(line) => {
+            Some(line.trim_end_matches('\n').trim_end_matches('\r'))
+        }
         Line::Insert(_) => None,
     });
     old.collect()
@@ -36,8 +46,19 @@ fn difference(lines: &[&str], hunk: &Hunk<'_, str>, old: &[&str]) -> String {
         let number = start + offset + 1;
         match lines.get(start + offset) {
             Some(found) if found == expected => {}
-            Some(found) => return format!("line {number} is `{}`, expected `{}`", short(found), short(expected)),
-            None => return format!("line {number} is past the end, expected `{}`", short(expected)),
+            Some(found) => {
+                return format!(
+                    "line {number} is `{}`, expected `{}`",
+                    short(found),
+                    short(expected)
+                );
+            }
+            None => {
+                return format!(
+                    "line {number} is past the end, expected `{}`",
+                    short(expected)
+                );
+            }
         }
     }
     "the lines are there, but end differently".to_owned()

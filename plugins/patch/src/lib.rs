@@ -89,7 +89,9 @@ pub struct Merged {
 fn make(input: Make) -> Result<Made, Error> {
     let context = input.context.unwrap_or(CONTEXT_DEFAULT);
     if context > CONTEXT_MAX {
-        return Err(Error::invalid_input(format!("context: must be at most {CONTEXT_MAX}")));
+        return Err(Error::invalid_input(format!(
+            "context: must be at most {CONTEXT_MAX}"
+        )));
     }
     let mut options = DiffOptions::new();
     options.set_context_len(context);
@@ -97,18 +99,33 @@ fn make(input: Make) -> Result<Made, Error> {
     options.set_modified_filename(name("new_name", input.new_name, "new")?);
     let patch = options.create_patch(&input.old, &input.new);
     let lines = || patch.hunks().iter().flat_map(diffy::Hunk::lines);
-    let added = lines().filter(|line| matches!(line, diffy::Line::Insert(_))).count();
-    let removed = lines().filter(|line| matches!(line, diffy::Line::Delete(_))).count();
+    let added = lines()
+        .filter(|line| matches!(line, diffy::Line::Insert(_)))
+        .count();
+    let removed = lines()
+        .filter(|line| matches!(line, diffy::Line::Delete(_)))
+        .count();
     let changed = !patch.hunks().is_empty();
-    let text = if changed { PatchFormatter::new().fmt_patch(&patch).to_string() } else { String::new() };
-    Ok(Made { patch: text, changed, added, removed })
+    let text = if changed {
+        PatchFormatter::new().fmt_patch(&patch).to_string()
+    } else {
+        String::new()
+    };
+    Ok(Made {
+        patch: text,
+        changed,
+        added,
+        removed,
+    })
 }
 
 /// A name that cannot end its line and so write a part of the patch.
 fn name(field: &str, given: Option<String>, default: &str) -> Result<String, Error> {
     let name = given.unwrap_or_else(|| default.to_owned());
     if name.is_empty() || name.chars().any(char::is_control) {
-        return Err(Error::invalid_input(format!("{field}: must be a name without control characters")));
+        return Err(Error::invalid_input(format!(
+            "{field}: must be a name without control characters"
+        )));
     }
     Ok(name)
 }
@@ -117,9 +134,12 @@ fn name(field: &str, given: Option<String>, default: &str) -> Result<String, Err
 /// nothing changes and the error names the hunk.
 #[tool(read_only, title = "Apply a patch")]
 fn apply(input: Apply) -> Result<Applied, Error> {
-    let patch = Patch::from_str(&input.patch).map_err(|error| Error::invalid_input(format!("patch: {error}")))?;
+    let patch = Patch::from_str(&input.patch)
+        .map_err(|error| Error::invalid_input(format!("patch: {error}")))?;
     if patch.hunks().is_empty() {
-        return Err(Error::invalid_input("patch: it has no hunks (`@@ -1,3 +1,4 @@`)"));
+        return Err(Error::invalid_input(
+            "patch: it has no hunks (`@@ -1,3 +1,4 @@`)",
+        ));
     }
     let reversed;
     let patch = if input.reverse {
@@ -129,7 +149,10 @@ fn apply(input: Apply) -> Result<Applied, Error> {
         &patch
     };
     match diffy::apply(&input.text, patch) {
-        Ok(text) => Ok(Applied { text, hunks: patch.hunks().len() }),
+        Ok(text) => Ok(Applied {
+            text,
+            hunks: patch.hunks().len(),
+        }),
         Err(_) => Err(conflict::explain(&input.text, patch)),
     }
 }
@@ -138,10 +161,18 @@ fn apply(input: Apply) -> Result<Applied, Error> {
 /// between conflict markers.
 #[tool(read_only, title = "Merge two changes")]
 fn merge(input: Merge) -> Result<Merged, Error> {
-    Ok(match diffy::merge(&input.base, &input.ours, &input.theirs) {
-        Ok(text) => Merged { text, conflicts: false },
-        Err(text) => Merged { text, conflicts: true },
-    })
+    Ok(
+        match diffy::merge(&input.base, &input.ours, &input.theirs) {
+            Ok(text) => Merged {
+                text,
+                conflicts: false,
+            },
+            Err(text) => Merged {
+                text,
+                conflicts: true,
+            },
+        },
+    )
 }
 
 plugin! { tools: [make, apply, merge], wants: [] }

@@ -1,5 +1,5 @@
-use airlock_sdk::testing::call;
 use airlock_sdk::Error;
+use airlock_sdk::testing::call;
 use serde_json::json;
 
 use super::PLUGIN;
@@ -13,7 +13,11 @@ fn make(old: &str, new: &str) -> String {
 }
 
 fn apply(text: &str, patch: &str, reverse: bool) -> Result<String, Error> {
-    let applied = call(&PLUGIN, "apply", json!({ "text": text, "patch": patch, "reverse": reverse }))?;
+    let applied = call(
+        &PLUGIN,
+        "apply",
+        json!({ "text": text, "patch": patch, "reverse": reverse }),
+    )?;
     Ok(applied["text"].as_str().unwrap().to_owned())
 }
 
@@ -24,19 +28,43 @@ fn a_patch_is_a_unified_diff() {
         made["patch"],
         "--- a/n.txt\n+++ b/n.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n@@ -10 +10,2 @@\n ten\n+eleven\n"
     );
-    assert_eq!((&made["added"], &made["removed"], &made["changed"]), (&json!(2), &json!(1), &json!(true)));
+    assert_eq!(
+        (&made["added"], &made["removed"], &made["changed"]),
+        (&json!(2), &json!(1), &json!(true))
+    );
     let same = call(&PLUGIN, "make", json!({ "old": OLD, "new": OLD })).unwrap();
-    assert_eq!((&same["patch"], &same["changed"]), (&json!(""), &json!(false)));
+    assert_eq!(
+        (&same["patch"], &same["changed"]),
+        (&json!(""), &json!(false))
+    );
 }
 
 #[test]
 fn what_is_made_applies_and_reverses() {
-    let texts = ["", "a", "a\n", OLD, NEW, "\r\nwin\r\nlines\r\n", "no end\nof line", "é\u{1F600}\u{0}\n", "--- x\n+++ y\n@@ -1 +1 @@\n"];
+    let texts = [
+        "",
+        "a",
+        "a\n",
+        OLD,
+        NEW,
+        "\r\nwin\r\nlines\r\n",
+        "no end\nof line",
+        "é\u{1F600}\u{0}\n",
+        "--- x\n+++ y\n@@ -1 +1 @@\n",
+    ];
     for old in texts {
         for new in texts.iter().filter(|new| **new != old) {
             let patch = make(old, new);
-            assert_eq!(apply(old, &patch, false).as_deref(), Ok(*new), "{old:?} -> {new:?}:\n{patch}");
-            assert_eq!(apply(new, &patch, true).as_deref(), Ok(old), "{new:?} -> {old:?}:\n{patch}");
+            assert_eq!(
+                apply(old, &patch, false).as_deref(),
+                Ok(*new),
+                "{old:?} -> {new:?}:\n{patch}"
+            );
+            assert_eq!(
+                apply(new, &patch, true).as_deref(),
+                Ok(old),
+                "{new:?} -> {old:?}:\n{patch}"
+            );
         }
     }
 }
@@ -44,24 +72,49 @@ fn what_is_made_applies_and_reverses() {
 #[test]
 fn a_patch_fits_also_where_lines_moved() {
     let moved = format!("zero\nhalf\n{OLD}");
-    assert_eq!(apply(&moved, &make(OLD, NEW), false).unwrap(), format!("zero\nhalf\n{NEW}"));
+    assert_eq!(
+        apply(&moved, &make(OLD, NEW), false).unwrap(),
+        format!("zero\nhalf\n{NEW}")
+    );
 }
 
 #[test]
 fn what_does_not_fit_names_its_hunk() {
     let patch = make(OLD, NEW);
     let cases = [
-        (OLD.replace("ten", "10"), patch.as_str(), "hunk 2 of 2 (at line 8) does not fit: line 10 is `10`, expected `ten`"),
-        (OLD.replace("two", "zwei"), patch.as_str(), "hunk 1 of 2 (at line 1) does not fit: line 2 is `zwei`, expected `two`"),
-        ("one\n".to_owned(), patch.as_str(), "line 2 is past the end, expected `two`"),
+        (
+            OLD.replace("ten", "10"),
+            patch.as_str(),
+            "hunk 2 of 2 (at line 8) does not fit: line 10 is `10`, expected `ten`",
+        ),
+        (
+            OLD.replace("two", "zwei"),
+            patch.as_str(),
+            "hunk 1 of 2 (at line 1) does not fit: line 2 is `zwei`, expected `two`",
+        ),
+        (
+            "one\n".to_owned(),
+            patch.as_str(),
+            "line 2 is past the end, expected `two`",
+        ),
         (OLD.to_owned(), "not a patch", "patch: "),
         (OLD.to_owned(), "", "patch: "),
-        (OLD.to_owned(), "--- a\n+++ b\n@@ -1,9999999999999999999999 +1 @@\n", "patch: "),
-        (OLD.to_owned(), "--- a\n+++ b\n@@ -1,2 +1,1 @@\n one\n", "patch: "),
+        (
+            OLD.to_owned(),
+            "--- a\n+++ b\n@@ -1,9999999999999999999999 +1 @@\n",
+            "patch: ",
+        ),
+        (
+            OLD.to_owned(),
+            "--- a\n+++ b\n@@ -1,2 +1,1 @@\n one\n",
+            "patch: ",
+        ),
     ];
     for (text, patch, part) in cases {
         match apply(&text, patch, false) {
-            Err(Error::InvalidInput(message)) => assert!(message.contains(part), "{patch:?}: {message}"),
+            Err(Error::InvalidInput(message)) => {
+                assert!(message.contains(part), "{patch:?}: {message}")
+            }
             other => panic!("{patch:?}: {other:?}"),
         }
     }
@@ -70,10 +123,22 @@ fn what_does_not_fit_names_its_hunk() {
 #[test]
 fn names_cannot_write_a_part_of_the_patch() {
     for name in ["a\n@@ -1 +1 @@", "", "a\u{7}"] {
-        let refused = call(&PLUGIN, "make", json!({ "old": "a", "new": "b", "new_name": name }));
-        assert_eq!(refused.map_err(|error| error.code()), Err("invalid-input"), "{name:?}");
+        let refused = call(
+            &PLUGIN,
+            "make",
+            json!({ "old": "a", "new": "b", "new_name": name }),
+        );
+        assert_eq!(
+            refused.map_err(|error| error.code()),
+            Err("invalid-input"),
+            "{name:?}"
+        );
     }
-    let wide = call(&PLUGIN, "make", json!({ "old": "a", "new": "b", "context": 101 }));
+    let wide = call(
+        &PLUGIN,
+        "make",
+        json!({ "old": "a", "new": "b", "context": 101 }),
+    );
     assert_eq!(wide.map_err(|error| error.code()), Err("invalid-input"));
 }
 
@@ -81,10 +146,26 @@ fn names_cannot_write_a_part_of_the_patch() {
 fn two_changes_merge_or_conflict() {
     let ours = OLD.replace("one", "ONE");
     let theirs = OLD.replace("ten", "TEN");
-    let merged = call(&PLUGIN, "merge", json!({ "base": OLD, "ours": ours, "theirs": theirs })).unwrap();
-    assert_eq!((&merged["conflicts"], &merged["text"]), (&json!(false), &json!(ours.replace("ten", "TEN"))));
-    let conflict = call(&PLUGIN, "merge", json!({ "base": OLD, "ours": ours, "theirs": OLD.replace("one", "eins") })).unwrap();
+    let merged = call(
+        &PLUGIN,
+        "merge",
+        json!({ "base": OLD, "ours": ours, "theirs": theirs }),
+    )
+    .unwrap();
+    assert_eq!(
+        (&merged["conflicts"], &merged["text"]),
+        (&json!(false), &json!(ours.replace("ten", "TEN")))
+    );
+    let conflict = call(
+        &PLUGIN,
+        "merge",
+        json!({ "base": OLD, "ours": ours, "theirs": OLD.replace("one", "eins") }),
+    )
+    .unwrap();
     assert_eq!(conflict["conflicts"], true);
     let text = conflict["text"].as_str().unwrap();
-    assert!(text.contains("<<<<<<<") && text.contains("ONE") && text.contains("eins"), "{text}");
+    assert!(
+        text.contains("<<<<<<<") && text.contains("ONE") && text.contains("eins"),
+        "{text}"
+    );
 }

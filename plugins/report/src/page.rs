@@ -15,25 +15,49 @@ const STYLE: &str = include_str!("style.css");
 
 pub(crate) fn render(input: &Render) -> Result<Rendered, Error> {
     if input.markdown.len() > MARKDOWN_BYTES_MAX {
-        return Err(Error::invalid_input(format!("markdown: must be at most {MARKDOWN_BYTES_MAX} bytes")));
+        return Err(Error::invalid_input(format!(
+            "markdown: must be at most {MARKDOWN_BYTES_MAX} bytes"
+        )));
     }
-    let title = input.title.clone().or_else(|| first_heading(&input.markdown));
-    let title: String = title.as_deref().unwrap_or(TITLE_DEFAULT).chars().take(TITLE_CHARS_MAX).collect();
+    let title = input
+        .title
+        .clone()
+        .or_else(|| first_heading(&input.markdown));
+    let title: String = title
+        .as_deref()
+        .unwrap_or(TITLE_DEFAULT)
+        .chars()
+        .take(TITLE_CHARS_MAX)
+        .collect();
     let mut filter = Filter::default();
     let mut content = String::new();
-    html::push_html(&mut content, parser(&input.markdown).filter_map(|event| filter.pass(event)));
-    let html = if input.fragment { content } else { page(&title, &content)? };
-    Ok(Rendered { html, title, links_removed: filter.removed })
+    html::push_html(
+        &mut content,
+        parser(&input.markdown).filter_map(|event| filter.pass(event)),
+    );
+    let html = if input.fragment {
+        content
+    } else {
+        page(&title, &content)?
+    };
+    Ok(Rendered {
+        html,
+        title,
+        links_removed: filter.removed,
+    })
 }
 
 fn parser(markdown: &str) -> Parser<'_> {
-    let options =
-        Options::ENABLE_TABLES | Options::ENABLE_TASKLISTS | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH;
+    let options = Options::ENABLE_TABLES
+        | Options::ENABLE_TASKLISTS
+        | Options::ENABLE_FOOTNOTES
+        | Options::ENABLE_STRIKETHROUGH;
     Parser::new_ext(markdown, options)
 }
 
 fn first_heading(markdown: &str) -> Option<String> {
-    let mut events = parser(markdown).skip_while(|event| !matches!(event, Event::Start(Tag::Heading { .. })));
+    let mut events =
+        parser(markdown).skip_while(|event| !matches!(event, Event::Start(Tag::Heading { .. })));
     events.next()?;
     let inside = events.take_while(|event| !matches!(event, Event::End(TagEnd::Heading(_))));
     let text: String = inside

@@ -19,8 +19,12 @@ impl Filter {
             // The block's HTML follows as events of its own.
             Event::Start(Tag::HtmlBlock) => Some(Event::Start(Tag::Paragraph)),
             Event::End(TagEnd::HtmlBlock) => Some(Event::End(TagEnd::Paragraph)),
-            Event::Start(Tag::Link { dest_url, .. }) if !self.enter(is_safe_link(&dest_url)) => None,
-            Event::Start(Tag::Image { dest_url, .. }) if !self.enter(is_safe_image(&dest_url)) => None,
+            Event::Start(Tag::Link { dest_url, .. }) if !self.enter(is_safe_link(&dest_url)) => {
+                None
+            }
+            Event::Start(Tag::Image { dest_url, .. }) if !self.enter(is_safe_image(&dest_url)) => {
+                None
+            }
             Event::End(TagEnd::Link | TagEnd::Image) if self.open.pop() == Some(false) => None,
             other => Some(other),
         }
@@ -35,7 +39,10 @@ impl Filter {
 
 /// The scheme, as a browser finds it: it ignores control characters and space.
 fn scheme(url: &CowStr<'_>) -> Option<String> {
-    let seen: String = url.chars().filter(|c| !c.is_control() && !c.is_whitespace()).collect();
+    let seen: String = url
+        .chars()
+        .filter(|c| !c.is_control() && !c.is_whitespace())
+        .collect();
     let end = seen.find([':', '/', '?', '#'])?;
     (seen.as_bytes()[end] == b':').then(|| seen[..end].to_ascii_lowercase())
 }

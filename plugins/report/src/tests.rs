@@ -4,29 +4,58 @@ use serde_json::{Value, json};
 use super::PLUGIN;
 
 fn fragment(markdown: &str) -> (String, u64) {
-    let rendered = call(&PLUGIN, "render", json!({ "markdown": markdown, "fragment": true })).unwrap();
-    (rendered["html"].as_str().unwrap().to_owned(), rendered["links_removed"].as_u64().unwrap())
+    let rendered = call(
+        &PLUGIN,
+        "render",
+        json!({ "markdown": markdown, "fragment": true }),
+    )
+    .unwrap();
+    (
+        rendered["html"].as_str().unwrap().to_owned(),
+        rendered["links_removed"].as_u64().unwrap(),
+    )
 }
 
 fn page(input: Value) -> String {
-    call(&PLUGIN, "render", input).unwrap()["html"].as_str().unwrap().to_owned()
+    call(&PLUGIN, "render", input).unwrap()["html"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[test]
 fn markdown_becomes_html() {
     let cases = [
-        ("# Hi\n\nsome *text*", "<h1>Hi</h1>\n<p>some <em>text</em></p>\n"),
-        ("~~old~~ `a < b`", "<p><del>old</del> <code>a &lt; b</code></p>\n"),
-        ("- [x] done", "<ul>\n<li><input disabled=\"\" type=\"checkbox\" checked=\"\"/>\ndone</li>\n</ul>\n"),
-        ("[a](https://a.test/?x=1&y=\"2\")", "<p><a href=\"https://a.test/?x=1&amp;y=%222%22\">a</a></p>\n"),
-        ("[a](#part) [b](sub/page.html) [c](mailto:a@b.test)", "<p><a href=\"#part\">a</a> <a href=\"sub/page.html\">b</a> <a href=\"mailto:a@b.test\">c</a></p>\n"),
+        (
+            "# Hi\n\nsome *text*",
+            "<h1>Hi</h1>\n<p>some <em>text</em></p>\n",
+        ),
+        (
+            "~~old~~ `a < b`",
+            "<p><del>old</del> <code>a &lt; b</code></p>\n",
+        ),
+        (
+            "- [x] done",
+            "<ul>\n<li><input disabled=\"\" type=\"checkbox\" checked=\"\"/>\ndone</li>\n</ul>\n",
+        ),
+        (
+            "[a](https://a.test/?x=1&y=\"2\")",
+            "<p><a href=\"https://a.test/?x=1&amp;y=%222%22\">a</a></p>\n",
+        ),
+        (
+            "[a](#part) [b](sub/page.html) [c](mailto:a@b.test)",
+            "<p><a href=\"#part\">a</a> <a href=\"sub/page.html\">b</a> <a href=\"mailto:a@b.test\">c</a></p>\n",
+        ),
         ("", ""),
     ];
     for (markdown, expected) in cases {
         assert_eq!(fragment(markdown), (expected.to_owned(), 0), "{markdown}");
     }
     let (table, _) = fragment("| a | n |\n|---|---:|\n| x \\| y | 1.50 |\n");
-    assert!(table.contains("<td>x | y</td><td style=\"text-align: right\">1.50</td>"), "{table}");
+    assert!(
+        table.contains("<td>x | y</td><td style=\"text-align: right\">1.50</td>"),
+        "{table}"
+    );
 }
 
 #[test]
@@ -43,7 +72,18 @@ fn html_is_shown_and_not_run() {
     ];
     for attack in attacks {
         let (html, _) = fragment(attack);
-        for bad in ["<script", "<img", "<iframe", "<svg", "<b ", "<div>", "<a href=\"java", "<!--", "<?", "<!"] {
+        for bad in [
+            "<script",
+            "<img",
+            "<iframe",
+            "<svg",
+            "<b ",
+            "<div>",
+            "<a href=\"java",
+            "<!--",
+            "<?",
+            "<!",
+        ] {
             assert!(!html.contains(bad), "{attack}: {html}");
         }
         assert!(html.contains("&lt;"), "{attack}: {html}");
@@ -53,38 +93,76 @@ fn html_is_shown_and_not_run() {
 #[test]
 fn links_that_are_not_safe_are_left_out() {
     let attacks = [
-        "[x](javascript:alert(1))", "[x](JaVaScRiPt:alert(1))", "[x](&#106;avascript:alert(1))", "[x](<java\tscript:alert(1)>)",
-        "[x](vbscript:x)", "[x](data:text/html,<script>)", "[x](file:///etc/passwd)", "[x](//evil.test)", "[x](\\\\evil.test)",
-        "<javascript:alert(1)>", "![x](http://track.test/p.png)", "![x](javascript:alert(1))", "![x](data:image/svg+xml,x)",
-        "![x](/p.png)", "[x][r]\n\n[r]: javascript:alert(1)",
+        "[x](javascript:alert(1))",
+        "[x](JaVaScRiPt:alert(1))",
+        "[x](&#106;avascript:alert(1))",
+        "[x](<java\tscript:alert(1)>)",
+        "[x](vbscript:x)",
+        "[x](data:text/html,<script>)",
+        "[x](file:///etc/passwd)",
+        "[x](//evil.test)",
+        "[x](\\\\evil.test)",
+        "<javascript:alert(1)>",
+        "![x](http://track.test/p.png)",
+        "![x](javascript:alert(1))",
+        "![x](data:image/svg+xml,x)",
+        "![x](/p.png)",
+        "[x][r]\n\n[r]: javascript:alert(1)",
     ];
     for attack in attacks {
         let (html, removed) = fragment(attack);
-        assert!(removed == 1 && !html.contains("href") && !html.contains("src="), "{attack}: {html}");
+        assert!(
+            removed == 1 && !html.contains("href") && !html.contains("src="),
+            "{attack}: {html}"
+        );
     }
     let (html, removed) = fragment("[a ![b](https://a.test/b.png)](javascript:x) [c](x)");
-    assert!(removed == 1 && html.contains("<img src=\"https://a.test/b.png\"") && html.contains("href=\"x\""), "{html}");
+    assert!(
+        removed == 1
+            && html.contains("<img src=\"https://a.test/b.png\"")
+            && html.contains("href=\"x\""),
+        "{html}"
+    );
 }
 
 #[test]
 fn a_page_is_complete_and_closed() {
     let html = page(json!({ "markdown": "# First `code`\n\n## Second" }));
-    assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>\n"), "{html}");
-    assert!(html.contains("<title>First code</title>") && html.contains("default-src 'none'"), "{html}");
+    assert!(
+        html.starts_with("<!doctype html>") && html.ends_with("</html>\n"),
+        "{html}"
+    );
+    assert!(
+        html.contains("<title>First code</title>") && html.contains("default-src 'none'"),
+        "{html}"
+    );
     let cases = [
         (json!({ "markdown": "text" }), "<title>Report</title>"),
-        (json!({ "markdown": "# A", "title": "</title><script>" }), "<title>&lt;/title&gt;&lt;script&gt;</title>"),
-        (json!({ "markdown": "# Zürich & <b>", "title": null }), "<title>Zürich &amp;</title>"),
+        (
+            json!({ "markdown": "# A", "title": "</title><script>" }),
+            "<title>&lt;/title&gt;&lt;script&gt;</title>",
+        ),
+        (
+            json!({ "markdown": "# Zürich & <b>", "title": null }),
+            "<title>Zürich &amp;</title>",
+        ),
     ];
     for (input, part) in cases {
         let html = page(input.clone());
-        assert!(html.contains(part) && html.matches("<script").count() == 0, "{input}: {html}");
+        assert!(
+            html.contains(part) && html.matches("<script").count() == 0,
+            "{input}: {html}"
+        );
     }
 }
 
 #[test]
 fn size_is_bounded() {
-    let large = call(&PLUGIN, "render", json!({ "markdown": "a".repeat(512 * 1024 + 1) }));
+    let large = call(
+        &PLUGIN,
+        "render",
+        json!({ "markdown": "a".repeat(512 * 1024 + 1) }),
+    );
     assert_eq!(large.map_err(|error| error.code()), Err("invalid-input"));
     let nested = fragment(&"> ".repeat(10_000));
     assert!(nested.0.len() < 1_000_000);

@@ -3,7 +3,8 @@ use crate::testing::{Host, with_http};
 
 #[test]
 fn urls_are_taken_apart_or_refused() {
-    let cases: [(&str, Result<(bool, &str, &str), &str>); 16] = [
+    type Parts = (bool, &'static str, &'static str);
+    let cases: [(&str, Result<Parts, &str>); 16] = [
         ("http://a.test", Ok((false, "a.test", "/"))),
         (
             "HTTPS://A.test:8443/x/y?z=1#frag",
