@@ -10,12 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
 use wasmtime::Engine;
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use crate::contract::ToolPre;
 use crate::inspect::{InstallError, Kind};
 use crate::state::CallState;
 use crate::typed::TypedTools;
+
+/// The contract's interface of tools, as the bindings name it.
+const TOOLS: &str = "airlock:tool/tools@1.0.0";
 
 /// A component, ready to be instantiated.
 pub(crate) struct Loaded {
@@ -27,7 +30,14 @@ pub(crate) struct Loaded {
 /// How its tools are called.
 pub(crate) enum Exports {
     /// The contract's world.
-    ToolWorld(ToolPre<CallState>),
+    ToolWorld {
+        /// What is instantiated.
+        pre: InstancePre<CallState>,
+        /// `call`, found once: looking it up costs a call more than the gate does.
+        call: ComponentExportIndex,
+        /// For the metadata call.
+        world: ToolPre<CallState>,
+    },
     /// Functions of its own.
     Typed {
         /// What is instantiated.
@@ -54,10 +64,11 @@ impl Loaded {
         let pre = linker.instantiate_pre(component).map_err(mismatch)?;
         let exports = match kind {
             Kind::ToolWorld => {
-                let pre = ToolPre::new(pre).map_err(|error| InstallError::Contract {
-                    reason: format!("{error:#}"),
+                let world = ToolPre::new(pre.clone()).map_err(|error| contract(&error))?;
+                let call = call_index(component).ok_or_else(|| InstallError::Contract {
+                    reason: "`call` is not exported".to_owned(),
                 })?;
-                Exports::ToolWorld(pre)
+                Exports::ToolWorld { pre, call, world }
             }
             Kind::Typed => {
                 let tools = TypedTools::new(&engine, component)?;
@@ -78,6 +89,16 @@ impl Loaded {
     pub(crate) fn exports(&self) -> &Exports {
         &self.exports
     }
+}
+
+fn contract(error: &wasmtime::Error) -> InstallError {
+    let reason = format!("{error:#}");
+    InstallError::Contract { reason }
+}
+
+fn call_index(component: &Component) -> Option<ComponentExportIndex> {
+    let tools = component.get_export_index(None, TOOLS)?;
+    component.get_export_index(Some(&tools), "call")
 }
 
 type Slot = Arc<OnceCell<Arc<Loaded>>>;

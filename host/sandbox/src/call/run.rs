@@ -17,7 +17,7 @@ use wasmtime::Store;
 use super::guard::{Guard, Vitals, wall_reached};
 use super::{CallError, CallRequest, outcome};
 use crate::capability::RoomStates;
-use crate::contract::types::Context;
+use crate::contract::types::{self, Context};
 use crate::gate::Gate;
 use crate::guests::{Ended, Work};
 use crate::inert;
@@ -120,6 +120,12 @@ async fn before<T>(deadline: Instant, run: impl Future<Output = T>) -> Option<T>
     .await
 }
 
+/// Parameters of the contract's `call`.
+type CallParams<'a> = (&'a str, &'a str, &'a Context);
+
+/// Its result.
+type CallResult = (Result<String, types::Error>,);
+
 /// A call of one tool.
 pub(crate) struct ToolCall {
     pub(crate) request: CallRequest,
@@ -137,17 +143,20 @@ impl Ask for ToolCall {
         store: &mut Store<CallState>,
     ) -> wasmtime::Result<Result<String, CallError>> {
         match loaded.exports() {
-            Exports::ToolWorld(pre) => {
+            Exports::ToolWorld { pre, call, .. } => {
                 let (tool, input) = (&self.request.tool, &self.request.input);
                 if let Err(error) = json::check_input(input, self.limits.input) {
                     return Ok(Err(error));
                 }
-                let guest = pre.instantiate_async(&mut *store).await?;
-                let tools = guest.airlock_tool_tools();
-                let answered = tools.call_call(store, tool, input, &self.context()).await?;
+                let instance = pre.instantiate_async(&mut *store).await?;
+                let call =
+                    instance.get_typed_func::<CallParams<'_>, CallResult>(&mut *store, call)?;
+                let (answered,) = call
+                    .call_async(store, (tool, input, &self.context()))
+                    .await?;
                 Ok(answered
                     .map_err(CallError::from)
-                    .and_then(|out| self.output(out)))
+                    .and_then(|output| self.output(output)))
             }
             Exports::Typed { pre, tools } => self.typed(pre, tools, store).await,
         }

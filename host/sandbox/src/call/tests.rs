@@ -88,6 +88,18 @@ async fn what_is_no_tool_is_not_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn input_that_is_no_json_never_reaches_the_guest() {
+    let test = testing::sandbox();
+    let plugin = test.plugin("guest", guest("", ECHO), "", Limits::default(), &["run"]);
+    for input in ["", "{", "nothing", "1 2", "{\"a\":1,}"] {
+        let report = test.sandbox.call(&plugin, request("run", input)).await;
+        let refused = matches!(report.result, Err(CallError::InvalidInput { .. }));
+        assert!(refused, "{input}: {report:?}");
+        assert_eq!(report.usage.peak_memory_bytes, 0, "{input}: it ran");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn memory_is_bounded_over_all_memories_together() {
     let test = testing::sandbox();
     // 32 pages; the template's memory has one from the start.

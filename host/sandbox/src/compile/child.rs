@@ -21,7 +21,7 @@ pub(super) const EXIT_REFUSED: i32 = 3;
 const EXIT_FAILED: u8 = 4;
 
 /// Niceness of the compiler: calls go first.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 5;
 
 /// What the parent tells its child before the component's bytes.
 #[derive(Debug, PartialEq, Eq)]

@@ -138,10 +138,10 @@ impl Ask for Metadata {
         loaded: &Loaded,
         store: &mut Store<CallState>,
     ) -> wasmtime::Result<Result<Self::Answer, CallError>> {
-        let Exports::ToolWorld(pre) = loaded.exports() else {
+        let Exports::ToolWorld { world, .. } = loaded.exports() else {
             return Ok(Ok((Vec::new(), Vec::new())));
         };
-        let guest = pre.instantiate_async(&mut *store).await?;
+        let guest = world.instantiate_async(&mut *store).await?;
         let tools = guest.airlock_tool_tools().call_list(&mut *store).await?;
         let wants = guest.airlock_tool_manifest().call_wants(store).await?;
         Ok(Ok((tools, wants)))

@@ -29,6 +29,9 @@ async fn get(cache: CodeCache, bytes: &Bytes) -> (Result<(), CompileError>, Code
     (got.map(|_| ()), cache)
 }
 
+/// Changes what authenticates the files.
+type Change = fn(&Path, &mut CodeCache);
+
 /// Changes the file of a component, given the file of another one.
 type Tamper = fn(&mut Vec<u8>, &[u8]);
 
@@ -109,7 +112,7 @@ async fn a_file_that_was_changed_is_compiled_again() {
 async fn code_of_another_build_key_or_engine_is_refused() {
     let component = guest("", ECHO);
     let dir = tempfile::tempdir().expect("a directory");
-    let changes: &[(&str, fn(&Path, &mut CodeCache))] = &[
+    let changes: &[(&str, Change)] = &[
         ("another build", |_, cache| cache.build[0] ^= 1),
         ("another engine", |_, cache| cache.compatible[31] ^= 1),
         ("another key", |dir, cache| {
