@@ -446,5 +446,11 @@ fn without_any_place_on_disk_they_are_kept_in_memory() {
 #[test]
 fn the_list_of_calls_is_bounded() {
     let lab = lab(CALLS_MAX + 50);
-    assert_answers(&lab.open(), CALLS_MAX + 50, "over the bound");
+    let views = lab.open();
+    assert_answers(&views, CALLS_MAX + 50, "over the bound");
+    for more in 1..4 {
+        let calls = CALLS_MAX + 50 + more * 40;
+        write(&*lab.store, calls - 40..calls);
+        assert_answers(&views, calls, "further");
+    }
 }

@@ -10,8 +10,10 @@ use crate::audit::{Line, STREAM};
 use crate::chain;
 use crate::store::{Hash, Head, Store, StoreError};
 
-/// Records folded into one write.
+/// Records read at once, and folded into one write: a rebuild writes each value
+/// a few times, not once a record.
 const PAGE: usize = 1024;
+const FOLD_RECORDS: u64 = 32_768;
 /// Shelves on disk that may break one after the other before memory is used.
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -131,40 +133,44 @@ impl Engine {
             return Err(another_history());
         }
         while self.position.head.len < head.len {
-            self.fold_page(store)?;
-        }
-        Ok(())
-    }
-
-    fn fold_page(&mut self, store: &dyn Store) -> Result<(), Stop> {
-        let at = self.position.head;
-        let records = store
-            .read(STREAM.as_bytes(), at.len, PAGE)
-            .map_err(Stop::Audit)?;
-        let Some(first) = records.first() else {
-            return Err(another_history());
-        };
-        let due: Hash = chain::next(&at.hash, STREAM.as_bytes(), first.seq, &first.payload);
-        if due != first.hash {
-            return Err(another_history());
-        }
-        let mut fold = Fold::new(&self.shelf, self.position);
-        for record in &records {
-            // What is not an audit record has no place in a view.
-            if let Some(audit) = Line::parse(&record.payload) {
-                fold.add(record.seq, &audit).map_err(Stop::Shelf)?;
+            let mut fold = Fold::new(&self.shelf, self.position);
+            let due = head.len.min(self.position.head.len + FOLD_RECORDS);
+            while fold.position.head.len < due {
+                fold_page(&mut fold, store)?;
             }
-            fold.position.head = Head {
-                len: record.seq + 1,
-                hash: record.hash,
-            };
+            let position = fold.position;
+            let changes = fold.finish();
+            self.shelf.write(changes).map_err(Stop::Shelf)?;
+            self.position = position;
         }
-        let position = fold.position;
-        let changes = fold.finish();
-        self.shelf.write(changes).map_err(Stop::Shelf)?;
-        self.position = position;
         Ok(())
     }
+}
+
+/// Folds the next records, after checking that they follow.
+fn fold_page(fold: &mut Fold<'_>, store: &dyn Store) -> Result<(), Stop> {
+    let at = fold.position.head;
+    let records = store
+        .read(STREAM.as_bytes(), at.len, PAGE)
+        .map_err(Stop::Audit)?;
+    let Some(first) = records.first() else {
+        return Err(another_history());
+    };
+    let due: Hash = chain::next(&at.hash, STREAM.as_bytes(), first.seq, &first.payload);
+    if due != first.hash {
+        return Err(another_history());
+    }
+    for record in &records {
+        // What is not an audit record has no place in a view.
+        if let Some(audit) = Line::parse(&record.payload) {
+            fold.add(record.seq, &audit).map_err(Stop::Shelf)?;
+        }
+        fold.position.head = Head {
+            len: record.seq + 1,
+            hash: record.hash,
+        };
+    }
+    Ok(())
 }
 
 fn another_history() -> Stop {

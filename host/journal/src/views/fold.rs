@@ -121,12 +121,14 @@ struct UsageItem {
     bytes_out: u64,
 }
 
-/// Folds a page of records; the shelf changes only when the page is written.
+/// Folds records; the shelf changes only when what they changed is written.
 pub(super) struct Fold<'s> {
     shelf: &'s Shelf,
     usage: BTreeMap<Vec<u8>, GrantUsage>,
     stats: BTreeMap<Vec<u8>, ToolStats>,
     calls: Changes,
+    /// The number of the first call that this fold may see.
+    first_call: u64,
     pub position: Position,
 }
 
@@ -137,6 +139,7 @@ impl<'s> Fold<'s> {
             usage: BTreeMap::new(),
             stats: BTreeMap::new(),
             calls: Changes::default(),
+            first_call: position.calls,
             position,
         }
     }
@@ -221,12 +224,15 @@ impl<'s> Fold<'s> {
             peak_memory_bytes: call.peak_memory_bytes,
         };
         self.calls.set(call_key(number), &entry);
-        if let Some(old) = number.checked_sub(CALLS_MAX) {
-            self.calls.remove(call_key(old));
+        match number.checked_sub(CALLS_MAX) {
+            // It came in this fold: the shelf never sees it.
+            Some(old) if old >= self.first_call => self.calls.forget(&call_key(old)),
+            Some(old) => self.calls.remove(call_key(old)),
+            None => {}
         }
     }
 
-    /// Everything the page changed, to be written at once.
+    /// Everything that changed, to be written at once.
     pub(super) fn finish(self) -> Changes {
         let mut changes = self.calls;
         for (key, usage) in self.usage {
@@ -240,19 +246,19 @@ impl<'s> Fold<'s> {
     }
 }
 
-/// The value under the names, as the page has changed it so far.
+/// The value under the names, as the fold has changed it so far.
 fn entry<'m, T: DeserializeOwned + Default>(
     shelf: &Shelf,
-    page: &'m mut BTreeMap<Vec<u8>, T>,
+    changed: &'m mut BTreeMap<Vec<u8>, T>,
     view: u8,
     names: &[&str],
 ) -> Result<&'m mut T, Broken> {
     let key = key(view, names);
-    if !page.contains_key(&key) {
+    if !changed.contains_key(&key) {
         let stored = shelf.value(&key)?.unwrap_or_default();
-        page.insert(key.clone(), stored);
+        changed.insert(key.clone(), stored);
     }
-    Ok(page.entry(key).or_default())
+    Ok(changed.entry(key).or_default())
 }
 
 /// A key that sorts by the names and cannot be that of other names.

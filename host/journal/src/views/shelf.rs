@@ -156,6 +156,11 @@ impl Changes {
         self.0.insert(key, None);
     }
 
+    /// Takes back what was set.
+    pub(super) fn forget(&mut self, key: &[u8]) {
+        self.0.remove(key);
+    }
+
     pub(super) fn set_position(&mut self, position: Position) {
         let Position { head, calls } = position;
         let (len, hash) = (head.len, head.hash);
