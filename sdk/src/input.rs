@@ -26,27 +26,27 @@ impl<T: DeserializeOwned + JsonSchema> ToolInput for T {}
 pub trait ToolOutput: Serialize + JsonSchema {}
 impl<T: Serialize + JsonSchema> ToolOutput for T {}
 
+/// How a tool fails.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a tool",
+    label = "says nothing of what the caller should do next",
+    note = "return `airlock_sdk::Error`, e.g. `.map_err(|error| Error::permanent(error.to_string()))?`"
+)]
+pub trait ToolError: Into<Error> {}
+impl<E: Into<Error>> ToolError for E {}
+
 /// What a tool's function returns.
 #[diagnostic::on_unimplemented(
     message = "a tool returns `Result<Output, Error>`",
-    label = "not such a result",
-    note = "the output derives `Serialize` and `JsonSchema`; the error turns into `airlock_sdk::Error` by `From`"
+    label = "not a `Result`"
 )]
 pub trait ToolResult {
-    /// The value of the `Ok` side.
-    type Output: ToolOutput;
-    /// The result with the SDK's error.
-    ///
-    /// # Errors
-    /// Those of the tool.
-    fn into_result(self) -> Result<Self::Output, Error>;
+    /// The type of the `Ok` side.
+    type Output;
 }
 
-impl<T: ToolOutput, E: Into<Error>> ToolResult for Result<T, E> {
+impl<T, E> ToolResult for Result<T, E> {
     type Output = T;
-    fn into_result(self) -> Result<T, Error> {
-        self.map_err(Into::into)
-    }
 }
 
 /// The input of a tool that takes none.
@@ -74,8 +74,8 @@ pub fn input_schema<T: ToolInput>() -> String {
 
 /// The JSON Schema of an output, where it says anything.
 #[must_use]
-pub fn output_schema<R: ToolResult>() -> Option<String> {
-    let schema = schema::<R::Output>(Contract::Serialize);
+pub fn output_schema<T: ToolOutput>() -> Option<String> {
+    let schema = schema::<T>(Contract::Serialize);
     let says_something = schema.as_object().is_some_and(|object| {
         object
             .keys()
@@ -111,8 +111,8 @@ pub fn read_input<T: ToolInput>(json: &str) -> Result<T, Error> {
 ///
 /// # Errors
 /// Those of the tool, or [`Error::Permanent`] when the output has no JSON form.
-pub fn write_output<R: ToolResult>(result: R) -> Result<String, Error> {
-    let output = result.into_result()?;
+pub fn write_output<T: ToolOutput, E: ToolError>(result: Result<T, E>) -> Result<String, Error> {
+    let output = result.map_err(Into::into)?;
     serde_json::to_string(&output)
         .map_err(|error| Error::Permanent(format!("writing the output: {error}")))
 }

@@ -75,7 +75,9 @@ pub mod prelude {
 pub mod __private {
     #[cfg(target_family = "wasm")]
     pub use crate::backend::{Component, bindings};
-    pub use crate::input::{NoInput, input_schema, output_schema, read_input, write_output};
+    pub use crate::input::{
+        NoInput, ToolResult, input_schema, output_schema, read_input, write_output,
+    };
     pub use crate::plugin::{ToolDefinition, ToolParts, names_differ, plugin, tool};
 }
 

@@ -169,3 +169,26 @@ fn two_changes_merge_or_conflict() {
         "{text}"
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn fuzz_make_and_apply(
+        old in "([ab+@ -]{0,3}(\r?\n)?){0,12}",
+        new in "([ab+@ -]{0,3}(\r?\n)?){0,12}",
+        context in 0_usize..5,
+    ) {
+        let made = call(&PLUGIN, "make", json!({ "old": old, "new": new, "context": context })).unwrap();
+        let patch = made["patch"].as_str().unwrap();
+        proptest::prop_assert_eq!(made["changed"] == json!(true), old != new);
+        if old != new {
+            proptest::prop_assert_eq!(apply(&old, patch, false), Ok(new.clone()), "{}", patch);
+            proptest::prop_assert_eq!(apply(&new, patch, true), Ok(old), "{}", patch);
+        }
+    }
+
+    #[test]
+    fn fuzz_patches_never_panic(text in "([ab]\n){0,6}", patch in "(--- a\n\\+\\+\\+ b\n)?(@@ -[0-9]{1,2}(,[0-9])? \\+[0-9]{1,2}(,[0-9])? @@\n([ +-][ab]?\n){0,5}){0,3}|.{0,60}") {
+        let code = apply(&text, &patch, false).map_err(|error| error.code());
+        proptest::prop_assert!(matches!(code, Ok(_) | Err("invalid-input")), "{:?}", code);
+    }
+}

@@ -167,3 +167,27 @@ fn size_is_bounded() {
     let nested = fragment(&"> ".repeat(10_000));
     assert!(nested.0.len() < 1_000_000);
 }
+
+proptest::proptest! {
+    #[test]
+    fn fuzz_no_markdown_brings_its_own_html(
+        parts in proptest::collection::vec("[a-z<>\"'=/\\\\ ]{0,8}|<script>|<img src=x onerror=1>|\\]\\(javascript:x\\)|!?\\[|\\(data:a\\)|\\||---|\n|`|\\*|&#x3a;|<!--|\\[\\^1\\]:?|# |> |- |https:", 0..24),
+    ) {
+        let markdown = parts.concat();
+        let (html, _) = fragment(&markdown);
+        let lower = html.to_ascii_lowercase();
+        // Tags that the renderer itself writes, and no attribute but its own.
+        for tag in lower.split('<').skip(1) {
+            let name: String = tag.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '/').collect();
+            let known = ["p", "h1", "em", "strong", "code", "pre", "a", "img", "ul", "ol", "li", "blockquote", "hr/", "br/", "hr", "br",
+                "table", "thead", "tbody", "tr", "th", "td", "sup", "div", "del", "input"];
+            let bare = name.trim_start_matches('/');
+            proptest::prop_assert!(known.contains(&bare), "{:?}: {}", markdown, html);
+            let inside = tag.split('>').next().unwrap_or_default();
+            for bad in ["javascript:", "data:", "onerror", "onclick"] {
+                let attribute = inside.contains(&format!("=\"{bad}")) || inside.contains(&format!(" {bad}="));
+                proptest::prop_assert!(!attribute, "{:?}: {}", markdown, html);
+            }
+        }
+    }
+}

@@ -120,7 +120,7 @@ fn definition(
     let (input_schema, call) = input_side(function, signature);
     let output = &signature.output;
     let output_schema = quote_spanned! { output.span() =>
-        ::airlock_sdk::__private::output_schema::<#output>
+        ::airlock_sdk::__private::output_schema::<<#output as ::airlock_sdk::__private::ToolResult>::Output>
     };
     quote! {
         #[doc(hidden)]
@@ -165,7 +165,7 @@ fn input_side(function: &ItemFn, signature: &Signature) -> (TokenStream, TokenSt
     };
     let output = &signature.output;
     let write = quote_spanned! { output.span() =>
-        ::airlock_sdk::__private::write_output::<#output>(result)
+        ::airlock_sdk::__private::write_output(result)
     };
     let call = quote! {
         |input: &str, context: &::airlock_sdk::Context| {
