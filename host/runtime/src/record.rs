@@ -129,6 +129,9 @@ pub struct AuditVerified {
     pub len: u64,
     /// The chain hash over them; absent when something is wrong.
     pub hash: Option<String>,
+    /// The newest signed head (`airlock-head:v1:…`): kept elsewhere, it later
+    /// shows a log that was cut back.
+    pub head: Option<String>,
     /// Signed checkpoints verified.
     pub checkpoints: usize,
     /// Records since the last checkpoint.
@@ -217,6 +220,7 @@ pub(crate) fn verify(audit: &Audit, head: Option<&str>) -> Result<AuditVerified,
                 ok: true,
                 len: report.len,
                 hash: Some(report.hash),
+                head: audit.heads().borrow().as_ref().map(ToString::to_string),
                 checkpoints: report.checkpoints,
                 unsigned: report.unsigned,
                 findings: Vec::new(),
@@ -225,6 +229,7 @@ pub(crate) fn verify(audit: &Audit, head: Option<&str>) -> Result<AuditVerified,
                 ok: false,
                 len,
                 hash: None,
+                head: None,
                 checkpoints: 0,
                 unsigned: 0,
                 findings: findings.iter().map(|finding| json!(finding)).collect(),

@@ -18,7 +18,7 @@ pub(super) fn run(session: &Session, command: Token) -> Result<()> {
             let body = json!({ "principal": name, "roles": roles, "plugins": scope, "expires_in_s": seconds });
             let made: Value = session.api.value(&Request::json("POST", "/v1/tokens", &body))?;
             session.format.show(&made, |made| {
-                format!("{}\nid {}; it is not shown again", cell(made, "token"), cell(made, "id"))
+                format!("{}\nid {}; it is not shown again", cell(made, "token"), cell(&made["view"], "id"))
             })
         }
         Token::List => {

@@ -97,28 +97,55 @@ fn by_guest(error: &wasmtime::Error) -> CallError {
     CallError::Permanent { message }
 }
 
+/// Longest text of a tool's own error, bytes; what is longer is cut there.
+const ERROR_BYTES_MAX: usize = 16 << 10;
+
+/// The text, cut at [`ERROR_BYTES_MAX`] and saying so.
+fn bounded(text: String) -> String {
+    if text.len() <= ERROR_BYTES_MAX {
+        return text;
+    }
+    let end = text.floor_char_boundary(ERROR_BYTES_MAX);
+    format!("{}… (cut, {} bytes)", &text[..end], text.len())
+}
+
 impl From<types::Error> for CallError {
     fn from(error: types::Error) -> Self {
         match error {
-            types::Error::InvalidInput(message) => Self::InvalidInput { message },
+            types::Error::InvalidInput(text) => Self::InvalidInput { message: bounded(text) },
             types::Error::Denied(denial) => Self::Denied(Denial {
-                capability: denial.capability,
-                operation: denial.operation,
-                rule: denial.rule,
+                capability: bounded(denial.capability),
+                operation: bounded(denial.operation),
+                rule: bounded(denial.rule),
             }),
-            types::Error::NotFound(message) => Self::NotFound { message },
+            types::Error::NotFound(text) => Self::NotFound { message: bounded(text) },
             types::Error::Transient(error) => Self::Transient {
-                message: error.message,
+                message: bounded(error.message),
                 retry_after_ms: error.retry_after_ms,
             },
-            types::Error::Permanent(message) => Self::Permanent { message },
-            types::Error::Escalate(message) => Self::Escalate { message },
+            types::Error::Permanent(text) => Self::Permanent { message: bounded(text) },
+            types::Error::Escalate(text) => Self::Escalate { message: bounded(text) },
             types::Error::Limit(error) => Self::Limit {
-                limit: error.limit,
-                value: error.value,
+                limit: bounded(error.limit),
+                value: bounded(error.value),
             },
             types::Error::Cancelled => Self::Cancelled,
-            types::Error::Unknown(message) => Self::Unknown { message },
+            types::Error::Unknown(text) => Self::Unknown { message: bounded(text) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tools_own_error_is_bounded() {
+        let cases = [("short".to_owned(), 5), ("é".repeat(ERROR_BYTES_MAX), ERROR_BYTES_MAX + 40)];
+        for (text, most) in cases {
+            let kept = CallError::from(types::Error::Permanent(text));
+            let CallError::Permanent { message } = kept else { panic!("{kept:?}") };
+            assert!(message.len() <= most, "{} bytes", message.len());
         }
     }
 }

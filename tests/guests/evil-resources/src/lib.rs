@@ -57,17 +57,16 @@ fn take(input: Amount) -> Result<Value, Error> {
     Ok(json!({ "got": got, "sum": black_box(&held).len() }))
 }
 
+/// Keeps nothing in linear memory, so that the engine's own stack is what ends.
 #[inline(never)]
-#[expect(unconditional_recursion, reason = "the attack")]
 fn deeper(depth: u64) -> u64 {
-    let frame = black_box([depth; 64]);
-    deeper(depth + 1) + black_box(frame)[(depth % 64) as usize]
+    if depth == u64::MAX { 1 } else { deeper(depth + 1).rotate_left(7) ^ depth }
 }
 
 /// Recurses until the stack is used up.
 #[tool]
 fn recurse(_input: Amount) -> Result<Value, Error> {
-    Ok(json!(deeper(0)))
+    Ok(json!(deeper(black_box(0))))
 }
 
 /// Answers with `amount` bytes.
