@@ -70,8 +70,17 @@ fn wait() {
     }
 }
 
+/// One entry a source, however often its future is polled.
 fn register(source: &Rc<Source>, waker: Waker) {
-    WAITING.with_borrow_mut(|waiting| waiting.push((Rc::downgrade(source), waker)));
+    WAITING.with_borrow_mut(|waiting| {
+        let known = waiting
+            .iter_mut()
+            .find(|(other, _)| other.as_ptr() == Rc::as_ptr(source));
+        match known {
+            Some((_, registered)) => *registered = waker,
+            None => waiting.push((Rc::downgrade(source), waker)),
+        }
+    });
 }
 
 /// Waits without holding up what runs beside it.
@@ -100,5 +109,68 @@ impl Future for Ready {
         }
         register(&self.source, context.waker().clone());
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Waits for both at once; gives whether the left one was done before.
+    async fn left_first(left: impl Future<Output = ()>, right: impl Future<Output = ()>) -> bool {
+        let (mut left, mut right) = (pin!(left), pin!(right));
+        let mut done = (false, false);
+        let mut left_first = false;
+        poll_fn(|context| {
+            done.0 = done.0 || left.as_mut().poll(context).is_ready();
+            left_first = left_first || (done.0 && !done.1);
+            done.1 = done.1 || right.as_mut().poll(context).is_ready();
+            if done == (true, true) {
+                Poll::Ready(left_first)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    #[test]
+    fn futures_wait_side_by_side() {
+        let (short, long) = (Duration::from_millis(20), Duration::from_millis(300));
+        let start = Instant::now();
+        assert!(block_on(left_first(sleep(short), sleep(long))));
+        assert!(!block_on(left_first(sleep(long), sleep(short))));
+        assert!(
+            start.elapsed() >= long * 2,
+            "each waited for its longer side"
+        );
+    }
+
+    #[test]
+    fn a_future_that_is_polled_often_is_registered_once() {
+        let mut polls = 0;
+        let mut sleeping = pin!(sleep(Duration::from_secs(3600)));
+        block_on(poll_fn(|context| {
+            polls += 1;
+            if polls < 1_000 {
+                context.waker().wake_by_ref();
+            }
+            let _ = sleeping.as_mut().poll(context);
+            assert!(WAITING.with_borrow(Vec::len) <= 1);
+            if polls < 1_000 {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        }));
+    }
+
+    #[test]
+    #[should_panic(expected = "waits for nothing")]
+    fn a_future_that_nothing_wakes_is_a_panic_and_no_hang() {
+        block_on(std::future::pending::<()>());
     }
 }

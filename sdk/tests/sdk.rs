@@ -47,7 +47,7 @@ fn order(input: Order, context: &Context) -> Result<Receipt, Error> {
     })
 }
 
-/// Waits for two things at once.
+/// Waits for one thing after another.
 #[tool(read_only)]
 async fn wait() -> Result<u32, Error> {
     let start = std::time::Instant::now();
