@@ -124,7 +124,6 @@ async fn growth(sandbox: &Arc<Sandbox>, plugin: &Arc<Plugin>) -> (u64, u64) {
     (resident[0], resident[1])
 }
 
-#[expect(clippy::disallowed_methods, reason = "the kernel tells it in a file")]
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("the status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
