@@ -130,8 +130,8 @@ type CallResult = (Result<String, types::Error>,);
 pub(crate) struct ToolCall {
     pub(crate) request: CallRequest,
     pub(crate) limits: Arc<Limits>,
-    /// How long it may take.
-    pub(crate) wall: Duration,
+    /// How long it may take from now on.
+    pub(crate) left: Duration,
 }
 
 impl Ask for ToolCall {
@@ -190,7 +190,7 @@ impl ToolCall {
             call_id: self.request.call_id.clone(),
             principal: self.request.principal.clone(),
             idempotency_key: self.request.idempotency_key.clone(),
-            deadline_ms: u64::try_from(self.wall.as_millis()).unwrap_or(u64::MAX),
+            deadline_ms: u64::try_from(self.left.as_millis()).unwrap_or(u64::MAX),
             attempt: self.request.attempt,
         }
     }

@@ -41,7 +41,7 @@ impl Sandbox {
     /// # Errors
     /// The first reason why it can't be installed, with a stable code.
     pub async fn inspect(&self, component: Bytes) -> Result<Manifest, InstallError> {
-        let bounds = engine_bounds(self.cache.limits());
+        let bounds = engine_bounds(self.loader.cache.limits());
         let bytes = component.clone();
         let looked = self.services.io.spawn_blocking(move || {
             let inspection = inspect::component(&bytes, &bounds);
@@ -50,10 +50,10 @@ impl Sandbox {
         let looked = looked.await.map_err(internal("looking at the component"))?;
         let (inspection, digest) = looked?;
         let component_bytes = component.len() as u64;
-        let cache = Arc::clone(&self.cache);
+        let cache = Arc::clone(&self.loader.cache);
         let code = CodeCache::fetch(cache, &self.services.io, &digest, component).await?;
         inspect::compiled(&code.component, &bounds)?;
-        let loaded = Loaded::new(&self.linker, &code.component, inspection.kind)?;
+        let loaded = Loaded::new(&self.loader.linker, &code.component, inspection.kind)?;
         let mut manifest = Manifest {
             digest,
             kind: inspection.kind,

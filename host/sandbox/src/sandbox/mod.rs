@@ -4,6 +4,7 @@
 //! changed grant at its next use; dropping a call's future ends the guest.
 
 mod install;
+mod loader;
 mod plugin;
 #[cfg(test)]
 mod tests;
@@ -11,27 +12,26 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use bytes::Bytes;
-use wasmtime::component::Linker;
+use tokio::time::Instant;
 
 use crate::call::guard::Vitals;
 use crate::call::run::{Confines, ToolCall};
 use crate::call::{CallError, CallReport, CallRequest, LogRecord, Usage};
-use crate::capability::{CallContext, PrepareError};
+use crate::capability::{CallContext, PrepareError, RoomStates};
 use crate::compile::{CodeCache, Compiler, InstallLimits};
 use crate::engine;
 use crate::gate::{Gate, LimitReached};
 use crate::grants::Grants;
 use crate::guests::Guests;
-use crate::inspect::{Bounds, InstallError, Kind, Manifest};
+use crate::inspect::{Bounds, Manifest};
 use crate::limits::Limits;
 use crate::link;
 use crate::loaded::{Loaded, LoadedSet};
 use crate::services::Services;
-use crate::state::CallState;
 
+use loader::Loader;
 pub use plugin::Plugin;
 use plugin::Terms;
 
@@ -118,12 +118,9 @@ pub struct SandboxStats {
 
 /// The engine, its cache and its threads.
 pub struct Sandbox {
-    linker: Linker<CallState>,
     guests: Guests,
-    loaded: LoadedSet,
-    cache: Arc<CodeCache>,
+    loader: Arc<Loader>,
     services: Arc<Services>,
-    components: Arc<dyn ComponentSource>,
     calls: Arc<AtomicU64>,
 }
 
@@ -149,12 +146,15 @@ impl Sandbox {
             config.install,
         );
         Ok(Arc::new(Self {
-            linker,
             guests,
-            loaded: LoadedSet::new(config.loaded_components_max),
-            cache: Arc::new(cache.map_err(SandboxError::Cache)?),
+            loader: Arc::new(Loader {
+                linker,
+                loaded: LoadedSet::new(config.loaded_components_max),
+                cache: Arc::new(cache.map_err(SandboxError::Cache)?),
+                components,
+                io: services.io.clone(),
+            }),
             services,
-            components,
             calls: Arc::default(),
         }))
     }
@@ -197,11 +197,11 @@ impl Sandbox {
 
     /// Figures since the start.
     pub fn stats(&self) -> SandboxStats {
-        let cache = self.cache.stats();
+        let cache = self.loader.cache.stats();
         SandboxStats {
             calls_in_flight: self.calls.load(Ordering::Relaxed),
             sandboxes: self.guests.alive(),
-            loaded: self.loaded.len() as u64,
+            loaded: self.loader.loaded.len() as u64,
             ..cache
         }
     }
@@ -217,10 +217,26 @@ impl Sandbox {
         let terms = plugin.terms();
         let vitals = Arc::new(Vitals::default());
         let gate = plugin.gate(&request, &terms);
-        let admitted = self.admit(plugin, &request, &terms.limits).await;
+        let wall = terms.limits.wall.0;
+        let wall = request.timeout.map_or(wall, |timeout| timeout.min(wall));
+        let deadline = started + wall;
+        let admitted = self.admit(plugin, &request, &terms.limits, deadline).await;
         let (result, log) = match admitted {
             Ok(loaded) => {
-                let (confines, asked) = confine(plugin, request, terms, loaded, &gate, &vitals);
+                let confines = Confines {
+                    loaded,
+                    limits: Arc::clone(&terms.limits),
+                    gate: gate.clone(),
+                    rooms: rooms(plugin, &terms, &gate, deadline),
+                    vitals: Arc::clone(&vitals),
+                    wall,
+                    deadline,
+                };
+                let asked = ToolCall {
+                    request,
+                    limits: terms.limits,
+                    left: deadline.saturating_duration_since(Instant::now()),
+                };
                 self.run(confines, asked, place).await
             }
             Err(error) => (Err(error), Vec::new()),
@@ -244,6 +260,7 @@ impl Sandbox {
         plugin: &Plugin,
         request: &CallRequest,
         limits: &Limits,
+        deadline: Instant,
     ) -> Result<Arc<Loaded>, CallError> {
         if request.input.len() as u64 > limits.input.0 {
             let value = limits.input.to_string();
@@ -259,7 +276,7 @@ impl Sandbox {
                 message: format!("`{}` has no tool `{}`", plugin.name(), request.tool),
             });
         }
-        self.load(plugin).await
+        self.loader.load(plugin, deadline).await
     }
 
     async fn run(
@@ -276,33 +293,6 @@ impl Sandbox {
         };
         (answer.unwrap_or_else(host_failed), log.finish().records)
     }
-
-    async fn load(&self, plugin: &Plugin) -> Result<Arc<Loaded>, CallError> {
-        if let Some(loaded) = plugin.loaded() {
-            self.loaded.touch(&loaded);
-            return Ok(loaded);
-        }
-        let manifest = plugin.manifest();
-        let load = self.load_component(&manifest.digest, manifest.kind);
-        let loaded = self.loaded.get(&manifest.digest, load).await;
-        let loaded = loaded.map_err(|error| {
-            let error = format!("{error:?}");
-            tracing::error!(digest = manifest.digest, error, "a component does not load");
-            CallError::Permanent {
-                message: format!("the component of `{}` does not load", plugin.name()),
-            }
-        })?;
-        plugin.set_loaded(&loaded);
-        Ok(loaded)
-    }
-
-    async fn load_component(&self, digest: &str, kind: Kind) -> Result<Loaded, InstallError> {
-        let (components, name) = (Arc::clone(&self.components), digest.to_owned());
-        let source = move || components.component(&name);
-        let cache = Arc::clone(&self.cache);
-        let code = CodeCache::get(cache, &self.services.io, digest, source).await?;
-        Loaded::new(&self.linker, &code.component, kind)
-    }
 }
 
 /// Where a call begins.
@@ -314,38 +304,14 @@ enum Place {
     Here,
 }
 
-fn confine(
-    plugin: &Plugin,
-    request: CallRequest,
-    terms: Terms,
-    loaded: Arc<Loaded>,
-    gate: &Gate,
-    vitals: &Arc<Vitals>,
-) -> (Confines, ToolCall) {
-    let limits = terms.limits;
-    let wall = request.timeout.unwrap_or(limits.wall.0).min(limits.wall.0);
-    let deadline = tokio::time::Instant::now() + wall;
-    let rooms = terms.rooms.states(&CallContext {
+/// The rooms' states for one call.
+fn rooms(plugin: &Plugin, terms: &Terms, gate: &Gate, deadline: Instant) -> RoomStates {
+    terms.rooms.states(&CallContext {
         gate,
-        limits: &limits,
+        limits: &terms.limits,
         services: plugin.services(),
         deadline,
-    });
-    let asked = ToolCall {
-        request,
-        limits: Arc::clone(&limits),
-        wall,
-    };
-    let confines = Confines {
-        loaded,
-        limits,
-        gate: gate.clone(),
-        rooms,
-        vitals: Arc::clone(vitals),
-        wall,
-        deadline,
-    };
-    (confines, asked)
+    })
 }
 
 /// What a component may need to be installed at all.

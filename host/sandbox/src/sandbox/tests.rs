@@ -210,6 +210,60 @@ async fn code_is_compiled_once_loaded_lazily_and_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_plugins_wait_on_disk() {
+    let test = testing::sandbox_with(|config| config.loaded_components_max = 4);
+    let component = |n: u32| guest(&format!("(global i32 (i32.const {n}))"), ECHO);
+    let plugins: Vec<_> = (0..1_000)
+        .map(|n| {
+            test.plugin(
+                &format!("p{n}"),
+                component(n),
+                "",
+                Limits::default(),
+                &["run"],
+            )
+        })
+        .collect();
+    for plugin in plugins.iter().step_by(50) {
+        let report = test.sandbox.call(plugin, request("run", "1")).await;
+        assert_eq!(report.result.as_deref(), Ok("1"));
+    }
+    let stats = test.sandbox.stats();
+    assert_eq!(
+        (stats.compiled, stats.loaded),
+        (20, 4),
+        "only what was called"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_slow_to_load_is_there_for_a_later_call() {
+    let test = testing::sandbox();
+    let step = "(global.set $n (i32.add (i32.const 7) (i32.mul (global.get $n) (i32.const 3))))";
+    let slow = format!(
+        "(global $n (mut i32) (i32.const 1)) (func {})",
+        step.repeat(20_000)
+    );
+    let component = guest(&slow, ECHO);
+    let hurried = Limits {
+        wall: Span(Duration::from_millis(1)),
+        ..Limits::default()
+    };
+    let plugin = test.plugin("slow", component, "", hurried, &["run"]);
+    let report = test.sandbox.call(&plugin, request("run", "1")).await;
+    let again = matches!(&report.result, Err(CallError::Transient { message, retry_after_ms: Some(_) })
+        if message.contains("still being loaded"));
+    assert!(again, "{report:?}");
+    until("it is loaded", || test.sandbox.stats().loaded == 1).await;
+    plugin
+        .replace(2, Default::default(), Limits::default())
+        .expect("other limits");
+    let report = test.sandbox.call(&plugin, request("run", "1")).await;
+    assert_eq!(report.result.as_deref(), Ok("1"));
+    assert_eq!(test.sandbox.stats().compiled, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_that_come_together_load_once() {
     let test = testing::sandbox();
     let plugin = test.plugin("p", guest("", ECHO), "", Limits::default(), &["run"]);
