@@ -12,7 +12,7 @@ use airlock_journal::audit::{Audit, Signer};
 use airlock_journal::{Batch, SqliteStore, Store, StoreError};
 use airlock_sandbox::capability::http::Network;
 use serde_json::json;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{RwLock, Semaphore, watch};
 
 use crate::calls::{InFlight, PrincipalIds};
 use crate::components::{self, Components};
@@ -95,6 +95,9 @@ pub struct Runtime {
     pub(crate) tokens: Tokens,
     pub(crate) operations: Arc<Operations>,
     pub(crate) install_turns: Semaphore,
+    /// Shared by installs from a component's bytes to its name; held alone by
+    /// whoever removes components without a name.
+    pub(crate) naming: RwLock<()>,
     pub(crate) in_flight: InFlight,
     pub(crate) principal_ids: PrincipalIds,
     pub(crate) stop: watch::Sender<Stop>,
@@ -155,6 +158,7 @@ impl Runtime {
             principal_ids: PrincipalIds::open(&*store).await?,
             views: ViewsHandle::open(config.views_dir(), Arc::clone(&store)),
             install_turns: Semaphore::new(config.install_jobs_max.max(1)),
+            naming: RwLock::default(),
             in_flight: InFlight::new(config.calls_max),
             stop: watch::Sender::new(Stop::No),
             operations: Arc::default(),
@@ -421,16 +425,8 @@ impl Runtime {
     }
 
     /// Removes components that no plugin names.
-    pub(crate) async fn sweep_components(self: &Self) {
-        // An install under way has put its component and not yet named it.
-        if self
-            .operations
-            .unfinished()
-            .values()
-            .any(|count| *count > 0)
-        {
-            return;
-        }
+    pub(crate) async fn sweep_components(&self) {
+        let _alone = self.naming.write().await;
         let mut named = std::collections::HashSet::new();
         for (slot, _) in self.registry.all() {
             let row = slot.row.lock().await;

@@ -22,7 +22,7 @@ use crate::problem::Failure;
 
 pub(crate) const SPACE: &str = "tokens";
 const PREFIX: &str = "airlock_";
-/// Most tokens kept, revoked ones included, see [`TokenError::TooMany`].
+/// Most tokens that are neither expired nor revoked, see [`TokenError::TooMany`].
 pub const TOKENS_MAX: usize = 10_000;
 /// Most plugins in one token's scope.
 pub const SCOPE_PLUGINS_MAX: usize = 1_000;
@@ -204,9 +204,9 @@ impl Tokens {
     /// Reads all tokens.
     pub(crate) fn open(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let mut held = HashMap::new();
-        for (key, value) in store.range(SPACE, &[], None, TOKENS_MAX * 2)? {
-            let stored: Stored = crate::rows::decode(SPACE, &key, &value)?;
-            let hash = unhex(&stored.sha256).ok_or_else(|| crate::rows::damaged(SPACE, &key))?;
+        for stored in crate::rows::all::<Stored>(&*store, SPACE)? {
+            let damaged = || crate::rows::damaged(SPACE, stored.view.id.as_bytes());
+            let hash = unhex(&stored.sha256).ok_or_else(damaged)?;
             let item = Held::new(stored.view, hash);
             held.insert(item.view.id.clone(), Arc::new(item));
         }

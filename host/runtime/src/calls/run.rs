@@ -140,6 +140,8 @@ impl Runtime {
         if self.is_stopping() {
             return Err(NotAdmitted::ShuttingDown.into());
         }
+        // What can't be put on record must not happen.
+        self.store().health().map_err(CallRefused::Store)?;
         let (slot, active) = self.installed(who, &call.plugin)?;
         check_tool(&active, &call.tool)?;
         let input = check_input(&active, call.input.clone())?;

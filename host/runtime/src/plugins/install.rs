@@ -117,6 +117,9 @@ impl Runtime {
             });
         }
         let manifest = self.manifest_of(&digest, &request.component).await?;
+        let _naming = self.naming.read().await;
+        self.put_component(digest, request.component.clone())
+            .await?;
         let slot = self.registry.slot(&request.name);
         let mut row = slot.row.lock().await;
         self.add_version(who, &slot, &mut row, &manifest, &request)
@@ -130,20 +133,19 @@ impl Runtime {
         component: &Bytes,
     ) -> Result<Arc<Manifest>, PluginError> {
         let known = self.store().get(MANIFESTS, digest.as_bytes())?;
-        let manifest = match known {
-            Some(_) => self.registry.manifest(digest)?,
-            None => {
-                let inspected = self.sandbox.inspect(component.clone()).await;
-                Arc::new(inspected.map_err(PluginError::Component)?)
-            }
-        };
-        let (components, bytes) = (Arc::clone(&self.components), component.clone());
-        let digest = digest.to_owned();
+        if known.is_some() {
+            return Ok(self.registry.manifest(digest)?);
+        }
+        let inspected = self.sandbox.inspect(component.clone()).await;
+        Ok(Arc::new(inspected.map_err(PluginError::Component)?))
+    }
+
+    async fn put_component(&self, digest: String, component: Bytes) -> Result<(), PluginError> {
+        let components = Arc::clone(&self.components);
         let stored = self
-            .blocking(move || components.put(&digest, &bytes))
+            .blocking(move || components.put(&digest, &component))
             .await?;
-        stored.map_err(PluginError::Disk)?;
-        Ok(manifest)
+        stored.map_err(PluginError::Disk)
     }
 
     async fn add_version(

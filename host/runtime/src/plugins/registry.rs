@@ -15,8 +15,6 @@ use crate::rows;
 
 pub(crate) const PLUGINS: &str = "plugins";
 pub(crate) const MANIFESTS: &str = "manifests";
-/// Most plugins read at start.
-const PLUGINS_MAX: usize = 100_000;
 
 /// A plugin as it is stored. A removed one keeps its row, so that versions of
 /// its grants are never used twice.
@@ -146,8 +144,7 @@ impl Registry {
     /// Reads all plugins.
     pub(crate) fn open(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let mut slots = HashMap::new();
-        for (key, value) in store.range(PLUGINS, &[], None, PLUGINS_MAX)? {
-            let row: PluginRow = rows::decode(PLUGINS, &key, &value)?;
+        for row in rows::all::<PluginRow>(&*store, PLUGINS)? {
             let active = match &row.active {
                 Some(digest) => {
                     let manifest = manifest(&*store, digest)?;
