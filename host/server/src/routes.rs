@@ -114,6 +114,7 @@ const READERS: &[Role] = &[Viewer, Operator];
 const ADMIN: &[Role] = &[];
 
 /// The table.
+#[expect(clippy::needless_update, reason = "one route names every field")]
 pub static ROUTES: &[Route] = &[
     route!("GET" "/healthz" Access::Public, "Whether the process answers", health::healthz, replies: &[(200, Some(of::<health::Health>))]),
     route!("GET" "/readyz" Access::Public, "Whether it takes work", health::readyz, replies: &[(200, Some(of::<health::Health>))]),
