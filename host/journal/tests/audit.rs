@@ -2,14 +2,12 @@
 //! remove, reorder or cut off records is found and named.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use airlock_journal::audit::{
     self, Audit, AuditRecord, Checkpoint, Direction, Finding, PublicKey, SignedHead, Signer,
-    UNSIGNED_MAX,
 };
 use airlock_journal::conformance::wait;
-use airlock_journal::{Batch, Hash, Head, MemoryStore, SqliteStore, Store, chain};
+use airlock_journal::{Hash, Head, SqliteStore, chain};
 use rusqlite::{Connection, params};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -468,116 +466,6 @@ fn opening_refuses_a_log_without_its_end() {
 }
 
 #[test]
-fn checkpoints_come_by_themselves_and_cover_the_log() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let signer = signer(dir.path());
-    let key = signer.public_key();
-    let store: Arc<dyn Store> = MemoryStore::new();
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let audit = Audit::with_spacing(Arc::clone(&store), signer, 10)
-            .await
-            .expect("the log");
-        let mut heads = audit.heads();
-        heads.mark_unchanged();
-        for n in 0..10 {
-            audit.append(&record(n)).await.expect("the append");
-        }
-        heads.changed().await.expect("a checkpoint without asking");
-        assert!(
-            heads
-                .borrow_and_update()
-                .as_ref()
-                .is_some_and(|head| head.len >= 10)
-        );
-        audit.append(&record(10)).await.expect("the append");
-        assert!(audit.checkpoint().await.expect("the checkpoint").is_some());
-        assert!(
-            audit.checkpoint().await.expect("the checkpoint").is_none(),
-            "nothing new"
-        );
-    });
-    let report = audit::verify(&*store, &[key], None).expect("a sound log");
-    assert_eq!(report.unsigned, 1);
-}
-
-#[test]
-fn checkpoints_asked_for_at_once_do_not_meet() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let signer = signer(dir.path());
-    let key = signer.public_key();
-    let store = SqliteStore::open(dir.path().join("data")).expect("the store");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let log = Arc::clone(&store) as Arc<dyn Store>;
-        let audit = Audit::with_spacing(log, signer, 2).await.expect("the log");
-        let caller = |n: u64| {
-            let audit = audit.clone();
-            tokio::spawn(async move {
-                for at in 0..20 {
-                    audit
-                        .append(&record(n * 100 + at))
-                        .await
-                        .expect("the append");
-                    audit.checkpoint().await.expect("the checkpoint");
-                }
-            })
-        };
-        let callers: Vec<_> = (0..8).map(caller).collect();
-        for caller in callers {
-            caller.await.expect("the caller");
-        }
-    });
-    let report = audit::verify(&*store, &[key], None);
-    assert!(report.is_ok(), "{report:?}");
-}
-
-#[test]
-fn a_long_unsigned_tail_is_a_finding() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let signer = signer(dir.path());
-    let key = signer.public_key();
-    let store: Arc<dyn Store> = MemoryStore::new();
-    wait(async {
-        Audit::new(Arc::clone(&store), signer)
-            .await
-            .expect("the log");
-        let batch =
-            (0..=UNSIGNED_MAX).fold(Batch::new(), |batch, n| batch.op(Audit::op(&record(n))));
-        store.commit(batch).await.expect("the records");
-    });
-    assert_eq!(short(audit::verify(&*store, &[key], None)), "unsigned@0");
-}
-
-#[test]
-fn the_record_and_the_change_it_describes_are_one() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let store: Arc<dyn Store> = MemoryStore::new();
-    let signer = signer(dir.path());
-    wait(async {
-        let audit = Audit::new(Arc::clone(&store), signer)
-            .await
-            .expect("the log");
-        let grant = || {
-            Batch::new()
-                .check("grants", "p", None)
-                .put("grants", "p", "v1")
-        };
-        let head = audit
-            .commit(grant(), &record(1))
-            .await
-            .expect("the commit")
-            .heads[0];
-        assert_eq!(head.len, 2);
-        audit
-            .commit(grant(), &record(2))
-            .await
-            .expect_err("the grant exists");
-        assert_eq!(store.head(b"audit").expect("the head").len, 2);
-    });
-}
-
-#[test]
 fn pages_and_export_agree() {
     let lab = lab();
     let store = SqliteStore::open(lab.dir.path().join("data")).expect("the store");
@@ -605,40 +493,4 @@ fn pages_and_export_agree() {
     assert_eq!(lines[1]["subject"], "plugin/0");
     assert_eq!(lines[1]["seq"], 1);
     assert_eq!(audit::entries(&*store, 40).count(), 6);
-}
-
-#[test]
-fn huge_details_are_left_out() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let store: Arc<dyn Store> = MemoryStore::new();
-    wait(async {
-        let audit = Audit::new(Arc::clone(&store), signer(dir.path()))
-            .await
-            .expect("the log");
-        let huge = record(1).detail(json!({ "x": "y".repeat(audit::RECORD_BYTES_MAX) }));
-        audit.append(&huge).await.expect("the append");
-    });
-    let page = audit::page(&*store, Direction::Forward(1), 1).expect("the page");
-    assert!(page[0].record.detail["left_out_bytes"].as_u64().is_some());
-    assert_eq!(page[0].record.subject, "plugin/1");
-}
-
-#[test]
-fn the_key_file_is_private_and_must_be_a_key() {
-    use std::os::unix::fs::PermissionsExt;
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("audit.key");
-    let id = signer(dir.path()).public_key().id();
-    assert_eq!(signer(dir.path()).public_key().id(), id, "the key is kept");
-    let mode = |path: &Path| path.metadata().expect("the file").permissions().mode() & 0o777;
-    assert_eq!(mode(&path), 0o600);
-
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("chmod");
-    let error = Signer::open_or_create(&path).expect_err("others can read it");
-    assert!(error.to_string().contains("others can read it"), "{error}");
-
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("chmod");
-    std::fs::write(&path, "airlock-audit-key:v1:AAAA").expect("the write");
-    let error = Signer::open_or_create(&path).expect_err("not a key");
-    assert!(error.to_string().contains("not an audit key"), "{error}");
 }

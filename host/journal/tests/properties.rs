@@ -14,6 +14,17 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+/// As many cases as fit into every test run; `PROPTEST_CASES` scales them, 1,000
+/// being as many as here.
+fn config(cases: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|text| text.parse::<u32>().ok());
+    ProptestConfig::with_cases(
+        asked.map_or(cases, |asked| (asked / 100 * cases / 10).max(cases / 4)),
+    )
+}
+
 const SPACES: [&str; 2] = ["a", "b"];
 
 fn small() -> impl Strategy<Value = Bytes> {
@@ -71,10 +82,10 @@ fn contents(store: &dyn Store) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(config(40))]
 
     #[test]
-    fn both_backends_answer_alike(requests in vec(request(), 1..25)) {
+    fn fuzz_both_backends_answer_alike(requests in vec(request(), 1..25)) {
         let dir = tempfile::tempdir().expect("a directory");
         let memory = MemoryStore::new();
         let mut sqlite = SqliteStore::open(dir.path()).expect("the store");
@@ -236,10 +247,10 @@ fn rehash(records: &mut [Record]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(config(1_000))]
 
     #[test]
-    fn no_change_of_the_log_stays_unnoticed(changes in vec(change(), 1..4), hide in any::<bool>()) {
+    fn fuzz_no_change_of_the_log_stays_unnoticed(changes in vec(change(), 1..4), hide in any::<bool>()) {
         let log = &*LOG;
         let mut records = log.records.clone();
         changes.iter().for_each(|change| apply(&mut records, change));
@@ -258,7 +269,7 @@ proptest! {
     }
 
     #[test]
-    fn readers_of_the_audit_take_any_bytes(payloads in vec(vec(any::<u8>(), 0..60), 0..8)) {
+    fn fuzz_readers_of_the_audit_take_any_bytes(payloads in vec(vec(any::<u8>(), 0..60), 0..8)) {
         let store = MemoryStore::new();
         let batch = payloads.iter().fold(Batch::new(), |batch, payload| batch.append("audit", payload.clone()));
         wait(store.commit(batch)).expect("the records");
@@ -271,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn heads_and_keys_parse_exactly_what_they_print(text in ".{0,200}", at in any::<Index>(), by in 0..10u8) {
+    fn fuzz_heads_and_keys_parse_exactly_what_they_print(text in ".{0,200}", at in any::<Index>(), by in 0..10u8) {
         prop_assert!(text.parse::<SignedHead>().is_err());
         prop_assert!(text.parse::<PublicKey>().is_err());
         let good = LOG.head.to_string();
