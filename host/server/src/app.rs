@@ -25,7 +25,11 @@ pub(crate) struct App {
 
 impl App {
     /// For requests over a socket: each brings a token.
-    pub(crate) fn new(runtime: Arc<Runtime>, config: ServerConfig, address: SocketAddr) -> Arc<Self> {
+    pub(crate) fn new(
+        runtime: Arc<Runtime>,
+        config: ServerConfig,
+        address: SocketAddr,
+    ) -> Arc<Self> {
         Arc::new(Self::build(runtime, config, address))
     }
 
@@ -37,7 +41,10 @@ impl App {
         owner: Principal,
     ) -> Arc<Self> {
         let app = Self::build(runtime, config, address);
-        Arc::new(Self { owner: Some(Arc::new(owner)), ..app })
+        Arc::new(Self {
+            owner: Some(Arc::new(owner)),
+            ..app
+        })
     }
 
     fn build(runtime: Arc<Runtime>, config: ServerConfig, address: SocketAddr) -> Self {
@@ -48,7 +55,9 @@ impl App {
         if address.ip().is_unspecified() || address.ip().is_loopback() {
             hosts.extend(["127.0.0.1".to_owned(), "[::1]".to_owned()]);
         }
-        hosts.iter_mut().for_each(|host| host.make_ascii_lowercase());
+        hosts
+            .iter_mut()
+            .for_each(|host| host.make_ascii_lowercase());
         Self {
             owner: None,
             bodies: Arc::new(Semaphore::new(units)),

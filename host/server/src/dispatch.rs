@@ -67,11 +67,21 @@ impl Call {
 
     /// The body as JSON; an empty one that may be left out is `{}`.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
-        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        let body: &[u8] = if self.body.is_empty() {
+            b"{}"
+        } else {
+            &self.body
+        };
         airlock_runtime::problem::from_json(body).map_err(|error| {
-            let code = if error.syntax { "invalid-json" } else { "invalid-body" };
+            let code = if error.syntax {
+                "invalid-json"
+            } else {
+                "invalid-body"
+            };
             let refusal = Refusal::new(400, code, format!("the body: {}", error.message));
-            refusal.with("line", error.line).with("column", error.column)
+            refusal
+                .with("line", error.line)
+                .with("column", error.column)
         })
     }
 
@@ -82,7 +92,13 @@ impl Call {
 }
 
 fn text_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
-    let bad = || Refusal::new(400, "bad-header", format!("`{name}` is one line of ASCII, once"));
+    let bad = || {
+        Refusal::new(
+            400,
+            "bad-header",
+            format!("`{name}` is one line of ASCII, once"),
+        )
+    };
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
@@ -104,7 +120,9 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     }
     router
         .fallback(|| async {
-            Refusal::new(404, "route-not-found", "there is no such path").into_reply().into_response()
+            Refusal::new(404, "route-not-found", "there is no such path")
+                .into_reply()
+                .into_response()
         })
         .method_not_allowed_fallback(|request: Request<Body>| async move {
             method_not_allowed(&methods(request.uri().path()))
@@ -129,7 +147,11 @@ fn methods(path: &str) -> String {
         let same = |(pattern, part): (&&str, &&str)| pattern.starts_with('{') || pattern == part;
         pattern.len() == parts.len() && pattern.iter().zip(&parts).all(same)
     };
-    let mut methods: Vec<&str> = ROUTES.iter().filter(fits).map(|route| route.method).collect();
+    let mut methods: Vec<&str> = ROUTES
+        .iter()
+        .filter(fits)
+        .map(|route| route.method)
+        .collect();
     if methods.contains(&"GET") {
         methods.push("HEAD");
     }
@@ -153,15 +175,21 @@ async fn handle(
     request: Request<Body>,
 ) -> Result<Reply, Refusal> {
     let params = params.map_err(|_| Refusal::new(400, "bad-path", "the path is not UTF-8"))?;
-    let params: Vec<(String, String)> =
-        params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let params: Vec<(String, String)> = params
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     let who = authorize(&app, route, &params, request.headers())?;
     let (parts, body) = request.into_parts();
     check_media(route, &parts.headers)?;
     let bytes_max = bytes_max(&app, route, &params);
     let (body, _room) = read_body(&app, &parts.headers, body, bytes_max).await?;
     if body.is_empty() && matches!(route.takes, Takes::Json | Takes::Policy | Takes::Component) {
-        return Err(Refusal::new(400, "body-missing", "the request needs a body"));
+        return Err(Refusal::new(
+            400,
+            "body-missing",
+            "the request needs a body",
+        ));
     }
     let call = Call {
         query: parts.uri.query().map(str::to_owned),
@@ -194,27 +222,41 @@ fn authorize(
         None => bearer(headers).and_then(|token| app.runtime.authenticate(token)),
     };
     let who = who.map_err(|error| {
-        app.runtime.note_refusal("unknown", "unauthenticated", &subject());
+        app.runtime
+            .note_refusal("unknown", "unauthenticated", &subject());
         tracing::info!(%error, route = route.path, "a token was refused");
         Refusal::from(error)
     })?;
-    let plugin = params.iter().find(|(name, _)| name == "plugin").map(|(_, value)| value);
+    let plugin = params
+        .iter()
+        .find(|(name, _)| name == "plugin")
+        .map(|(_, value)| value);
     let refused = |code, detail: String| {
         app.runtime.note_refusal(&who.name, code, &subject());
         Err(Refusal::new(403, code, detail))
     };
     if !who.has_one_of(route.access.roles()) {
-        let mut roles: Vec<&str> = route.access.roles().iter().map(|role| role.name()).collect();
+        let mut roles: Vec<&str> = route
+            .access
+            .roles()
+            .iter()
+            .map(|role| role.name())
+            .collect();
         roles.push("admin");
-        return refused("forbidden", format!("this takes a token with a role of: {}", roles.join(", ")));
+        return refused(
+            "forbidden",
+            format!("this takes a token with a role of: {}", roles.join(", ")),
+        );
     }
     match (route.access, plugin) {
-        (Access::Host(_), _) if who.is_scoped() => {
-            refused("outside-scope", "this takes a token that is not limited to some plugins".to_owned())
-        }
-        (Access::Plugin(_), Some(plugin)) if !who.may_see(plugin) => {
-            refused("outside-scope", "the token does not reach this plugin".to_owned())
-        }
+        (Access::Host(_), _) if who.is_scoped() => refused(
+            "outside-scope",
+            "this takes a token that is not limited to some plugins".to_owned(),
+        ),
+        (Access::Plugin(_), Some(plugin)) if !who.may_see(plugin) => refused(
+            "outside-scope",
+            "the token does not reach this plugin".to_owned(),
+        ),
         _ => Ok(who),
     }
 }
@@ -239,9 +281,14 @@ fn check_media(route: &Route, headers: &HeaderMap) -> Result<(), Refusal> {
         Takes::Component => &["application/wasm", "application/octet-stream"],
         Takes::Policy => &["application/json", "application/toml"],
     };
-    let Some(media) = text_header(headers, &CONTENT_TYPE)? else { return Ok(()) };
+    let Some(media) = text_header(headers, &CONTENT_TYPE)? else {
+        return Ok(());
+    };
     let essence = media.split(';').next().unwrap_or_default().trim();
-    if takes.iter().any(|takes| takes.eq_ignore_ascii_case(essence)) {
+    if takes
+        .iter()
+        .any(|takes| takes.eq_ignore_ascii_case(essence))
+    {
         return Ok(());
     }
     let detail = format!("the body must be {}", takes.join(" or "));
@@ -257,7 +304,9 @@ fn bytes_max(app: &App, route: &Route, params: &[(String, String)]) -> usize {
         Takes::Input => {
             let plugin = params.iter().find(|(name, _)| name == "plugin");
             let limit = plugin.and_then(|(_, plugin)| app.runtime.input_bytes_max(plugin));
-            limit.map_or(INPUT_BYTES_DEFAULT, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+            limit.map_or(INPUT_BYTES_DEFAULT, |limit| {
+                usize::try_from(limit).unwrap_or(usize::MAX)
+            })
         }
     }
 }
@@ -273,7 +322,9 @@ async fn read_body(
         let detail = format!("the body may have {bytes_max} bytes");
         Refusal::new(413, "body-too-large", detail).with("bytes_max", bytes_max)
     };
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok());
     let length = length.and_then(|length| length.parse::<usize>().ok());
     if length == Some(0) || (bytes_max == 0 && length.is_none()) {
         return Ok((Bytes::new(), None));
@@ -283,19 +334,29 @@ async fn read_body(
         return Err(too_large());
     }
     let units = u32::try_from(bytes / BODY_UNIT_BYTES + 1).unwrap_or(u32::MAX);
-    let room = Arc::clone(&app.bodies).try_acquire_many_owned(units).map_err(|_| {
-        let detail = "the host holds as many request bodies as it may";
-        Refusal::new(503, "overloaded", detail).retry_after_s(1)
-    })?;
+    let room = Arc::clone(&app.bodies)
+        .try_acquire_many_owned(units)
+        .map_err(|_| {
+            let detail = "the host holds as many request bodies as it may";
+            Refusal::new(503, "overloaded", detail).retry_after_s(1)
+        })?;
     let patience = app.config.body_read_timeout + Duration::from_secs((bytes >> 16) as u64);
     let collected = tokio::time::timeout(patience, Limited::new(body, bytes_max).collect()).await;
     match collected {
-        Err(_) => Err(Refusal::new(408, "body-timeout", "the body came too slowly")),
+        Err(_) => Err(Refusal::new(
+            408,
+            "body-timeout",
+            "the body came too slowly",
+        )),
         Ok(Ok(collected)) => Ok((collected.to_bytes(), Some(room))),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a body was not read");
-            Err(Refusal::new(400, "body-broken", "the body ended early or is malformed"))
+            Err(Refusal::new(
+                400,
+                "body-broken",
+                "the body ended early or is malformed",
+            ))
         }
     }
 }
@@ -303,17 +364,27 @@ async fn read_body(
 /// Runs a handler under its idempotency key, if it has one; it then goes on when
 /// the client leaves.
 async fn once(route: &'static Route, target: String, call: Call) -> Result<Reply, Refusal> {
-    let Some(key) = call.header(&IDEMPOTENCY_KEY)? else { return (route.handler)(call).await };
+    let Some(key) = call.header(&IDEMPOTENCY_KEY)? else {
+        return (route.handler)(call).await;
+    };
     let key = key.to_owned();
     let print = fingerprint(route.method, target, call.body.clone()).await;
     let runtime = Arc::clone(call.runtime());
     let now_ms = airlock_runtime::now_ms();
-    match runtime.idempotency().begin(&call.who.name, &key, print, now_ms)? {
+    match runtime
+        .idempotency()
+        .begin(&call.who.name, &key, print, now_ms)?
+    {
         Begin::Replay(stored) => Ok(stored.into()),
         Begin::Run(ticket) => {
-            runtime.commit(ticket.intent().to_vec()).await.map_err(IdempotencyError::from)?;
+            runtime
+                .commit(ticket.intent().to_vec())
+                .await
+                .map_err(IdempotencyError::from)?;
             let work = async move {
-                let reply = (route.handler)(call).await.unwrap_or_else(Refusal::into_reply);
+                let reply = (route.handler)(call)
+                    .await
+                    .unwrap_or_else(Refusal::into_reply);
                 keep(&runtime, &ticket, reply).await
             };
             let lost = |_| Refusal::new(500, "unknown", "the host failed: it may have happened");
@@ -339,6 +410,9 @@ async fn keep(runtime: &Runtime, ticket: &Ticket, reply: Reply) -> Result<Reply,
         Some(stored) => ticket.finished(&stored),
         None => ticket.finished_secretly(),
     };
-    runtime.commit(vec![op]).await.map_err(IdempotencyError::from)?;
+    runtime
+        .commit(vec![op])
+        .await
+        .map_err(IdempotencyError::from)?;
     Ok(reply)
 }

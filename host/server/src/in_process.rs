@@ -69,16 +69,30 @@ impl InProcess {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<Answer, InProcessError> {
-        let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "localhost");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body))?;
         let response = answer(&self.app, self.router.clone(), request).await;
         let (parts, body) = response.into_parts();
-        let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let body = body.collect().await.map_err(InProcessError::Body)?.to_bytes();
+        let retry_after = parts
+            .headers
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok());
+        let body = body
+            .collect()
+            .await
+            .map_err(InProcessError::Body)?
+            .to_bytes();
         let retry_after_s = retry_after.and_then(|text| text.parse().ok());
-        Ok(Answer { status: parts.status.as_u16(), body, retry_after_s })
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            body,
+            retry_after_s,
+        })
     }
 }

@@ -21,5 +21,5 @@ mod stall;
 pub use config::ServerConfig;
 pub use in_process::{Answer, InProcess, InProcessError};
 pub use openapi::document as openapi;
-pub use routes::{Access, Route, ROUTES};
+pub use routes::{Access, ROUTES, Route};
 pub use serve::serve;
