@@ -19,15 +19,16 @@ const CALLS: usize = 400;
 const LONG_RUN: usize = 20_000;
 const INPUT: &str = r#"{"a":[1,2,3],"b":"some text"}"#;
 
-/// wasmtime alone: synchronous, no limits, no interruption.
+/// wasmtime alone: no limits, no gate, nothing linked.
 struct Floor {
     engine: Engine,
     pre: InstancePre<()>,
+    interruptible: bool,
 }
 
 impl Floor {
     #[expect(clippy::disallowed_methods, reason = "the floor links nothing")]
-    fn new(bytes: &[u8]) -> Self {
+    fn new(bytes: &[u8], interruptible: bool) -> Self {
         let mut pool = PoolingAllocationConfig::default();
         pool.total_component_instances(64)
             .total_core_instances(256)
@@ -40,6 +41,7 @@ impl Floor {
         let mut config = Config::new();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         config.concurrency_support(false);
+        config.epoch_interruption(interruptible);
         let engine = Engine::new(&config).expect("an engine");
         let component = Component::new(&engine, bytes).expect("a component");
         let mut linker = Linker::new(&engine);
@@ -47,12 +49,21 @@ impl Floor {
             .define_unknown_imports_as_traps(&component)
             .expect("traps");
         let pre = linker.instantiate_pre(&component).expect("linked");
-        Self { engine, pre }
+        Self {
+            engine,
+            pre,
+            interruptible,
+        }
     }
 
-    fn call(&self) {
+    async fn call(&self) {
         let mut store = Store::new(&self.engine, ());
-        let instance = self.pre.instantiate(&mut store).expect("an instance");
+        store.set_epoch_deadline(1_000_000);
+        let instance = match self.interruptible {
+            true => self.pre.instantiate_async(&mut store).await,
+            false => self.pre.instantiate(&mut store),
+        };
+        let instance = instance.expect("an instance");
         let tools = instance.get_export_index(&mut store, None, "airlock:tool/tools@1.0.0");
         let call = instance.get_export_index(&mut store, tools.as_ref(), "call");
         let call = instance
@@ -68,10 +79,12 @@ impl Floor {
             deadline_ms: 10_000,
             attempt: 1,
         };
-        let (answer,) = call
-            .call(&mut store, ("echo", INPUT, context))
-            .expect("no trap");
-        answer.expect("an answer");
+        let params = ("echo", INPUT, context);
+        let answer = match self.interruptible {
+            true => call.call_async(&mut store, params).await,
+            false => call.call(&mut store, params),
+        };
+        answer.expect("no trap").0.expect("an answer");
     }
 }
 
@@ -99,13 +112,14 @@ async fn through(sandbox: &Arc<Sandbox>, plugin: &Arc<Plugin>, here: bool) -> Du
     median(times)
 }
 
-fn floor(floor: &Floor) -> Duration {
-    let times = (0..CALLS).map(|_| {
+async fn floor(floor: &Floor) -> Duration {
+    let mut times = Vec::with_capacity(CALLS);
+    for _ in 0..CALLS {
         let started = Instant::now();
-        floor.call();
-        started.elapsed()
-    });
-    median(times.collect())
+        floor.call().await;
+        times.push(started.elapsed());
+    }
+    median(times)
 }
 
 /// Resident memory after a long run and after another one, KiB.
@@ -143,23 +157,28 @@ async fn main() {
         return;
     };
     let bytes = std::fs::read(Path::new(&path)).expect("the component");
-    let bare = Arc::new(Floor::new(&bytes));
+    let (bare, epochs) = (Floor::new(&bytes, false), Floor::new(&bytes, true));
     let test = testing::sandbox();
     let plugin = test.plugin("echo", bytes, "", Limits::default(), &["echo"]);
     let runtime = test.sandbox.guest_runtime().expect("a runtime").clone();
-    let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
+    let mut rounds = [const { Vec::new() }; 4];
     for _ in 0..ROUNDS {
-        rounds[0].push(floor(&bare));
+        rounds[0].push(floor(&bare).await);
+        rounds[3].push(floor(&epochs).await);
         let (sandbox, plugin2) = (Arc::clone(&test.sandbox), Arc::clone(&plugin));
         let here = runtime.spawn(async move { through(&sandbox, &plugin2, true).await });
         rounds[1].push(here.await.expect("no panic"));
         rounds[2].push(through(&test.sandbox, &plugin, false).await);
     }
-    let [bare, here, away] = rounds.map(median);
+    let [bare, here, away, epochs] = rounds.map(median);
     let ratio = |time: Duration| time.as_secs_f64() / bare.as_secs_f64();
     let (before, after) = growth(&test.sandbox, &plugin).await;
     println!("resident after {LONG_RUN} calls: {before} KiB, after as many more: {after} KiB");
     println!("wasmtime alone        {bare:>10.2?}");
+    println!(
+        "  async, with epochs  {epochs:>10.2?}  {:.2}x",
+        ratio(epochs)
+    );
     println!("call_here             {here:>10.2?}  {:.2}x", ratio(here));
     println!("call, other runtime   {away:>10.2?}  {:.2}x", ratio(away));
 }

@@ -112,25 +112,35 @@ fn bounded(text: String) -> String {
 impl From<types::Error> for CallError {
     fn from(error: types::Error) -> Self {
         match error {
-            types::Error::InvalidInput(text) => Self::InvalidInput { message: bounded(text) },
+            types::Error::InvalidInput(text) => Self::InvalidInput {
+                message: bounded(text),
+            },
             types::Error::Denied(denial) => Self::Denied(Denial {
                 capability: bounded(denial.capability),
                 operation: bounded(denial.operation),
                 rule: bounded(denial.rule),
             }),
-            types::Error::NotFound(text) => Self::NotFound { message: bounded(text) },
+            types::Error::NotFound(text) => Self::NotFound {
+                message: bounded(text),
+            },
             types::Error::Transient(error) => Self::Transient {
                 message: bounded(error.message),
                 retry_after_ms: error.retry_after_ms,
             },
-            types::Error::Permanent(text) => Self::Permanent { message: bounded(text) },
-            types::Error::Escalate(text) => Self::Escalate { message: bounded(text) },
+            types::Error::Permanent(text) => Self::Permanent {
+                message: bounded(text),
+            },
+            types::Error::Escalate(text) => Self::Escalate {
+                message: bounded(text),
+            },
             types::Error::Limit(error) => Self::Limit {
                 limit: bounded(error.limit),
                 value: bounded(error.value),
             },
             types::Error::Cancelled => Self::Cancelled,
-            types::Error::Unknown(text) => Self::Unknown { message: bounded(text) },
+            types::Error::Unknown(text) => Self::Unknown {
+                message: bounded(text),
+            },
         }
     }
 }
@@ -141,10 +151,15 @@ mod tests {
 
     #[test]
     fn a_tools_own_error_is_bounded() {
-        let cases = [("short".to_owned(), 5), ("é".repeat(ERROR_BYTES_MAX), ERROR_BYTES_MAX + 40)];
+        let cases = [
+            ("short".to_owned(), 5),
+            ("é".repeat(ERROR_BYTES_MAX), ERROR_BYTES_MAX + 40),
+        ];
         for (text, most) in cases {
             let kept = CallError::from(types::Error::Permanent(text));
-            let CallError::Permanent { message } = kept else { panic!("{kept:?}") };
+            let CallError::Permanent { message } = kept else {
+                panic!("{kept:?}")
+            };
             assert!(message.len() <= most, "{} bytes", message.len());
         }
     }
