@@ -18,8 +18,17 @@ fn main() {
     sources.sort();
     let mut code = String::from("pub(crate) const SOURCES: &[(&str, &str)] = &[\n");
     for path in &sources {
-        let name = path.strip_prefix(&root).expect("inside the workspace").display().to_string();
-        writeln!(code, "    ({name:?}, include_str!({:?})),", path.display().to_string()).expect("to a string");
+        let name = path
+            .strip_prefix(&root)
+            .expect("inside the workspace")
+            .display()
+            .to_string();
+        writeln!(
+            code,
+            "    ({name:?}, include_str!({:?})),",
+            path.display().to_string()
+        )
+        .expect("to a string");
     }
     code.push_str("];\n");
     guests(&out, &mut code);
@@ -48,19 +57,38 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
 }
 
 fn guests(out: &Path, code: &mut String) {
-    let target = out.ancestors().nth(4).expect("OUT_DIR is inside the target directory");
+    let target = out
+        .ancestors()
+        .nth(4)
+        .expect("OUT_DIR is inside the target directory");
     let folder = target.join("wasm32-wasip2/guest");
     println!("cargo:rerun-if-changed={}", folder.display());
     code.push_str("pub(crate) const GUESTS: &[(&str, &[u8])] = &[\n");
-    let mut found: Vec<PathBuf> = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut found: Vec<PathBuf> = fs::read_dir(&folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     found.sort();
     for path in found {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let wasm = path.extension().is_some_and(|extension| extension == "wasm");
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let wasm = path
+            .extension()
+            .is_some_and(|extension| extension == "wasm");
         let wanted = name.starts_with("evil_") || name == "airlock_plugin_echo";
         if wasm && wanted {
             println!("cargo:rerun-if-changed={}", path.display());
-            writeln!(code, "    ({name:?}, include_bytes!({:?})),", path.display().to_string()).expect("to a string");
+            writeln!(
+                code,
+                "    ({name:?}, include_bytes!({:?})),",
+                path.display().to_string()
+            )
+            .expect("to a string");
         }
     }
     code.push_str("];\n");

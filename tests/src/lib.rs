@@ -4,14 +4,21 @@ use std::path::{Path, PathBuf};
 
 /// The workspace's root.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
 }
 
 /// The folder that this test's own program was built into, e.g. `target/debug`.
 fn profile_dir() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     let dir = own.parent().unwrap_or(Path::new("."));
-    if dir.ends_with("deps") { dir.parent().unwrap_or(dir).to_path_buf() } else { dir.to_path_buf() }
+    if dir.ends_with("deps") {
+        dir.parent().unwrap_or(dir).to_path_buf()
+    } else {
+        dir.to_path_buf()
+    }
 }
 
 /// The `airlock` binary of the same build.
@@ -20,7 +27,11 @@ fn profile_dir() -> PathBuf {
 /// When it has not been built.
 pub fn airlock() -> PathBuf {
     let binary = profile_dir().join("airlock");
-    assert!(binary.is_file(), "{} is missing: run `cargo xtask test`, or `cargo build -p airlock`", binary.display());
+    assert!(
+        binary.is_file(),
+        "{} is missing: run `cargo xtask test`, or `cargo build -p airlock`",
+        binary.display()
+    );
     binary
 }
 
@@ -31,8 +42,15 @@ pub fn airlock() -> PathBuf {
 pub fn component(package: &str) -> PathBuf {
     let name = format!("{}.wasm", package.replace('-', "_"));
     let target = profile_dir();
-    let folder = target.parent().unwrap_or(&target).join("wasm32-wasip2/guest");
+    let folder = target
+        .parent()
+        .unwrap_or(&target)
+        .join("wasm32-wasip2/guest");
     let file = folder.join(name);
-    assert!(file.is_file(), "{} is missing: run `cargo xtask plugins`", file.display());
+    assert!(
+        file.is_file(),
+        "{} is missing: run `cargo xtask plugins`",
+        file.display()
+    );
     file
 }

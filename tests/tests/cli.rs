@@ -27,7 +27,11 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().to_path_buf();
-        Self { data: path.join("data"), folder: path, _folder: folder }
+        Self {
+            data: path.join("data"),
+            folder: path,
+            _folder: folder,
+        }
     }
 
     fn run(&self, args: &[&str]) -> Ran {
@@ -78,52 +82,112 @@ fn walk(place: &Place) {
     std::fs::create_dir_all(&inbox).expect("a folder");
     std::fs::write(inbox.join("a.txt"), "hello").expect("a file");
 
-    assert!(place.ok(&["plugin", "list"]).contains("no plugin is installed"));
-    assert!(place.ok(&["plugin", "add", "files", &files]).contains("installed files sha256:"));
+    assert!(
+        place
+            .ok(&["plugin", "list"])
+            .contains("no plugin is installed")
+    );
+    assert!(
+        place
+            .ok(&["plugin", "add", "files", &files])
+            .contains("installed files sha256:")
+    );
     let inspected = place.ok(&["plugin", "inspect", "files"]);
-    assert!(inspected.contains("It asks for") && inspected.contains("because"), "{inspected}");
+    assert!(
+        inspected.contains("It asks for") && inspected.contains("because"),
+        "{inspected}"
+    );
 
     let call = ["tool", "call", "files/read", r#"{"path": "/inbox/a.txt"}"#];
     let refused = place.run(&call);
-    assert_eq!(refused.code, 3, "without a grant: {}{}", refused.out, refused.err);
+    assert_eq!(
+        refused.code, 3,
+        "without a grant: {}{}",
+        refused.out, refused.err
+    );
     assert!(refused.err.contains("denied"), "{}", refused.err);
 
-    let grant = format!("files = [{{ host = \"{}\", guest = \"/inbox\", access = \"read\" }}]", path(&inbox));
+    let grant = format!(
+        "files = [{{ host = \"{}\", guest = \"/inbox\", access = \"read\" }}]",
+        path(&inbox)
+    );
     place.ok(&["grant", "files", &grant, "--why", "to read the inbox"]);
     assert!(place.ok(&call).contains("hello"));
 
-    assert!(place.ok(&["explain", "files", "files", "read", "/inbox/a.txt"]).starts_with("allowed"));
+    assert!(
+        place
+            .ok(&["explain", "files", "files", "read", "/inbox/a.txt"])
+            .starts_with("allowed")
+    );
     let denied = place.run(&["explain", "files", "files", "write", "/inbox/a.txt"]);
-    assert_eq!((denied.code, denied.out.starts_with("denied")), (3, true), "{}", denied.out);
+    assert_eq!(
+        (denied.code, denied.out.starts_with("denied")),
+        (3, true),
+        "{}",
+        denied.out
+    );
 
     place.ok(&["revoke", "files", "files", "0"]);
     assert_eq!(place.run(&call).code, 3);
     place.ok(&["rollback", "files", "--why", "it was needed"]);
     assert!(place.ok(&call).contains("hello"));
     let history = place.json(&["grants", "files", "--history"]);
-    assert!(history["versions"].as_array().is_some_and(|versions| versions.len() == 3), "{history}");
+    assert!(
+        history["versions"]
+            .as_array()
+            .is_some_and(|versions| versions.len() == 3),
+        "{history}"
+    );
 }
 
 fn administration(place: &Place) {
     let secret = place.run_with(&["secret", "set", "api-key"], "s3cr3t-value\n");
     assert_eq!(secret.code, 0, "{}", secret.err);
     let listed = place.ok(&["secret", "list"]);
-    assert!(listed.contains("api-key") && !listed.contains("s3cr3t"), "{listed}");
+    assert!(
+        listed.contains("api-key") && !listed.contains("s3cr3t"),
+        "{listed}"
+    );
     place.ok(&["secret", "remove", "api-key"]);
 
-    let token = place.json(&["token", "create", "billing", "--role", "caller", "--plugin", "files", "--expires", "90d"]);
+    let token = place.json(&[
+        "token",
+        "create",
+        "billing",
+        "--role",
+        "caller",
+        "--plugin",
+        "files",
+        "--expires",
+        "90d",
+    ]);
     let id = token["view"]["id"].as_str().expect("an id");
     assert!(place.ok(&["token", "list"]).contains("billing"));
     place.ok(&["token", "revoke", id]);
 
     let policy = place.folder.join("policy.toml");
     let echo = path(&component("airlock-plugin-echo"));
-    std::fs::write(&policy, format!("[plugins.echo]\nsource = \"{echo}\"\n[plugins.echo.limits]\ncpu = \"200ms\"\n")).expect("a file");
+    std::fs::write(
+        &policy,
+        format!("[plugins.echo]\nsource = \"{echo}\"\n[plugins.echo.limits]\ncpu = \"200ms\"\n"),
+    )
+    .expect("a file");
     let shown = place.ok(&["apply", &path(&policy)]);
-    assert!(shown.contains("not applied") && shown.contains("echo"), "{shown}");
+    assert!(
+        shown.contains("not applied") && shown.contains("echo"),
+        "{shown}"
+    );
     place.ok(&["apply", &path(&policy), "--yes"]);
-    assert!(place.ok(&["apply", &path(&policy)]).contains("nothing to change"));
-    assert!(place.ok(&["tool", "call", "echo/echo", r#"{"a": 1}"#]).contains("\"a\": 1"));
+    assert!(
+        place
+            .ok(&["apply", &path(&policy)])
+            .contains("nothing to change")
+    );
+    assert!(
+        place
+            .ok(&["tool", "call", "echo/echo", r#"{"a": 1}"#])
+            .contains("\"a\": 1")
+    );
 
     assert!(place.ok(&["audit", "list"]).contains("call.done"));
     let verified = place.json(&["audit", "verify"]);
@@ -131,7 +195,10 @@ fn administration(place: &Place) {
     if let Some(head) = verified["head"].as_str() {
         place.ok(&["audit", "verify", "--head", head]);
     }
-    assert_ne!(place.run(&["audit", "verify", "--head", "nonsense"]).code, 0);
+    assert_ne!(
+        place.run(&["audit", "verify", "--head", "nonsense"]).code,
+        0
+    );
     assert!(place.ok(&["audit", "export"]).lines().count() > 10);
     place.ok(&["views", "rebuild"]);
     assert!(place.ok(&["views", "usage"]).contains("files"));
@@ -159,7 +226,11 @@ fn mistakes(place: &Place) {
     for (args, code, word) in cases {
         let ran = place.run(args);
         assert_eq!(ran.code, code, "{args:?}: {}{}", ran.out, ran.err);
-        assert!(ran.err.contains(word), "{args:?} does not say `{word}`: {}", ran.err);
+        assert!(
+            ran.err.contains(word),
+            "{args:?} does not say `{word}`: {}",
+            ran.err
+        );
         assert!(!ran.err.contains("panicked"), "{args:?}: {}", ran.err);
     }
 }
@@ -181,8 +252,17 @@ fn with_a_server() {
     mistakes(&place);
     let second = place.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert_ne!(second.code, 0);
-    assert!(second.err.contains("in use"), "a second server: {}", second.err);
-    assert!(server.stop(Duration::from_secs(60)).expect("it stops").success());
+    assert!(
+        second.err.contains("in use"),
+        "a second server: {}",
+        second.err
+    );
+    assert!(
+        server
+            .stop(Duration::from_secs(60))
+            .expect("it stops")
+            .success()
+    );
 }
 
 /// A plugin made by `airlock new` builds outside the workspace, passes its own
@@ -195,9 +275,17 @@ fn a_new_plugin_builds_anywhere() {
     // One target directory for all: the SDK's dependencies are the same.
     let target = root().join("target/new-plugin");
     let cargo = |args: &[&str]| {
-        let output = Command::new("cargo").args(args).current_dir(&folder).env("CARGO_TARGET_DIR", &target).output();
+        let output = Command::new("cargo")
+            .args(args)
+            .current_dir(&folder)
+            .env("CARGO_TARGET_DIR", &target)
+            .output();
         let output = output.expect("cargo starts");
-        assert!(output.status.success(), "cargo {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "cargo {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     cargo(&["test"]);
     cargo(&["build", "--target", "wasm32-wasip2", "--release"]);
@@ -205,6 +293,13 @@ fn a_new_plugin_builds_anywhere() {
     place.ok(&["plugin", "add", "word-count", &path(&built)]);
     let tools = place.json(&["tool", "list", "--plugin", "word-count"]);
     let text = tools.to_string();
-    assert!(text.contains("word-count") && text.contains("input_schema"), "{text}");
-    assert_eq!(place.run(&["new", "word-count"]).code, 2, "an existing folder is not overwritten");
+    assert!(
+        text.contains("word-count") && text.contains("input_schema"),
+        "{text}"
+    );
+    assert_eq!(
+        place.run(&["new", "word-count"]).code,
+        2,
+        "an existing folder is not overwritten"
+    );
 }

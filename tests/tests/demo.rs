@@ -15,8 +15,22 @@ fn the_demo_does_its_job() {
         .output()
         .expect("it starts");
     let page = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{page}\n{}", String::from_utf8_lossy(&output.stderr));
-    for part in ["24 lines disagree", "2 invoices are booked twice", "/out/report.html", "\"denied\"", "\"limit\"", "whole:"] {
-        assert!(page.contains(part), "the page does not say `{part}`:\n{page}");
+    assert!(
+        output.status.success(),
+        "{page}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for part in [
+        "24 lines disagree",
+        "2 invoices are booked twice",
+        "/out/report.html",
+        "\"denied\"",
+        "\"limit\"",
+        "whole:",
+    ] {
+        assert!(
+            page.contains(part),
+            "the page does not say `{part}`:\n{page}"
+        );
     }
 }

@@ -30,11 +30,20 @@ struct Acknowledged {
 }
 
 fn rounds() -> usize {
-    std::env::var("AIRLOCK_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
+    std::env::var("AIRLOCK_KILL_ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(5)
 }
 
 /// Calls, with and without idempotency keys, until the server is gone.
-fn write(api: Api, known: Arc<Mutex<Acknowledged>>, stop: Arc<AtomicBool>, round: usize, writer: usize) -> JoinHandle<()> {
+fn write(
+    api: Api,
+    known: Arc<Mutex<Acknowledged>>,
+    stop: Arc<AtomicBool>,
+    round: usize,
+    writer: usize,
+) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for number in 0.. {
             if stop.load(Ordering::Relaxed) {
@@ -42,14 +51,19 @@ fn write(api: Api, known: Arc<Mutex<Acknowledged>>, stop: Arc<AtomicBool>, round
             }
             let key = format!("r{round}-w{writer}-{number}");
             let (input, idempotency) = (json!({ "key": key, "value": key }), format!("key-{key}"));
-            let request = Request::json("POST", "/v1/tools/keeper/put", &input).header("idempotency-key", &idempotency);
-            let Ok(reply) = api.send(&request) else { return };
+            let request = Request::json("POST", "/v1/tools/keeper/put", &input)
+                .header("idempotency-key", &idempotency);
+            let Ok(reply) = api.send(&request) else {
+                return;
+            };
             if reply.status != 200 {
                 continue;
             }
             let body: Value = serde_json::from_slice(&reply.body).expect("JSON");
             let mut known = known.lock().expect("no panic");
-            known.calls.insert(body["call_id"].as_str().expect("a call id").to_owned());
+            known
+                .calls
+                .insert(body["call_id"].as_str().expect("a call id").to_owned());
             known.keys.insert(key);
             known.replies.push((idempotency, reply.body));
         }
@@ -64,13 +78,18 @@ fn grant(api: Api, known: Arc<Mutex<Acknowledged>>, stop: Arc<AtomicBool>) -> Jo
                 return;
             }
             let body = json!({ "grants": { "env": [{ "name": "N", "value": number.to_string() }] }, "why": "load" });
-            let Ok(reply) = api.send(&Request::json("PUT", "/v1/plugins/other/grants", &body)) else { return };
+            let Ok(reply) = api.send(&Request::json("PUT", "/v1/plugins/other/grants", &body))
+            else {
+                return;
+            };
             if reply.status != 200 {
                 continue;
             }
             let body: Value = serde_json::from_slice(&reply.body).expect("JSON");
             let mut known = known.lock().expect("no panic");
-            known.grants = known.grants.max(body["version"].as_u64().expect("a version"));
+            known.grants = known
+                .grants
+                .max(body["version"].as_u64().expect("a version"));
         }
     })
 }
@@ -86,29 +105,63 @@ fn set_up(data: &Path) -> Server {
         "grants": { "kv": [{ "bucket": "kept", "scope": "plugin", "bytes": "100MiB", "keys": 1_000_000 }], "effects": { "put": "idempotent", "get": "read-only" } },
         "limits": { "wall": "30s" },
     });
-    api.ok(&Request::json("PUT", "/v1/plugins/keeper/grants", &grants)).expect("granted");
+    api.ok(&Request::json("PUT", "/v1/plugins/keeper/grants", &grants))
+        .expect("granted");
     server
 }
 
 /// Everything acknowledged so far is there, whole, and the audit verifies.
 fn check(api: &Api, known: &Acknowledged) {
-    let report = api.value::<Value>(&Request::json("POST", "/v1/audit/verify", &json!({}))).expect("verify");
+    let report = api
+        .value::<Value>(&Request::json("POST", "/v1/audit/verify", &json!({})))
+        .expect("verify");
     assert_eq!(report["ok"], true, "{report}");
-    let export = api.ok(&Request::new("GET", "/v1/audit/export")).expect("export");
+    let export = api
+        .ok(&Request::new("GET", "/v1/audit/export"))
+        .expect("export");
     let export = String::from_utf8(export.body).expect("UTF-8");
-    let lost: Vec<_> = known.calls.iter().filter(|id| !export.contains(id.as_str())).collect();
-    assert!(lost.is_empty(), "{} acknowledged calls are not in the audit: {lost:?}", lost.len());
+    let lost: Vec<_> = known
+        .calls
+        .iter()
+        .filter(|id| !export.contains(id.as_str()))
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "{} acknowledged calls are not in the audit: {lost:?}",
+        lost.len()
+    );
     for key in known.keys.iter().rev().take(50) {
-        let reply: Value = api.value(&Request::json("POST", "/v1/tools/keeper/get", &json!({ "key": key }))).expect("get");
-        assert_eq!(reply["output"]["value"], *key, "an acknowledged write is gone");
+        let reply: Value = api
+            .value(&Request::json(
+                "POST",
+                "/v1/tools/keeper/get",
+                &json!({ "key": key }),
+            ))
+            .expect("get");
+        assert_eq!(
+            reply["output"]["value"], *key,
+            "an acknowledged write is gone"
+        );
     }
-    let version = api.get("/v1/plugins/other/grants").expect("grants")["version"].as_u64().expect("a version");
-    assert!(version >= known.grants, "grants version {version} is behind the acknowledged {}", known.grants);
+    let version = api.get("/v1/plugins/other/grants").expect("grants")["version"]
+        .as_u64()
+        .expect("a version");
+    assert!(
+        version >= known.grants,
+        "grants version {version} is behind the acknowledged {}",
+        known.grants
+    );
     for (key, body) in known.replies.iter().rev().take(20) {
         let input = json!({ "key": key.trim_start_matches("key-"), "value": key.trim_start_matches("key-") });
-        let request = Request::json("POST", "/v1/tools/keeper/put", &input).header("idempotency-key", key);
+        let request =
+            Request::json("POST", "/v1/tools/keeper/put", &input).header("idempotency-key", key);
         let again = api.send(&request).expect("a reply");
-        assert_eq!(String::from_utf8_lossy(&again.body), String::from_utf8_lossy(body), "another reply for {}", encode(key));
+        assert_eq!(
+            String::from_utf8_lossy(&again.body),
+            String::from_utf8_lossy(body),
+            "another reply for {}",
+            encode(key)
+        );
     }
 }
 
@@ -120,8 +173,17 @@ fn kill9_loses_nothing_that_was_acknowledged() {
     let mut server = set_up(&data);
     for round in 0..rounds() {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut threads: Vec<_> =
-            (0..WRITERS).map(|w| write(server.api(), Arc::clone(&known), Arc::clone(&stop), round, w)).collect();
+        let mut threads: Vec<_> = (0..WRITERS)
+            .map(|w| {
+                write(
+                    server.api(),
+                    Arc::clone(&known),
+                    Arc::clone(&stop),
+                    round,
+                    w,
+                )
+            })
+            .collect();
         threads.push(grant(server.api(), Arc::clone(&known), Arc::clone(&stop)));
         // Not the same moment each round, and reproducible.
         std::thread::sleep(Duration::from_millis(100 + (round as u64 * 7919) % 600));
@@ -134,6 +196,15 @@ fn kill9_loses_nothing_that_was_acknowledged() {
         check(&server.api(), &known.lock().expect("no panic"));
     }
     let known = known.lock().expect("no panic");
-    assert!(known.calls.len() > rounds(), "only {} calls were acknowledged", known.calls.len());
-    println!("{} rounds, {} calls, grants version {}", rounds(), known.calls.len(), known.grants);
+    assert!(
+        known.calls.len() > rounds(),
+        "only {} calls were acknowledged",
+        known.calls.len()
+    );
+    println!(
+        "{} rounds, {} calls, grants version {}",
+        rounds(),
+        known.calls.len(),
+        known.grants
+    );
 }

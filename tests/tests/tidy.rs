@@ -14,7 +14,10 @@ const FUNCTION_LINES_MAX: usize = 70;
 const FUNCTION_LINES_P90_MAX: usize = 30;
 
 fn walk(dir: &Path, keep: &dyn Fn(&Path) -> bool, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).expect("a folder of the workspace").flatten() {
+    for entry in fs::read_dir(dir)
+        .expect("a folder of the workspace")
+        .flatten()
+    {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
         if path.is_dir() && !path.is_symlink() {
@@ -38,7 +41,11 @@ fn files(within: &str, extension: &str) -> Vec<PathBuf> {
 fn is_test(path: &Path) -> bool {
     let parts = ["tests", "benches", "examples", "fuzz"];
     path.file_name().is_some_and(|name| name == "tests.rs")
-        || path.strip_prefix(root()).unwrap_or(path).components().any(|part| parts.iter().any(|p| part.as_os_str() == *p))
+        || path
+            .strip_prefix(root())
+            .unwrap_or(path)
+            .components()
+            .any(|part| parts.iter().any(|p| part.as_os_str() == *p))
 }
 
 #[derive(Default)]
@@ -48,25 +55,44 @@ struct Functions {
 
 impl Functions {
     fn add(&mut self, name: &syn::Ident, span: proc_macro2::Span) {
-        self.lines.push((span.end().line + 1 - span.start().line, name.to_string()));
+        self.lines
+            .push((span.end().line + 1 - span.start().line, name.to_string()));
     }
 }
 
 impl<'ast> Visit<'ast> for Functions {
     fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
         let test = module.attrs.iter().any(|attribute| {
-            attribute.path().is_ident("cfg") && attribute.meta.require_list().is_ok_and(|list| list.tokens.to_string() == "test")
+            attribute.path().is_ident("cfg")
+                && attribute
+                    .meta
+                    .require_list()
+                    .is_ok_and(|list| list.tokens.to_string() == "test")
         });
         if !test {
             syn::visit::visit_item_mod(self, module);
         }
     }
     fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
-        self.add(&function.sig.ident, function.sig.span().join(function.block.span()).unwrap_or_else(|| function.block.span()));
+        self.add(
+            &function.sig.ident,
+            function
+                .sig
+                .span()
+                .join(function.block.span())
+                .unwrap_or_else(|| function.block.span()),
+        );
         syn::visit::visit_item_fn(self, function);
     }
     fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
-        self.add(&function.sig.ident, function.sig.span().join(function.block.span()).unwrap_or_else(|| function.block.span()));
+        self.add(
+            &function.sig.ident,
+            function
+                .sig
+                .span()
+                .join(function.block.span())
+                .unwrap_or_else(|| function.block.span()),
+        );
         syn::visit::visit_impl_item_fn(self, function);
     }
 }
@@ -91,14 +117,24 @@ fn functions_and_files_are_short() {
         }
     }
     lengths.sort_unstable();
-    assert!(lengths.len() > 500, "only {} functions were found", lengths.len());
+    assert!(
+        lengths.len() > 500,
+        "only {} functions were found",
+        lengths.len()
+    );
     assert!(faults.is_empty(), "too long:\n{}", faults.join("\n"));
     let p90 = lengths[lengths.len() * 9 / 10];
-    assert!(p90 <= FUNCTION_LINES_P90_MAX, "the 90th percentile of function length is {p90}");
+    assert!(
+        p90 <= FUNCTION_LINES_P90_MAX,
+        "the 90th percentile of function length is {p90}"
+    );
 }
 
 fn manifest(path: &Path) -> toml::Table {
-    fs::read_to_string(path).expect("a manifest").parse().expect("TOML")
+    fs::read_to_string(path)
+        .expect("a manifest")
+        .parse()
+        .expect("TOML")
 }
 
 /// Crate borders are the layers: each may name only those below it.
@@ -114,8 +150,14 @@ fn crates_depend_downwards_only() {
     for (layer, allowed) in layers {
         let table = manifest(&root().join("host").join(layer).join("Cargo.toml"));
         let dependencies = table["dependencies"].as_table().expect("dependencies");
-        for name in dependencies.keys().filter(|name| name.starts_with("airlock")) {
-            assert!(allowed.contains(&name.as_str()), "host/{layer} must not depend on {name}");
+        for name in dependencies
+            .keys()
+            .filter(|name| name.starts_with("airlock"))
+        {
+            assert!(
+                allowed.contains(&name.as_str()),
+                "host/{layer} must not depend on {name}"
+            );
             seen += 1;
         }
     }
@@ -128,7 +170,11 @@ fn the_server_never_names_wasmtime() {
     assert!(sources.len() >= 5, "only {} files", sources.len());
     for path in sources {
         let text = fs::read_to_string(&path).expect("UTF-8");
-        assert!(!text.contains("wasmtime"), "{} names wasmtime", path.display());
+        assert!(
+            !text.contains("wasmtime"),
+            "{} names wasmtime",
+            path.display()
+        );
     }
 }
 
@@ -136,12 +182,22 @@ fn the_server_never_names_wasmtime() {
 /// `expect` or `allow` that would lift the ban anywhere in the sandbox.
 #[test]
 fn nothing_lifts_the_ban_on_blanket_linking() {
-    let banned = ["define_unknown_imports_as_traps", "allow_shadowing", "add_to_linker_async", "add_to_linker_sync", "deserialize_file", ".inherit_"];
+    let banned = [
+        "define_unknown_imports_as_traps",
+        "allow_shadowing",
+        "add_to_linker_async",
+        "add_to_linker_sync",
+        "deserialize_file",
+        ".inherit_",
+    ];
     let sources = files("host", "rs");
     assert!(sources.len() > 60, "only {} files", sources.len());
     for path in sources.into_iter().filter(|path| !is_test(path)) {
         let text = fs::read_to_string(&path).expect("UTF-8");
-        let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let code: String = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
         for name in banned {
             assert!(!code.contains(name), "{} uses {name}", path.display());
         }
@@ -152,12 +208,21 @@ fn nothing_lifts_the_ban_on_blanket_linking() {
 fn each_room_has_its_files() {
     let rooms = root().join("host/sandbox/src/capability");
     let mut count = 0;
-    for entry in fs::read_dir(rooms).expect("rooms").flatten().filter(|entry| entry.path().is_dir()) {
+    for entry in fs::read_dir(rooms)
+        .expect("rooms")
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+    {
         let text = fs::read_to_string(entry.path().join("mod.rs")).expect("each room has a mod.rs");
         // Rooms without rules are bounded by limits, or by another room's rules.
         let ruleless = text.contains("type Rule = NoRule");
-        assert!(ruleless || entry.path().join("grant.rs").is_file(), "{} has no grant.rs", entry.path().display());
-        let tests = entry.path().join("tests.rs").is_file() || entry.path().join("tests/mod.rs").is_file();
+        assert!(
+            ruleless || entry.path().join("grant.rs").is_file(),
+            "{} has no grant.rs",
+            entry.path().display()
+        );
+        let tests =
+            entry.path().join("tests.rs").is_file() || entry.path().join("tests/mod.rs").is_file();
         assert!(tests, "{} has no tests", entry.path().display());
         count += 1;
     }
@@ -167,7 +232,11 @@ fn each_room_has_its_files() {
 #[test]
 fn every_crate_takes_the_workspace_lints() {
     let mut manifests = Vec::new();
-    walk(&root(), &|path| path.ends_with("Cargo.toml"), &mut manifests);
+    walk(
+        &root(),
+        &|path| path.ends_with("Cargo.toml"),
+        &mut manifests,
+    );
     let mut count = 0;
     for path in manifests {
         let table = manifest(&path);
@@ -177,7 +246,10 @@ fn every_crate_takes_the_workspace_lints() {
         if !table.contains_key("package") || outside {
             continue;
         }
-        let inherits = table.get("lints").and_then(|lints| lints.get("workspace")).and_then(|value| value.as_bool());
+        let inherits = table
+            .get("lints")
+            .and_then(|lints| lints.get("workspace"))
+            .and_then(|value| value.as_bool());
         assert_eq!(inherits, Some(true), "{}", path.display());
         count += 1;
     }
@@ -190,7 +262,10 @@ fn the_readme_starts_with_the_two_commands() {
     let demo = text.find("cargo xtask demo").expect("the demo command");
     let test = text.find("cargo xtask test").expect("the test command");
     let lines = text[..demo.max(test)].lines().count();
-    assert!(lines <= 20, "the two commands come only after {lines} lines");
+    assert!(
+        lines <= 20,
+        "the two commands come only after {lines} lines"
+    );
 }
 
 /// The repository speaks of the project alone: no path of somebody's machine.
@@ -198,16 +273,30 @@ fn the_readme_starts_with_the_two_commands() {
 fn no_file_names_a_machine() {
     let mut found = Vec::new();
     let kinds = ["rs", "toml", "md", "wit", "sh", "py", "json"];
-    let keep = |path: &Path| path.extension().is_some_and(|e| kinds.iter().any(|kind| e == *kind));
+    let keep = |path: &Path| {
+        path.extension()
+            .is_some_and(|e| kinds.iter().any(|kind| e == *kind))
+    };
     walk(&root(), &keep, &mut found);
     assert!(found.len() > 100, "only {} files", found.len());
     // Split, so that this file does not name them itself.
-    let names = [["/wo", "rk/main"].concat(), ["/wo", "rk/wt"].concat(), ["/ho", "me/"].concat()];
+    let names = [
+        ["/wo", "rk/main"].concat(),
+        ["/wo", "rk/wt"].concat(),
+        ["/ho", "me/"].concat(),
+    ];
     for path in found {
         let text = fs::read_to_string(&path).unwrap_or_default();
         for name in &names {
-            let hit = text.lines().find(|line| line.contains(name.as_str()) && !line.contains("/../"));
-            assert!(hit.is_none(), "{} names {name}: {}", path.display(), hit.unwrap_or_default().trim());
+            let hit = text
+                .lines()
+                .find(|line| line.contains(name.as_str()) && !line.contains("/../"));
+            assert!(
+                hit.is_none(),
+                "{} names {name}: {}",
+                path.display(),
+                hit.unwrap_or_default().trim()
+            );
         }
     }
 }

@@ -10,7 +10,16 @@ use serde_json::Value;
 use crate::cargo::root;
 
 /// Advisories that were looked at and do not apply, each with its reason.
-const IGNORED: &[(&str, &str)] = &[];
+const IGNORED: &[(&str, &str)] = &[
+    (
+        "RUSTSEC-2023-0126",
+        "`im` is used by the SQL engine of the plugin `table` alone, inside its sandbox",
+    ),
+    (
+        "RUSTSEC-2026-0255",
+        "`sized-chunks` comes with `im`: the plugin `table` alone, inside its sandbox",
+    ),
+];
 
 struct Package {
     name: String,

@@ -9,7 +9,13 @@ use crate::components;
 
 /// Crates with property tests over hostile input: grants and URL rules, JSON to
 /// component values, arbitrary bytes as components, API bodies, the audit reader.
-const FUZZED: [&str; 5] = ["airlock-journal", "airlock-sandbox", "airlock-runtime", "airlock-server", "airlock-sdk"];
+const FUZZED: [&str; 5] = [
+    "airlock-journal",
+    "airlock-sandbox",
+    "airlock-runtime",
+    "airlock-server",
+    "airlock-sdk",
+];
 
 /// Cases of each property in one round; CI runs 256.
 const CASES_PER_ROUND: &str = "5000";
@@ -26,7 +32,10 @@ pub fn fuzz(args: &[String]) -> Result<()> {
         for name in FUZZED {
             test.args(["-p", name]);
         }
-        let status = test.args(["--lib", "--tests", "--", "fuzz"]).status().context("starting cargo test")?;
+        let status = test
+            .args(["--lib", "--tests", "--", "fuzz"])
+            .status()
+            .context("starting cargo test")?;
         anyhow::ensure!(status.success(), "fuzzing found something ({status})");
         rounds += 1;
     }
@@ -40,7 +49,17 @@ pub fn crash(args: &[String]) -> Result<()> {
     components::build_all()?;
     cargo::run("cargo", &["build", "-p", "airlock"])?;
     let status = cargo::command("cargo")
-        .args(["test", "-p", "airlock-tests", "-p", "airlock-journal", "--test", "kill9", "--", "--nocapture"])
+        .args([
+            "test",
+            "-p",
+            "airlock-tests",
+            "-p",
+            "airlock-journal",
+            "--test",
+            "kill9",
+            "--",
+            "--nocapture",
+        ])
         .env("AIRLOCK_KILL_ROUNDS", rounds.to_string())
         .status()
         .context("starting cargo test")?;

@@ -26,7 +26,13 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Data directory: everything Airlock keeps.
-    #[arg(long, global = true, env = "AIRLOCK_DATA", default_value = "airlock-data", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "AIRLOCK_DATA",
+        default_value = "airlock-data",
+        value_name = "DIR"
+    )]
     pub data: PathBuf,
     /// Configuration file (TOML). Without it `airlock.toml` in the data directory
     /// is read where it exists.
@@ -60,18 +66,24 @@ pub enum Command {
         airlock grant fetch --file fetch-grants.toml --why 'ticket 42'")]
     Grant(Grant),
     /// Take grants away, also from calls in flight.
-    #[command(after_help = "Examples:\n  airlock revoke fetch http 0   the first http rule\n  \
-        airlock revoke fetch http     all http rules\n  airlock revoke fetch          everything")]
+    #[command(
+        after_help = "Examples:\n  airlock revoke fetch http 0   the first http rule\n  \
+        airlock revoke fetch http     all http rules\n  airlock revoke fetch          everything"
+    )]
     Revoke(Revoke),
     /// Show a plugin's grants, or their history.
     #[command(after_help = "Example:\n  airlock grants fetch --history")]
     Grants(Grants),
     /// Put an earlier version of a plugin's grants in force again.
-    #[command(after_help = "Example:\n  airlock rollback fetch 3 --why 'the new rule was too wide'")]
+    #[command(
+        after_help = "Example:\n  airlock rollback fetch 3 --why 'the new rule was too wide'"
+    )]
     Rollback(Rollback),
     /// Say whether an operation would be allowed, and by which rule. Does nothing.
-    #[command(after_help = "Examples:\n  airlock explain fetch http GET https://api.example.com/v1/contracts/7\n  \
-        airlock explain files files read /invoices/2026-01.csv\n\nExits with 3 when it would be denied.")]
+    #[command(
+        after_help = "Examples:\n  airlock explain fetch http GET https://api.example.com/v1/contracts/7\n  \
+        airlock explain files files read /invoices/2026-01.csv\n\nExits with 3 when it would be denied."
+    )]
     Explain(Explain),
     /// List and call tools.
     #[command(subcommand)]
@@ -89,8 +101,10 @@ pub enum Command {
     #[command(subcommand)]
     Views(Views),
     /// Compare a policy file with what is in force, and apply it.
-    #[command(after_help = "Examples:\n  airlock apply policy.toml         show what would change\n  \
-        airlock apply policy.toml --yes   change it")]
+    #[command(
+        after_help = "Examples:\n  airlock apply policy.toml         show what would change\n  \
+        airlock apply policy.toml --yes   change it"
+    )]
     Apply(Apply),
     /// Attack this very binary with hostile plugins and report what held.
     #[command(after_help = "Example:\n  airlock selftest --class files")]
@@ -233,8 +247,10 @@ pub enum Tool {
         schemas: bool,
     },
     /// Call a tool.
-    #[command(after_help = "Examples:\n  airlock tool call echo/echo '{\"message\": \"hello\"}'\n  \
-        airlock tool call table/query - < query.json")]
+    #[command(
+        after_help = "Examples:\n  airlock tool call echo/echo '{\"message\": \"hello\"}'\n  \
+        airlock tool call table/query - < query.json"
+    )]
     Call {
         /// `PLUGIN/TOOL`.
         tool: String,
@@ -277,7 +293,9 @@ pub enum Secret {
 #[derive(Debug, Subcommand)]
 pub enum Token {
     /// Make a token. It is shown once.
-    #[command(after_help = "Example:\n  airlock token create billing --role caller --plugin invoices --expires 90d")]
+    #[command(
+        after_help = "Example:\n  airlock token create billing --role caller --plugin invoices --expires 90d"
+    )]
     Create {
         /// Who will use it.
         name: String,

@@ -55,17 +55,37 @@ pub struct Remote {
 impl Request {
     /// A request without a body.
     pub fn new(method: &'static str, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), headers: Vec::new(), body: Vec::new() }
+        Self {
+            method,
+            path: path.into(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     /// With a JSON body.
     pub fn json(method: &'static str, path: impl Into<String>, body: &Value) -> Self {
-        Self::bytes(method, path, "application/json", body.to_string().into_bytes())
+        Self::bytes(
+            method,
+            path,
+            "application/json",
+            body.to_string().into_bytes(),
+        )
     }
 
     /// With a body of any type.
-    pub fn bytes(method: &'static str, path: impl Into<String>, media_type: &str, body: Vec<u8>) -> Self {
-        Self { method, path: path.into(), headers: vec![("content-type", media_type.to_owned())], body }
+    pub fn bytes(
+        method: &'static str,
+        path: impl Into<String>,
+        media_type: &str,
+        body: Vec<u8>,
+    ) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            headers: vec![("content-type", media_type.to_owned())],
+            body,
+        }
     }
 
     /// With one more header.
@@ -84,7 +104,11 @@ impl Remote {
             .max_redirects(0)
             .proxy(None)
             .build();
-        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), token: token.to_owned() }
+        Self {
+            agent: config.into(),
+            base: base.trim_end_matches('/').to_owned(),
+            token: token.to_owned(),
+        }
     }
 
     /// The server's address.
@@ -100,14 +124,30 @@ impl Remote {
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
         }
-        let outgoing = builder.body(request.body.clone()).context("building the request")?;
-        let mut response =
-            self.agent.run(outgoing).with_context(|| format!("asking the server at {}", self.base))?;
-        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        let outgoing = builder
+            .body(request.body.clone())
+            .context("building the request")?;
+        let mut response = self
+            .agent
+            .run(outgoing)
+            .with_context(|| format!("asking the server at {}", self.base))?;
+        let retry_after = response
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok());
         let retry_after_s = retry_after.and_then(|value| value.parse().ok());
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec().context("reading the response")?;
-        Ok(Reply { status, body, retry_after_s })
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(u64::MAX)
+            .read_to_vec()
+            .context("reading the response")?;
+        Ok(Reply {
+            status,
+            body,
+            retry_after_s,
+        })
     }
 }
 
@@ -159,7 +199,9 @@ pub fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte as char),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(byte as char)
+            }
             _ => out.push_str(&format!("%{byte:02X}")),
         }
     }

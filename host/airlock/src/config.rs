@@ -65,7 +65,11 @@ impl Settings {
         };
         let file = path.as_deref().map_or_else(|| Ok(File::default()), read)?;
         let keys = file.keys.clone().unwrap_or_else(|| beside(&global.data));
-        let settings = Self { data: global.data.clone(), keys, file };
+        let settings = Self {
+            data: global.data.clone(),
+            keys,
+            file,
+        };
         if absolute(&settings.keys).starts_with(absolute(&settings.data)) {
             return Err(Misuse(format!(
                 "the keys' directory {} is inside the data directory; a copy of the data would be a copy of the keys",
@@ -96,9 +100,14 @@ impl Settings {
             Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
         };
         let mut words = text.split_whitespace();
-        let (Some(pid), Some(address)) = (words.next(), words.next()) else { return Ok(None) };
+        let (Some(pid), Some(address)) = (words.next(), words.next()) else {
+            return Ok(None);
+        };
         // A server that crashed leaves the file behind.
-        Ok(Path::new("/proc").join(pid).is_dir().then(|| address.to_owned()))
+        Ok(Path::new("/proc")
+            .join(pid)
+            .is_dir()
+            .then(|| address.to_owned()))
     }
 
     /// Notes that this process serves the data directory at `address`.
@@ -118,7 +127,8 @@ impl Settings {
 }
 
 fn read(path: &Path) -> Result<File> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     toml::from_str(&text).map_err(|error| Misuse(format!("{}: {error}", path.display())).into())
 }
 
@@ -126,7 +136,10 @@ fn read(path: &Path) -> Result<File> {
 /// beside `data`.
 pub fn beside(data: &Path) -> PathBuf {
     let absolute = absolute(data);
-    let name = absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = absolute
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     absolute.with_file_name(format!("{name}-keys"))
 }
 
@@ -140,7 +153,13 @@ mod tests {
     use super::*;
 
     fn global(data: &Path) -> Global {
-        Global { data: data.to_path_buf(), config: None, server: None, token_file: None, json: false }
+        Global {
+            data: data.to_path_buf(),
+            config: None,
+            server: None,
+            token_file: None,
+            json: false,
+        }
     }
 
     #[test]
@@ -171,7 +190,10 @@ mod tests {
         let settings = Settings::load(&global(dir.path())).expect("defaults");
         assert_eq!(settings.running_server().expect("none"), None);
         settings.note_running("http://127.0.0.1:1").expect("note");
-        assert_eq!(settings.running_server().expect("some").as_deref(), Some("http://127.0.0.1:1"));
+        assert_eq!(
+            settings.running_server().expect("some").as_deref(),
+            Some("http://127.0.0.1:1")
+        );
         std::fs::write(dir.path().join(RUNNING), "4294967294 http://127.0.0.1:1\n").expect("write");
         assert_eq!(settings.running_server().expect("none"), None);
     }

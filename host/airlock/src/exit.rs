@@ -25,7 +25,11 @@ impl Failure {
         let problem: Value = serde_json::from_slice(&reply.body)
             .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&reply.body).into_owned()));
         let code = problem["code"].as_str().unwrap_or("no-code").to_owned();
-        Self { status: reply.status, code, problem }
+        Self {
+            status: reply.status,
+            code,
+            problem,
+        }
     }
 
     /// The exit code; `airlock --help` lists them.
@@ -55,7 +59,13 @@ impl fmt::Display for Failure {
         if let Some(denials) = self.problem["denials"].as_array() {
             for denial in denials {
                 let part = |name: &str| denial[name].as_str().unwrap_or_default();
-                write!(f, "\n  denied: {} {}: {}", part("capability"), part("operation"), part("rule"))?;
+                write!(
+                    f,
+                    "\n  denied: {} {}: {}",
+                    part("capability"),
+                    part("operation"),
+                    part("rule")
+                )?;
             }
         }
         Ok(())

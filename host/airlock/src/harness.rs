@@ -47,12 +47,18 @@ impl Server {
                 let file = token_file(&beside(data));
                 let token = std::fs::read_to_string(&file)
                     .with_context(|| format!("reading {}", file.display()))?;
-                Ok(Self { child, base, token: token.trim().to_owned() })
+                Ok(Self {
+                    child,
+                    base,
+                    token: token.trim().to_owned(),
+                })
             }
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                let printed = errors.recv_timeout(Duration::from_secs(2)).unwrap_or_default();
+                let printed = errors
+                    .recv_timeout(Duration::from_secs(2))
+                    .unwrap_or_default();
                 Err(error.context(format!("the server printed: {printed}")))
             }
         }
@@ -92,7 +98,10 @@ impl Server {
     /// # Errors
     /// When it has not stopped within `bound`.
     pub fn stop(mut self, bound: Duration) -> Result<ExitStatus> {
-        let asked = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+        let asked = Command::new("kill")
+            .arg("-TERM")
+            .arg(self.child.id().to_string())
+            .status();
         asked.context("sending SIGTERM")?;
         let end = Instant::now() + bound;
         while Instant::now() < end {
@@ -119,7 +128,10 @@ pub fn token_file(keys: &Path) -> PathBuf {
 
 /// The server prints `listening on http://…` once it is ready.
 fn wait_for_address(child: &mut Child) -> Result<String> {
-    let stdout = child.stdout.take().context("the server has no standard output")?;
+    let stdout = child
+        .stdout
+        .take()
+        .context("the server has no standard output")?;
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut lines = BufReader::new(stdout).lines();
@@ -129,7 +141,9 @@ fn wait_for_address(child: &mut Child) -> Result<String> {
             }
         }
     });
-    receiver.recv_timeout(START_TIMEOUT).context("the server did not become ready")
+    receiver
+        .recv_timeout(START_TIMEOUT)
+        .context("the server did not become ready")
 }
 
 fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {

@@ -2,7 +2,10 @@
 //! API that the commands, the self-test, the demo and the tests share, and the
 //! composition root.
 
-#[expect(missing_docs, reason = "doc comments here are the help text; what the help needs is there")]
+#[expect(
+    missing_docs,
+    reason = "doc comments here are the help text; what the help needs is there"
+)]
 pub mod cli;
 pub mod client;
 pub mod commands;

@@ -36,15 +36,39 @@ impl Local {
             .block_on(Runtime::open(settings.runtime()))
             .with_context(|| format!("opening {}", settings.data.display()))?;
         let user = std::env::var("USER").unwrap_or_else(|_| "owner".to_owned());
-        let api = InProcess::new(Arc::clone(&runtime), ServerConfig::default(), Principal::local_admin(&user));
-        Ok(Self { tokio, runtime, api })
+        let api = InProcess::new(
+            Arc::clone(&runtime),
+            ServerConfig::default(),
+            Principal::local_admin(&user),
+        );
+        Ok(Self {
+            tokio,
+            runtime,
+            api,
+        })
     }
 
     pub(crate) fn send(&self, request: &Request) -> Result<Reply> {
-        let headers: Vec<(&str, &str)> = request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let answer = self.api.request(request.method, &request.path, &headers, request.body.clone());
-        let response = self.tokio.block_on(answer).context("the API in this process")?;
-        Ok(Reply { status: response.status, body: response.body.to_vec(), retry_after_s: response.retry_after_s })
+        let headers: Vec<(&str, &str)> = request
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let answer = self.api.request(
+            request.method,
+            &request.path,
+            &headers,
+            request.body.clone(),
+        );
+        let response = self
+            .tokio
+            .block_on(answer)
+            .context("the API in this process")?;
+        Ok(Reply {
+            status: response.status,
+            body: response.body.to_vec(),
+            retry_after_s: response.retry_after_s,
+        })
     }
 }
 

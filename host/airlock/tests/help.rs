@@ -3,27 +3,54 @@
 use std::process::{Command, Output};
 
 fn airlock(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_airlock")).args(args).output().expect("it starts")
+    Command::new(env!("CARGO_BIN_EXE_airlock"))
+        .args(args)
+        .output()
+        .expect("it starts")
 }
 
 fn text(args: &[&str]) -> String {
     let output = airlock(args);
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 const COMMANDS: [&str; 16] = [
-    "serve", "plugin", "grant", "revoke", "grants", "rollback", "explain", "tool", "secret", "token", "audit", "views",
-    "apply", "selftest", "new", "completions",
+    "serve",
+    "plugin",
+    "grant",
+    "revoke",
+    "grants",
+    "rollback",
+    "explain",
+    "tool",
+    "secret",
+    "token",
+    "audit",
+    "views",
+    "apply",
+    "selftest",
+    "new",
+    "completions",
 ];
 
 #[test]
 fn every_command_has_help() {
     let help = text(&["--help"]);
     for command in COMMANDS {
-        assert!(help.contains(&format!("  {command}")), "--help does not list {command}");
+        assert!(
+            help.contains(&format!("  {command}")),
+            "--help does not list {command}"
+        );
         let own = text(&[command, "--help"]);
-        assert!(own.lines().count() > 5, "{command} --help says little: {own}");
+        assert!(
+            own.lines().count() > 5,
+            "{command} --help says little: {own}"
+        );
     }
     assert!(help.contains("Exit codes"));
     assert!(!help.contains("__compile"));
@@ -39,7 +66,13 @@ fn completions_for_each_shell() {
 
 #[test]
 fn wrong_usage_exits_with_2() {
-    for args in [&["nonsense"][..], &["plugin"], &["explain", "a"], &["selftest", "--class", "none"], &["new", "No Name"]] {
+    for args in [
+        &["nonsense"][..],
+        &["plugin"],
+        &["explain", "a"],
+        &["selftest", "--class", "none"],
+        &["new", "No Name"],
+    ] {
         assert_eq!(airlock(args).status.code(), Some(2), "{args:?}");
     }
 }

@@ -15,13 +15,22 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let data = tempfile::tempdir()?;
     let (server, request) = start_airlock(bench, &data.path().join("data"))?;
     println!("one plugin: {} KiB resident", resident(server.pid())?);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (first, last) = if bench.quick { (200, 400) } else { (20_000, 100_000) };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (first, last) = if bench.quick {
+        (200, 400)
+    } else {
+        (20_000, 100_000)
+    };
     let mut at_first = 0;
     runtime.block_on(async {
         let mut connection = Connection::open(request.address).await?;
         for call in 1..=last {
-            anyhow::ensure!(connection.send(&request).await? == 200, "call {call} failed");
+            anyhow::ensure!(
+                connection.send(&request).await? == 200,
+                "call {call} failed"
+            );
             if call == first {
                 at_first = resident(server.pid())?;
             }
@@ -35,16 +44,25 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let component = bench.component("airlock-plugin-echo");
     let before = resident(server.pid())?;
     for number in 0..plugins {
-        install(&server.api(), &format!("plugin-{number}"), distinct(&component, number)?, None)?;
+        install(
+            &server.api(),
+            &format!("plugin-{number}"),
+            distinct(&component, number)?,
+            None,
+        )?;
     }
     std::thread::sleep(Duration::from_millis(500));
-    println!("{plugins} more plugins, each a component of its own: {:+} KiB", resident(server.pid())? as i64 - before as i64);
+    println!(
+        "{plugins} more plugins, each a component of its own: {:+} KiB",
+        resident(server.pid())? as i64 - before as i64
+    );
     Ok(())
 }
 
 /// The component with a custom section of its own, so that its digest differs.
 fn distinct(component: &Path, number: usize) -> Result<Vec<u8>> {
-    let mut bytes = std::fs::read(component).with_context(|| format!("reading {}", component.display()))?;
+    let mut bytes =
+        std::fs::read(component).with_context(|| format!("reading {}", component.display()))?;
     let name = b"airlock-bench";
     let payload = (number as u32).to_le_bytes();
     bytes.push(0);
@@ -57,7 +75,15 @@ fn distinct(component: &Path, number: usize) -> Result<Vec<u8>> {
 
 /// Resident memory of a process, KiB.
 fn resident(pid: u32) -> Result<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading the process's status")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    line.trim().trim_end_matches(" kB").trim().parse().context("VmRSS")
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .context("reading the process's status")?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("no VmRSS")?;
+    line.trim()
+        .trim_end_matches(" kB")
+        .trim()
+        .parse()
+        .context("VmRSS")
 }

@@ -23,12 +23,19 @@ const INPUT: &str = "{\"message\":\"hello\"}";
 
 /// The bare server's side: prints its address and serves until killed.
 pub(crate) fn bare_server(component: &Path) -> Result<()> {
-    let baseline = Arc::new(Baseline::new(&std::fs::read(component)?).map_err(|e| anyhow::anyhow!("{e:#}"))?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let baseline =
+        Arc::new(Baseline::new(&std::fs::read(component)?).map_err(|e| anyhow::anyhow!("{e:#}"))?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let handler = move |body: String| {
             let baseline = Arc::clone(&baseline);
-            async move { baseline.call("echo", &body).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR) }
+            async move {
+                baseline
+                    .call("echo", &body)
+                    .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+            }
         };
         let router = Router::new().route("/echo", post(handler));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -50,11 +57,20 @@ impl Drop for Killed {
 
 fn start_bare(component: &Path) -> Result<(Killed, SocketAddr)> {
     let own = std::env::current_exe().context("finding this program")?;
-    let mut child = Killed(Command::new(own).arg("bare-server").arg(component).stdout(Stdio::piped()).spawn()?);
+    let mut child = Killed(
+        Command::new(own)
+            .arg("bare-server")
+            .arg(component)
+            .stdout(Stdio::piped())
+            .spawn()?,
+    );
     let stdout = child.0.stdout.take().context("its standard output")?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
-    Ok((child, line.trim().parse().context("the bare server's address")?))
+    Ok((
+        child,
+        line.trim().parse().context("the bare server's address")?,
+    ))
 }
 
 /// A server with the echo plugin, and a request that calls it.
@@ -63,7 +79,11 @@ pub(crate) fn start_airlock(bench: &Bench, data: &Path) -> Result<(Server, Reque
     let bytes = std::fs::read(bench.component("airlock-plugin-echo"))?;
     install(&server.api(), "echo", bytes, None)?;
     unlimited(&server, "echo")?;
-    let address = server.base().trim_start_matches("http://").parse().context("the server's address")?;
+    let address = server
+        .base()
+        .trim_start_matches("http://")
+        .parse()
+        .context("the server's address")?;
     let request = Request::post(address, "/v1/tools/echo/echo", Some(server.token()), INPUT);
     Ok((server, request))
 }
@@ -72,7 +92,9 @@ pub(crate) fn start_airlock(bench: &Bench, data: &Path) -> Result<(Server, Reque
 pub(crate) fn unlimited(server: &Server, plugin: &str) -> Result<()> {
     let body = serde_json::json!({ "grants": {}, "limits": { "rate": "10000000/s", "concurrency": 300, "queue": 1000 } });
     let path = format!("/v1/plugins/{plugin}/grants");
-    server.api().ok(&airlock::client::Request::json("PUT", path, &body))?;
+    server
+        .api()
+        .ok(&airlock::client::Request::json("PUT", path, &body))?;
     Ok(())
 }
 
@@ -81,7 +103,9 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let (_bare, bare_address) = start_bare(&bench.component("airlock-plugin-echo"))?;
     let bare = Request::post(bare_address, "/echo", None, INPUT);
     let (_server, airlock) = start_airlock(bench, &data.path().join("data"))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let time = Duration::from_millis(if bench.quick { 100 } else { 1500 });
     let rounds = if bench.quick { 1 } else { 5 };
     for connections in [1, 16, 256] {

@@ -19,12 +19,17 @@ pub struct Request {
 impl Request {
     /// A POST of a JSON body.
     pub fn post(address: SocketAddr, path: &str, token: Option<&str>, body: &str) -> Self {
-        let auth = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let auth = token
+            .map(|token| format!("authorization: Bearer {token}\r\n"))
+            .unwrap_or_default();
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: {address}\r\n{auth}content-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        Self { address, bytes: [head.as_bytes(), body.as_bytes()].concat() }
+        Self {
+            address,
+            bytes: [head.as_bytes(), body.as_bytes()].concat(),
+        }
     }
 }
 
@@ -39,7 +44,10 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await.context("connecting")?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(8192) })
+        Ok(Self {
+            stream,
+            buffer: Vec::with_capacity(8192),
+        })
     }
 
     /// Sends the request, waits for the whole response, and returns its status.
@@ -59,12 +67,21 @@ impl Connection {
 
 /// The status, once head and body are there.
 fn complete(buffer: &[u8]) -> Result<Option<u16>> {
-    let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else { return Ok(None) };
+    let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else {
+        return Ok(None);
+    };
     let head = std::str::from_utf8(&buffer[..end]).context("response head")?;
-    let status = head.get(9..12).and_then(|s| s.parse().ok()).context("status line")?;
+    let status = head
+        .get(9..12)
+        .and_then(|s| s.parse().ok())
+        .context("status line")?;
     let length = head
         .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(|v| v.trim().to_owned()))
+        .find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length:")
+                .map(|v| v.trim().to_owned())
+        })
         .context("response without content-length")?;
     let length: usize = length.parse().context("content-length")?;
     Ok((buffer.len() >= end + 4 + length).then_some(status))
@@ -96,7 +113,12 @@ pub async fn throughput(request: &Request, connections: usize, time: Duration) -
 
 /// Latencies, open loop: `rate` requests per second for `time`, each measured
 /// from when it was due, over a pool of connections large enough not to wait.
-pub async fn open_loop(request: &Request, rate: f64, time: Duration, connections: usize) -> Result<Vec<Duration>> {
+pub async fn open_loop(
+    request: &Request,
+    rate: f64,
+    time: Duration,
+    connections: usize,
+) -> Result<Vec<Duration>> {
     let count = (rate * time.as_secs_f64()) as u32;
     let gap = Duration::from_secs_f64(1.0 / rate);
     let start = tokio::time::Instant::now() + Duration::from_millis(20);
@@ -126,5 +148,8 @@ pub async fn open_loop(request: &Request, rate: f64, time: Duration, connections
 /// The quantile of sorted values.
 pub fn quantile(sorted: &[Duration], q: f64) -> Duration {
     let last = sorted.len().saturating_sub(1);
-    sorted.get(((sorted.len() as f64 * q) as usize).min(last)).copied().unwrap_or_default()
+    sorted
+        .get(((sorted.len() as f64 * q) as usize).min(last))
+        .copied()
+        .unwrap_or_default()
 }

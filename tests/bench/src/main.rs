@@ -8,8 +8,8 @@ mod http;
 mod load;
 mod neighbours;
 mod process;
-mod round;
 mod rooms;
+mod round;
 
 use std::path::PathBuf;
 
@@ -59,7 +59,8 @@ impl Bench {
     }
 
     pub(crate) fn component(&self, package: &str) -> PathBuf {
-        self.components.join(format!("{}.wasm", package.replace('-', "_")))
+        self.components
+            .join(format!("{}.wasm", package.replace('-', "_")))
     }
 }
 
@@ -71,8 +72,12 @@ fn main() -> Result<()> {
         None => {}
     }
     let bench = Bench {
-        airlock: options.airlock.ok_or_else(|| anyhow::anyhow!("--airlock is missing"))?,
-        components: options.components.ok_or_else(|| anyhow::anyhow!("--components is missing"))?,
+        airlock: options
+            .airlock
+            .ok_or_else(|| anyhow::anyhow!("--airlock is missing"))?,
+        components: options
+            .components
+            .ok_or_else(|| anyhow::anyhow!("--components is missing"))?,
         quick: options.quick,
     };
     if bench.quick {

@@ -21,10 +21,19 @@ const TICKS: Duration = Duration::from_millis(10);
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let data = tempfile::tempdir()?;
     let (server, request) = start_airlock(bench, &data.path().join("data"))?;
-    install(&server.api(), "spinner", std::fs::read(bench.component("evil-resources"))?, None)?;
+    install(
+        &server.api(),
+        "spinner",
+        std::fs::read(bench.component("evil-resources"))?,
+        None,
+    )?;
     let limits = serde_json::json!({ "grants": {}, "limits": { "cpu": "20s", "wall": "60s", "rate": "100000/s" } });
-    server.api().ok(&Call::json("PUT", "/v1/plugins/spinner/grants", &limits))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    server
+        .api()
+        .ok(&Call::json("PUT", "/v1/plugins/spinner/grants", &limits))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let warm = Duration::from_millis(if bench.quick { 100 } else { 2000 });
     let time = Duration::from_millis(if bench.quick { 300 } else { 8000 });
     let full = runtime.block_on(throughput(&request, CONNECTIONS, warm))?;
@@ -33,7 +42,9 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
 
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let stop = Arc::new(AtomicBool::new(false));
-    let spinners: Vec<_> = (0..cores).map(|_| spin(server.api(), Arc::clone(&stop))).collect();
+    let spinners: Vec<_> = (0..cores)
+        .map(|_| spin(server.api(), Arc::clone(&stop)))
+        .collect();
     std::thread::sleep(Duration::from_millis(200));
     let loaded = runtime.block_on(open_loop(&request, rate, time, CONNECTIONS))?;
     stop.store(true, Ordering::Relaxed);
@@ -43,9 +54,14 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     }
     let (quiet_p99, loaded_p99) = (quantile(&quiet, 0.99), quantile(&loaded, 0.99));
     let target = (quiet_p99 * 3).max(quiet_p99 + TICKS);
-    println!("{rate:.0} calls/s (30% of {full:.0}/s), open loop over {CONNECTIONS} connections, {cores} spinning guests");
+    println!(
+        "{rate:.0} calls/s (30% of {full:.0}/s), open loop over {CONNECTIONS} connections, {cores} spinning guests"
+    );
     println!("quiet:  p50 {:?}, p99 {quiet_p99:?}", quantile(&quiet, 0.5));
-    println!("loaded: p50 {:?}, p99 {loaded_p99:?} (target {target:?})", quantile(&loaded, 0.5));
+    println!(
+        "loaded: p50 {:?}, p99 {loaded_p99:?} (target {target:?})",
+        quantile(&loaded, 0.5)
+    );
     Ok(())
 }
 

@@ -26,12 +26,22 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             .stdout(Stdio::piped())
             .spawn()
             .context("starting a process")?;
-        child.stdin.take().context("its standard input")?.write_all(b"{\"message\":\"hello\"}")?;
+        child
+            .stdin
+            .take()
+            .context("its standard input")?
+            .write_all(b"{\"message\":\"hello\"}")?;
         let output = child.wait_with_output()?;
-        anyhow::ensure!(output.stdout == b"{\"message\":\"hello\"}", "a wrong answer");
+        anyhow::ensure!(
+            output.stdout == b"{\"message\":\"hello\"}",
+            "a wrong answer"
+        );
         Ok(())
     };
     let medians = interleave(bench.times(50), 20, &mut [&mut spawn])?;
-    println!("a process per call, echo in native code: {}", us(medians[0]));
+    println!(
+        "a process per call, echo in native code: {}",
+        us(medians[0])
+    );
     Ok(())
 }

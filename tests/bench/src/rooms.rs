@@ -35,13 +35,21 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let gate = Gate::new(info, Arc::new(GrantsCell::new(1, grants)), 16 << 20);
 
     let store = SqliteStore::open(folder.path().join("journal"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(store.commit(Batch::new().put("bench", "key", vec![7u8; 1024])))?;
     let kv_read = || {
         let value = store.get("bench", b"key")?;
         Ok(value.map_or(0, |bytes| bytes.len()))
     };
-    measure::<Kv>(bench, &gate, "kv read, 1 KiB from SQLite", &["get", "seen", "key"], kv_read)?;
+    measure::<Kv>(
+        bench,
+        &gate,
+        "kv read, 1 KiB from SQLite",
+        &["get", "seen", "key"],
+        kv_read,
+    )?;
 
     let file = folder.path().join("file");
     std::fs::write(&file, vec![7u8; 1024])?;
@@ -50,7 +58,13 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         std::fs::File::open(&file)?.read_to_end(&mut bytes)?;
         Ok(bytes.len())
     };
-    measure::<Files>(bench, &gate, "file read, 1 KiB, open and read", &["read", "/invoices/a.csv"], file_read)
+    measure::<Files>(
+        bench,
+        &gate,
+        "file read, 1 KiB, open and read",
+        &["read", "/invoices/a.csv"],
+        file_read,
+    )
 }
 
 fn measure<C: Capability>(
@@ -74,7 +88,13 @@ fn measure<C: Capability>(
         Ok(())
     };
     let medians = interleave(bench.times(101), 2000, &mut [&mut direct, &mut gated])?;
-    let added = medians[1].saturating_sub(medians[0]).max(Duration::from_nanos(1));
-    println!("{what}: {} directly, the gate adds {}", us(medians[0]), us(added));
+    let added = medians[1]
+        .saturating_sub(medians[0])
+        .max(Duration::from_nanos(1));
+    println!(
+        "{what}: {} directly, the gate adds {}",
+        us(medians[0]),
+        us(added)
+    );
     Ok(())
 }

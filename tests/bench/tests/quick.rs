@@ -7,7 +7,10 @@ use std::process::Command;
 fn the_quick_form_runs() {
     let bench = PathBuf::from(env!("CARGO_BIN_EXE_airlock-bench"));
     let profile = bench.parent().expect("a folder");
-    let components = profile.parent().expect("the target directory").join("wasm32-wasip2/guest");
+    let components = profile
+        .parent()
+        .expect("the target directory")
+        .join("wasm32-wasip2/guest");
     let output = Command::new(&bench)
         .arg("--airlock")
         .arg(profile.join("airlock"))
@@ -17,8 +20,20 @@ fn the_quick_form_runs() {
         .output()
         .expect("it starts");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    for part in ["== calls", "== rooms", "== http", "== spawn", "== neighbours", "== growth", "ratio:"] {
+    assert!(
+        output.status.success(),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for part in [
+        "== calls",
+        "== rooms",
+        "== http",
+        "== spawn",
+        "== neighbours",
+        "== growth",
+        "ratio:",
+    ] {
         assert!(text.contains(part), "{part} is missing:\n{text}");
     }
 }

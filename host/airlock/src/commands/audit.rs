@@ -14,7 +14,9 @@ pub(super) fn run(session: &Session, command: Audit) -> Result<()> {
     match command {
         Audit::List { from, limit } => {
             let start = from.map(|from| format!("&from={from}")).unwrap_or_default();
-            let answer = session.api.get(&format!("/v1/audit?limit={limit}{start}"))?;
+            let answer = session
+                .api
+                .get(&format!("/v1/audit?limit={limit}{start}"))?;
             session.format.show(&answer, list_text)
         }
         Audit::Verify { head } => verify(session, head.as_deref()),
@@ -27,21 +29,35 @@ pub(super) fn run(session: &Session, command: Audit) -> Result<()> {
 }
 
 fn list_text(answer: &Value) -> String {
-    let mut records = list_of(answer, "records").as_array().cloned().unwrap_or_default();
+    let mut records = list_of(answer, "records")
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     records.sort_by_key(|record| record["seq"].as_u64());
     let lines: Vec<Vec<String>> = records
         .iter()
         .map(|record| {
             let at = record["at_ms"].as_u64().map(time).unwrap_or_default();
             let field = |name: &str| cell(record, name);
-            vec![field("seq"), at, field("principal"), field("action"), field("subject"), field("outcome")]
+            vec![
+                field("seq"),
+                at,
+                field("principal"),
+                field("action"),
+                field("subject"),
+                field("outcome"),
+            ]
         })
         .collect();
     table(&["SEQ", "WHEN", "WHO", "ACTION", "WHAT", "OUTCOME"], &lines)
 }
 
 fn verify(session: &Session, head: Option<&str>) -> Result<()> {
-    let report: Value = session.api.value(&Request::json("POST", "/v1/audit/verify", &json!({ "head": head })))?;
+    let report: Value = session.api.value(&Request::json(
+        "POST",
+        "/v1/audit/verify",
+        &json!({ "head": head }),
+    ))?;
     let findings = report["findings"].as_array().cloned().unwrap_or_default();
     session.format.show(&report, |report| {
         let mut text = match report["ok"] == true {

@@ -19,12 +19,12 @@ use clap::CommandFactory;
 
 use crate::cli::{Cli, Command, Global};
 use crate::client::{Api, Remote};
-pub use plugins::install;
 use crate::config::Settings;
 use crate::harness::token_file;
 use crate::local::Local;
 use crate::output::Format;
 use crate::selftest;
+pub use plugins::install;
 
 /// What a command needs: where requests go, and how to show answers.
 pub(crate) struct Session {
@@ -41,7 +41,12 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Compile => return Ok(airlock_sandbox::compile::child_main()),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "airlock", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "airlock",
+                &mut std::io::stdout(),
+            );
         }
         Command::New(args) => new::run(&args)?,
         Command::Serve(args) => serve::run(global, &args)?,
@@ -66,7 +71,11 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 /// the data directory itself.
 fn connect(global: &Global) -> Result<Session> {
     let settings = Settings::load(global)?;
-    let format = if global.json { Format::Json } else { Format::Text };
+    let format = if global.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
     let address = match &global.server {
         Some(url) => Some(url.clone()),
         None => settings.running_server()?,
@@ -81,7 +90,8 @@ fn connect(global: &Global) -> Result<Session> {
 fn token(global: &Global, settings: &Settings) -> Result<String> {
     let read = |file: &std::path::Path| {
         let text = std::fs::read_to_string(file);
-        text.map(|text| text.trim().to_owned()).with_context(|| format!("reading the token in {}", file.display()))
+        text.map(|text| text.trim().to_owned())
+            .with_context(|| format!("reading the token in {}", file.display()))
     };
     if let Some(file) = &global.token_file {
         return read(file);
@@ -97,7 +107,8 @@ fn token(global: &Global, settings: &Settings) -> Result<String> {
 pub(crate) fn read_input(source: &std::path::Path) -> Result<Vec<u8>> {
     if source.as_os_str() == "-" {
         let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes).context("reading standard input")?;
+        std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)
+            .context("reading standard input")?;
         return Ok(bytes);
     }
     std::fs::read(source).with_context(|| format!("reading {}", source.display()))

@@ -41,11 +41,16 @@ pub(super) fn run(args: &New) -> Result<()> {
 fn check_name(name: &str) -> Result<()> {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase());
-    let rest = bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_');
+    let rest = bytes.all(|byte| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+    });
     if first && rest && name.len() <= 64 {
         return Ok(());
     }
-    Err(Misuse(format!("`{name}` is not a plugin name: 1 to 64 of a-z 0-9 - _, starting with a letter")).into())
+    Err(Misuse(format!(
+        "`{name}` is not a plugin name: 1 to 64 of a-z 0-9 - _, starting with a letter"
+    ))
+    .into())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -14,7 +14,11 @@ use crate::output::{cell, table, time};
 
 pub(super) fn run(session: &Session, command: Plugin) -> Result<()> {
     match command {
-        Plugin::Add { name, source, digest } => add(session, &name, &source, digest.as_deref()),
+        Plugin::Add {
+            name,
+            source,
+            digest,
+        } => add(session, &name, &source, digest.as_deref()),
         Plugin::List => list(session),
         Plugin::Inspect { name } => {
             let detail = session.api.get(&format!("/v1/plugins/{}", encode(&name)))?;
@@ -24,7 +28,9 @@ pub(super) fn run(session: &Session, command: Plugin) -> Result<()> {
         Plugin::Remove { name } => {
             let path = format!("/v1/plugins/{}", encode(&name));
             session.api.ok(&Request::new("DELETE", path))?;
-            session.format.show(&json!({ "removed": name }), |_| format!("removed {name}"))
+            session
+                .format
+                .show(&json!({ "removed": name }), |_| format!("removed {name}"))
         }
     }
 }
@@ -36,10 +42,15 @@ fn add(session: &Session, name: &str, source: &Path, digest: Option<&str>) -> Re
     session.format.show(&installed, |installed| {
         let mut text = format!("installed {name} {}", cell(installed, "digest"));
         if installed["active"] == false {
-            text.push_str(&format!("\nnot active yet: airlock plugin activate {name} {}", cell(installed, "digest")));
+            text.push_str(&format!(
+                "\nnot active yet: airlock plugin activate {name} {}",
+                cell(installed, "digest")
+            ));
         }
         text.push_str(&changes(&installed["changes"]));
-        text.push_str(&format!("\nwhat it asks for: airlock plugin inspect {name}"));
+        text.push_str(&format!(
+            "\nwhat it asks for: airlock plugin inspect {name}"
+        ));
         text
     })
 }
@@ -49,23 +60,40 @@ fn add(session: &Session, name: &str, source: &Path, digest: Option<&str>) -> Re
 /// # Errors
 /// [`Failure`] when it was refused.
 pub fn install(api: &Api, name: &str, bytes: Vec<u8>, digest: Option<&str>) -> Result<Value> {
-    let pinned = digest.map(|digest| format!("&digest={}", encode(digest))).unwrap_or_default();
-    let path = format!("/v1/plugins?name={}&activate=true&wait=true{pinned}", encode(name));
-    let mut operation: Value = api.value(&Request::bytes("POST", path, "application/wasm", bytes))?;
+    let pinned = digest
+        .map(|digest| format!("&digest={}", encode(digest)))
+        .unwrap_or_default();
+    let path = format!(
+        "/v1/plugins?name={}&activate=true&wait=true{pinned}",
+        encode(name)
+    );
+    let mut operation: Value =
+        api.value(&Request::bytes("POST", path, "application/wasm", bytes))?;
     loop {
         match operation["state"].as_str() {
             Some("succeeded") => return Ok(operation["installed"].clone()),
             Some("failed") => {
                 let problem = operation["problem"].clone();
-                let status = problem["status"].as_u64().and_then(|s| u16::try_from(s).ok()).unwrap_or(422);
+                let status = problem["status"]
+                    .as_u64()
+                    .and_then(|s| u16::try_from(s).ok())
+                    .unwrap_or(422);
                 let code = cell(&problem, "code");
-                return Err(Failure { status, code, problem }.into());
+                return Err(Failure {
+                    status,
+                    code,
+                    problem,
+                }
+                .into());
             }
             Some(_) => {}
             None => bail!("the server's answer to an install has no state: {operation}"),
         }
         std::thread::sleep(Duration::from_millis(100));
-        operation = api.get(&format!("/v1/operations/{}", encode(&cell(&operation, "id"))))?;
+        operation = api.get(&format!(
+            "/v1/operations/{}",
+            encode(&cell(&operation, "id"))
+        ))?;
     }
 }
 
@@ -82,9 +110,14 @@ pub(crate) fn component_file(source: &Path) -> Result<PathBuf> {
         return Ok(source.to_path_buf());
     }
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(source).with_context(|| format!("reading {}", source.display()))? {
+    for entry in
+        std::fs::read_dir(source).with_context(|| format!("reading {}", source.display()))?
+    {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "wasm")
+        {
             found.push(path);
         }
     }
@@ -108,12 +141,21 @@ fn list(session: &Session) -> Result<()> {
             .map(|plugin| {
                 let digest: String = cell(plugin, "digest").chars().take(19).collect();
                 let names = |field: &str| join(&plugin[field]);
-                vec![cell(plugin, "name"), digest, names("tools"), names("granted"), cell(plugin, "wants_ungranted")]
+                vec![
+                    cell(plugin, "name"),
+                    digest,
+                    names("tools"),
+                    names("granted"),
+                    cell(plugin, "wants_ungranted"),
+                ]
             })
             .collect();
         match lines.is_empty() {
             true => "no plugin is installed: airlock plugin add NAME FILE".to_owned(),
-            false => table(&["NAME", "DIGEST", "TOOLS", "GRANTED", "WANTS NOT GRANTED"], &lines),
+            false => table(
+                &["NAME", "DIGEST", "TOOLS", "GRANTED", "WANTS NOT GRANTED"],
+                &lines,
+            ),
         }
     })
 }
@@ -129,20 +171,38 @@ fn activate(session: &Session, name: &str, digest: &str) -> Result<()> {
         .filter(|full| full.trim_start_matches("sha256:").starts_with(wanted))
         .collect();
     let [full] = found.as_slice() else {
-        return Err(Misuse(format!("{digest} names {} versions of {name}; see airlock plugin inspect {name}", found.len())).into());
+        return Err(Misuse(format!(
+            "{digest} names {} versions of {name}; see airlock plugin inspect {name}",
+            found.len()
+        ))
+        .into());
     };
     let body = json!({ "digest": full, "downgrade": true });
-    let installed: Value = session.api.value(&Request::json("POST", format!("{path}/activate"), &body))?;
-    session.format.show(&installed, |installed| format!("{name} is now {full}{}", changes(&installed["changes"])))
+    let installed: Value =
+        session
+            .api
+            .value(&Request::json("POST", format!("{path}/activate"), &body))?;
+    session.format.show(&installed, |installed| {
+        format!("{name} is now {full}{}", changes(&installed["changes"]))
+    })
 }
 
 /// What a version asks for beyond the one before, as indented lines.
 pub(crate) fn changes(changes: &Value) -> String {
     let mut text = String::new();
     for want in changes["new_wants"].as_array().into_iter().flatten() {
-        text.push_str(&format!("\n  newly asks for {} {}: {}", cell(want, "capability"), cell(want, "scope"), cell(want, "reason")));
+        text.push_str(&format!(
+            "\n  newly asks for {} {}: {}",
+            cell(want, "capability"),
+            cell(want, "scope"),
+            cell(want, "reason")
+        ));
     }
-    for (field, label) in [("new_capabilities", "newly imports"), ("new_tools", "new tools"), ("removed_tools", "tools gone")] {
+    for (field, label) in [
+        ("new_capabilities", "newly imports"),
+        ("new_tools", "new tools"),
+        ("removed_tools", "tools gone"),
+    ] {
         let names = join(&changes[field]);
         if names != "-" {
             text.push_str(&format!("\n  {label}: {names}"));
@@ -162,40 +222,77 @@ fn describe(detail: &Value) -> String {
     }
     text.push_str("\nTools\n");
     for tool in detail["tools"].as_array().into_iter().flatten() {
-        let first = cell(tool, "description").lines().next().unwrap_or_default().to_owned();
-        text.push_str(&format!("  {:<20} {:<12} {first}\n", cell(tool, "name"), cell(tool, "class")));
+        let first = cell(tool, "description")
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        text.push_str(&format!(
+            "  {:<20} {:<12} {first}\n",
+            cell(tool, "name"),
+            cell(tool, "class")
+        ));
     }
     text.push_str("\nIt asks for                                    (granted?)\n");
     let wants = detail["wants"].as_array().cloned().unwrap_or_default();
     for want in &wants {
         let granted = if want["granted"] == true { "yes" } else { "no" };
-        let optional = if want["optional"] == true { ", optional" } else { "" };
+        let optional = if want["optional"] == true {
+            ", optional"
+        } else {
+            ""
+        };
         text.push_str(&format!(
             "  {} = [{}]   {granted}{optional}\n      because {}\n",
-            cell(want, "capability"), cell(want, "scope"), cell(want, "reason")
+            cell(want, "capability"),
+            cell(want, "scope"),
+            cell(want, "reason")
         ));
     }
     if wants.is_empty() {
         text.push_str("  nothing\n");
     }
-    text.push_str(&format!("\nGranted (version {})\n", cell(detail, "grants_version")));
+    text.push_str(&format!(
+        "\nGranted (version {})\n",
+        cell(detail, "grants_version")
+    ));
     text.push_str(&super::grants::rules_text(&detail["grants"]));
     text.push_str("\nVersions\n");
     for version in detail["versions"].as_array().into_iter().flatten() {
         let mark = if version["active"] == true { "*" } else { " " };
-        let at = version["installed_ms"].as_u64().map(time).unwrap_or_default();
-        text.push_str(&format!("  {mark} {} {at} by {}\n", cell(version, "digest"), cell(version, "installed_by")));
+        let at = version["installed_ms"]
+            .as_u64()
+            .map(time)
+            .unwrap_or_default();
+        text.push_str(&format!(
+            "  {mark} {} {at} by {}\n",
+            cell(version, "digest"),
+            cell(version, "installed_by")
+        ));
     }
     text
 }
 
 /// The list under a field, or the answer itself where it is a list.
 pub(crate) fn list_of(answer: &Value, field: &str) -> Value {
-    if answer.is_array() { answer.clone() } else { answer[field].clone() }
+    if answer.is_array() {
+        answer.clone()
+    } else {
+        answer[field].clone()
+    }
 }
 
 /// Names joined with commas; `-` for none.
 pub(crate) fn join(names: &Value) -> String {
-    let names: Vec<&str> = names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    if names.is_empty() { "-".to_owned() } else { names.join(", ") }
+    let names: Vec<&str> = names
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    if names.is_empty() {
+        "-".to_owned()
+    } else {
+        names.join(", ")
+    }
 }

@@ -20,7 +20,8 @@ use crate::config::Settings;
 use crate::output::print;
 
 /// Where the server listens unless told otherwise.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7480);
+const LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7480);
 
 pub(super) fn run(global: &Global, args: &Serve) -> Result<()> {
     let settings = Settings::load(global)?;
@@ -37,8 +38,14 @@ pub(super) fn run(global: &Global, args: &Serve) -> Result<()> {
 fn start_logging(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("AIRLOCK_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = if json { builder.json().try_init() } else { builder.with_ansi(false).try_init() };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = if json {
+        builder.json().try_init()
+    } else {
+        builder.with_ansi(false).try_init()
+    };
     if let Err(error) = started {
         eprintln!("airlock: logging could not be started: {error}");
     }
@@ -46,9 +53,13 @@ fn start_logging(json: bool) {
 
 async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
     // The data directory first: a second server must not take a port and then fail.
-    let runtime = Runtime::open(settings.runtime()).await.context("opening the data directory")?;
+    let runtime = Runtime::open(settings.runtime())
+        .await
+        .context("opening the data directory")?;
     let address = args.listen.or(settings.file.listen).unwrap_or(LISTEN);
-    let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on {address}"))?;
     let bound = listener.local_addr().context("the listener's address")?;
     let base = format!("http://{}", reachable(bound));
     emit_heads(&runtime, settings, args);
@@ -57,7 +68,13 @@ async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
         print(&format!("the first admin token is in {}", file.display()));
     }
     print(&format!("listening on {base}"));
-    let served = airlock_server::serve(runtime, listener, server_config(settings, args), stop_signal()?).await;
+    let served = airlock_server::serve(
+        runtime,
+        listener,
+        server_config(settings, args),
+        stop_signal()?,
+    )
+    .await;
     settings.note_stopped();
     served.context("serving")
 }
@@ -74,7 +91,9 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
 
 fn server_config(settings: &Settings, args: &Serve) -> ServerConfig {
     let mut config = ServerConfig::default();
-    config.allow_hosts.extend(settings.file.hosts.iter().chain(&args.hosts).cloned());
+    config
+        .allow_hosts
+        .extend(settings.file.hosts.iter().chain(&args.hosts).cloned());
     if let Some(seconds) = settings.file.shutdown_seconds {
         config.drain = Duration::from_secs(seconds);
     }
@@ -102,8 +121,14 @@ struct Outlets {
 
 fn emit_heads(runtime: &Arc<Runtime>, settings: &Settings, args: &Serve) {
     let outlets = Outlets {
-        file: args.audit_heads.clone().or_else(|| settings.file.audit_heads.clone()),
-        url: args.audit_heads_url.clone().or_else(|| settings.file.audit_heads_url.clone()),
+        file: args
+            .audit_heads
+            .clone()
+            .or_else(|| settings.file.audit_heads.clone()),
+        url: args
+            .audit_heads_url
+            .clone()
+            .or_else(|| settings.file.audit_heads_url.clone()),
     };
     let heads = runtime.audit_heads();
     tokio::spawn(follow_heads(heads, Arc::new(outlets)));
@@ -117,7 +142,10 @@ async fn follow_heads(mut heads: watch::Receiver<Option<SignedHead>>, outlets: A
             let outlets = Arc::clone(&outlets);
             let sent = tokio::task::spawn_blocking(move || outlets.emit(&head)).await;
             if let Ok(Err(error)) = sent {
-                tracing::error!(error = format!("{error:#}"), "an audit head did not leave this process");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "an audit head did not leave this process"
+                );
             }
         }
         if heads.changed().await.is_err() {
@@ -128,7 +156,10 @@ async fn follow_heads(mut heads: watch::Receiver<Option<SignedHead>>, outlets: A
 
 impl Outlets {
     fn emit(&self, head: &str) -> Result<()> {
-        let filed = self.file.as_deref().map_or(Ok(()), |file| append(file, head));
+        let filed = self
+            .file
+            .as_deref()
+            .map_or(Ok(()), |file| append(file, head));
         let posted = self.url.as_deref().map_or(Ok(()), |url| post(url, head));
         filed.and(posted)
     }
@@ -136,15 +167,26 @@ impl Outlets {
 
 fn append(file: &Path, head: &str) -> Result<()> {
     let step = || format!("appending to {}", file.display());
-    let mut open = std::fs::OpenOptions::new().create(true).append(true).open(file).with_context(step)?;
+    let mut open = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(file)
+        .with_context(step)?;
     writeln!(open, "{head}").with_context(step)?;
     open.sync_data().with_context(step)
 }
 
 fn post(url: &str, head: &str) -> Result<()> {
-    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).build();
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(10)))
+        .build();
     let agent: ureq::Agent = config.into();
-    agent.post(url).content_type("text/plain").send(head).with_context(|| format!("posting to {url}")).map(drop)
+    agent
+        .post(url)
+        .content_type("text/plain")
+        .send(head)
+        .with_context(|| format!("posting to {url}"))
+        .map(drop)
 }
 
 #[cfg(test)]
@@ -160,7 +202,10 @@ mod tests {
             ("192.0.2.1:80", "192.0.2.1:80"),
         ];
         for (bound, expect) in cases {
-            assert_eq!(reachable(bound.parse().expect("an address")).to_string(), expect);
+            assert_eq!(
+                reachable(bound.parse().expect("an address")).to_string(),
+                expect
+            );
         }
     }
 }

@@ -13,10 +13,18 @@ use crate::output::{Format, cell, print, table};
 pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
     match command {
         Tool::List { plugin, schemas } => list(session, plugin.as_deref(), schemas),
-        Tool::Call { tool, input, idempotency_key, timeout, verbose } => {
-            let (plugin, name) = tool
-                .split_once('/')
-                .ok_or_else(|| Misuse(format!("`{tool}` is not PLUGIN/TOOL; see airlock tool list")))?;
+        Tool::Call {
+            tool,
+            input,
+            idempotency_key,
+            timeout,
+            verbose,
+        } => {
+            let (plugin, name) = tool.split_once('/').ok_or_else(|| {
+                Misuse(format!(
+                    "`{tool}` is not PLUGIN/TOOL; see airlock tool list"
+                ))
+            })?;
             let mut request = Request::bytes(
                 "POST",
                 format!("/v1/tools/{}/{}", encode(plugin), encode(name)),
@@ -28,7 +36,11 @@ pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
             }
             if let Some(timeout) = timeout {
                 let time = humantime::parse_duration(&timeout);
-                let time = time.map_err(|error| Misuse(format!("`{timeout}` is not a time ({error}); write e.g. `2s`")))?;
+                let time = time.map_err(|error| {
+                    Misuse(format!(
+                        "`{timeout}` is not a time ({error}); write e.g. `2s`"
+                    ))
+                })?;
                 request = request.header("airlock-timeout-ms", time.as_millis().to_string());
             }
             call(session, &request, verbose)
@@ -37,7 +49,11 @@ pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
 }
 
 fn input_bytes(input: &str) -> Result<Vec<u8>> {
-    let bytes = if input == "-" { read_input(std::path::Path::new("-"))? } else { input.as_bytes().to_vec() };
+    let bytes = if input == "-" {
+        read_input(std::path::Path::new("-"))?
+    } else {
+        input.as_bytes().to_vec()
+    };
     let parsed: Result<Value, _> = serde_json::from_slice(&bytes);
     parsed.map_err(|error| Misuse(format!("the input is not JSON: {error}")))?;
     Ok(bytes)
@@ -53,16 +69,30 @@ fn list(session: &Session, plugin: Option<&str>, schemas: bool) -> Result<()> {
         let tools = tools.as_array().cloned().unwrap_or_default();
         if schemas {
             let parts = tools.iter().map(|tool| {
-                let schema = serde_json::to_string_pretty(&tool["input_schema"]).unwrap_or_default();
-                format!("{}/{}\n{}\n{schema}\n", cell(tool, "plugin"), cell(tool, "name"), cell(tool, "description"))
+                let schema =
+                    serde_json::to_string_pretty(&tool["input_schema"]).unwrap_or_default();
+                format!(
+                    "{}/{}\n{}\n{schema}\n",
+                    cell(tool, "plugin"),
+                    cell(tool, "name"),
+                    cell(tool, "description")
+                )
             });
             return parts.collect::<Vec<_>>().join("\n");
         }
         let lines: Vec<Vec<String>> = tools
             .iter()
             .map(|tool| {
-                let first = cell(tool, "description").lines().next().unwrap_or_default().to_owned();
-                vec![format!("{}/{}", cell(tool, "plugin"), cell(tool, "name")), cell(tool, "class"), first]
+                let first = cell(tool, "description")
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                vec![
+                    format!("{}/{}", cell(tool, "plugin"), cell(tool, "name")),
+                    cell(tool, "class"),
+                    first,
+                ]
             })
             .collect();
         table(&["TOOL", "CLASS", "WHAT IT DOES"], &lines)
@@ -82,7 +112,9 @@ fn call(session: &Session, request: &Request, verbose: bool) -> Result<()> {
         print(&serde_json::to_string_pretty(&reply)?);
         return Ok(());
     }
-    print(&serde_json::to_string_pretty(reply.get("output").context("the reply has no output")?)?);
+    print(&serde_json::to_string_pretty(
+        reply.get("output").context("the reply has no output")?,
+    )?);
     if verbose {
         for part in ["usage", "denials", "log"] {
             if let Some(value) = reply.get(part).filter(|value| !value.is_null()) {

@@ -12,11 +12,29 @@ use crate::output::{cell, rows, table, time};
 pub(super) fn run(session: &Session, command: Views) -> Result<()> {
     match command {
         Views::Usage { plugin } => {
-            let query = plugin.map(|plugin| format!("?plugin={}", encode(&plugin))).unwrap_or_default();
+            let query = plugin
+                .map(|plugin| format!("?plugin={}", encode(&plugin)))
+                .unwrap_or_default();
             let answer = session.api.get(&format!("/v1/usage{query}"))?;
-            let fields = ["plugin", "capability", "rule", "allowed", "denied", "bytes_in", "bytes_out"];
+            let fields = [
+                "plugin",
+                "capability",
+                "rule",
+                "allowed",
+                "denied",
+                "bytes_in",
+                "bytes_out",
+            ];
             session.format.show(&answer, |answer| {
-                let header = ["PLUGIN", "CAPABILITY", "RULE", "ALLOWED", "DENIED", "BYTES IN", "BYTES OUT"];
+                let header = [
+                    "PLUGIN",
+                    "CAPABILITY",
+                    "RULE",
+                    "ALLOWED",
+                    "DENIED",
+                    "BYTES IN",
+                    "BYTES OUT",
+                ];
                 table(&header, &rows(&list_of(answer, "usage"), &fields))
             })
         }
@@ -29,8 +47,13 @@ pub(super) fn run(session: &Session, command: Views) -> Result<()> {
             session.format.show(&answer, calls_text)
         }
         Views::Rebuild => {
-            let answer: Value = session.api.value(&Request::json("POST", "/v1/views/rebuild", &json!({})))?;
-            session.format.show(&answer, |_| "rebuilt from the audit".to_owned())
+            let answer: Value =
+                session
+                    .api
+                    .value(&Request::json("POST", "/v1/views/rebuild", &json!({})))?;
+            session
+                .format
+                .show(&answer, |_| "rebuilt from the audit".to_owned())
         }
     }
 }
@@ -38,7 +61,10 @@ pub(super) fn run(session: &Session, command: Views) -> Result<()> {
 fn stats_text(answer: &Value) -> String {
     let stats = list_of(answer, "stats");
     let fields = ["plugin", "tool", "calls", "failed", "wall_us", "cpu_us"];
-    table(&["PLUGIN", "TOOL", "CALLS", "FAILED", "WALL µs", "CPU µs"], &rows(&stats, &fields))
+    table(
+        &["PLUGIN", "TOOL", "CALLS", "FAILED", "WALL µs", "CPU µs"],
+        &rows(&stats, &fields),
+    )
 }
 
 fn calls_text(answer: &Value) -> String {
@@ -48,7 +74,13 @@ fn calls_text(answer: &Value) -> String {
         .map(|call| {
             let at = call["at_ms"].as_u64().map(time).unwrap_or_default();
             let tool = format!("{}/{}", cell(call, "plugin"), cell(call, "tool"));
-            vec![at, cell(call, "call_id"), tool, cell(call, "outcome"), cell(call, "wall_us")]
+            vec![
+                at,
+                cell(call, "call_id"),
+                tool,
+                cell(call, "outcome"),
+                cell(call, "wall_us"),
+            ]
         })
         .collect();
     table(&["WHEN", "CALL", "TOOL", "OUTCOME", "WALL µs"], &lines)

@@ -48,15 +48,32 @@ impl fmt::Display for Expect {
 
 /// Classes whose parts do not exist yet, and with what they come.
 pub(super) const LATER: &[(&str, &str)] = &[
-    ("tools that call tools in a circle; a plugin using another's grant through a tool call", "agents"),
-    ("an approval used twice, or with other arguments; revocation on replay; another's run by its id", "durable runs"),
-    ("a model reaching the administration API or granting itself", "models"),
-    ("the host's own installer following a redirect inward", "installing from a registry"),
+    (
+        "tools that call tools in a circle; a plugin using another's grant through a tool call",
+        "agents",
+    ),
+    (
+        "an approval used twice, or with other arguments; revocation on replay; another's run by its id",
+        "durable runs",
+    ),
+    (
+        "a model reaching the administration API or granting itself",
+        "models",
+    ),
+    (
+        "the host's own installer following a redirect inward",
+        "installing from a registry",
+    ),
 ];
 
 /// All attacks.
 pub(super) fn all() -> Vec<&'static Attack> {
-    let tables: [&'static [Attack]; 4] = [network::ATTACKS, files::ATTACKS, resources::ATTACKS, authority::ATTACKS];
+    let tables: [&'static [Attack]; 4] = [
+        network::ATTACKS,
+        files::ATTACKS,
+        resources::ATTACKS,
+        authority::ATTACKS,
+    ];
     tables.into_iter().flatten().collect()
 }
 

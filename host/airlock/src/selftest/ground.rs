@@ -33,13 +33,20 @@ impl Ground {
     pub(super) fn prepare(folder: Option<&Path>) -> Result<Self> {
         let guests = guests(folder)?;
         if !guests.contains_key(NEIGHBOUR) || guests.len() < 2 {
-            bail!("this binary was built without the hostile guests; build them with `cargo xtask plugins`, or give --guests");
+            bail!(
+                "this binary was built without the hostile guests; build them with `cargo xtask plugins`, or give --guests"
+            );
         }
         let scratch = tempfile::tempdir().context("making a folder for the attacks")?;
         lay_out(scratch.path())?;
         let binary = std::env::current_exe().context("finding this binary")?;
         let server = Server::start(&binary, &scratch.path().join("data"), &[])?;
-        let ground = Self { server, guests, peers: Peers::start()?, scratch };
+        let ground = Self {
+            server,
+            guests,
+            peers: Peers::start()?,
+            scratch,
+        };
         ground.store_secrets()?;
         ground.install_guests()?;
         Ok(ground)
@@ -67,7 +74,12 @@ impl Ground {
 
     fn store_secrets(&self) -> Result<()> {
         for name in ["selftest-key", "other-key"] {
-            let request = Request::bytes("PUT", format!("/v1/secrets/{name}"), "application/octet-stream", CANARY.into());
+            let request = Request::bytes(
+                "PUT",
+                format!("/v1/secrets/{name}"),
+                "application/octet-stream",
+                CANARY.into(),
+            );
             self.server.api().ok(&request).context("storing a secret")?;
         }
         Ok(())
@@ -76,11 +88,19 @@ impl Ground {
     fn install_guests(&self) -> Result<()> {
         let api = self.server.api();
         for (crate_name, bytes) in &self.guests {
-            let Some(name) = plugin_name(crate_name) else { continue };
-            install(&api, &name, bytes.clone(), None).with_context(|| format!("installing {name}"))?;
-            let body = json!({ "grants": self.grants(&name)?, "limits": limits(), "why": "selftest" });
-            api.ok(&Request::json("PUT", format!("/v1/plugins/{name}/grants"), &body))
-                .with_context(|| format!("granting {name}"))?;
+            let Some(name) = plugin_name(crate_name) else {
+                continue;
+            };
+            install(&api, &name, bytes.clone(), None)
+                .with_context(|| format!("installing {name}"))?;
+            let body =
+                json!({ "grants": self.grants(&name)?, "limits": limits(), "why": "selftest" });
+            api.ok(&Request::json(
+                "PUT",
+                format!("/v1/plugins/{name}/grants"),
+                &body,
+            ))
+            .with_context(|| format!("granting {name}"))?;
         }
         Ok(())
     }
@@ -133,15 +153,31 @@ fn plugin_name(crate_name: &str) -> Option<String> {
 
 fn guests(folder: Option<&Path>) -> Result<BTreeMap<String, Vec<u8>>> {
     let Some(folder) = folder else {
-        return Ok(GUESTS.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect());
+        return Ok(GUESTS
+            .iter()
+            .map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec()))
+            .collect());
     };
     let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+    for entry in
+        std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?
+    {
         let path = entry?.path();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let wanted = name.starts_with("evil_") || name == NEIGHBOUR;
-        if wanted && path.extension().is_some_and(|extension| extension == "wasm") {
-            found.insert(name, std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?);
+        if wanted
+            && path
+                .extension()
+                .is_some_and(|extension| extension == "wasm")
+        {
+            found.insert(
+                name,
+                std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?,
+            );
         }
     }
     Ok(found)
@@ -152,13 +188,25 @@ fn lay_out(root: &Path) -> Result<()> {
         let path = root.join(folder);
         std::fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
     }
-    for (file, text) in [("ro/readable.txt", "may be read"), ("rw/own.txt", "own"), ("outside/secret.txt", CANARY)] {
+    for (file, text) in [
+        ("ro/readable.txt", "may be read"),
+        ("rw/own.txt", "own"),
+        ("outside/secret.txt", CANARY),
+    ] {
         std::fs::write(root.join(file), text).with_context(|| format!("writing {file}"))?;
     }
-    for (link, target) in [("ro/planted", "outside/secret.txt"), ("rw/planted", "outside/secret.txt"), ("ro/planted-folder", "outside")] {
-        std::os::unix::fs::symlink(root.join(target), root.join(link)).with_context(|| format!("planting {link}"))?;
+    for (link, target) in [
+        ("ro/planted", "outside/secret.txt"),
+        ("rw/planted", "outside/secret.txt"),
+        ("ro/planted-folder", "outside"),
+    ] {
+        std::os::unix::fs::symlink(root.join(target), root.join(link))
+            .with_context(|| format!("planting {link}"))?;
     }
-    let made = std::process::Command::new("mkfifo").arg(root.join("rw/pipe")).status().context("starting mkfifo")?;
+    let made = std::process::Command::new("mkfifo")
+        .arg(root.join("rw/pipe"))
+        .status()
+        .context("starting mkfifo")?;
     anyhow::ensure!(made.success(), "mkfifo failed");
     Ok(())
 }

@@ -40,7 +40,11 @@ const REFUSALS: &[Refusal] = &[
     Refusal {
         class: "authority",
         name: "was cut off",
-        component: |ground| ground.component("evil_resources").map(|bytes| bytes[..bytes.len() / 2].to_vec()),
+        component: |ground| {
+            ground
+                .component("evil_resources")
+                .map(|bytes| bytes[..bytes.len() / 2].to_vec())
+        },
         codes: &["component-invalid"],
     },
 ];
@@ -48,19 +52,29 @@ const REFUSALS: &[Refusal] = &[
 /// Tries to install what must be refused.
 pub(super) fn refusals(ground: &Ground, class: Option<&str>) -> Result<Vec<Outcome>> {
     let wanted = |refusal: &&Refusal| class.is_none_or(|class| class == refusal.class);
-    REFUSALS.iter().filter(wanted).map(|refusal| attempt(ground, refusal)).collect()
+    REFUSALS
+        .iter()
+        .filter(wanted)
+        .map(|refusal| attempt(ground, refusal))
+        .collect()
 }
 
 fn attempt(ground: &Ground, refusal: &Refusal) -> Result<Outcome> {
     let Some(bytes) = (refusal.component)(ground) else {
-        anyhow::bail!("the guest for `{}` is not there; build them with `cargo xtask plugins`", refusal.name);
+        anyhow::bail!(
+            "the guest for `{}` is not there; build them with `cargo xtask plugins`",
+            refusal.name
+        );
     };
     let neighbour = Neighbour::start(ground);
     let start = Instant::now();
     let (refused, seen) = match install(&ground.server.api(), "refused", bytes, None) {
         Ok(installed) => (false, format!("installed {installed}")),
         Err(error) => match error.downcast_ref::<Failure>() {
-            Some(failure) => (refusal.codes.contains(&failure.code.as_str()), failure.to_string()),
+            Some(failure) => (
+                refusal.codes.contains(&failure.code.as_str()),
+                failure.to_string(),
+            ),
             None => (false, format!("{error:#}")),
         },
     };

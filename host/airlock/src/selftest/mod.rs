@@ -34,14 +34,30 @@ pub const CLASSES: [&str; 4] = ["network", "files", "resources", "authority"];
 /// When the attacks can't be run; an attack that succeeds is no error but exit
 /// code 9.
 pub fn run(global: &Global, args: &Selftest) -> Result<ExitCode> {
-    if let Some(class) = args.class.as_deref().filter(|class| !CLASSES.contains(class)) {
-        return Err(Misuse(format!("no class `{class}`; there are: {}", CLASSES.join(", "))).into());
+    if let Some(class) = args
+        .class
+        .as_deref()
+        .filter(|class| !CLASSES.contains(class))
+    {
+        return Err(Misuse(format!(
+            "no class `{class}`; there are: {}",
+            CLASSES.join(", ")
+        ))
+        .into());
     }
     let ground = Ground::prepare(args.guests.as_deref())?;
     let report = attack_all(&ground, args.class.as_deref())?;
-    let format = if global.json { Format::Json } else { Format::Text };
+    let format = if global.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
     format.show(&serde_json::to_value(&report)?, |_| report.to_string())?;
-    Ok(if report.held() { ExitCode::SUCCESS } else { ExitCode::from(9) })
+    Ok(if report.held() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(9)
+    })
 }
 
 fn attack_all(ground: &Ground, class: Option<&str>) -> Result<Report> {
@@ -50,7 +66,10 @@ fn attack_all(ground: &Ground, class: Option<&str>) -> Result<Report> {
     for attack in attacks::all().into_iter().filter(wanted) {
         outcomes.push(run_one(ground, attack)?);
     }
-    let later = LATER.iter().map(|(what, with)| (what.to_string(), with.to_string())).collect();
+    let later = LATER
+        .iter()
+        .map(|(what, with)| (what.to_string(), with.to_string()))
+        .collect();
     Ok(Report { outcomes, later })
 }
 
@@ -65,7 +84,8 @@ fn run_one(ground: &Ground, attack: &Attack) -> Result<Outcome> {
     let judged = judge(ground, &attack.expect, reply.status, &body).and_then(|seen| {
         let leak = ground.leaked_into(&reply.body);
         let reached = (ground.peers.reached() > 0).then_some("a request to the canary");
-        leak.or(reached).map_or(Ok(seen), |what| Err(format!("leaked {what}")))
+        leak.or(reached)
+            .map_or(Ok(seen), |what| Err(format!("leaked {what}")))
     });
     let calls = neighbour.finish();
     let held = judged.is_ok() && calls.failed == 0 && calls.succeeded > 0;
@@ -87,13 +107,20 @@ fn run_one(ground: &Ground, attack: &Attack) -> Result<Outcome> {
 fn judge(ground: &Ground, expect: &Expect, status: u16, body: &Value) -> Result<String, String> {
     let code = body["code"].as_str().unwrap_or_default();
     let detail = body["detail"].as_str().unwrap_or_default();
-    let seen = if status < 300 { format!("answered {}", brief(&body["output"])) } else { format!("{code}: {detail}") };
+    let seen = if status < 300 {
+        format!("answered {}", brief(&body["output"]))
+    } else {
+        format!("{code}: {detail}")
+    };
     let right = match expect {
         Expect::Limit(limit) => code == "limit" && body["limit"] == *limit,
         Expect::Code(expected) => code == *expected,
         Expect::Denied(capability) => {
-            let named = |denial: &Value| denial["capability"] == *capability && denial["rule"] != "";
-            body["denials"].as_array().is_some_and(|denials| denials.iter().any(named))
+            let named =
+                |denial: &Value| denial["capability"] == *capability && denial["rule"] != "";
+            body["denials"]
+                .as_array()
+                .is_some_and(|denials| denials.iter().any(named))
         }
         Expect::Answer(_, check) => status < 300 && check(&body["output"]),
         Expect::After(_, check) => check(ground, status, body),
@@ -103,7 +130,11 @@ fn judge(ground: &Ground, expect: &Expect, status: u16, body: &Value) -> Result<
 
 fn brief(value: &Value) -> String {
     let text = value.to_string();
-    if text.chars().count() <= 100 { text } else { text.chars().take(100).chain("…".chars()).collect() }
+    if text.chars().count() <= 100 {
+        text
+    } else {
+        text.chars().take(100).chain("…".chars()).collect()
+    }
 }
 
 /// A reply for attacks whose input needs nothing.

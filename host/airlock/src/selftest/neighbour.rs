@@ -32,7 +32,11 @@ impl Neighbour {
             let mut calls = Calls::default();
             // At least one call, also where the attack is over at once.
             while calls.succeeded + calls.failed == 0 || !seen.load(Ordering::Relaxed) {
-                let request = Request::json("POST", "/v1/tools/neighbour/echo", &json!({ "n": calls.succeeded }));
+                let request = Request::json(
+                    "POST",
+                    "/v1/tools/neighbour/echo",
+                    &json!({ "n": calls.succeeded }),
+                );
                 match api.value::<Value>(&request) {
                     Ok(reply) if reply["output"]["n"] == calls.succeeded => calls.succeeded += 1,
                     Ok(reply) => calls.fail(format!("wrong answer {reply}")),
@@ -46,7 +50,11 @@ impl Neighbour {
 
     pub(super) fn finish(self) -> Calls {
         self.stop.store(true, Ordering::Relaxed);
-        let crashed = |_| Calls { failed: 1, last_failure: "the neighbour's thread panicked".into(), ..Calls::default() };
+        let crashed = |_| Calls {
+            failed: 1,
+            last_failure: "the neighbour's thread panicked".into(),
+            ..Calls::default()
+        };
         self.thread.join().unwrap_or_else(crashed)
     }
 }

@@ -27,7 +27,10 @@ pub(super) struct Peers {
 impl Peers {
     /// Starts both.
     pub(super) fn start() -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
         let reached = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&reached);
         let count = move || {
@@ -49,7 +52,12 @@ impl Peers {
             .route("/big", any(|| async { Body::from(vec![b'x'; 8 << 20]) }))
             .fallback(any(|| async { (StatusCode::NOT_FOUND, "no such page") }));
         let granted = serve(&runtime, router)?;
-        Ok(Self { granted, canary, reached, _runtime: runtime })
+        Ok(Self {
+            granted,
+            canary,
+            reached,
+            _runtime: runtime,
+        })
     }
 
     /// How often the canary was reached.
@@ -59,14 +67,18 @@ impl Peers {
 }
 
 fn serve(runtime: &tokio::runtime::Runtime, router: Router) -> Result<SocketAddr> {
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).context("listening on loopback")?;
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+        .context("listening on loopback")?;
     let address = listener.local_addr()?;
     runtime.spawn(async move { axum::serve(listener, router).await });
     Ok(address)
 }
 
 fn credentials(headers: &HeaderMap) -> String {
-    let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
+    let value = headers
+        .get(header::AUTHORIZATION)
+        .map(|value| value.as_bytes().to_vec());
     String::from_utf8(value.unwrap_or_default()).unwrap_or_default()
 }
 
@@ -83,7 +95,10 @@ async fn echo64(request: Request) -> impl IntoResponse {
 async fn drip() -> Body {
     let bytes = stream::unfold((), |()| async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        Some((Ok::<_, std::io::Error>(axum::body::Bytes::from_static(b".")), ()))
+        Some((
+            Ok::<_, std::io::Error>(axum::body::Bytes::from_static(b".")),
+            (),
+        ))
     });
     Body::from_stream(bytes)
 }

@@ -58,7 +58,15 @@ impl fmt::Display for Report {
             writeln!(f, "  {what} (with {with})")?;
         }
         let held = self.outcomes.iter().filter(|outcome| outcome.held).count();
-        let calls: u64 = self.outcomes.iter().map(|outcome| outcome.neighbour_calls).sum();
-        write!(f, "\n{held} of {} attacks held; {calls} calls of a well-behaved plugin beside them", self.outcomes.len())
+        let calls: u64 = self
+            .outcomes
+            .iter()
+            .map(|outcome| outcome.neighbour_calls)
+            .sum();
+        write!(
+            f,
+            "\n{held} of {} attacks held; {calls} calls of a well-behaved plugin beside them",
+            self.outcomes.len()
+        )
     }
 }

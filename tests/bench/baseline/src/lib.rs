@@ -4,10 +4,15 @@
 //! measured above it is what Airlock adds.
 
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store};
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store,
+};
 
 mod contract {
-    #![allow(missing_docs, reason = "generated from the contract, which documents itself")]
+    #![allow(
+        missing_docs,
+        reason = "generated from the contract, which documents itself"
+    )]
     wasmtime::component::bindgen!({ path: "../../../wit/airlock-tool", world: "tool" });
 }
 
@@ -77,4 +82,3 @@ impl Baseline {
         }
     }
 }
-

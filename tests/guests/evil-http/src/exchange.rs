@@ -4,8 +4,8 @@ use airlock_sdk::prelude::*;
 use airlock_sdk::serde_json::{Map, Value, json};
 use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types::{
-    ErrorCode, Fields, FutureIncomingResponse, HeaderError, IncomingResponse, Method,
-    OutgoingBody, OutgoingRequest, RequestOptions, Scheme, http_error_code,
+    ErrorCode, Fields, FutureIncomingResponse, HeaderError, IncomingResponse, Method, OutgoingBody,
+    OutgoingRequest, RequestOptions, Scheme, http_error_code,
 };
 use wasip2::io::streams::StreamError;
 
@@ -72,7 +72,9 @@ impl Told {
 pub fn outgoing(attack: &Attack) -> Result<OutgoingRequest, Told> {
     let fields = Fields::new();
     for (name, value) in &attack.headers {
-        fields.append(name, value.as_bytes()).map_err(|_| Told::Refused("header"))?;
+        fields
+            .append(name, value.as_bytes())
+            .map_err(|_| Told::Refused("header"))?;
     }
     let request = OutgoingRequest::new(fields);
     let scheme = match attack.scheme.as_str() {
@@ -87,10 +89,18 @@ pub fn outgoing(attack: &Attack) -> Result<OutgoingRequest, Told> {
         other => Method::Other(other.to_owned()),
     };
     let path = Some(attack.path.as_str()).filter(|path| !path.is_empty());
-    request.set_method(&method).map_err(|()| Told::Refused("method"))?;
-    request.set_scheme(scheme.as_ref()).map_err(|()| Told::Refused("scheme"))?;
-    request.set_authority(Some(&attack.authority)).map_err(|()| Told::Refused("authority"))?;
-    request.set_path_with_query(path).map_err(|()| Told::Refused("path"))?;
+    request
+        .set_method(&method)
+        .map_err(|()| Told::Refused("method"))?;
+    request
+        .set_scheme(scheme.as_ref())
+        .map_err(|()| Told::Refused("scheme"))?;
+    request
+        .set_authority(Some(&attack.authority))
+        .map_err(|()| Told::Refused("authority"))?;
+    request
+        .set_path_with_query(path)
+        .map_err(|()| Told::Refused("path"))?;
     Ok(request)
 }
 
@@ -139,7 +149,10 @@ pub fn read(response: &IncomingResponse, piece: u64) -> (Vec<u8>, Option<ErrorCo
 pub fn told(response: IncomingResponse, piece: u64) -> Told {
     let headers = response.headers().entries();
     let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
-    let headers = headers.into_iter().map(|(name, value)| (name, text(value))).collect();
+    let headers = headers
+        .into_iter()
+        .map(|(name, value)| (name, text(value)))
+        .collect();
     let (body, end) = read(&response, piece);
     Told::Answer(response.status(), headers, body, end)
 }
@@ -204,7 +217,9 @@ pub fn hour(input: Attack) -> Result<Value, Error> {
         options.set_between_bytes_timeout(Some(u64::MAX)),
     ];
     assert!(set.iter().all(Result::is_ok));
-    Ok(exchange(&input, Some(options)).unwrap_or_else(|told| told).json())
+    Ok(exchange(&input, Some(options))
+        .unwrap_or_else(|told| told)
+        .json())
 }
 
 /// Reads a response that comes byte by byte.

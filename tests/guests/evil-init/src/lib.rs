@@ -6,7 +6,10 @@ use airlock_sdk::prelude::*;
 use airlock_sdk::serde_json::Value;
 
 #[used]
-#[cfg_attr(target_family = "wasm", expect(unsafe_code, reason = "the attack: a constructor"))]
+#[cfg_attr(
+    target_family = "wasm",
+    expect(unsafe_code, reason = "the attack: a constructor")
+)]
 #[cfg_attr(target_family = "wasm", unsafe(link_section = ".init_array"))]
 static SPIN: extern "C" fn() = {
     extern "C" fn spin() {

@@ -15,7 +15,9 @@ impl JsonSchema for Endless {
         }
     }
 
-    fn json_schema(_: &mut airlock_sdk::schemars::SchemaGenerator) -> airlock_sdk::schemars::Schema {
+    fn json_schema(
+        _: &mut airlock_sdk::schemars::SchemaGenerator,
+    ) -> airlock_sdk::schemars::Schema {
         airlock_sdk::schemars::Schema::default()
     }
 }

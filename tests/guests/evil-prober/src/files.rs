@@ -49,14 +49,22 @@ pub fn write(input: Path) -> Result<Value, Error> {
 /// Opens a file with truncation and writes nothing.
 #[tool]
 pub fn truncate(input: Path) -> Result<Value, Error> {
-    outcome(fs::OpenOptions::new().write(true).truncate(true).open(raw(&input.path)).map(|_| true))
+    outcome(
+        fs::OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(raw(&input.path))
+            .map(|_| true),
+    )
 }
 
 /// Lists a folder.
 #[tool]
 pub fn list(input: Path) -> Result<Value, Error> {
     outcome(fs::read_dir(raw(&input.path)).map(|entries| {
-        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let names = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
         json!(names.collect::<Vec<_>>())
     }))
 }
@@ -76,11 +84,16 @@ pub fn hard_link(input: Pair) -> Result<Value, Error> {
 /// Makes a symbolic link and reads through it.
 #[tool]
 pub fn soft_link(input: Pair) -> Result<Value, Error> {
-    #[expect(deprecated, reason = "the only portable way to make a symbolic link on WASI")]
+    #[expect(
+        deprecated,
+        reason = "the only portable way to make a symbolic link on WASI"
+    )]
     let made = fs::soft_link(raw(&input.from), raw(&input.to));
     let seen = fs::read(raw(&input.to)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let seen = seen.map_err(|error| error.to_string());
-    Ok(json!({ "ok": seen.is_ok(), "made": made.is_ok(), "data": seen.unwrap_or_else(|error| error) }))
+    Ok(
+        json!({ "ok": seen.is_ok(), "made": made.is_ok(), "data": seen.unwrap_or_else(|error| error) }),
+    )
 }
 
 /// Removes a file.

@@ -34,7 +34,9 @@ pub struct Entry {
 #[tool]
 pub fn environment(_input: Nothing) -> Result<Value, Error> {
     let vars: BTreeMap<String, String> = std::env::vars().collect();
-    let folder = std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default();
+    let folder = std::env::current_dir()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
     Ok(json!({ "vars": vars, "folder": folder }))
 }
 
@@ -82,7 +84,9 @@ pub fn handles(input: Amount) -> Result<Value, Error> {
     for number in 0..input.amount {
         match fs::File::open("/ro/readable.txt") {
             Ok(file) => held.push(file),
-            Err(error) => return Ok(json!({ "ok": false, "opened": number, "error": error.to_string() })),
+            Err(error) => {
+                return Ok(json!({ "ok": false, "opened": number, "error": error.to_string() }));
+            }
         }
     }
     Ok(json!({ "ok": true, "opened": held.len() }))
@@ -99,5 +103,9 @@ pub fn kv_get(input: Entry) -> Result<Value, Error> {
 #[tool]
 pub fn kv_put(input: Entry) -> Result<Value, Error> {
     let value = vec![b'x'; usize::try_from(input.bytes).unwrap_or(usize::MAX)];
-    outcome(Bucket::open(&input.bucket).and_then(|bucket| bucket.set(&input.key, &value)).map(|()| true))
+    outcome(
+        Bucket::open(&input.bucket)
+            .and_then(|bucket| bucket.set(&input.key, &value))
+            .map(|()| true),
+    )
 }

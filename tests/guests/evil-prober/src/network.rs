@@ -48,7 +48,11 @@ fn send(request: http::Request) -> Result<Value, Error> {
 /// Sends a request.
 #[tool]
 pub fn request(input: Request) -> Result<Value, Error> {
-    let mut request = if input.post { http::post(input.url).body("x") } else { http::get(input.url) };
+    let mut request = if input.post {
+        http::post(input.url).body("x")
+    } else {
+        http::get(input.url)
+    };
     if let Some((name, value)) = input.header {
         request = request.header(name, value);
     }
@@ -79,11 +83,20 @@ pub fn tcp(input: Address) -> Result<Value, Error> {
 /// Sends a UDP packet.
 #[tool]
 pub fn udp(input: Address) -> Result<Value, Error> {
-    outcome(UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"x", &input.address)).map(|_| true))
+    outcome(
+        UdpSocket::bind("0.0.0.0:0")
+            .and_then(|socket| socket.send_to(b"x", &input.address))
+            .map(|_| true),
+    )
 }
 
 /// Resolves a name.
 #[tool]
 pub fn resolve(input: Address) -> Result<Value, Error> {
-    outcome(input.address.to_socket_addrs().map(|found| found.count() as u64))
+    outcome(
+        input
+            .address
+            .to_socket_addrs()
+            .map(|found| found.count() as u64),
+    )
 }

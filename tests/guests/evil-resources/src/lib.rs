@@ -50,7 +50,9 @@ fn grow(_input: Amount) -> Result<Value, Error> {
 #[tool]
 fn take(input: Amount) -> Result<Value, Error> {
     let mut held: Vec<u8> = Vec::new();
-    let got = held.try_reserve_exact(usize::try_from(input.amount).unwrap_or(usize::MAX)).is_ok();
+    let got = held
+        .try_reserve_exact(usize::try_from(input.amount).unwrap_or(usize::MAX))
+        .is_ok();
     if got {
         held.resize(usize::try_from(input.amount).unwrap_or(0), 1);
     }
@@ -60,7 +62,11 @@ fn take(input: Amount) -> Result<Value, Error> {
 /// Keeps nothing in linear memory, so that the engine's own stack is what ends.
 #[inline(never)]
 fn deeper(depth: u64) -> u64 {
-    if depth == u64::MAX { 1 } else { deeper(depth + 1).rotate_left(7) ^ depth }
+    if depth == u64::MAX {
+        1
+    } else {
+        deeper(depth + 1).rotate_left(7) ^ depth
+    }
 }
 
 /// Recurses until the stack is used up.
@@ -78,7 +84,9 @@ fn output(input: Amount) -> Result<String, Error> {
 /// Fails with a message of `amount` bytes.
 #[tool]
 fn fail(input: Amount) -> Result<Value, Error> {
-    Err(Error::permanent("x".repeat(usize::try_from(input.amount).unwrap_or(usize::MAX))))
+    Err(Error::permanent("x".repeat(
+        usize::try_from(input.amount).unwrap_or(usize::MAX),
+    )))
 }
 
 /// Sleeps for `amount` milliseconds in one host call.
@@ -100,7 +108,9 @@ fn nap(_input: Amount) -> Result<Value, Error> {
 /// interrupted only between each other.
 #[tool]
 fn bulk(input: Amount) -> Result<Value, Error> {
-    let size = usize::try_from(input.amount).unwrap_or(1 << 20).max(1 << 20);
+    let size = usize::try_from(input.amount)
+        .unwrap_or(1 << 20)
+        .max(1 << 20);
     let mut block = vec![1u8; size];
     loop {
         let half = size / 2;

@@ -42,7 +42,10 @@ fn main() -> Result<()> {
     let options = Options::parse();
     let start = Instant::now();
     let scratch = tempfile::tempdir().context("making a folder for the demo")?;
-    let folder = options.keep.clone().unwrap_or_else(|| scratch.path().to_path_buf());
+    let folder = options
+        .keep
+        .clone()
+        .unwrap_or_else(|| scratch.path().to_path_buf());
     let stage = Stage::set_up(&options, &folder)?;
     let mut page = Page::default();
     page.title("Airlock: reconcile invoices with contracts, with tools nobody has to trust");
@@ -73,7 +76,13 @@ impl Stage {
         std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
         let contracts = contracts::Service::start(&demo.join("contracts.json"))?;
         let server = Server::start(&options.airlock, &folder.join("data"), &[])?;
-        Ok(Self { server, contracts, invoices: demo.join("invoices"), out, components: options.components.clone() })
+        Ok(Self {
+            server,
+            contracts,
+            invoices: demo.join("invoices"),
+            out,
+            components: options.components.clone(),
+        })
     }
 
     /// The policy: who may do what. An administrator would write this file.

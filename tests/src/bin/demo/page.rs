@@ -31,7 +31,10 @@ impl Page {
     }
 
     pub(crate) fn end(&self, took: Duration, kept: Option<&Path>) {
-        println!("\nDone in {:.1} s. Next: README.md shows how to write a plugin of your own.", took.as_secs_f64());
+        println!(
+            "\nDone in {:.1} s. Next: README.md shows how to write a plugin of your own.",
+            took.as_secs_f64()
+        );
         match kept {
             Some(folder) => println!("The report is {}/out/report.html.", folder.display()),
             None => println!("To keep the report: cargo xtask demo --keep FOLDER"),

@@ -9,7 +9,13 @@ use crate::page::Page;
 
 pub(crate) fn show(stage: &Stage, page: &mut Page) -> Result<()> {
     page.step("The same plugins, asked for what they were not granted:");
-    refused(stage, page, "files/read", &json!({ "path": "/etc/passwd" }), "denied")?;
+    refused(
+        stage,
+        page,
+        "files/read",
+        &json!({ "path": "/etc/passwd" }),
+        "denied",
+    )?;
     let metadata = json!({ "url": "http://169.254.169.254/latest/meta-data/" });
     refused(stage, page, "fetch/get", &metadata, "denied")?;
     let endless = json!({ "code": "for (;;) {}" });
@@ -22,7 +28,10 @@ fn refused(stage: &Stage, page: &mut Page, tool: &str, input: &Value, code: &str
     let reply = stage.server.api().send(&request)?;
     let problem: Value = serde_json::from_slice(&reply.body)?;
     page.line(&format!("{tool} {input}"));
-    page.line(&format!("   {} {}: {}", reply.status, problem["code"], problem["detail"]));
+    page.line(&format!(
+        "   {} {}: {}",
+        reply.status, problem["code"], problem["detail"]
+    ));
     anyhow::ensure!(problem["code"] == code, "expected `{code}`, got {problem}");
     Ok(())
 }

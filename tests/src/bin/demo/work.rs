@@ -35,7 +35,10 @@ impl Stage {
     pub(crate) fn call(&self, plugin: &str, tool: &str, input: &Value) -> Result<Value> {
         let path = format!("/v1/tools/{}/{}", encode(plugin), encode(tool));
         let request = Request::json("POST", path, input);
-        self.server.api().value(&request).with_context(|| format!("calling {plugin}/{tool}"))
+        self.server
+            .api()
+            .value(&request)
+            .with_context(|| format!("calling {plugin}/{tool}"))
     }
 }
 
@@ -43,7 +46,9 @@ pub(crate) fn install(stage: &Stage, page: &mut Page) -> Result<()> {
     page.step("Install five plugins. Each is a WebAssembly component; nothing is granted yet.");
     let api = stage.server.api();
     for (name, package) in PLUGINS {
-        let file = stage.components.join(format!("{}.wasm", package.replace('-', "_")));
+        let file = stage
+            .components
+            .join(format!("{}.wasm", package.replace('-', "_")));
         let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
         let size = bytes.len();
         let installed = airlock::commands::install(&api, name, bytes, None)?;
@@ -53,9 +58,20 @@ pub(crate) fn install(stage: &Stage, page: &mut Page) -> Result<()> {
     page.step("Grant each the least it needs, from a policy file:");
     let policy = stage.policy();
     let shown = policy.lines().filter(|line| !line.is_empty());
-    page.line(&shown.map(|line| line.replace(&stage.invoices.display().to_string(), "…/demo/invoices")).collect::<Vec<_>>().join("\n"));
-    let request = Request::bytes("POST", "/v1/policy/apply?why=demo", "application/toml", policy.into_bytes());
-    api.value::<Value>(&request).context("applying the policy")?;
+    page.line(
+        &shown
+            .map(|line| line.replace(&stage.invoices.display().to_string(), "…/demo/invoices"))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    );
+    let request = Request::bytes(
+        "POST",
+        "/v1/policy/apply?why=demo",
+        "application/toml",
+        policy.into_bytes(),
+    );
+    api.value::<Value>(&request)
+        .context("applying the policy")?;
     Ok(())
 }
 
@@ -72,47 +88,112 @@ pub(crate) fn reconcile(stage: &Stage, page: &mut Page) -> Result<()> {
     page.line(&format!("fetch/get     {count} contracts from {url}"));
 
     let tables = json!({ "invoices": { "path": "/invoices" }, "contracts": { "json": contracts } });
-    let found = stage.call("table", "query", &json!({ "sql": FINDINGS, "tables": tables, "markdown": true }))?;
-    let twice = stage.call("table", "query", &json!({ "sql": TWICE, "tables": tables, "markdown": true }))?;
+    let found = stage.call(
+        "table",
+        "query",
+        &json!({ "sql": FINDINGS, "tables": tables, "markdown": true }),
+    )?;
+    let twice = stage.call(
+        "table",
+        "query",
+        &json!({ "sql": TWICE, "tables": tables, "markdown": true }),
+    )?;
     let (wrong, doubled) = (&found["output"], &twice["output"]);
-    page.line(&format!("table/query   {} lines disagree with their contract", wrong["row_count"]));
-    page.line(&format!("table/query   {} invoices are booked twice", doubled["row_count"]));
+    page.line(&format!(
+        "table/query   {} lines disagree with their contract",
+        wrong["row_count"]
+    ));
+    page.line(&format!(
+        "table/query   {} invoices are booked twice",
+        doubled["row_count"]
+    ));
     page.line(&sample(wrong));
 
     let markdown = format!(
         "# Invoices against contracts\n\n{} lines disagree with their contract.\n\n{}\n\n## Booked twice\n\n{}\n",
-        wrong["row_count"], cell(wrong, "markdown"), cell(doubled, "markdown")
+        wrong["row_count"],
+        cell(wrong, "markdown"),
+        cell(doubled, "markdown")
     );
-    let rendered = stage.call("report", "render", &json!({ "markdown": markdown, "title": "Invoices" }))?;
+    let rendered = stage.call(
+        "report",
+        "render",
+        &json!({ "markdown": markdown, "title": "Invoices" }),
+    )?;
     let html = cell(&rendered["output"], "html");
-    let written = stage.call("files", "write", &json!({ "path": "/out/report.html", "content": html }))?;
-    page.line(&format!("files/write   /out/report.html, {} bytes", cell(&written["output"], "size")));
+    let written = stage.call(
+        "files",
+        "write",
+        &json!({ "path": "/out/report.html", "content": html }),
+    )?;
+    page.line(&format!(
+        "files/write   /out/report.html, {} bytes",
+        cell(&written["output"], "size")
+    ));
     check(stage, wrong, doubled, &html)
 }
 
 /// The demo ends with an error when the result is not right: the input has 24
 /// lines that disagree and 2 invoices booked twice.
 fn check(stage: &Stage, wrong: &Value, doubled: &Value, html: &str) -> Result<()> {
-    anyhow::ensure!(wrong["row_count"] == 24, "expected 24 findings, got {}", wrong["row_count"]);
-    anyhow::ensure!(doubled["row_count"] == 2, "expected 2 doubled invoices, got {}", doubled["row_count"]);
-    let kept = std::fs::read_to_string(stage.out.join("report.html")).context("reading the report back")?;
-    anyhow::ensure!(kept == html, "the report on disk is not the one that was rendered");
+    anyhow::ensure!(
+        wrong["row_count"] == 24,
+        "expected 24 findings, got {}",
+        wrong["row_count"]
+    );
+    anyhow::ensure!(
+        doubled["row_count"] == 2,
+        "expected 2 doubled invoices, got {}",
+        doubled["row_count"]
+    );
+    let kept = std::fs::read_to_string(stage.out.join("report.html"))
+        .context("reading the report back")?;
+    anyhow::ensure!(
+        kept == html,
+        "the report on disk is not the one that was rendered"
+    );
     Ok(())
 }
 
 fn sample(answer: &Value) -> String {
     let fields = ["invoice", "date", "supplier", "contract_id", "finding"];
     let rows = airlock::output::rows(&answer["rows"], &fields);
-    table(&["INVOICE", "DATE", "SUPPLIER", "CONTRACT", "FINDING"], &rows[..rows.len().min(6)])
+    table(
+        &["INVOICE", "DATE", "SUPPLIER", "CONTRACT", "FINDING"],
+        &rows[..rows.len().min(6)],
+    )
 }
 
 pub(crate) fn show_usage(stage: &Stage, page: &mut Page) -> Result<()> {
     page.step("Which plugin used which capability (airlock views usage):");
     let usage = stage.server.api().get("/v1/usage")?;
-    let list = if usage.is_array() { usage } else { usage["usage"].clone() };
-    let fields = ["plugin", "capability", "rule", "allowed", "denied", "bytes_in", "bytes_out"];
+    let list = if usage.is_array() {
+        usage
+    } else {
+        usage["usage"].clone()
+    };
+    let fields = [
+        "plugin",
+        "capability",
+        "rule",
+        "allowed",
+        "denied",
+        "bytes_in",
+        "bytes_out",
+    ];
     let rows = airlock::output::rows(&list, &fields);
-    page.line(&table(&["PLUGIN", "CAPABILITY", "RULE", "ALLOWED", "DENIED", "BYTES IN", "BYTES OUT"], &rows));
+    page.line(&table(
+        &[
+            "PLUGIN",
+            "CAPABILITY",
+            "RULE",
+            "ALLOWED",
+            "DENIED",
+            "BYTES IN",
+            "BYTES OUT",
+        ],
+        &rows,
+    ));
     Ok(())
 }
 
@@ -121,6 +202,10 @@ pub(crate) fn verify_audit(stage: &Stage, page: &mut Page) -> Result<()> {
     let request = Request::json("POST", "/v1/audit/verify", &json!({}));
     let report: Value = stage.server.api().value(&request)?;
     anyhow::ensure!(report["ok"] == true, "the audit does not verify: {report}");
-    page.line(&format!("whole: {} records, chain hash {}", cell(&report, "len"), cell(&report, "hash")));
+    page.line(&format!(
+        "whole: {} records, chain hash {}",
+        cell(&report, "len"),
+        cell(&report, "hash")
+    ));
     Ok(())
 }
