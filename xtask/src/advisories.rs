@@ -128,7 +128,8 @@ fn locked() -> Result<Vec<Package>> {
             };
             Ok(Package {
                 name: field("name")?.to_owned(),
-                version: Version::parse(field("version")?)?,
+                version: Version::parse(field("version")?)
+                    .map_err(|error| anyhow::anyhow!("{error}"))?,
             })
         })
         .collect()

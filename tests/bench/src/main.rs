@@ -45,6 +45,9 @@ enum Role {
     EchoProcess,
 }
 
+/// One group of benchmarks.
+type Part = fn(&Bench) -> Result<()>;
+
 /// What the benchmarks run on.
 pub(crate) struct Bench {
     pub(crate) airlock: PathBuf,
@@ -83,7 +86,7 @@ fn main() -> Result<()> {
     if bench.quick {
         println!("quick form: shows that the benchmarks run; the figures mean nothing");
     }
-    let parts: [(&str, fn(&Bench) -> Result<()>); 6] = [
+    let parts: [(&str, Part); 6] = [
         ("calls", calls::run),
         ("rooms", rooms::run),
         ("http", http::run),

@@ -5,7 +5,7 @@
 
 use wasmtime::component::{Component, Linker};
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store,
 };
 
 mod contract {
@@ -34,8 +34,9 @@ fn config() -> Config {
     pool.total_tables(512);
     pool.max_memory_size(128 << 20);
     pool.max_unused_warm_slots(64);
-    pool.linear_memory_keep_resident(64 << 10);
+    pool.linear_memory_keep_resident(128 << 10);
     pool.table_keep_resident(16 << 10);
+    pool.pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config.memory_init_cow(true);
