@@ -179,7 +179,7 @@ proptest::proptest! {
         // Tags that the renderer itself writes, and no attribute but its own.
         for tag in lower.split('<').skip(1) {
             let name: String = tag.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '/').collect();
-            let known = ["p", "h1", "em", "strong", "code", "pre", "a", "img", "ul", "ol", "li", "blockquote", "hr/", "br/", "hr", "br",
+            let known = ["p", "h1", "h2", "h3", "h4", "h5", "h6", "em", "strong", "code", "pre", "a", "img", "ul", "ol", "li", "blockquote", "hr/", "br/", "hr", "br",
                 "table", "thead", "tbody", "tr", "th", "td", "sup", "div", "del", "input"];
             let bare = name.trim_start_matches('/');
             proptest::prop_assert!(known.contains(&bare), "{:?}: {}", markdown, html);

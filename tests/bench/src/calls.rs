@@ -71,7 +71,7 @@ fn check(report: CallReport) -> Result<()> {
 pub(crate) fn limits() -> Limits {
     Limits {
         rate: Rate {
-            count: u32::MAX,
+            count: 1_000_000,
             per: std::time::Duration::from_secs(1),
         },
         ..Limits::default()

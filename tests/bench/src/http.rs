@@ -90,7 +90,7 @@ pub(crate) fn start_airlock(bench: &Bench, data: &Path) -> Result<(Server, Reque
 
 /// Lifts the default rate, which the benchmark would run into.
 pub(crate) fn unlimited(server: &Server, plugin: &str) -> Result<()> {
-    let body = serde_json::json!({ "grants": {}, "limits": { "rate": "10000000/s", "concurrency": 300, "queue": 1000 } });
+    let body = serde_json::json!({ "grants": {}, "limits": { "rate": "1000000/s", "concurrency": 300, "queue": 1000 } });
     let path = format!("/v1/plugins/{plugin}/grants");
     server
         .api()

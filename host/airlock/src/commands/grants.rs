@@ -266,7 +266,7 @@ mod tests {
         let grants = json!({ "files": [{ "host": "/srv", "guest": "/data", "access": "read" }], "effects": { "list": "read-only" } });
         let text = rules_text(&grants);
         assert!(
-            text.contains("files 0: { access = \"read\", guest = \"/data\", host = \"/srv\" }"),
+            text.contains("files 0: { host = \"/srv\", guest = \"/data\", access = \"read\" }"),
             "{text}"
         );
         assert!(text.contains("effects: { list = \"read-only\" }"), "{text}");

@@ -1,7 +1,7 @@
 //! `airlock views`.
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Session;
 use super::plugins::list_of;
@@ -47,10 +47,9 @@ pub(super) fn run(session: &Session, command: Views) -> Result<()> {
             session.format.show(&answer, calls_text)
         }
         Views::Rebuild => {
-            let answer: Value =
-                session
-                    .api
-                    .value(&Request::json("POST", "/v1/views/rebuild", &json!({})))?;
+            let answer: Value = session
+                .api
+                .value(&Request::new("POST", "/v1/views/rebuild"))?;
             session
                 .format
                 .show(&answer, |_| "rebuilt from the audit".to_owned())

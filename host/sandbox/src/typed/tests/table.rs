@@ -430,26 +430,26 @@ fn schemas() {
         .collect();
     expect![[r#"
         bool: {"type":"boolean"}
-        u8: {"maximum":255,"minimum":0,"type":"integer"}
-        s64: {"anyOf":[{"maximum":9007199254740991,"minimum":-9007199254740991,"type":"integer"},{"pattern":"^(0|-?[1-9][0-9]{0,18})$","type":"string"}],"description":"An integer from -9223372036854775808 to 9223372036854775807; beyond ±9007199254740991 as a decimal string."}
-        u64: {"anyOf":[{"maximum":9007199254740991,"minimum":0,"type":"integer"},{"pattern":"^(0|[1-9][0-9]{0,19})$","type":"string"}],"description":"An integer from 0 to 18446744073709551615; beyond ±9007199254740991 as a decimal string."}
-        f32: {"anyOf":[{"maximum":3.4028234663852886e+38,"minimum":-3.4028234663852886e+38,"type":"number"},{"enum":["NaN","Infinity","-Infinity"],"type":"string"}]}
-        f64: {"anyOf":[{"type":"number"},{"enum":["NaN","Infinity","-Infinity"],"type":"string"}]}
-        char: {"maxLength":1,"minLength":1,"type":"string"}
+        u8: {"type":"integer","minimum":0,"maximum":255}
+        s64: {"anyOf":[{"type":"integer","minimum":-9007199254740991,"maximum":9007199254740991},{"type":"string","pattern":"^(0|-?[1-9][0-9]{0,18})$"}],"description":"An integer from -9223372036854775808 to 9223372036854775807; beyond ±9007199254740991 as a decimal string."}
+        u64: {"anyOf":[{"type":"integer","minimum":0,"maximum":9007199254740991},{"type":"string","pattern":"^(0|[1-9][0-9]{0,19})$"}],"description":"An integer from 0 to 18446744073709551615; beyond ±9007199254740991 as a decimal string."}
+        f32: {"anyOf":[{"type":"number","minimum":-3.4028234663852886e+38,"maximum":3.4028234663852886e+38},{"type":"string","enum":["NaN","Infinity","-Infinity"]}]}
+        f64: {"anyOf":[{"type":"number"},{"type":"string","enum":["NaN","Infinity","-Infinity"]}]}
+        char: {"type":"string","minLength":1,"maxLength":1}
         string: {"type":"string"}
-        list<u8>: {"contentEncoding":"base64","type":"string"}
-        list<u8, 4>: {"contentEncoding":"base64","maxLength":8,"minLength":8,"type":"string"}
-        list<string>: {"items":{"type":"string"},"type":"array"}
-        list<u16, 3>: {"items":{"maximum":65535,"minimum":0,"type":"integer"},"maxItems":3,"minItems":3,"type":"array"}
-        map<string, u8>: {"additionalProperties":{"maximum":255,"minimum":0,"type":"integer"},"type":"object"}
-        map<u8, bool>: {"items":{"items":false,"maxItems":2,"minItems":2,"prefixItems":[{"maximum":255,"minimum":0,"type":"integer"},{"type":"boolean"}],"type":"array"},"type":"array","uniqueItems":true}
-        record { a: u8, b: option<u8> }: {"additionalProperties":false,"properties":{"a":{"maximum":255,"minimum":0,"type":"integer"},"b":{"anyOf":[{"maximum":255,"minimum":0,"type":"integer"},{"type":"null"}]}},"required":["a"],"type":"object"}
-        tuple<u8, string>: {"items":false,"maxItems":2,"minItems":2,"prefixItems":[{"maximum":255,"minimum":0,"type":"integer"},{"type":"string"}],"type":"array"}
-        variant { a, b, c(u8) }: {"oneOf":[{"enum":["a","b"],"type":"string"},{"additionalProperties":false,"properties":{"c":{"maximum":255,"minimum":0,"type":"integer"}},"required":["c"],"type":"object"}]}
-        enum { a, b }: {"enum":["a","b"],"type":"string"}
-        option<option<u8>>: {"anyOf":[{"additionalProperties":false,"properties":{"some":{"anyOf":[{"maximum":255,"minimum":0,"type":"integer"},{"type":"null"}]}},"required":["some"],"type":"object"},{"type":"null"}]}
-        result<u8>: {"oneOf":[{"enum":["err"],"type":"string"},{"additionalProperties":false,"properties":{"ok":{"maximum":255,"minimum":0,"type":"integer"}},"required":["ok"],"type":"object"}]}
-        flags { a, b }: {"items":{"enum":["a","b"],"type":"string"},"type":"array","uniqueItems":true}
+        list<u8>: {"type":"string","contentEncoding":"base64"}
+        list<u8, 4>: {"type":"string","contentEncoding":"base64","minLength":8,"maxLength":8}
+        list<string>: {"type":"array","items":{"type":"string"}}
+        list<u16, 3>: {"type":"array","items":{"type":"integer","minimum":0,"maximum":65535},"minItems":3,"maxItems":3}
+        map<string, u8>: {"type":"object","additionalProperties":{"type":"integer","minimum":0,"maximum":255}}
+        map<u8, bool>: {"type":"array","items":{"type":"array","prefixItems":[{"type":"integer","minimum":0,"maximum":255},{"type":"boolean"}],"items":false,"minItems":2,"maxItems":2},"uniqueItems":true}
+        record { a: u8, b: option<u8> }: {"type":"object","properties":{"a":{"type":"integer","minimum":0,"maximum":255},"b":{"anyOf":[{"type":"integer","minimum":0,"maximum":255},{"type":"null"}]}},"required":["a"],"additionalProperties":false}
+        tuple<u8, string>: {"type":"array","prefixItems":[{"type":"integer","minimum":0,"maximum":255},{"type":"string"}],"items":false,"minItems":2,"maxItems":2}
+        variant { a, b, c(u8) }: {"oneOf":[{"type":"string","enum":["a","b"]},{"type":"object","properties":{"c":{"type":"integer","minimum":0,"maximum":255}},"required":["c"],"additionalProperties":false}]}
+        enum { a, b }: {"type":"string","enum":["a","b"]}
+        option<option<u8>>: {"anyOf":[{"type":"object","properties":{"some":{"anyOf":[{"type":"integer","minimum":0,"maximum":255},{"type":"null"}]}},"required":["some"],"additionalProperties":false},{"type":"null"}]}
+        result<u8>: {"oneOf":[{"type":"string","enum":["err"]},{"type":"object","properties":{"ok":{"type":"integer","minimum":0,"maximum":255}},"required":["ok"],"additionalProperties":false}]}
+        flags { a, b }: {"type":"array","items":{"type":"string","enum":["a","b"]},"uniqueItems":true}
     "#]].assert_eq(&shown.concat());
 }
 

@@ -70,15 +70,15 @@ async fn each_use_is_on_record_before_it_is_sent() {
             plugin: "p",
             principal: "u1",
             detail: Object {
+                "secret": String("key"),
+                "version": Number(1),
+                "tool": String("t"),
+                "rule": Number(0),
                 "operation": String("GET http://127.0.0.1:PORT/a with secret `key`"),
                 "places": Array [
                     String("query"),
                     String("header x-key"),
                 ],
-                "rule": Number(0),
-                "secret": String("key"),
-                "tool": String("t"),
-                "version": Number(1),
             },
         }"#]].assert_eq(&format!("{:#?}", events[0]).replace(&port, "PORT"));
 }
