@@ -10,7 +10,7 @@ pub fn run() -> Result<()> {
     cargo_run("cargo", &["fmt", "--all", "--check"])?;
     cargo_run(
         "cargo",
-        &["deny", "--offline", "check", "bans", "licenses", "sources"],
+        &["deny", "check", "bans", "licenses", "sources"],
     )?;
     advisories::run_if_present()?;
     components::build_all()?;

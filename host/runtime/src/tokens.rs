@@ -101,7 +101,7 @@ pub enum TokenError {
     /// There is none with this id.
     #[error("there is no token `{0}`")]
     NotFound(String),
-    /// [`TOKENS_MAX`] is reached and none has expired or is revoked.
+    /// As many tokens as there may be exist, and none has expired or is revoked.
     #[error("there are {TOKENS_MAX} live tokens already; revoke some")]
     TooMany,
     /// The store failed.
