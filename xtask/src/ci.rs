@@ -8,10 +8,7 @@ use crate::{advisories, components, test};
 /// The command.
 pub fn run() -> Result<()> {
     cargo_run("cargo", &["fmt", "--all", "--check"])?;
-    cargo_run(
-        "cargo",
-        &["deny", "check", "bans", "licenses", "sources"],
-    )?;
+    cargo_run("cargo", &["deny", "check", "bans", "licenses", "sources"])?;
     advisories::run_if_present()?;
     components::build_all()?;
     let guests = components::packages("tests/guests")?;

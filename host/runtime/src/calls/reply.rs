@@ -186,7 +186,9 @@ mod tests {
         };
         check(
             Err(CallError::Denied(denial)),
-            expect![[r#"403 None {"type":"urn:airlock:problem:denied","title":"Denied","status":403,"code":"denied","detail":"denied: files: read /x: r","call_id":"c1",USAGE,"denial":{"capability":"files","operation":"read /x","rule":"r"}}"#]],
+            expect![[
+                r#"403 None {"type":"urn:airlock:problem:denied","title":"Denied","status":403,"code":"denied","detail":"denied: files: read /x: r","call_id":"c1",USAGE,"denial":{"capability":"files","operation":"read /x","rule":"r"}}"#
+            ]],
         );
         check(
             Err(CallError::NotFound { message: text() }),
@@ -220,7 +222,9 @@ mod tests {
                 limit: "cpu".into(),
                 value: "1s".into(),
             }),
-            expect![[r#"504 None {"type":"urn:airlock:problem:limit","title":"Limit","status":504,"code":"limit","detail":"limit cpu reached (1s)","call_id":"c1",USAGE,"limit":"cpu","value":"1s"}"#]],
+            expect![[
+                r#"504 None {"type":"urn:airlock:problem:limit","title":"Limit","status":504,"code":"limit","detail":"limit cpu reached (1s)","call_id":"c1",USAGE,"limit":"cpu","value":"1s"}"#
+            ]],
         );
         check(
             Err(CallError::Cancelled),
