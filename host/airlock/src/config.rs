@@ -33,8 +33,6 @@ pub struct File {
     pub audit_heads: Option<PathBuf>,
     /// URL to which new heads of the audit are posted.
     pub audit_heads_url: Option<String>,
-    /// Certificate authorities (PEM) for outgoing requests, besides the built-in.
-    pub extra_ca: Option<PathBuf>,
 }
 
 /// Settings of this process.
