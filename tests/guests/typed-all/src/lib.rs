@@ -1,6 +1,12 @@
 //! A component for no host in particular: its world names nothing of Airlock.
 //! Every WIT type goes through it and comes back.
 
+#![expect(
+    unsafe_code,
+    reason = "bindings are generated: canonical ABI exports are unsafe by nature"
+)]
+#![expect(missing_docs, reason = "generated bindings carry none")]
+
 wit_bindgen::generate!({ path: "wit", world: "everything" });
 
 use exports::samples::everything::{calculator, echo};

@@ -1,5 +1,11 @@
 //! A component that works with handles, which JSON can't carry.
 
+#![expect(
+    unsafe_code,
+    reason = "bindings are generated: canonical ABI exports are unsafe by nature"
+)]
+#![expect(missing_docs, reason = "generated bindings carry none")]
+
 wit_bindgen::generate!({ path: "wit", world: "handles" });
 
 use std::cell::Cell;
