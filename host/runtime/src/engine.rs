@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use airlock_journal::Store;
+use airlock_sandbox::capability::files::Reserved;
 use airlock_sandbox::capability::http::Network;
 use airlock_sandbox::compile::{Compiler, InstallLimits};
 use airlock_sandbox::services::AuditSink;
@@ -90,14 +91,18 @@ pub(crate) fn services(
     audit: Arc<dyn AuditSink>,
     vault: Arc<Vault>,
     network: Arc<Network>,
+    config: &RuntimeConfig,
 ) -> Arc<Services> {
-    let io = tokio::runtime::Handle::current();
     Arc::new(Services {
         store,
         audit,
         vault,
         network,
-        io,
+        reserved: Reserved::new([
+            ("data directory", config.data_dir.clone()),
+            ("keys directory", config.keys_dir.clone()),
+        ]),
+        io: tokio::runtime::Handle::current(),
     })
 }
 

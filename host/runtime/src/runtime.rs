@@ -149,6 +149,7 @@ impl Runtime {
             sink,
             Arc::clone(&vault),
             Arc::clone(&network),
+            &config,
         );
         let sandbox = engine::open_sandbox(&config, services, Arc::clone(&components))?;
         let mut runtime = Self {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use airlock_journal::Store;
 use airlock_journal::store::BoxFuture;
 
+use crate::capability::files::Reserved;
 use crate::capability::http::Network;
 use crate::capability::secrets::Vault;
 
@@ -40,6 +41,8 @@ pub struct Services {
     pub vault: Arc<Vault>,
     /// Resolver, trusted certificates and the host's own addresses, for `http`.
     pub network: Arc<Network>,
+    /// What `files` never grants: the host's own data and keys.
+    pub reserved: Reserved,
     /// The host's own runtime, on which network and file I/O runs; never the
     /// guests' runtime.
     pub io: tokio::runtime::Handle,

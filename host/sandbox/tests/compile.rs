@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use airlock_journal::store::BoxFuture;
 use airlock_journal::{MemoryStore, Store, StoreError};
+use airlock_sandbox::capability::files::Reserved;
 use airlock_sandbox::capability::http::Network;
 use airlock_sandbox::capability::secrets::Vault;
 use airlock_sandbox::compile::Compiler;
@@ -44,6 +45,7 @@ fn sandbox(dir: &Path, change: impl FnOnce(&mut SandboxConfig)) -> Arc<Sandbox> 
         store,
         audit: Arc::new(Nothing),
         network: Arc::new(Network::new(None).expect("a network")),
+        reserved: Reserved::default(),
         io: tokio::runtime::Handle::current(),
     };
     let mut config = SandboxConfig::new(dir.join("cache"), dir.join("key"), compiler());

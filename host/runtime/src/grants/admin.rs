@@ -184,6 +184,15 @@ impl Runtime {
         explained.map_err(GrantError::Invalid)
     }
 
+    /// Refuses rules that name what belongs to the host itself.
+    pub(crate) async fn check_reserved(&self, grants: &Grants) -> Result<(), GrantError> {
+        let (sandbox, grants) = (Arc::clone(&self.sandbox), grants.clone());
+        let checked = self
+            .blocking(move || sandbox.check_reserved(&grants))
+            .await?;
+        checked.map_err(|error| GrantError::Reserved(error.to_string()))
+    }
+
     /// Checks, commits (with `more` in the same batch), and puts in force.
     pub(crate) async fn change_grants(
         &self,
@@ -195,6 +204,7 @@ impl Runtime {
     ) -> Result<GrantsVersion, GrantError> {
         names::why(change.why)?;
         grants::check_limits(&change.limits)?;
+        self.check_reserved(&change.grants).await?;
         let grants = next_version(active, row.grants_version + 1, &change);
         let next = Active::new(
             &slot.name,

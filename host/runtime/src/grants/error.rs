@@ -43,6 +43,10 @@ pub enum GrantError {
         /// The version asked for.
         version: u64,
     },
+    /// A `files` rule names the host's own data or keys, what holds them or what
+    /// lies in them.
+    #[error("{0}")]
+    Reserved(String),
     /// What the rules name can't be opened.
     #[error("the rules can't be put in force: {0}")]
     Prepare(String),
@@ -62,6 +66,7 @@ impl Failure for GrantError {
             Self::Invalid(_) => "invalid-grants",
             Self::VersionChanged { .. } | Self::DigestChanged { .. } => "changed-meanwhile",
             Self::VersionNotFound { .. } => "grants-version-not-found",
+            Self::Reserved(_) => "reserved-directory",
             Self::Prepare(_) => "grants-not-in-force",
             Self::Store(_) => "store-failed",
             Self::Interrupted => "interrupted",
@@ -73,7 +78,7 @@ impl Failure for GrantError {
             Self::BadName(_) => 400,
             Self::VersionNotFound { .. } => 404,
             Self::VersionChanged { .. } | Self::DigestChanged { .. } => 409,
-            Self::Invalid(_) | Self::Prepare(_) => 422,
+            Self::Invalid(_) | Self::Reserved(_) | Self::Prepare(_) => 422,
             Self::Store(_) | Self::Interrupted => 503,
         }
     }

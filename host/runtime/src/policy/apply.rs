@@ -101,7 +101,9 @@ impl Runtime {
         if !who.may_see(name) {
             return Err(PolicyError::outside(name));
         }
-        grants::check_limits(&entry.limits).map_err(|error| PolicyError::plugin(name, error))?;
+        let refused = |error| PolicyError::plugin(name, error);
+        grants::check_limits(&entry.limits).map_err(refused)?;
+        self.check_reserved(&entry.grants).await.map_err(refused)?;
         let Some((slot, active)) = self.registry.get(name) else {
             return Ok(not_installed(name, entry));
         };
@@ -114,7 +116,7 @@ impl Runtime {
             let manifest = self.registry.manifest(after).map_err(failed)?;
             version = version_changes(&active.manifest, &manifest);
             let checked = grants::check(&entry.grants, &manifest);
-            checked.map_err(|error| PolicyError::plugin(name, error))?;
+            checked.map_err(refused)?;
         }
         let in_force = (&active.grants.grants, &active.grants.limits);
         Ok(PluginDiff {

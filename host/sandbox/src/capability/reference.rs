@@ -39,7 +39,8 @@ const NOTES: &[Notes] = &[
         ],
         notes: "The longest `guest` that covers a path alone decides. Paths are the guest's. No \
                 path, link or rename leads out of a granted directory; devices, pipes and sockets \
-                are not opened. Refused: `not-permitted`; a write beyond a quota: `quota`. A path under \
+                are not opened. Airlock's own data and keys are never granted, nor what holds them or \
+                lies in them. Refused: `not-permitted`; a write beyond a quota: `quota`. A path under \
                 no rule is refused and on record too.",
     },
     Notes {

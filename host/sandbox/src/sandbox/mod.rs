@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::call::guard::Vitals;
 use crate::call::run::{Confines, ToolCall};
 use crate::call::{CallError, CallReport, CallRequest, LogRecord, Usage};
-use crate::capability::{CallContext, PrepareError, RoomStates};
+use crate::capability::{CallContext, PrepareError, RoomStates, files};
 use crate::compile::{CodeCache, Compiler, InstallLimits};
 use crate::engine;
 use crate::gate::{Gate, LimitReached};
@@ -175,6 +175,15 @@ impl Sandbox {
         let services = Arc::clone(&self.services);
         let plugin = Plugin::new(name, manifest, services, version, grants, limits)?;
         Ok(Arc::new(plugin))
+    }
+
+    /// Refuses grants of what belongs to the host itself, see
+    /// [`Services::reserved`]. Preparing a plugin refuses the same. Blocks.
+    ///
+    /// # Errors
+    /// The first rule that names such a place.
+    pub fn check_reserved(&self, grants: &Grants) -> Result<(), PrepareError> {
+        files::check_reserved(&grants.files, &self.services.reserved)
     }
 
     /// Runs one call in a fresh sandbox. Dropping the future cancels it.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
+use crate::capability::files::Reserved;
 use crate::capability::http::Network;
 use crate::capability::secrets::Vault;
 use crate::compile::{Compiler, InstallLimits, component_digest};
@@ -97,6 +98,7 @@ pub fn services() -> (Arc<Services>, Arc<MemoryAudit>) {
         audit: Arc::clone(&audit) as Arc<dyn AuditSink>,
         vault: Arc::new(vault),
         network: Arc::new(Network::new(None).expect("a network")),
+        reserved: Reserved::default(),
         io: tokio::runtime::Handle::current(),
     };
     (Arc::new(services), audit)

@@ -17,6 +17,7 @@ use super::grant::{Access, Rule};
 use super::node::FilesState;
 use super::open::{How, Opened, open_now};
 use super::prepare::Prepared;
+use super::reserved::Reserved;
 use super::view::FilesView;
 use crate::capability::{Grants, PrepareError};
 use crate::gate::{CallInfo, Gate};
@@ -43,7 +44,7 @@ impl FileReadBench {
             bytes: None,
             files: None,
         };
-        let prepared = Prepared::new(std::slice::from_ref(&rule), io)?;
+        let prepared = Prepared::new(std::slice::from_ref(&rule), &Reserved::default(), io)?;
         let grants = Grants {
             files: vec![rule],
             ..Grants::default()

@@ -25,6 +25,7 @@ mod node;
 mod open;
 mod prepare;
 mod quota;
+mod reserved;
 mod slots;
 mod stream;
 mod view;
@@ -34,7 +35,8 @@ pub(crate) mod tests;
 
 pub use grant::{Access, Op, Rule, Verb};
 pub use node::FilesState;
-pub use prepare::Prepared;
+pub use prepare::{Prepared, check_reserved};
+pub use reserved::{Overlap, OverlapKind, Reserved};
 
 /// The capability `files`.
 pub enum Files {}
@@ -76,7 +78,8 @@ impl Capability for Files {
     }
 
     fn prepare(cx: &PrepareContext<'_>) -> Result<Prepared, PrepareError> {
-        Prepared::new(&cx.grants.files, &cx.services.io)
+        let services = cx.services;
+        Prepared::new(&cx.grants.files, &services.reserved, &services.io)
     }
 
     fn state(_: &CallContext<'_>, prepared: &Arc<Prepared>) -> FilesState {

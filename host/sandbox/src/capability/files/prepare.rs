@@ -9,7 +9,8 @@ use tokio::runtime::Handle;
 
 use super::Files;
 use super::grant::Rule;
-use super::quota::Quota;
+use super::quota::{Quota, key};
+use super::reserved::{Reserved, identity};
 use super::slots::{Io, Slots};
 use crate::capability::{Capability, PrepareError};
 
@@ -32,12 +33,16 @@ impl Prepared {
     /// Opens the directory of each rule and counts what the writable ones hold.
     ///
     /// # Errors
-    /// A directory that is missing or can't be opened, a guest path given twice,
-    /// or a `read` rule inside a `read-write` one.
-    pub(super) fn new(rules: &[Rule], io: &Handle) -> Result<Self, PrepareError> {
+    /// A directory that is missing, reserved or can't be opened, a guest path
+    /// given twice, or a `read` rule inside a `read-write` one.
+    pub(super) fn new(
+        rules: &[Rule],
+        reserved: &Reserved,
+        io: &Handle,
+    ) -> Result<Self, PrepareError> {
         let mut areas: Vec<(Arc<Area>, PathBuf)> = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
-            let area = open(rule).and_then(|(area, host)| {
+            let area = open(rule, reserved).and_then(|(area, host)| {
                 unambiguous(&areas, rule, &host)?;
                 Ok((Arc::new(area), host))
             });
@@ -64,7 +69,7 @@ impl Prepared {
     clippy::disallowed_methods,
     reason = "the one place where a granted directory is opened by its host path"
 )]
-fn open(rule: &Rule) -> Result<(Area, PathBuf), String> {
+fn open(rule: &Rule, reserved: &Reserved) -> Result<(Area, PathBuf), String> {
     let host = &rule.host;
     let canonical = std::fs::canonicalize(host)
         .map_err(|e| format!("the directory `{host}` can't be opened: {e}"))?;
@@ -76,6 +81,12 @@ fn open(rule: &Rule) -> Result<(Area, PathBuf), String> {
     real.validate()?;
     let dir = Dir::open_ambient_dir(&canonical, ambient_authority())
         .map_err(|e| format!("the directory `{host}` can't be opened: {e}"))?;
+    // Checked once it is open: what the path leads to can change until then.
+    let opened = dir.dir_metadata().map(|meta| key(&meta));
+    reserved.check(Path::new(host)).map_err(|e| e.to_string())?;
+    if opened.ok() != identity(&canonical).ok() {
+        return Err(format!("the directory `{host}` was replaced while it was opened"));
+    }
     let dir = Arc::new(dir);
     let quota = rule.writable().then(|| Quota::new(rule, &dir));
     let quota = quota.transpose();
@@ -86,6 +97,22 @@ fn open(rule: &Rule) -> Result<(Area, PathBuf), String> {
         quota,
     };
     Ok((area, canonical))
+}
+
+/// Refuses directories that overlap with a reserved place, without opening any.
+///
+/// # Errors
+/// The first rule that names one.
+pub fn check_reserved(rules: &[Rule], reserved: &Reserved) -> Result<(), PrepareError> {
+    for (rule, named) in rules.iter().enumerate() {
+        let checked = reserved.check(Path::new(&named.host));
+        checked.map_err(|overlap| PrepareError {
+            capability: Files::NAME,
+            rule,
+            message: overlap.to_string(),
+        })?;
+    }
+    Ok(())
 }
 
 /// Refuses what would not hold: one guest path for two directories, or a `read`

@@ -12,6 +12,7 @@ mod flight;
 mod fuzz;
 mod guest;
 mod quotas;
+mod reserved;
 mod rig;
 mod rules;
 mod work;

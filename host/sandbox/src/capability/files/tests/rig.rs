@@ -15,6 +15,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 use crate::capability::files::grant::{Access, Rule};
 use crate::capability::files::node::FilesState;
 use crate::capability::files::prepare::Prepared;
+use crate::capability::files::reserved::Reserved;
 use crate::capability::files::view::FilesView;
 use crate::capability::{Grants, PrepareError};
 use crate::gate::{CallInfo, Gate};
@@ -207,7 +208,7 @@ impl Rig {
 
 /// Opens what `rules` name.
 pub(super) fn prepare(rules: &[Rule]) -> Result<Prepared, PrepareError> {
-    Prepared::new(rules, &Handle::current())
+    Prepared::new(rules, &Reserved::default(), &Handle::current())
 }
 
 pub(super) fn grants(rules: &[Rule]) -> Grants {

@@ -103,6 +103,7 @@ impl World {
             audit: audit.clone(),
             vault: Arc::new(vault),
             network: Arc::new(network),
+            reserved: Default::default(),
             io,
         });
         Self { services, names, audit }
