@@ -207,6 +207,33 @@ fn administration(place: &Place) {
     place.ok(&["plugin", "remove", "echo"]);
 }
 
+/// What a plugin kept goes with it, unless it is told to stay.
+fn removal(place: &Place) {
+    let keeper = path(&component("keeper"));
+    let kept = "kv = [{ bucket = \"kept\" }]";
+    let install = || {
+        place.ok(&["plugin", "add", "keeper", &keeper]);
+        place.ok(&["grant", "keeper", kept]);
+        place.json(&["tool", "call", "keeper/get", r#"{"key": "k"}"#])["output"]["value"].clone()
+    };
+    assert_eq!(install(), Value::Null);
+    let put = [
+        "tool",
+        "call",
+        "keeper/put",
+        r#"{"key": "k", "value": "v"}"#,
+    ];
+    place.ok(&put);
+    let kept = place.ok(&["plugin", "remove", "keeper", "--keep-data"]);
+    assert!(kept.contains("stays"), "{kept}");
+    assert_eq!(install(), "v", "it was kept");
+    let erased = place.ok(&["plugin", "remove", "keeper", "--why", "no longer needed"]);
+    assert!(erased.contains("erased 2 pairs"), "{erased}");
+    assert_eq!(install(), Value::Null, "it was erased");
+    place.ok(&["plugin", "remove", "keeper"]);
+    assert_eq!(place.run(&["plugin", "remove", "keeper"]).code, 4);
+}
+
 /// Wrong input, with the exit code scripts see and a word the text must say.
 fn mistakes(place: &Place) {
     let broken = place.folder.join("broken.wasm");
@@ -240,6 +267,7 @@ fn without_a_server() {
     let place = Place::new();
     walk(&place);
     administration(&place);
+    removal(&place);
     mistakes(&place);
 }
 
@@ -249,6 +277,7 @@ fn with_a_server() {
     let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
     walk(&place);
     administration(&place);
+    removal(&place);
     mistakes(&place);
     let second = place.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert_ne!(second.code, 0);

@@ -166,10 +166,18 @@ pub enum Plugin {
         /// The version's digest, or an unambiguous beginning of it.
         digest: String,
     },
-    /// Remove a plugin with its grants. Its audit stays.
+    /// Remove a plugin with its grants and what it kept in `kv`. Its audit stays.
+    #[command(after_help = "Examples:\n  airlock plugin remove fetch\n  \
+        airlock plugin remove fetch --keep-data   a later `fetch` finds the data again, if granted")]
     Remove {
         /// The plugin.
         name: String,
+        /// Leave what it kept in `kv`; removing the name once more erases it.
+        #[arg(long)]
+        keep_data: bool,
+        /// The reason, kept in the history and the audit.
+        #[arg(long, default_value = "")]
+        why: String,
     },
 }
 

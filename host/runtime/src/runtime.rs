@@ -177,6 +177,7 @@ impl Runtime {
         runtime.first_token().await?;
         let runtime = Arc::new(runtime);
         runtime.start_chores();
+        runtime.finish_erasures().await;
         runtime.sweep_components().await;
         Ok(runtime)
     }

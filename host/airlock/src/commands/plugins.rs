@@ -25,14 +25,33 @@ pub(super) fn run(session: &Session, command: Plugin) -> Result<()> {
             session.format.show(&detail, describe)
         }
         Plugin::Activate { name, digest } => activate(session, &name, &digest),
-        Plugin::Remove { name } => {
-            let path = format!("/v1/plugins/{}", encode(&name));
-            session.api.ok(&Request::new("DELETE", path))?;
-            session
-                .format
-                .show(&json!({ "removed": name }), |_| format!("removed {name}"))
-        }
+        Plugin::Remove {
+            name,
+            keep_data,
+            why,
+        } => remove(session, &name, keep_data, &why),
     }
+}
+
+fn remove(session: &Session, name: &str, keep_data: bool, why: &str) -> Result<()> {
+    let (name, why) = (encode(name), encode(why));
+    let path = format!("/v1/plugins/{name}?keep_data={keep_data}&why={why}");
+    let removed = session.api.value(&Request::new("DELETE", path))?;
+    session.format.show(&removed, |removed: &Value| {
+        let plugin = cell(removed, "plugin");
+        let what = match removed["uninstalled"] == true {
+            true => format!("removed {plugin}"),
+            false => format!("{plugin} was removed before"),
+        };
+        match removed.get("erased") {
+            Some(erased) => format!(
+                "{what}; erased {} pairs, {} bytes",
+                cell(erased, "pairs"),
+                cell(erased, "bytes")
+            ),
+            None => format!("{what}; what it kept in kv stays"),
+        }
+    })
 }
 
 fn add(session: &Session, name: &str, source: &Path, digest: Option<&str>) -> Result<()> {

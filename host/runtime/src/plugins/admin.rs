@@ -1,19 +1,16 @@
-//! Activating and removing.
+//! Finding and activating.
 
 use std::sync::Arc;
 
-use airlock_journal::Op;
-use airlock_sandbox::{Grants, Limits};
 use serde_json::json;
 
-use crate::grants::{self, GrantsVersion};
+use crate::names;
 use crate::plugins::{
-    ActivateRequest, Active, Installed, PluginError, PluginRow, Slot, claims, version_changes,
+    ActivateRequest, Active, Installed, PluginError, PluginRow, Slot, version_changes,
 };
 use crate::principal::Principal;
 use crate::record;
 use crate::runtime::Runtime;
-use crate::{ids, names};
 
 impl Runtime {
     /// An installed plugin that `who` may see.
@@ -108,59 +105,4 @@ impl Runtime {
         slot.swap(Some(next.renewed()));
         Ok(installed)
     }
-
-    /// Removes a plugin with all its versions, and takes its grants away, for
-    /// calls in flight too. The history of its grants and what it stored stay.
-    ///
-    /// # Errors
-    /// No such plugin, outside the token's scope, or the store failed.
-    pub async fn remove_plugin(
-        &self,
-        who: &Principal,
-        name: &str,
-        why: &str,
-    ) -> Result<(), PluginError> {
-        names::why(why)?;
-        let (slot, _) = self.installed(who, name)?;
-        let mut row = slot.row.lock().await;
-        let active = self.still_installed(&slot)?;
-        let (changed, ops) = removal(who, &row, &active, why);
-        self.registry.commit(&changed, ops).await?;
-        *row = changed;
-        slot.swap(None);
-        drop(row);
-        self.sweep_components().await;
-        Ok(())
-    }
-}
-
-fn removal(who: &Principal, row: &PluginRow, active: &Active, why: &str) -> (PluginRow, Vec<Op>) {
-    let changed = PluginRow {
-        name: row.name.clone(),
-        active: None,
-        versions: Vec::new(),
-        grants_version: row.grants_version + 1,
-    };
-    let grants = GrantsVersion {
-        version: changed.grants_version,
-        plugin: row.name.clone(),
-        digest: active.manifest.digest.clone(),
-        grants: Grants::default(),
-        limits: Limits::default(),
-        claims: claims(&active.manifest),
-        at_ms: ids::now_ms(),
-        by: who.name.clone(),
-        why: why.to_owned(),
-        action: "remove".to_owned(),
-        restored: None,
-    };
-    let detail = json!({ "digest": active.manifest.digest, "why": why });
-    let mut ops = grants::put(&grants).to_vec();
-    ops.push(record::op(&record::admin(
-        who,
-        "plugin.remove",
-        &row.name,
-        detail,
-    )));
-    (changed, ops)
 }

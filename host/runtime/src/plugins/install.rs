@@ -156,6 +156,9 @@ impl Runtime {
         manifest: &Arc<Manifest>,
         request: &InstallRequest,
     ) -> Result<Installed, PluginError> {
+        if row.erasing {
+            self.erase_data(who, slot, row).await?;
+        }
         let active = slot.active();
         let replaces = active
             .as_ref()

@@ -6,6 +6,7 @@ mod admin;
 mod error;
 mod install;
 mod registry;
+mod remove;
 mod types;
 mod views;
 
@@ -13,7 +14,8 @@ pub(crate) use active::{Active, claims};
 pub use error::PluginError;
 pub(crate) use registry::{MANIFESTS, PluginRow, Registry, Slot};
 pub use types::{
-    ActivateRequest, Claims, EffectsChange, EffectsView, InstallRequest, Installed, Operation,
-    OperationState, PluginDetail, PluginSummary, ToolView, VersionChanges, VersionView, WantView,
+    ActivateRequest, Claims, EffectsChange, EffectsView, ErasedData, InstallRequest, Installed,
+    Operation, OperationState, PluginDetail, PluginSummary, Removed, ToolView, VersionChanges,
+    VersionView, WantView,
 };
 pub(crate) use views::version_changes;

@@ -25,6 +25,9 @@ pub(crate) struct PluginRow {
     pub(crate) active: Option<String>,
     pub(crate) versions: Vec<VersionRow>,
     pub(crate) grants_version: u64,
+    /// Removed, and what it kept is not all erased yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) erasing: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,6 +167,16 @@ impl Registry {
         let slot = self.read().get(name).cloned()?;
         let active = slot.active()?;
         Some((slot, active))
+    }
+
+    /// The slot of a name that is or was installed.
+    pub(crate) fn known(&self, name: &str) -> Option<Arc<Slot>> {
+        self.read().get(name).cloned()
+    }
+
+    /// All slots, of removed plugins too.
+    pub(crate) fn slots(&self) -> Vec<Arc<Slot>> {
+        self.read().values().cloned().collect()
     }
 
     /// The slot of a name, made when it is not there.

@@ -95,6 +95,28 @@ pub struct Installed {
     pub changes: VersionChanges,
 }
 
+/// What removing a plugin did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Removed {
+    /// The plugin's name.
+    pub plugin: String,
+    /// It was installed until now; otherwise only data that an earlier removal
+    /// had kept was erased.
+    pub uninstalled: bool,
+    /// What it kept in `kv`, which is gone; absent: it was asked to be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased: Option<ErasedData>,
+}
+
+/// Data that was erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErasedData {
+    /// Pairs of key and value.
+    pub pairs: u64,
+    /// Their size as they were stored, bytes.
+    pub bytes: u64,
+}
+
 /// What one version asks for beyond another.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct VersionChanges {

@@ -33,6 +33,18 @@ pub(crate) struct InstallQuery {
     why: String,
 }
 
+/// How to remove.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RemoveQuery {
+    /// Leave what it kept in `kv` for a later plugin of the same name.
+    #[serde(default)]
+    keep_data: bool,
+    /// Why, for the audit.
+    #[serde(default)]
+    why: String,
+}
+
 /// A reason.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -98,9 +110,11 @@ pub(crate) async fn activate(call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn remove(call: Call) -> Result<Reply, Refusal> {
-    let query: WhyQuery = call.query()?;
-    call.runtime()
-        .remove_plugin(&call.who, call.param("plugin"), &query.why)
+    let query: RemoveQuery = call.query()?;
+    let plugin = call.param("plugin");
+    let removed = call
+        .runtime()
+        .remove_plugin(&call.who, plugin, query.keep_data, &query.why)
         .await?;
-    Ok(Reply::nothing())
+    Reply::json(&removed)
 }

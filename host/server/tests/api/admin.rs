@@ -44,8 +44,8 @@ async fn an_install_is_a_job_that_reports_when_done() {
         server
             .admin("DELETE", "/v1/plugins/echo?why=done", "")
             .await
-            .status,
-        204
+            .json(),
+        json!({ "plugin": "echo", "uninstalled": true, "erased": { "pairs": 0, "bytes": 0 } })
     );
     assert_eq!(
         server.admin("GET", "/v1/plugins/echo", "").await.verdict(),

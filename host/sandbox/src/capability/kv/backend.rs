@@ -14,6 +14,7 @@ use airlock_journal::{Store, StoreError};
 use bytes::Bytes;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::erase::Era;
 use super::grant::Rule;
 use super::keys::{Place, SPACE, USAGE_SPACE};
 use super::Kv;
@@ -121,15 +122,18 @@ impl Backend {
         keys.iter().try_for_each(|key| check_key(key))?;
         let (place, rule) = self.place(permit)?;
         let _guard = self.lock(&place).await;
-        permit.recheck()?;
         for _ in 0..ATTEMPTS_MAX {
+            // In this order: whoever takes the grant away and then begins
+            // another era finds either nothing or a change that is refused.
+            let era = Era::now(&*self.store, &self.plugin)?;
+            permit.recheck()?;
             let before = self.values(&place, &keys)?;
             let mut after = before.clone();
             let result = compute(&mut after)?;
             let Some(batch) = self.batch(permit, &place, &rule, &before, &after)? else {
                 return Ok(result);
             };
-            match self.store.commit(batch).await {
+            match self.store.commit(era.check(batch)).await {
                 Ok(_) => {
                     let out = after.values().flatten().map(Bytes::len).sum::<usize>();
                     permit.count_out(out as u64);

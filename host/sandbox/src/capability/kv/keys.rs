@@ -4,8 +4,6 @@
 //! and keys reaches into another bucket. Each part before the guest's key has
 //! its length in front of it.
 
-use airlock_journal::store::{Batch, Op};
-use airlock_journal::{Store, StoreError};
 use bytes::Bytes;
 
 use super::Scope;
@@ -14,8 +12,6 @@ use super::Scope;
 pub(super) const SPACE: &str = "kv";
 /// The space of the counters: one row per bucket that holds something.
 pub(super) const USAGE_SPACE: &str = "kv-usage";
-
-const ERASE_AT_ONCE: usize = 1_000;
 
 /// One bucket of one owner, as the common start of its keys in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,6 +59,14 @@ impl Place {
     }
 }
 
+/// The range of all places of `plugin`, in both spaces.
+pub(super) fn all_of(plugin: &str) -> (Bytes, Bytes) {
+    let mut from = Vec::new();
+    part(&mut from, plugin);
+    let to = successor(&from);
+    (from.into(), to)
+}
+
 fn part(prefix: &mut Vec<u8>, text: &str) {
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     prefix.extend_from_slice(&length.to_be_bytes());
@@ -80,27 +84,3 @@ fn successor(prefix: &[u8]) -> Bytes {
     end.into()
 }
 
-/// Removes all pairs of `plugin`, of every scope and bucket, and gives their
-/// number. For the removal of a plugin; a call in flight can write again.
-///
-/// # Errors
-/// As the store's reads and commits; what was removed before stays removed.
-pub async fn erase(store: &dyn Store, plugin: &str) -> Result<u64, StoreError> {
-    let mut from = Vec::new();
-    part(&mut from, plugin);
-    let to = successor(&from);
-    let mut erased = 0;
-    for space in [SPACE, USAGE_SPACE] {
-        loop {
-            let page = store.range(space, &from, Some(&to), ERASE_AT_ONCE)?;
-            if page.is_empty() {
-                break;
-            }
-            erased += if space == SPACE { page.len() as u64 } else { 0 };
-            let ops = page.into_iter().map(|(key, _)| Op::Delete { space, key });
-            let batch = Batch { ops: ops.collect() };
-            store.commit(batch).await?;
-        }
-    }
-    Ok(erased)
-}

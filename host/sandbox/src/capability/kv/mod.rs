@@ -2,7 +2,8 @@
 //! to the plugin, or to the plugin and one of its callers.
 //!
 //! What must stay true: no key reaches another plugin's or principal's data; a
-//! quota holds under any concurrency; what was acknowledged is durable.
+//! quota holds under any concurrency; what was acknowledged is durable; nothing
+//! of a plugin is left once its data was erased.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::state::CallState;
 
 mod backend;
 mod bind;
+mod erase;
 mod grant;
 mod keys;
 #[cfg(test)]
@@ -23,7 +25,7 @@ pub(crate) mod tests;
 pub use backend::{KEY_BYTES_MAX, PAGE_KEYS_MAX, VALUE_BYTES_MAX};
 pub use bind::State;
 pub use grant::{Access, Rule, Scope};
-pub use keys::erase;
+pub use erase::{Erased, erase, holds};
 
 /// The capability `kv`.
 pub enum Kv {}

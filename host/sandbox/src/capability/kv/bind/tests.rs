@@ -2,19 +2,20 @@ use std::collections::BTreeMap;
 
 use airlock_journal::memory::{Disk, Fault, MemoryStore};
 use airlock_journal::sqlite::SqliteStore;
-use airlock_journal::{Store, StoreError};
+use airlock_journal::Store;
 use super::draft::{atomics as atomics1, batch as batch1, store as store1};
 use super::draft2::{atomics, batch, store};
 use super::*;
 use crate::capability::kv::backend::{KEY_BYTES_MAX, PAGE_KEYS_MAX, VALUE_BYTES_MAX};
 use crate::capability::kv::keys::USAGE_SPACE;
-use crate::capability::kv::{Scope, erase};
+use crate::capability::kv::Scope;
 use crate::grants::EffectClass;
 use crate::testing::{Door, grants};
 use atomics::{Host as _, HostCas as _};
 use batch::Host as _;
 use store::{Host as _, HostBucket as _};
 
+mod erase;
 mod model;
 
 /// One call: its state and its table.
@@ -499,25 +500,4 @@ async fn a_failing_disk_is_an_error_without_details_and_acknowledges_nothing() {
     let b = call.open("b").await;
     assert_eq!(call.get(&b, "first").await.unwrap(), "1");
     assert_eq!(call.get(&b, "second").await.unwrap(), "(none)");
-}
-
-#[tokio::test]
-async fn erasing_a_plugin_takes_all_of_its_data_and_no_more() {
-    let rule = r#"kv = [{ bucket = "a" }, { bucket = "b", scope = "plugin" }]"#;
-    let (store, door) = (memory(), Door::new(rule));
-    for plugin in ["p", "p2"] {
-        let mut call = Call::on(&store, plugin, &door);
-        for bucket in ["a", "b"] {
-            let b = call.open(bucket).await;
-            call.set(&b, "k", "v").await.unwrap();
-        }
-    }
-    let erased: Result<u64, StoreError> = erase(store.as_ref(), "p").await;
-    assert_eq!(erased.unwrap(), 2);
-    for (plugin, sees) in [("p", "(none)"), ("p2", "v")] {
-        let mut call = Call::on(&store, plugin, &door);
-        let b = call.open("a").await;
-        assert_eq!(call.get(&b, "k").await.unwrap(), sees);
-    }
-    assert_eq!(usage(&store).len(), 2);
 }
