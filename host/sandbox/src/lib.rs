@@ -29,5 +29,7 @@ pub use call::{CallError, CallReport, CallRequest, Denial, Usage};
 pub use grants::{EffectClass, Grants, GrantsCell};
 pub use inspect::{InstallError, Kind, Manifest, ToolInfo, Want};
 pub use limits::Limits;
-pub use sandbox::{ComponentSource, Plugin, Sandbox, SandboxConfig, SandboxError, SandboxStats};
+pub use sandbox::{
+    Begun, ComponentSource, Plugin, Sandbox, SandboxConfig, SandboxError, SandboxStats, Watch,
+};
 pub use services::Services;

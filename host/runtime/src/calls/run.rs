@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use airlock_journal::{Batch, Op, StoreError};
-use airlock_sandbox::{CallError, CallReport, CallRequest, EffectClass, Usage};
+use airlock_sandbox::{Begun, CallError, CallReport, CallRequest, EffectClass, Watch};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -19,6 +19,10 @@ use crate::plugins::{Active, Slot};
 use crate::principal::Principal;
 use crate::problem::Failure;
 use crate::runtime::{Runtime, Stop};
+
+/// How long a cancelled guest is waited for before its call is put on record; it
+/// ends at its next epoch tick or host call.
+const CUT_SHORT_WAIT: Duration = Duration::from_secs(5);
 
 /// A call as it comes in.
 #[derive(Debug, Clone)]
@@ -120,14 +124,15 @@ impl Runtime {
             class: ready.class,
             timeout: remaining(ready.waits_until),
         };
+        let begun = self.sandbox.begin(&plugin, request);
         let mut unrecorded = Unrecorded {
             runtime: Arc::clone(self),
             who: Arc::clone(who),
             info: Some(info),
             place: Some(ready.place),
-            started: Instant::now(),
+            watch: begun.watch(),
         };
-        let report = self.run(&plugin, request).await;
+        let report = self.run(begun).await;
         drop(ready.permit);
         let Some(info) = unrecorded.info.take() else {
             return Err(CallRefused::Interrupted);
@@ -185,13 +190,17 @@ impl Runtime {
         }
     }
 
-    async fn run(&self, plugin: &Arc<Plugin>, request: CallRequest) -> CallReport {
-        let started = Instant::now();
+    async fn run(&self, begun: Begun<'_>) -> CallReport {
+        let watch = begun.watch();
         let mut stop = self.stop.subscribe();
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
-            report = self.sandbox.call(plugin, request) => report,
-            _ = stop.wait_for(|stop| *stop == Stop::Now) => cancelled(started.elapsed()),
+            report = begun.run() => Some(report),
+            _ = stop.wait_for(|stop| *stop == Stop::Now) => None,
+        };
+        match ended {
+            Some(report) => report,
+            None => cut_short(&watch).await,
         }
     }
 
@@ -236,22 +245,23 @@ struct Unrecorded {
     who: Arc<Principal>,
     info: Option<CallInfo>,
     place: Option<Place>,
-    started: Instant,
+    watch: Watch,
 }
 
 impl Drop for Unrecorded {
     fn drop(&mut self) {
         let Some(info) = self.info.take() else { return };
-        let (runtime, who, place) = (
+        let (runtime, who, place, watch) = (
             Arc::clone(&self.runtime),
             Arc::clone(&self.who),
             self.place.take(),
+            self.watch.clone(),
         );
-        let report = cancelled(self.started.elapsed());
         let Ok(handle) = tokio::runtime::Handle::try_current() else {
             return;
         };
         handle.spawn(async move {
+            let report = cut_short(&watch).await;
             if let Err(error) = runtime.record(&who, &info, report, None).await {
                 tracing::error!(call_id = info.call_id, %error, "a cancelled call is not on record");
             }
@@ -308,16 +318,16 @@ fn remaining(until: Option<Instant>) -> Option<Duration> {
     until.map(|until| until.saturating_duration_since(Instant::now()))
 }
 
-fn cancelled(wall: Duration) -> CallReport {
-    CallReport {
-        result: Err(CallError::Cancelled),
-        usage: Usage {
-            wall_us: wall.as_micros() as u64,
-            ..Usage::default()
-        },
-        denials: Vec::new(),
-        log: Vec::new(),
+/// What a call did whose future was dropped, once its guest is gone, so that
+/// nothing it does is left out.
+async fn cut_short(watch: &Watch) -> CallReport {
+    if tokio::time::timeout(CUT_SHORT_WAIT, watch.ended())
+        .await
+        .is_err()
+    {
+        tracing::error!("a cancelled guest is still there");
     }
+    watch.report(Err(CallError::Cancelled))
 }
 
 /// The guest's log goes to the host's; its control characters are escaped.

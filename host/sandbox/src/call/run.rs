@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 use wasmtime::Store;
@@ -41,6 +42,8 @@ pub(crate) struct Confines {
     pub(crate) wall: Duration,
     /// When it must end.
     pub(crate) deadline: Instant,
+    /// Dropped once nothing of the guest is left.
+    pub(crate) alive: watch::Sender<()>,
 }
 
 /// What is asked of a guest.
@@ -58,9 +61,12 @@ pub(crate) trait Ask: Send + Sync + 'static {
 
 impl Confines {
     /// The use of a guest as a future for the guests' threads.
-    pub(crate) fn work<A: Ask>(self, asked: A) -> Work<Result<A::Answer, CallError>> {
+    pub(crate) fn work<A: Ask>(mut self, asked: A) -> Work<Result<A::Answer, CallError>> {
         let (deadline, wall) = (self.deadline, self.wall);
+        let alive = std::mem::take(&mut self.alive);
         Box::pin(async move {
+            // Goes after the store when the future is dropped in the middle.
+            let _alive = alive;
             if let Some(ended) = before(deadline, self.run(asked)).await {
                 return ended;
             }

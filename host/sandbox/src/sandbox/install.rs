@@ -118,6 +118,7 @@ impl Sandbox {
             vitals: Arc::clone(&vitals),
             wall,
             deadline,
+            alive: Default::default(),
         };
         let answer = self.guests.run(vitals, confines.work(Metadata)).await;
         answer.unwrap_or_else(super::host_failed).map_err(|error| {

@@ -3,6 +3,7 @@
 //! What must stay true: a call holds what was in force when it began, and sees a
 //! changed grant at its next use; dropping a call's future ends the guest.
 
+mod begun;
 mod install;
 mod loader;
 mod plugin;
@@ -16,9 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::call::guard::Vitals;
 use crate::call::run::{Confines, ToolCall};
-use crate::call::{CallError, CallReport, CallRequest, LogRecord, Usage};
+use crate::call::{CallError, CallReport, CallRequest};
 use crate::capability::{CallContext, PrepareError, RoomStates, files};
 use crate::compile::{CodeCache, Compiler, InstallLimits};
 use crate::engine;
@@ -31,6 +31,7 @@ use crate::link;
 use crate::loaded::{Loaded, LoadedSet};
 use crate::services::Services;
 
+pub use begun::{Begun, Watch};
 use loader::Loader;
 pub use plugin::Plugin;
 use plugin::Terms;
@@ -188,14 +189,20 @@ impl Sandbox {
 
     /// Runs one call in a fresh sandbox. Dropping the future cancels it.
     pub async fn call(&self, plugin: &Arc<Plugin>, request: CallRequest) -> CallReport {
-        self.call_at(plugin, request, Place::Guests).await
+        self.begin(plugin, request).run().await
+    }
+
+    /// Begins a call that can be seen from outside while it runs, and after it
+    /// was cut short.
+    pub fn begin(&self, plugin: &Arc<Plugin>, request: CallRequest) -> Begun<'_> {
+        Begun::new(self, plugin, request)
     }
 
     /// Like [`Sandbox::call`], for a task that itself runs on
     /// [`Sandbox::guest_runtime`]: spares the way to another thread and back. A
     /// call that turns out long still moves away from it.
     pub async fn call_here(&self, plugin: &Arc<Plugin>, request: CallRequest) -> CallReport {
-        self.call_at(plugin, request, Place::Here).await
+        self.begin(plugin, request).run_at(Place::Here).await
     }
 
     /// The runtime on which calls begin, for tasks that make many calls and have
@@ -212,54 +219,6 @@ impl Sandbox {
             sandboxes: self.guests.alive(),
             loaded: self.loader.loaded.len() as u64,
             ..cache
-        }
-    }
-
-    async fn call_at(
-        &self,
-        plugin: &Arc<Plugin>,
-        request: CallRequest,
-        place: Place,
-    ) -> CallReport {
-        let started = Instant::now();
-        let _in_flight = InFlight::new(&self.calls);
-        let terms = plugin.terms();
-        let vitals = Arc::new(Vitals::default());
-        let gate = plugin.gate(&request, &terms);
-        let wall = terms.limits.wall.0;
-        let wall = request.timeout.map_or(wall, |timeout| timeout.min(wall));
-        let deadline = started + wall;
-        let admitted = self.admit(plugin, &request, &terms.limits, deadline).await;
-        let (result, log) = match admitted {
-            Ok(loaded) => {
-                let confines = Confines {
-                    loaded,
-                    limits: Arc::clone(&terms.limits),
-                    gate: gate.clone(),
-                    rooms: rooms(plugin, &terms, &gate, deadline),
-                    vitals: Arc::clone(&vitals),
-                    wall,
-                    deadline,
-                };
-                let asked = ToolCall {
-                    request,
-                    limits: terms.limits,
-                    left: deadline.saturating_duration_since(Instant::now()),
-                };
-                self.run(confines, asked, place).await
-            }
-            Err(error) => (Err(error), Vec::new()),
-        };
-        CallReport {
-            result,
-            usage: Usage {
-                wall_us: micros(started.elapsed()),
-                cpu_us: micros(vitals.meter.spent()),
-                peak_memory_bytes: vitals.peak_memory_bytes.load(Ordering::Relaxed),
-                capabilities: gate.usage(),
-            },
-            denials: gate.denials(),
-            log,
         }
     }
 
@@ -293,14 +252,14 @@ impl Sandbox {
         confines: Confines,
         asked: ToolCall,
         place: Place,
-    ) -> (Result<String, CallError>, Vec<LogRecord>) {
-        let (log, vitals) = (confines.rooms.log.clone(), Arc::clone(&confines.vitals));
+    ) -> Result<String, CallError> {
+        let vitals = Arc::clone(&confines.vitals);
         let work = confines.work(asked);
         let answer = match place {
             Place::Guests => self.guests.run(vitals, work).await,
             Place::Here => self.guests.run_here(vitals, work).await,
         };
-        (answer.unwrap_or_else(host_failed), log.finish().records)
+        answer.unwrap_or_else(host_failed)
     }
 }
 

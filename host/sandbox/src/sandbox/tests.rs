@@ -76,9 +76,21 @@ async fn a_dropped_call_ends_its_guest() {
     let test = testing::sandbox();
     let spinner = spinner(&test);
     for _ in 0..3 {
-        let call = test.sandbox.call(&spinner, request("run", "1"));
-        let ended = tokio::time::timeout(Duration::from_millis(100), call).await;
-        assert!(ended.is_err(), "it spins");
+        let call = test.sandbox.begin(&spinner, request("run", "1"));
+        let watch = call.watch();
+        let started = Instant::now();
+        {
+            let mut call = std::pin::pin!(call.run());
+            while watch.report(Err(CallError::Cancelled)).usage.cpu_us < 10_000 {
+                let ended = tokio::time::timeout(Duration::from_millis(20), call.as_mut()).await;
+                assert!(ended.is_err(), "it spins");
+                assert!(started.elapsed() < Duration::from_secs(60), "it does not");
+            }
+        }
+        watch.ended().await;
+        let report = watch.report(Err(CallError::Cancelled));
+        assert!(report.usage.cpu_us >= 10_000, "{:?}", report.usage);
+        assert!(report.usage.peak_memory_bytes >= 65_536);
         until("the guest ended", || test.sandbox.stats().sandboxes == 0).await;
         assert_eq!(test.sandbox.stats().calls_in_flight, 0);
     }

@@ -49,7 +49,7 @@ pub fn sleep() -> Bytes {
 
 /// Asks for the configuration value `color`, then answers its input.
 pub fn asks() -> Bytes {
-    asks_with("", "", "", "")
+    asks_with("", "", "", "", "")
 }
 
 /// Sleeps for 8 s, then does as [`asks`].
@@ -59,10 +59,23 @@ pub fn asks_late() -> Bytes {
         CORE_CLOCKS,
         r#"(with "clocks" (instance $clocks))"#,
         "(call $block (call $subscribe (i64.const 8000000000)))",
+        "",
     )
 }
 
-fn asks_with(imports: &str, core_imports: &str, core_with: &str, first: &str) -> Bytes {
+/// Does as [`asks`], but sleeps for 60 s, which no test waits for, before it
+/// answers.
+pub fn asks_and_sleeps() -> Bytes {
+    asks_with(
+        CLOCKS,
+        CORE_CLOCKS,
+        r#"(with "clocks" (instance $clocks))"#,
+        "",
+        "(call $block (call $subscribe (i64.const 60000000000)))",
+    )
+}
+
+fn asks_with(imports: &str, core_imports: &str, core_with: &str, first: &str, then: &str) -> Bytes {
     let guest = Guest {
         imports: &format!(
             r#"{imports}
@@ -86,7 +99,7 @@ fn asks_with(imports: &str, core_imports: &str, core_with: &str, first: &str) ->
         ),
         core_with: &format!(r#"{core_with} (with "cfg" (instance $cfg))"#),
         body: &format!(
-            "{first} (call $get (i32.const 8) (i32.const 5) (i32.const 64))
+            "{first} (call $get (i32.const 8) (i32.const 5) (i32.const 64)) {then}
             (call $answer (local.get $input) (local.get $input_len))"
         ),
         ..Guest::default()

@@ -2,6 +2,7 @@
 
 mod admin;
 mod calls;
+mod cut_short;
 mod errors;
 mod guests;
 mod hostile;

@@ -1,0 +1,147 @@
+//! A call that has begun, and what can be seen of it from outside.
+//!
+//! What must stay true: what a call used, was denied and logged can be told
+//! whatever became of it, also when its future was dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::plugin::Terms;
+use super::{InFlight, Place, Plugin, Sandbox, micros, rooms};
+use crate::call::guard::Vitals;
+use crate::call::run::{Confines, ToolCall};
+use crate::call::{CallError, CallReport, CallRequest, Usage};
+use crate::capability::RoomStates;
+use crate::capability::log::{LogBuffer, Progress};
+use crate::gate::Gate;
+
+/// A call that was asked for. Nothing of it happens before [`Begun::run`], but
+/// its time runs.
+pub struct Begun<'s> {
+    sandbox: &'s Sandbox,
+    plugin: Arc<Plugin>,
+    request: CallRequest,
+    terms: Terms,
+    rooms: RoomStates,
+    wall: Duration,
+    deadline: Instant,
+    watch: Watch,
+    alive: watch::Sender<()>,
+}
+
+/// Sees one call from outside. Clones see the same call.
+#[derive(Clone)]
+pub struct Watch {
+    started: Instant,
+    gate: Gate,
+    vitals: Arc<Vitals>,
+    log: LogBuffer,
+    /// Closed once nothing of the guest is left.
+    alive: watch::Receiver<()>,
+}
+
+impl<'s> Begun<'s> {
+    pub(super) fn new(sandbox: &'s Sandbox, plugin: &Arc<Plugin>, request: CallRequest) -> Self {
+        let started = Instant::now();
+        let terms = plugin.terms();
+        let gate = plugin.gate(&request, &terms);
+        let wall = terms.limits.wall.0;
+        let wall = request.timeout.map_or(wall, |timeout| timeout.min(wall));
+        let deadline = started + wall;
+        let rooms = rooms(plugin, &terms, &gate, deadline);
+        let alive = watch::Sender::default();
+        let watch = Watch {
+            started,
+            gate,
+            vitals: Arc::default(),
+            log: rooms.log.clone(),
+            alive: alive.subscribe(),
+        };
+        Self {
+            sandbox,
+            plugin: Arc::clone(plugin),
+            request,
+            terms,
+            rooms,
+            wall,
+            deadline,
+            watch,
+            alive,
+        }
+    }
+
+    /// Sees the call from outside.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
+    }
+
+    /// Runs it in a fresh sandbox. Dropping the future cancels it: the guest ends
+    /// at its next epoch tick or host call, see [`Watch::ended`].
+    pub async fn run(self) -> CallReport {
+        self.run_at(Place::Guests).await
+    }
+
+    pub(super) async fn run_at(self, place: Place) -> CallReport {
+        let Self { sandbox, watch, .. } = &self;
+        let (sandbox, watch) = (*sandbox, watch.clone());
+        let _in_flight = InFlight::new(&sandbox.calls);
+        let (plugin, limits) = (&self.plugin, &self.terms.limits);
+        let admitted = sandbox.admit(plugin, &self.request, limits, self.deadline);
+        let result = match admitted.await {
+            Ok(loaded) => {
+                let confines = Confines {
+                    loaded,
+                    limits: Arc::clone(&self.terms.limits),
+                    gate: self.watch.gate,
+                    rooms: self.rooms,
+                    vitals: self.watch.vitals,
+                    wall: self.wall,
+                    deadline: self.deadline,
+                    alive: self.alive,
+                };
+                let asked = ToolCall {
+                    request: self.request,
+                    limits: self.terms.limits,
+                    left: self.deadline.saturating_duration_since(Instant::now()),
+                };
+                sandbox.run(confines, asked, place).await
+            }
+            Err(error) => Err(error),
+        };
+        watch.report(result)
+    }
+}
+
+impl Watch {
+    /// The guest's reports on its progress as they come: at most 100 per second,
+    /// a later one replacing an earlier one that nobody has seen.
+    pub fn progress(&self) -> watch::Receiver<Option<Progress>> {
+        self.log.progress()
+    }
+
+    /// Resolves once nothing of the guest is left. File operations that had
+    /// started may still run to their end.
+    pub async fn ended(&self) {
+        let mut alive = self.alive.clone();
+        while alive.changed().await.is_ok() {}
+    }
+
+    /// What the call did up to now, with `result` as its end. Takes its log.
+    pub fn report(&self, result: Result<String, CallError>) -> CallReport {
+        CallReport {
+            result,
+            usage: Usage {
+                wall_us: micros(self.started.elapsed()),
+                cpu_us: micros(self.vitals.meter.spent()),
+                peak_memory_bytes: self.vitals.peak_memory_bytes.load(Ordering::Relaxed),
+                capabilities: self.gate.usage(),
+            },
+            denials: self.gate.denials(),
+            log: self.log.finish().records,
+        }
+    }
+}
