@@ -1,7 +1,7 @@
 //! Rules of the architecture that the compiler cannot check. Each asserts how
 //! much it looked at, so that none can pass on nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -299,4 +299,55 @@ fn no_file_names_a_machine() {
             );
         }
     }
+}
+
+/// Names of all tests, by the attribute above them; `proptest!` has it too.
+fn test_names() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for path in files(".", "rs") {
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        let mut due = false;
+        for line in text.lines().map(str::trim_start) {
+            due |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            let name = line.split_once("fn ").filter(|_| due);
+            if let Some((_, rest)) = name {
+                let end = rest.find(['(', '<']).unwrap_or(rest.len());
+                names.insert(rest[..end].to_owned());
+                due = false;
+            }
+        }
+    }
+    names
+}
+
+/// Each proof that the page on security names is a test, or an attack of the
+/// self-test.
+#[test]
+fn every_named_proof_exists() {
+    let tests = test_names();
+    assert!(tests.len() > 300, "only {} tests were found", tests.len());
+    let attacks: String = files("host/airlock/src/selftest", "rs")
+        .iter()
+        .map(|path| fs::read_to_string(path).expect("UTF-8"))
+        .collect();
+    let page = fs::read_to_string(root().join("docs/security.md")).expect("docs/security.md");
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
+        .filter_map(|row| row.rsplit_once(" | "))
+        .filter(|(_, proof)| *proof != "proof");
+    let mut named = 0;
+    for (case, proofs) in rows {
+        let names: Vec<&str> = proofs.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "`{case}` names no proof");
+        for name in names {
+            let attack = attacks.contains(&format!("\"{name}\""));
+            assert!(
+                attack || tests.contains(name),
+                "`{case}`: no test or attack is named `{name}`"
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 100, "only {named} proofs are named");
 }

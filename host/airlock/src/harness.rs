@@ -2,6 +2,7 @@
 //! demo, the tests and the benchmarks. It listens on loopback and is killed when
 //! dropped.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -30,17 +31,25 @@ impl Server {
     /// # Errors
     /// When it ends or is not ready in time, with what it printed.
     pub fn start(binary: &Path, data: &Path, args: &[&str]) -> Result<Self> {
-        let mut child = Command::new(binary)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .args(args)
-            .env_remove("AIRLOCK_CONFIG")
-            .env_remove("AIRLOCK_LISTEN")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+        let mut command = serve(binary, data);
+        Self::launch(command.args(args).stderr(Stdio::piped()), data)
+    }
+
+    /// The same, with its log, filtered as `AIRLOCK_LOG` says, in a file.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in time, or the file can't be made.
+    pub fn start_logging(binary: &Path, data: &Path, filter: &str, log: &Path) -> Result<Self> {
+        let file =
+            File::create(log).with_context(|| format!("making the log {}", log.display()))?;
+        let mut command = serve(binary, data);
+        Self::launch(command.env("AIRLOCK_LOG", filter).stderr(file), data)
+    }
+
+    fn launch(command: &mut Command, data: &Path) -> Result<Self> {
+        let mut child = command
             .spawn()
-            .with_context(|| format!("starting {}", binary.display()))?;
+            .with_context(|| format!("starting {}", command.get_program().display()))?;
         let errors = collect(child.stderr.take());
         match wait_for_address(&mut child) {
             Ok(base) => {
@@ -119,6 +128,18 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn serve(binary: &Path, data: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .env_remove("AIRLOCK_CONFIG")
+        .env_remove("AIRLOCK_LISTEN")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command
 }
 
 /// Where the first admin token is, within the keys' directory.

@@ -6,10 +6,14 @@ mod network;
 mod resources;
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
 
 use super::ground::Ground;
+
+/// As many calls at once as keep every worker busy twice over.
+pub(super) const EVERY_WORKER: usize = 0;
 
 /// One attack: a tool of a hostile guest, and what must come of it.
 pub(super) struct Attack {
@@ -19,6 +23,50 @@ pub(super) struct Attack {
     pub(super) tool: &'static str,
     pub(super) input: fn(&Ground) -> Value,
     pub(super) expect: Expect,
+    /// How many calls at once, or [`EVERY_WORKER`].
+    pub(super) calls: usize,
+    /// What happens beside it until it is told to stop.
+    pub(super) beside: Option<fn(&Ground, &AtomicBool)>,
+}
+
+impl Attack {
+    const fn new(
+        class: &'static str,
+        guest: &'static str,
+        (name, tool): (&'static str, &'static str),
+        input: fn(&Ground) -> Value,
+        expect: Expect,
+    ) -> Self {
+        Self {
+            class,
+            name,
+            guest,
+            tool,
+            input,
+            expect,
+            calls: 1,
+            beside: None,
+        }
+    }
+
+    const fn calls(mut self, calls: usize) -> Self {
+        self.calls = calls;
+        self
+    }
+
+    const fn beside(mut self, what: fn(&Ground, &AtomicBool)) -> Self {
+        self.beside = Some(what);
+        self
+    }
+}
+
+/// What there is to judge an attack by.
+pub(super) struct Seen<'a> {
+    pub(super) ground: &'a Ground,
+    pub(super) status: u16,
+    pub(super) body: &'a Value,
+    /// How much the server's resident memory grew meanwhile.
+    pub(super) grown_bytes: u64,
 }
 
 /// What must come of an attack.
@@ -27,12 +75,12 @@ pub(super) enum Expect {
     Limit(&'static str),
     /// The call fails with this code.
     Code(&'static str),
-    /// A denial of this capability is reported.
+    /// It fails, and a denial of this capability is reported.
     Denied(&'static str),
     /// The call answers, and the answer shows that the attack failed.
     Answer(&'static str, fn(&Value) -> bool),
     /// Whatever it answers, this holds afterwards.
-    After(&'static str, fn(&Ground, u16, &Value) -> bool),
+    After(&'static str, fn(&Seen<'_>) -> bool),
 }
 
 impl fmt::Display for Expect {
@@ -77,7 +125,26 @@ pub(super) fn all() -> Vec<&'static Attack> {
     tables.into_iter().flatten().collect()
 }
 
-/// The prober says that it failed.
-fn refused(answer: &Value) -> bool {
-    answer["ok"] == false
+/// An attack whose input needs nothing.
+fn nothing(_: &Ground) -> Value {
+    serde_json::json!({})
+}
+
+/// The guest got what it asked for.
+fn got(answer: &Value) -> bool {
+    answer["ok"] == true
+}
+
+/// The guest was refused, by these words.
+fn refused_by(answer: &Value, words: &[&str]) -> bool {
+    let error = answer["error"].as_str().unwrap_or_default();
+    answer["ok"] == false && words.iter().any(|word| error.contains(word))
+}
+
+/// The members of an answer, of which there must be some.
+fn members(answer: &Value) -> Option<impl Iterator<Item = (&String, &Value)>> {
+    answer
+        .as_object()
+        .filter(|members| !members.is_empty())
+        .map(|members| members.iter())
 }

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::peer::Peers;
+use super::policy;
 use crate::client::Request;
 use crate::commands::install;
 use crate::harness::Server;
@@ -17,8 +19,28 @@ use crate::packed::GUESTS;
 /// What no plugin may ever see.
 pub(super) const CANARY: &str = "canary-5f0c7e21-never-to-be-seen";
 
+/// What the server logs while it is attacked: what the guests say as well.
+const LOG_FILTER: &str = "info,airlock::plugin=debug";
+
+/// How long the log of a call may take to be written, on a slow machine.
+const LOG_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The package of the well-behaved neighbour.
 const NEIGHBOUR: &str = "airlock_plugin_echo";
+
+/// Folders of the scene; what lies in `outside` was granted to nobody.
+const FOLDERS: [&str; 9] = [
+    "ro", "rw", "outside", "raw", "full", "gone", "many", "deep", "race/in",
+];
+
+const FILES: [(&str, &str); 6] = [
+    ("ro/readable.txt", "may be read"),
+    ("rw/own.txt", "own"),
+    ("raw/own.txt", "own"),
+    ("outside/secret.txt", CANARY),
+    ("outside/secret", CANARY),
+    ("race/in/secret", "inside"),
+];
 
 /// The scene of the attacks.
 pub(super) struct Ground {
@@ -40,7 +62,12 @@ impl Ground {
         let scratch = tempfile::tempdir().context("making a folder for the attacks")?;
         lay_out(scratch.path())?;
         let binary = std::env::current_exe().context("finding this binary")?;
-        let server = Server::start(&binary, &scratch.path().join("data"), &[])?;
+        let server = Server::start_logging(
+            &binary,
+            &scratch.path().join("data"),
+            LOG_FILTER,
+            &scratch.path().join("server.log"),
+        )?;
         let ground = Self {
             server,
             guests,
@@ -62,14 +89,51 @@ impl Ground {
         self.guests.get(name).map(Vec::as_slice)
     }
 
-    /// What of the things nobody may see is in a text.
-    pub(super) fn leaked_into(&self, text: &[u8]) -> Option<&'static str> {
-        let text = String::from_utf8_lossy(text);
+    /// What a reply holds that nobody may see, or what arrived since the last reply
+    /// where it must not.
+    pub(super) fn leak(&self, reply: &[u8]) -> Option<&'static str> {
+        let text = String::from_utf8_lossy(reply);
         let host_path = self.scratch.path().display().to_string();
-        if text.contains(CANARY) {
-            return Some("the canary");
+        let facts = [
+            (text.contains(CANARY), "the canary"),
+            (text.contains(&host_path), "a path of the host"),
+            (self.peers.take_reached() > 0, "a connection to the canary"),
+            (
+                self.peers.take_misplaced() > 0,
+                "the secret, to where it is not bound",
+            ),
+        ];
+        facts
+            .into_iter()
+            .find_map(|(leaked, what)| leaked.then_some(what))
+    }
+
+    /// The server's log up to now, when it has a line with each of the words.
+    pub(super) fn logged(&self, words: &[&str]) -> Option<String> {
+        let end = Instant::now() + LOG_TIMEOUT;
+        loop {
+            let log = std::fs::read(self.folder("server.log")).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log).into_owned();
+            let has = |line: &str| words.iter().all(|word| line.contains(word));
+            if log.lines().any(has) {
+                return Some(log);
+            }
+            if Instant::now() > end {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
-        text.contains(&host_path).then_some("a path of the host")
+    }
+
+    /// Resident memory of the server.
+    pub(super) fn memory_bytes(&self) -> Result<u64> {
+        let file = format!("/proc/{}/statm", self.server.pid());
+        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
+        let pages = text
+            .split(' ')
+            .nth(1)
+            .and_then(|pages| pages.parse::<u64>().ok());
+        Ok(pages.with_context(|| format!("{file} holds no numbers"))? * 4096)
     }
 
     fn store_secrets(&self) -> Result<()> {
@@ -93,8 +157,7 @@ impl Ground {
             };
             install(&api, &name, bytes.clone(), None)
                 .with_context(|| format!("installing {name}"))?;
-            let body =
-                json!({ "grants": self.grants(&name)?, "limits": limits(), "why": "selftest" });
+            let body = json!({ "grants": policy::grants(self, &name)?, "limits": policy::limits(&name), "why": "selftest" });
             api.ok(&Request::json(
                 "PUT",
                 format!("/v1/plugins/{name}/grants"),
@@ -104,42 +167,6 @@ impl Ground {
         }
         Ok(())
     }
-
-    /// What each guest is granted: enough to try to get more.
-    fn grants(&self, name: &str) -> Result<Value> {
-        let text = match name {
-            "evil-prober" => format!(
-                r#"
-                files = [
-                    {{ host = "{ro}", guest = "/ro", access = "read" }},
-                    {{ host = "{rw}", guest = "/rw", access = "read-write", bytes = "1MiB", files = 100 }},
-                ]
-                http = [
-                    {{ url = "http://{peer}/echo", methods = ["GET"], allow_private = true, secret = "selftest-key" }},
-                    {{ url = "http://{peer}/echo64", methods = ["GET"], allow_private = true, secret = "selftest-key" }},
-                    {{ url = "http://{peer}/post", methods = ["POST"], allow_private = true, secret = "selftest-key" }},
-                    {{ url = "http://{peer}/ok", methods = ["GET"], allow_private = true }},
-                    {{ url = "http://{peer}/redirect", methods = ["GET"], allow_private = true }},
-                    {{ url = "http://{peer}/drip", methods = ["GET"], allow_private = true }},
-                    {{ url = "http://{peer}/big", methods = ["GET"], allow_private = true, response_bytes = "1MiB" }},
-                ]
-                kv = [{{ bucket = "own", bytes = "64KiB" }}]
-                env = [{{ name = "GRANTED", value = "1" }}]
-                "#,
-                ro = self.folder("ro").display(),
-                rw = self.folder("rw").display(),
-                peer = self.peers.granted,
-            ),
-            _ => String::new(),
-        };
-        let table: toml::Table = toml::from_str(&text).context("a grant of the self-test")?;
-        Ok(serde_json::to_value(table)?)
-    }
-}
-
-/// Tight, so that attacks end soon.
-fn limits() -> Value {
-    json!({ "cpu": "300ms", "wall": "2s" })
 }
 
 /// Guests that are installed and called; the others are refused at install.
@@ -184,21 +211,18 @@ fn guests(folder: Option<&Path>) -> Result<BTreeMap<String, Vec<u8>>> {
 }
 
 fn lay_out(root: &Path) -> Result<()> {
-    for folder in ["ro", "rw", "outside"] {
+    for folder in FOLDERS {
         let path = root.join(folder);
         std::fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
     }
-    for (file, text) in [
-        ("ro/readable.txt", "may be read"),
-        ("rw/own.txt", "own"),
-        ("outside/secret.txt", CANARY),
-    ] {
+    for (file, text) in FILES {
         std::fs::write(root.join(file), text).with_context(|| format!("writing {file}"))?;
     }
     for (link, target) in [
         ("ro/planted", "outside/secret.txt"),
         ("rw/planted", "outside/secret.txt"),
         ("ro/planted-folder", "outside"),
+        ("race/out", "outside"),
     ] {
         std::os::unix::fs::symlink(root.join(target), root.join(link))
             .with_context(|| format!("planting {link}"))?;

@@ -4,8 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::neighbour::Calls;
+
 /// The result of one attack.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Outcome {
     /// The class, as in the table of attacks.
     pub class: String,
@@ -21,6 +23,20 @@ pub struct Outcome {
     pub neighbour_calls: u64,
     /// How long it took, milliseconds.
     pub ms: u64,
+}
+
+impl Outcome {
+    /// With what was seen of the attack, right or wrong, and of the neighbour.
+    pub(super) fn judged(mut self, attack: Result<String, String>, neighbour: Calls) -> Self {
+        self.held = attack.is_ok() && neighbour.failed == 0 && neighbour.succeeded > 0;
+        let (Ok(seen) | Err(seen)) = attack;
+        self.seen = match neighbour.failed {
+            0 => seen,
+            _ => format!("{seen}; the neighbour failed: {}", neighbour.last_failure),
+        };
+        self.neighbour_calls = neighbour.succeeded;
+        self
+    }
 }
 
 /// All results.
