@@ -200,10 +200,20 @@ async fn handle(
         params,
         _room,
     };
-    match route.once {
-        true => once(route, parts.uri.to_string(), call).await,
-        false => (route.handler)(call).await,
+    match (route.once, route.changes()) {
+        (true, _) => once(route, parts.uri.to_string(), call).await,
+        (false, true) => to_its_end((route.handler)(call)).await,
+        (false, false) => (route.handler)(call).await,
     }
+}
+
+/// Goes on when the client leaves: a change that is in the store and not in
+/// force would be the worst of both.
+async fn to_its_end(
+    work: impl Future<Output = Result<Reply, Refusal>> + Send + 'static,
+) -> Result<Reply, Refusal> {
+    let lost = |_| Refusal::new(500, "unknown", "the host failed: it may have happened");
+    tokio::spawn(work).await.map_err(lost)?
 }
 
 /// The principal, when it may use the route.
@@ -365,7 +375,7 @@ async fn read_body(
 /// the client leaves.
 async fn once(route: &'static Route, target: String, call: Call) -> Result<Reply, Refusal> {
     let Some(key) = call.header(&IDEMPOTENCY_KEY)? else {
-        return (route.handler)(call).await;
+        return to_its_end((route.handler)(call)).await;
     };
     let key = key.to_owned();
     let print = fingerprint(route.method, target, call.body.clone()).await;
@@ -387,8 +397,7 @@ async fn once(route: &'static Route, target: String, call: Call) -> Result<Reply
                     .unwrap_or_else(Refusal::into_reply);
                 keep(&runtime, &ticket, reply).await
             };
-            let lost = |_| Refusal::new(500, "unknown", "the host failed: it may have happened");
-            tokio::spawn(work).await.map_err(lost)?
+            to_its_end(work).await
         }
     }
 }

@@ -78,6 +78,14 @@ pub struct Route {
     pub(crate) handler: fn(Call) -> Handled,
 }
 
+impl Route {
+    /// Whether it changes something of the host's own. A call of a tool does
+    /// not: it ends when its caller leaves.
+    pub(crate) fn changes(&self) -> bool {
+        self.method != "GET" && self.takes != Takes::Input
+    }
+}
+
 fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }

@@ -42,6 +42,7 @@ pub struct ToolCall {
 
 /// A call that may start.
 struct Ready {
+    slot: Arc<Slot>,
     active: Arc<Active>,
     class: EffectClass,
     input: String,
@@ -103,8 +104,8 @@ impl Runtime {
         call: ToolCall,
         ticket: Option<Ticket>,
     ) -> Result<StoredReply, CallRefused> {
-        let ready = self.admit(who, &call).await?;
-        let plugin = self.plugin_side(&ready.active).await?;
+        let mut ready = self.admit(who, &call).await?;
+        let plugin = self.plugin_side(&mut ready, &call.tool).await?;
         if let Some(ticket) = &ticket {
             self.commit(ticket.intent().to_vec())
                 .await
@@ -162,6 +163,7 @@ impl Runtime {
             .timeout
             .and_then(|timeout| started.checked_add(timeout));
         Ok(Ready {
+            slot,
             active,
             class,
             input,
@@ -171,7 +173,20 @@ impl Runtime {
         })
     }
 
-    async fn plugin_side(&self, active: &Arc<Active>) -> Result<Arc<Plugin>, CallRefused> {
+    /// The sandbox's side of what is in force now. Making it takes a while, and
+    /// what is changed meanwhile must hold for this call too.
+    async fn plugin_side(&self, ready: &mut Ready, tool: &str) -> Result<Arc<Plugin>, CallRefused> {
+        loop {
+            let plugin = self.made(&ready.active).await?;
+            let (active, class) = in_force(&ready.slot, tool)?;
+            if Arc::ptr_eq(&active, &ready.active) {
+                return Ok(plugin);
+            }
+            (ready.active, ready.class) = (active, class);
+        }
+    }
+
+    async fn made(&self, active: &Arc<Active>) -> Result<Arc<Plugin>, CallRefused> {
         let failed = |why: String| {
             tracing::error!(plugin = active.name, why, "grants can't be put in force");
             CallRefused::Prepare {

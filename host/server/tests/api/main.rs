@@ -7,6 +7,7 @@ mod errors;
 mod guests;
 mod hostile;
 mod idempotency;
+mod leaving;
 mod routes;
 mod server;
 mod stopping;

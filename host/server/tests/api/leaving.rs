@@ -1,0 +1,84 @@
+//! What happens at the edges of a change: a client that leaves in the middle of
+//! it, and a call that begins while it is made.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::guests;
+use crate::server::Server;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_client_leaves_is_in_force_or_was_never_made() {
+    let server = Server::start().await;
+    server.install("echo", guests::echo()).await;
+    for n in 0..40 {
+        let body = json!({ "limits": { "concurrency": n + 1 } }).to_string();
+        let request = format!(
+            "PUT /v1/plugins/echo/grants HTTP/1.1\r\nhost: localhost\r\n\
+             authorization: Bearer {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            server.admin,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(server.address).await.expect("connects");
+        stream.write_all(request.as_bytes()).await.expect("writes");
+        // At another moment of the change each time.
+        tokio::time::sleep(Duration::from_micros(n * 100)).await;
+        drop(stream);
+    }
+    let last = server.grant("echo", json!({}), json!({})).await["version"].clone();
+    assert!(last.as_u64() > Some(1), "no change came through: {last}");
+    let history = "/v1/plugins/echo/grants/history?limit=1";
+    let stored = server.admin("GET", history, "").await.json();
+    assert_eq!(stored["versions"][0]["version"], last, "{stored}");
+    // A restart finds what was in force.
+    let in_force = server.admin("GET", "/v1/plugins/echo/grants", "").await;
+    let dir = server.stopped().await;
+    let again = Server::start_in(dir, Default::default()).await;
+    let found = again.admin("GET", "/v1/plugins/echo/grants", "").await;
+    assert_eq!(found.json(), in_force.json());
+    again.stopped().await;
+}
+
+/// Calls a plugin for the first time and revokes its grants `after`; tells what
+/// the call was denied in the end.
+async fn revoked_at_the_first_call(server: &Server, name: &str, after: Duration) -> bool {
+    let target = format!("/v1/tools/{name}/run");
+    let (answer, ()) = tokio::join!(server.admin("POST", &target, "1"), async {
+        tokio::time::sleep(after).await;
+        let grants = format!("/v1/plugins/{name}/grants");
+        assert_eq!(server.admin("DELETE", &grants, "").await.status, 200);
+    });
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["denials"][0]["capability"] == "config"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_begins_while_grants_are_taken_away_does_not_keep_them() {
+    // Preparing it for its first call takes a while: its files are counted.
+    let dir = tempfile::tempdir().expect("a directory");
+    for n in 0..5_000 {
+        std::fs::write(dir.path().join(n.to_string()), "").expect("writes");
+    }
+    let server = Server::start().await;
+    let delays = [0, 1, 2, 4, 8, 16, 32];
+    for (n, _) in delays.iter().enumerate() {
+        let name = format!("asks{n}");
+        server.install(&name, guests::asks_late()).await;
+        let grants = json!({
+            "config": [{ "key": "color", "value": "red" }],
+            "files": [{ "host": dir.path(), "guest": "/d", "access": "read-write" }],
+        });
+        server.grant(&name, grants, json!({ "wall": "50s" })).await;
+    }
+    let server = &server;
+    let calls = delays.iter().enumerate().map(|(n, ms)| async move {
+        let after = Duration::from_millis(*ms);
+        revoked_at_the_first_call(server, &format!("asks{n}"), after).await
+    });
+    let denied = futures_util::future::join_all(calls).await;
+    assert_eq!(denied, [true; 7], "after {delays:?} ms");
+}
