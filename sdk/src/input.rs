@@ -12,27 +12,30 @@ use crate::Error;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the input of a tool",
     label = "not readable from JSON, or without a schema",
-    note = "derive both: `#[derive(Deserialize, JsonSchema)]`"
+    note = "put `#[derive(Deserialize, JsonSchema)]` above it and its fields' types"
 )]
 pub trait ToolInput: DeserializeOwned + JsonSchema {}
+#[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned + JsonSchema> ToolInput for T {}
 
 /// What a tool gives.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the output of a tool",
     label = "not writable as JSON, or without a schema",
-    note = "derive both: `#[derive(Serialize, JsonSchema)]`"
+    note = "put `#[derive(Serialize, JsonSchema)]` above it and its fields' types"
 )]
 pub trait ToolOutput: Serialize + JsonSchema {}
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + JsonSchema> ToolOutput for T {}
 
 /// How a tool fails.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a tool",
     label = "says nothing of what the caller should do next",
-    note = "return `airlock_sdk::Error`, e.g. `.map_err(|error| Error::permanent(error.to_string()))?`"
+    note = "return `Result<_, Error>` with the `Error` of `airlock_sdk::prelude`; make one of another error by `.map_err(|error| Error::permanent(error.to_string()))?`"
 )]
 pub trait ToolError: Into<Error> {}
+#[diagnostic::do_not_recommend]
 impl<E: Into<Error>> ToolError for E {}
 
 /// What a tool's function returns.
@@ -107,12 +110,19 @@ pub fn read_input<T: ToolInput>(json: &str) -> Result<T, Error> {
     Ok(value)
 }
 
-/// Writes a result.
+/// What the tool gave, or its error as one of the contract's.
 ///
 /// # Errors
-/// Those of the tool, or [`Error::Permanent`] when the output has no JSON form.
-pub fn write_output<T: ToolOutput, E: ToolError>(result: Result<T, E>) -> Result<String, Error> {
-    let output = result.map_err(Into::into)?;
-    serde_json::to_string(&output)
+/// Those of the tool.
+pub fn or_fail<T, E: ToolError>(result: Result<T, E>) -> Result<T, Error> {
+    result.map_err(Into::into)
+}
+
+/// Writes an output.
+///
+/// # Errors
+/// [`Error::Permanent`] when it has no JSON form.
+pub fn write_output<T: ToolOutput>(output: &T) -> Result<String, Error> {
+    serde_json::to_string(output)
         .map_err(|error| Error::Permanent(format!("writing the output: {error}")))
 }

@@ -38,6 +38,30 @@
 //! ```
 //!
 //! A tool may take a `&Context` as its last parameter and may be an `async fn`.
+//!
+//! `plugin!` stands once in the crate's root. A tool of a module is listed with its
+//! module, not imported, and is at least `pub(crate)`:
+//!
+//! ```
+//! mod greetings {
+//!     use airlock_sdk::prelude::*;
+//!
+//!     /// Greets everybody.
+//!     #[tool(read_only)]
+//!     pub(crate) fn greet() -> Result<String, Error> {
+//!         Ok("Hello!".to_owned())
+//!     }
+//! }
+//!
+//! use airlock_sdk::prelude::*;
+//!
+//! plugin! { tools: [greetings::greet], wants: [] }
+//!
+//! # fn main() {
+//! let reply = airlock_sdk::testing::call(&PLUGIN, "greet", serde_json::json!({}));
+//! assert_eq!(reply.unwrap(), "Hello!");
+//! # }
+//! ```
 
 mod backend;
 mod context;
@@ -76,9 +100,9 @@ pub mod __private {
     #[cfg(target_family = "wasm")]
     pub use crate::backend::{Component, bindings};
     pub use crate::input::{
-        NoInput, ToolResult, input_schema, output_schema, read_input, write_output,
+        NoInput, ToolResult, input_schema, or_fail, output_schema, read_input, write_output,
     };
-    pub use crate::plugin::{ToolDefinition, ToolParts, names_differ, plugin, tool};
+    pub use crate::plugin::{ToolDefinition, ToolParts, name_is_new, plugin, tool};
 }
 
 /// The example in the README, tested.

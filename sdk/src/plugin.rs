@@ -145,24 +145,20 @@ pub trait ToolDefinition {
     const TOOL: Tool;
 }
 
-/// Fails to compile where two tools have one name.
+/// Fails to compile where a tool before it has the name.
 #[doc(hidden)]
-pub const fn names_differ(tools: &[Tool]) {
-    let mut left = 0;
-    while left < tools.len() {
-        let mut right = left + 1;
-        while right < tools.len() {
-            let same = equal(
-                tools[left].parts.name.as_bytes(),
-                tools[right].parts.name.as_bytes(),
-            );
-            assert!(
-                !same,
-                "two tools have the same name: give one of them `#[tool(name = \"…\")]`"
-            );
-            right += 1;
-        }
-        left += 1;
+pub const fn name_is_new(tool: &Tool, before: &[Tool]) {
+    let mut index = 0;
+    while index < before.len() {
+        let same = equal(
+            before[index].parts.name.as_bytes(),
+            tool.parts.name.as_bytes(),
+        );
+        assert!(
+            !same,
+            "a tool before this one has the same name: give one of them `#[tool(name = \"…\")]`"
+        );
+        index += 1;
     }
 }
 

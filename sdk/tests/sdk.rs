@@ -312,7 +312,9 @@ fn the_check_finds_what_the_host_would_refuse() {
         Ok(input)
     }
     static NOT_AN_OBJECT: Plugin = __private::plugin(
-        const { &[<__put_the_tool_attribute_on_number as __private::ToolDefinition>::TOOL] },
+        const {
+            &[<put_the_tool_attribute_on_number_or_list_it_as_its_module_and_number as __private::ToolDefinition>::TOOL]
+        },
         &[],
     );
     let want = |scope| Want {

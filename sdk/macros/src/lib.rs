@@ -27,11 +27,12 @@ pub fn plugin(input: TokenStream) -> TokenStream {
 }
 
 /// The type that `#[tool]` puts beside a function. Its name is what rustc shows
-/// when `plugin!` lists a function that has no such attribute.
+/// when `plugin!` lists a function that has no such attribute, or one that was
+/// imported from a module without it.
 fn marker(function: &syn::Ident) -> syn::Ident {
     use syn::ext::IdentExt;
     quote::format_ident!(
-        "__put_the_tool_attribute_on_{}",
+        "put_the_tool_attribute_on_{0}_or_list_it_as_its_module_and_{0}",
         function.unraw(),
         span = function.span()
     )

@@ -39,10 +39,8 @@ impl Parse for Want {
         let content;
         parenthesized!(content in input);
         let capability: Ident = content.parse()?;
-        comma(
-            &content,
-            "the scope, e.g. `r#\"{ url = \"https://api.example.com/*\" }\"#`",
-        )?;
+        let scope = format!("the scope, e.g. {}", example(&capability.to_string()));
+        comma(&content, &scope)?;
         let scope: LitStr = content.parse()?;
         comma(
             &content,
@@ -65,23 +63,44 @@ impl Want {
     fn check(&self) -> Result<()> {
         let capability = self.capability.to_string();
         if !CAPABILITIES.contains(&capability.as_str()) {
-            let text = format!(
-                "unknown capability `{capability}`: write one of {}",
-                CAPABILITIES.join(", ")
-            );
-            return Err(Error::new(self.capability.span(), text));
+            return Err(Error::new(self.capability.span(), unknown(&capability)));
         }
         if self.reason.value().trim().is_empty() || self.reason.value().len() > REASON_BYTES_MAX {
             let text = format!("say in 1 to {REASON_BYTES_MAX} bytes why the plugin wants this");
             return Err(Error::new(self.reason.span(), text));
         }
-        if self.scope.value().trim().is_empty() || self.scope.value().len() > SCOPE_BYTES_MAX {
+        let scope = self.scope.value();
+        let table = scope.trim().starts_with('{') && scope.trim().ends_with('}');
+        if !table || scope.len() > SCOPE_BYTES_MAX {
             let text = format!(
-                "give the scope as a TOML value of 1 to {SCOPE_BYTES_MAX} bytes that could stand in a grants file"
+                "give the scope as a rule of a grants file, of at most {SCOPE_BYTES_MAX} bytes, e.g. {}",
+                example(&capability)
             );
             return Err(Error::new(self.scope.span(), text));
         }
         Ok(())
+    }
+}
+
+/// A rule as it could stand in a grants file.
+fn example(capability: &str) -> &'static str {
+    match capability {
+        "config" => r##"r#"{ key = "currency", value = "EUR" }"#"##,
+        "env" => r##"r#"{ name = "TZ", value = "Europe/Zurich" }"#"##,
+        "files" => r##"r#"{ host = "/path/to/folder", guest = "/data", access = "read" }"#"##,
+        "kv" => r##"r#"{ bucket = "seen" }"#"##,
+        _ => r##"r#"{ url = "https://api.example.com/*" }"#"##,
+    }
+}
+
+fn unknown(capability: &str) -> String {
+    match capability {
+        "secrets" => "a secret is a part of an `http` want: write `want!(http, r#\"{ url = \"…\", secret = \"its-name\" }\"#, …)`".to_owned(),
+        "clocks" | "random" | "log" => format!("every plugin has `{capability}`: remove this want"),
+        _ => format!(
+            "unknown capability `{capability}`: write one of {}",
+            CAPABILITIES.join(", ")
+        ),
     }
 }
 
@@ -159,10 +178,10 @@ fn set<T: Parse>(slot: &mut Option<Vec<T>>, key: &Ident, content: ParseStream<'_
 
 pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
     let plugin: Plugin = syn::parse2(input)?;
-    let tools = plugin.tools.unwrap_or_default();
+    let paths = plugin.tools.unwrap_or_default();
     let wants = plugin.wants.unwrap_or_default();
-    check(&tools, &wants)?;
-    let tools: Vec<TokenStream> = tools
+    check(&paths, &wants)?;
+    let tools: Vec<TokenStream> = paths
         .iter()
         .map(|tool| {
             let marker = marker(tool);
@@ -171,6 +190,13 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
             }
         })
         .collect();
+    let names = tools.iter().zip(&paths).enumerate().skip(1);
+    let names_are_new = names.map(|(index, (tool, path))| {
+        let before = &tools[..index];
+        quote_spanned! { path.span() =>
+            const _: () = ::airlock_sdk::__private::name_is_new(&#tool, &[#(#before),*]);
+        }
+    });
     let wants = wants.iter().map(want);
     let export = export();
     Ok(quote! {
@@ -179,7 +205,7 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
             const { &[#(#tools),*] },
             const { &[#(#wants),*] },
         );
-        const _: () = ::airlock_sdk::__private::names_differ(&[#(#tools),*]);
+        #(#names_are_new)*
         #export
         #[cfg(test)]
         #[test]

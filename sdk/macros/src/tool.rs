@@ -1,13 +1,14 @@
 //! `#[tool]`: keeps the function as it is and adds beside it a type that describes
 //! it, for `plugin!` to collect.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
 use syn::parse::Parser;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Error, Expr, FnArg, Ident, ItemFn, Lit, LitStr, Meta, Result, ReturnType, Type,
+    Attribute, Error, Expr, FnArg, Ident, ItemFn, Lit, LitStr, Meta, PathArguments, Result,
+    ReturnType, Type, TypeReference,
 };
 
 const HELP: &str = "write `read_only`, `idempotent`, `destructive`, `open_world`, `name = \"…\"` or `title = \"…\"`";
@@ -119,7 +120,8 @@ fn definition(
     let open_world = arguments.open_world.is_some();
     let (input_schema, call) = input_side(function, signature);
     let output = &signature.output;
-    let output_schema = quote_spanned! { output.span() =>
+    let (given, _) = sides(output);
+    let output_schema = quote_spanned! { given =>
         ::airlock_sdk::__private::output_schema::<<#output as ::airlock_sdk::__private::ToolResult>::Output>
     };
     quote! {
@@ -163,9 +165,12 @@ fn input_side(function: &ItemFn, signature: &Signature) -> (TokenStream, TokenSt
         Some(_) => quote! { ::airlock_sdk::task::block_on(#ident(#(#arguments),*)) },
         None => quote! { #ident(#(#arguments),*) },
     };
-    let output = &signature.output;
-    let write = quote_spanned! { output.span() =>
-        ::airlock_sdk::__private::write_output(result)
+    let (given, failed) = sides(&signature.output);
+    let or_fail = quote_spanned! { failed =>
+        let output = ::airlock_sdk::__private::or_fail(result)?;
+    };
+    let write = quote_spanned! { given =>
+        ::airlock_sdk::__private::write_output(&output)
     };
     let call = quote! {
         |input: &str, context: &::airlock_sdk::Context| {
@@ -173,6 +178,8 @@ fn input_side(function: &ItemFn, signature: &Signature) -> (TokenStream, TokenSt
             #read
             let _ = &input;
             let result = #run;
+            #[allow(clippy::let_unit_value, reason = "a tool may give nothing")]
+            #or_fail
             #write
         }
     };
@@ -217,7 +224,7 @@ fn signature(function: &ItemFn) -> Result<Signature> {
             FnArg::Typed(argument) => &*argument.ty,
         };
         match ty {
-            Type::Reference(_) if !has_context => {
+            Type::Reference(reference) if !has_context && is_context(reference) => {
                 has_context = true;
                 found
                     .arguments
@@ -242,6 +249,30 @@ fn signature(function: &ItemFn) -> Result<Signature> {
         }
     }
     Ok(found)
+}
+
+/// Whether this is `&Context`, however it is reached.
+fn is_context(reference: &TypeReference) -> bool {
+    let last = match &*reference.elem {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    };
+    reference.mutability.is_none() && last.is_some_and(|last| last.ident == "Context")
+}
+
+/// Where the two sides of a `Result` stand; where they are not to be seen, the
+/// whole type for both.
+fn sides(result: &Type) -> (Span, Span) {
+    let Type::Path(path) = result else {
+        return (result.span(), result.span());
+    };
+    let arguments = path.path.segments.last().map(|last| &last.arguments);
+    let Some(PathArguments::AngleBracketed(arguments)) = arguments else {
+        return (result.span(), result.span());
+    };
+    let mut types = arguments.args.iter().map(Spanned::span);
+    let given = types.next().unwrap_or_else(|| result.span());
+    (given, types.next().unwrap_or_else(|| result.span()))
 }
 
 fn output(output: &ReturnType, ident: proc_macro2::Span) -> Result<Type> {

@@ -22,9 +22,15 @@ fn two(_a: u32, _b: u32) -> Result<u32, Error> {
     Ok(1)
 }
 
-/// Takes two references.
+/// Takes a borrowed input.
 #[tool]
 fn borrowed(_text: &str, _context: &Context) -> Result<u32, Error> {
+    Ok(1)
+}
+
+/// Takes nothing but a borrowed input.
+#[tool]
+fn only_borrowed(_text: &str) -> Result<u32, Error> {
     Ok(1)
 }
 
