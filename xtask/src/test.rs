@@ -24,6 +24,10 @@ pub fn run_tests(extra: &[String]) -> Result<()> {
     for guest in &guests {
         args.extend(["--exclude", guest]);
     }
+    // Every failure is shown, not only the first.
+    if extra.is_empty() {
+        args.push("--no-fail-fast");
+    }
     args.extend(extra.iter().map(String::as_str));
     cargo::run("cargo", &args)?;
     if extra.is_empty() {

@@ -1,7 +1,9 @@
 //! The echo over HTTP with authentication and durable audit, against a bare axum
-//! handler that does the bare wasmtime call.
+//! handler that does the bare wasmtime call, and against the same handler when it
+//! also appends one line to a file and answers once that is synced: what any
+//! server must pay that acknowledges nothing before it is durable.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,15 +15,18 @@ use airlock::harness::Server;
 use airlock_bench_baseline::Baseline;
 use anyhow::{Context, Result};
 use axum::Router;
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::Bench;
 use crate::load::{Request, throughput};
 
 const INPUT: &str = "{\"message\":\"hello\"}";
 
-/// The bare server's side: prints its address and serves until killed.
+/// The bare server's side: prints its address and serves until killed. `/echo`
+/// only calls, `/durable` also waits for a synced append.
 pub(crate) fn bare_server(component: &Path) -> Result<()> {
     let baseline =
         Arc::new(Baseline::new(&std::fs::read(component)?).map_err(|e| anyhow::anyhow!("{e:#}"))?);
@@ -29,20 +34,70 @@ pub(crate) fn bare_server(component: &Path) -> Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let handler = move |body: String| {
-            let baseline = Arc::clone(&baseline);
-            async move {
-                baseline
-                    .call("echo", &body)
-                    .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
-            }
-        };
-        let router = Router::new().route("/echo", post(handler));
+        let appender = Appender::start()?;
+        let router = Router::new()
+            .route("/echo", post(bare))
+            .route("/durable", post(durable))
+            .with_state((baseline, appender));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
         axum::serve(listener, router).await?;
         Ok(())
     })
+}
+
+type Bare = State<(Arc<Baseline>, Appender)>;
+
+async fn bare(State((baseline, _)): Bare, body: String) -> Result<String, StatusCode> {
+    baseline
+        .call("echo", &body)
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+async fn durable(State((baseline, appender)): Bare, body: String) -> Result<String, StatusCode> {
+    let output = baseline
+        .call("echo", &body)
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    let line = format!("{{\"tool\":\"echo\",\"bytes\":{}}}\n", output.len());
+    appender
+        .append(line)
+        .await
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(output)
+}
+
+/// One line on its way to the disk, and the way back.
+type Waiting = (String, oneshot::Sender<()>);
+
+/// Appends lines to a file on a thread of its own; one `fdatasync` serves
+/// everybody who waited.
+#[derive(Clone)]
+struct Appender(mpsc::UnboundedSender<Waiting>);
+
+impl Appender {
+    fn start() -> Result<Self> {
+        let (sender, mut queue) = mpsc::unbounded_channel::<Waiting>();
+        let mut file = tempfile::tempfile().context("the file of the bare records")?;
+        std::thread::spawn(move || {
+            let mut group = Vec::new();
+            while queue.blocking_recv_many(&mut group, 1024) > 0 {
+                let lines: String = group.iter().map(|(line, _)| line.as_str()).collect();
+                if file.write_all(lines.as_bytes()).is_err() || file.sync_data().is_err() {
+                    return;
+                }
+                for (_, reply) in group.drain(..) {
+                    let _ = reply.send(());
+                }
+            }
+        });
+        Ok(Self(sender))
+    }
+
+    async fn append(&self, line: String) -> Result<()> {
+        let (reply, durable) = oneshot::channel();
+        self.0.send((line, reply))?;
+        Ok(durable.await?)
+    }
 }
 
 /// A process that is killed when dropped.
@@ -102,6 +157,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let data = tempfile::tempdir()?;
     let (_bare, bare_address) = start_bare(&bench.component("airlock-plugin-echo"))?;
     let bare = Request::post(bare_address, "/echo", None, INPUT);
+    let durable = Request::post(bare_address, "/durable", None, INPUT);
     let (_server, airlock) = start_airlock(bench, &data.path().join("data"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -109,15 +165,17 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let time = Duration::from_millis(if bench.quick { 100 } else { 1500 });
     let rounds = if bench.quick { 1 } else { 5 };
     for connections in [1, 16, 256] {
-        let (mut bare_rates, mut airlock_rates) = (Vec::new(), Vec::new());
+        let mut rates = [const { Vec::new() }; 3];
         for _ in 0..rounds {
-            bare_rates.push(runtime.block_on(throughput(&bare, connections, time))?);
-            airlock_rates.push(runtime.block_on(throughput(&airlock, connections, time))?);
+            for (request, rates) in [&bare, &durable, &airlock].into_iter().zip(&mut rates) {
+                rates.push(runtime.block_on(throughput(request, connections, time))?);
+            }
         }
-        let (bare, airlock) = (middle(bare_rates), middle(airlock_rates));
+        let [bare, durable, airlock] = rates.map(middle);
         println!(
-            "{connections:>3} connections: bare {bare:>7.0}/s, airlock {airlock:>7.0}/s, {:.2}x the time (target 2x)",
-            bare / airlock
+            "{connections:>3} connections: bare {bare:>6.0}/s, bare and durable {durable:>6.0}/s, airlock {airlock:>6.0}/s: {:.2}x the bare time (target 2x), {:.2}x the bare and durable",
+            bare / airlock,
+            durable / airlock
         );
     }
     Ok(())

@@ -2,14 +2,16 @@
 //! for the permit, rechecking it at the use and counting the bytes, over the same
 //! read done directly.
 
+use std::cell::RefCell;
 use std::hint::black_box;
-use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use airlock_journal::sqlite::SqliteStore;
 use airlock_journal::{Batch, Store};
-use airlock_sandbox::capability::{Capability, files::Files, kv::Kv};
+use airlock_sandbox::capability::files::bench::FileReadBench;
+use airlock_sandbox::capability::{Capability, kv::Kv};
 use airlock_sandbox::gate::{CallInfo, Gate};
 use airlock_sandbox::{EffectClass, Grants, GrantsCell};
 use anyhow::{Context, Result};
@@ -19,7 +21,6 @@ use crate::round::{interleave, us};
 
 const GRANTS: &str = r#"
 kv = [{ bucket = "seen" }]
-files = [{ host = "/srv/invoices", guest = "/invoices", access = "read" }]
 "#;
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
@@ -51,20 +52,30 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         kv_read,
     )?;
 
-    let file = folder.path().join("file");
-    std::fs::write(&file, vec![7u8; 1024])?;
-    let file_read = || {
-        let mut bytes = Vec::new();
-        std::fs::File::open(&file)?.read_to_end(&mut bytes)?;
-        Ok(bytes.len())
+    files(bench, folder.path())
+}
+
+/// The whole files room as a guest meets it (open, read, close), against its own
+/// functions without the gate.
+fn files(bench: &Bench, folder: &Path) -> Result<()> {
+    std::fs::write(folder.join("file"), vec![7u8; 1024])?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let host = folder.to_str().context("the folder's name")?;
+    let room = FileReadBench::new(host, runtime.handle())?;
+    let room = RefCell::new(room);
+    let check = |read: wasmtime::Result<usize>| {
+        let bytes = read.map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        anyhow::ensure!(bytes == 1024, "{bytes} bytes read");
+        Ok(())
     };
-    measure::<Files>(
-        bench,
-        &gate,
-        "file read, 1 KiB, open and read",
-        &["read", "/invoices/a.csv"],
-        file_read,
-    )
+    let mut direct = || check(runtime.block_on(room.borrow().direct("file")));
+    let mut gated = || check(runtime.block_on(room.borrow_mut().granted("file")));
+    let medians = interleave(bench.times(101), 2000, &mut [&mut direct, &mut gated])?;
+    report("file read, 1 KiB, open, read and close", &medians);
+    Ok(())
 }
 
 fn measure<C: Capability>(
@@ -88,6 +99,11 @@ fn measure<C: Capability>(
         Ok(())
     };
     let medians = interleave(bench.times(101), 2000, &mut [&mut direct, &mut gated])?;
+    report(what, &medians);
+    Ok(())
+}
+
+fn report(what: &str, medians: &[Duration]) {
     let added = medians[1]
         .saturating_sub(medians[0])
         .max(Duration::from_nanos(1));
@@ -96,5 +112,4 @@ fn measure<C: Capability>(
         us(medians[0]),
         us(added)
     );
-    Ok(())
 }
