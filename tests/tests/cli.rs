@@ -207,6 +207,25 @@ fn administration(place: &Place) {
     place.ok(&["plugin", "remove", "echo"]);
 }
 
+/// A tool's progress is shown to whoever asks.
+fn progress(place: &Place) {
+    let prober = path(&component("evil-prober"));
+    place.ok(&["plugin", "add", "prober", &prober]);
+    let call = ["tool", "call", "prober/flood_progress", r#"{"amount": 5}"#];
+    let quiet = place.run(&call);
+    assert_eq!((quiet.code, quiet.err.as_str()), (0, ""), "{}", quiet.out);
+    let shown = place.run(&[&call[..], &["--progress"]].concat());
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    assert_eq!(shown.out, quiet.out);
+    let last = shown.err.lines().last().unwrap_or_default();
+    assert_eq!(last, "4 still at it", "{}", shown.err);
+    let failed = place.run(&["tool", "call", "prober/nothing", "--progress"]);
+    assert_eq!(failed.code, 4, "{}", failed.err);
+    let failed = place.run(&["tool", "call", "prober/flood_progress", "[]", "--progress"]);
+    assert_eq!(failed.code, 5, "{}", failed.err);
+    place.ok(&["plugin", "remove", "prober"]);
+}
+
 /// What a plugin kept goes with it, unless it is told to stay.
 fn removal(place: &Place) {
     let keeper = path(&component("keeper"));
@@ -268,6 +287,7 @@ fn without_a_server() {
     walk(&place);
     administration(&place);
     removal(&place);
+    progress(&place);
     mistakes(&place);
 }
 
@@ -278,6 +298,7 @@ fn with_a_server() {
     walk(&place);
     administration(&place);
     removal(&place);
+    progress(&place);
     mistakes(&place);
     let second = place.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert_ne!(second.code, 0);

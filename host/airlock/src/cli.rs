@@ -271,9 +271,13 @@ pub enum Tool {
         /// Wall-time bound for this call, e.g. `2s`; the plugin's own also holds.
         #[arg(long, value_name = "TIME")]
         timeout: Option<String>,
-        /// Also print usage, denials and log.
+        /// Also print usage and denials.
         #[arg(long, short)]
         verbose: bool,
+        /// Show the tool's progress on standard error; on a terminal that is done
+        /// anyway.
+        #[arg(long)]
+        progress: bool,
     },
 }
 

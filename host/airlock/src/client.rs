@@ -1,17 +1,22 @@
 //! A client of the HTTP API. Every command is a request; it goes to a server, or,
 //! when no server owns the data directory, to the same routes in this process.
 
+use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::events::{Event, Events};
 use crate::exit::Failure;
 use crate::local::Local;
 
 /// Longest that a request may take; calls have their own, shorter limits.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The media type of events.
+const EVENTS: &str = "text/event-stream";
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -116,7 +121,7 @@ impl Remote {
         &self.base
     }
 
-    fn send(&self, request: &Request) -> Result<Reply> {
+    fn send(&self, request: &Request, on_event: &mut dyn FnMut(Event)) -> Result<Reply> {
         let mut builder = ureq::http::Request::builder()
             .method(request.method)
             .uri(format!("{}{}", self.base, request.path))
@@ -131,23 +136,39 @@ impl Remote {
             .agent
             .run(outgoing)
             .with_context(|| format!("asking the server at {}", self.base))?;
-        let retry_after = response
-            .headers()
-            .get("retry-after")
-            .and_then(|value| value.to_str().ok());
-        let retry_after_s = retry_after.and_then(|value| value.parse().ok());
+        let header = |name: &str| {
+            let value = response.headers().get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        };
+        let retry_after_s = header("retry-after").and_then(|value| value.parse().ok());
+        let events = header("content-type").as_deref() == Some(EVENTS);
         let status = response.status().as_u16();
-        let body = response
-            .body_mut()
-            .with_config()
-            .limit(u64::MAX)
-            .read_to_vec()
-            .context("reading the response")?;
+        let mut reader = response.body_mut().with_config().limit(u64::MAX).reader();
+        let mut body = Vec::new();
+        match events {
+            true => follow(&mut reader, on_event)?,
+            false => drop(
+                reader
+                    .read_to_end(&mut body)
+                    .context("reading the response")?,
+            ),
+        }
         Ok(Reply {
             status,
             body,
             retry_after_s,
         })
+    }
+}
+
+/// Reads events to the end of the stream.
+fn follow(reader: &mut dyn Read, on_event: &mut dyn FnMut(Event)) -> Result<()> {
+    let (mut events, mut piece) = (Events::default(), [0; 8 << 10]);
+    loop {
+        match reader.read(&mut piece).context("reading the response")? {
+            0 => return Ok(()),
+            read => events.push(&piece[..read], on_event),
+        }
     }
 }
 
@@ -157,10 +178,42 @@ impl Api {
     /// # Errors
     /// When there was no answer at all.
     pub fn send(&self, request: &Request) -> Result<Reply> {
+        self.send_and_follow(request, &mut |_| {})
+    }
+
+    /// The same; if a stream of events comes back, each goes to `on_event`.
+    fn send_and_follow(&self, request: &Request, on_event: &mut dyn FnMut(Event)) -> Result<Reply> {
         match self {
-            Self::Remote(remote) => remote.send(request),
-            Self::Local(local) => local.send(request),
+            Self::Remote(remote) => remote.send(request, on_event),
+            Self::Local(local) => local.send(request, on_event),
         }
+    }
+
+    /// Makes a call and shows its progress to `on_progress` as it comes.
+    ///
+    /// # Errors
+    /// As [`Api::value`], or a stream that broke off before the result.
+    pub fn call(&self, request: &Request, on_progress: &mut dyn FnMut(&Value)) -> Result<Value> {
+        let request = request.clone().header("accept", EVENTS);
+        let mut last = None;
+        let mut reply = self.send_and_follow(&request, &mut |event| match event.name.as_str() {
+            "progress" => on_progress(&serde_json::from_slice(&event.data).unwrap_or_default()),
+            _ => last = Some(event),
+        })?;
+        if let Some(event) = last {
+            reply.body = event.data;
+            if event.name == "problem" {
+                let problem: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+                let status = problem["status"].as_u64();
+                reply.status = status
+                    .and_then(|status| status.try_into().ok())
+                    .unwrap_or(500);
+            }
+        }
+        if !(200..300).contains(&reply.status) {
+            return Err(Failure::from_reply(&reply).into());
+        }
+        serde_json::from_slice(&reply.body).context("the call's result did not come")
     }
 
     /// Sends a request and takes the body of a success.

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod config;
+mod events;
 pub mod exit;
 pub mod harness;
 pub mod local;

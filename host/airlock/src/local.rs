@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::client::{Reply, Request};
 use crate::config::Settings;
+use crate::events::{Event, Events};
 
 /// How long closing may take: the audit's last checkpoint is signed then.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,7 +49,8 @@ impl Local {
         })
     }
 
-    pub(crate) fn send(&self, request: &Request) -> Result<Reply> {
+    pub(crate) fn send(&self, request: &Request, on_event: &mut dyn FnMut(Event)) -> Result<Reply> {
+        let mut events = Events::default();
         let headers: Vec<(&str, &str)> = request
             .headers
             .iter()
@@ -59,6 +61,7 @@ impl Local {
             &request.path,
             &headers,
             request.body.clone(),
+            |piece| events.push(piece, on_event),
         );
         let response = self
             .tokio

@@ -33,8 +33,9 @@ mod views;
 pub use admission::NotAdmitted;
 pub use airlock_journal::views::{CallEntry, GrantUsage, ToolStats};
 pub use airlock_sandbox::capability::Explanation;
+pub use airlock_sandbox::capability::log::Progress;
 pub use airlock_sandbox::capability::secrets::Secret;
-pub use calls::{CallRefused, ToolCall, status_of};
+pub use calls::{CallRefused, CallStage, ToolCall, status_of};
 pub use config::RuntimeConfig;
 pub use engine::{Capabilities, CapabilityView, capabilities};
 pub use grants::{

@@ -60,6 +60,7 @@ impl Host {
             input: "1".into(),
             timeout: None,
             idempotency_key: key.map(str::to_owned),
+            stage: None,
         };
         self.runtime.call(&self.who, call).await
     }

@@ -146,6 +146,7 @@ async fn a_link_put_there_later_is_found_when_it_is_opened() {
         input: "1".into(),
         timeout: None,
         idempotency_key: None,
+        stage: None,
     };
     let refused = again.call(&who(), call).await.expect_err("is refused");
     assert_eq!(refused.code(), "grants-not-in-force");

@@ -10,15 +10,16 @@ use std::sync::Arc;
 use airlock_runtime::{Principal, Runtime};
 use axum::Router;
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::Request;
-use http::header::{HOST, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
 use http_body_util::BodyExt;
 
 use crate::app::App;
 use crate::config::ServerConfig;
 use crate::dispatch::router;
 use crate::front::answer;
+use crate::reply::EVENTS;
 
 /// The API in this process; every request is made by one principal.
 pub struct InProcess {
@@ -58,7 +59,8 @@ impl InProcess {
         Self { app, router }
     }
 
-    /// Answers one request.
+    /// Answers one request. If the reply is a stream of events, its parts go to
+    /// `on_events` as they come, and the answer's body is empty.
     ///
     /// # Errors
     /// A method, path or header that HTTP does not know.
@@ -68,6 +70,7 @@ impl InProcess {
         path: &str,
         headers: &[(&str, &str)],
         body: Vec<u8>,
+        mut on_events: impl FnMut(&[u8]),
     ) -> Result<Answer, InProcessError> {
         let mut request = Request::builder()
             .method(method)
@@ -78,21 +81,23 @@ impl InProcess {
         }
         let request = request.body(Body::from(body))?;
         let response = answer(&self.app, self.router.clone(), request).await;
-        let (parts, body) = response.into_parts();
-        let retry_after = parts
-            .headers
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok());
-        let body = body
-            .collect()
-            .await
-            .map_err(InProcessError::Body)?
-            .to_bytes();
-        let retry_after_s = retry_after.and_then(|text| text.parse().ok());
+        let (parts, mut body) = response.into_parts();
+        let header = |name| parts.headers.get(name)?.to_str().ok();
+        let events = header(CONTENT_TYPE) == Some(EVENTS);
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(InProcessError::Body)?.into_data() else {
+                continue;
+            };
+            match events {
+                true => on_events(&data),
+                false => bytes.extend_from_slice(&data),
+            }
+        }
         Ok(Answer {
             status: parts.status.as_u16(),
-            body,
-            retry_after_s,
+            body: bytes.freeze(),
+            retry_after_s: header(RETRY_AFTER).and_then(|text| text.parse().ok()),
         })
     }
 }

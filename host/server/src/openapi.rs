@@ -10,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::handlers::tools::TIMEOUT;
-use crate::reply::{METRICS, NDJSON};
+use crate::reply::{EVENTS, METRICS, NDJSON};
 use crate::routes::{Access, ROUTES, Route, Takes};
 
 /// The document as JSON text.
@@ -57,6 +57,9 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Value) ->
         if *status != 204 {
             let schema = schema.map_or(json!({}), |schema| schema(generator).to_value());
             response["content"] = json!({ media(route): { "schema": schema } });
+            if route.takes == Takes::Input {
+                response["content"][EVENTS] = json!({ "schema": { "type": "string" } });
+            }
         }
         responses.insert(status.to_string(), response);
     }

@@ -131,7 +131,7 @@ pub static ROUTES: &[Route] = &[
     route!("GET" "/v1/whoami" Access::Roles(EVERYBODY), "Who the token is", tokens::whoami, replies: &[(200, Some(of::<tokens::Whoami<'_>>))]),
     route!("GET" "/v1/capabilities" Access::Roles(EVERYBODY), "What can be granted, with JSON Schemas", grants::capabilities, replies: &[(200, Some(of::<airlock_runtime::Capabilities>))]),
     route!("GET" "/v1/tools" Access::Roles(&[Viewer, Caller, Operator]), "Tools with their schemas", tools::list, replies: &[(200, Some(of::<tools::ToolList>))]),
-    route!("POST" "/v1/tools/{plugin}/{tool}" Access::Plugin(&[Caller]), "Call a tool: the body is its input", tools::call, takes: Takes::Input, body: Some(of::<serde_json::Value>), replies: &[(200, Some(of::<tools::CallReply>))]),
+    route!("POST" "/v1/tools/{plugin}/{tool}" Access::Plugin(&[Caller]), "Call a tool: the body is its input. With `Accept: text/event-stream`, its progress comes as events before the result", tools::call, takes: Takes::Input, body: Some(of::<serde_json::Value>), replies: &[(200, Some(of::<tools::CallReply>))]),
     route!("GET" "/v1/plugins" Access::Roles(READERS), "Installed plugins", plugins::list, replies: &[(200, Some(of::<plugins::PluginList>))]),
     route!("POST" "/v1/plugins" Access::Roles(&[Operator]), "Install a component as a version of a plugin", plugins::install, once: true, takes: Takes::Component, query: Some(of::<plugins::InstallQuery>), replies: &[(202, Some(of::<airlock_runtime::Operation>)), (201, Some(of::<airlock_runtime::Operation>))]),
     route!("GET" "/v1/plugins/{plugin}" Access::Plugin(READERS), "A plugin: versions, tools, what it asks for beside what is granted", plugins::show, replies: &[(200, Some(of::<airlock_runtime::PluginDetail>))]),

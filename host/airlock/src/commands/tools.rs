@@ -1,5 +1,7 @@
 //! `airlock tool`.
 
+use std::io::IsTerminal;
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -19,6 +21,7 @@ pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
             idempotency_key,
             timeout,
             verbose,
+            progress,
         } => {
             let (plugin, name) = tool.split_once('/').ok_or_else(|| {
                 Misuse(format!(
@@ -43,7 +46,11 @@ pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
                 })?;
                 request = request.header("airlock-timeout-ms", time.as_millis().to_string());
             }
-            call(session, &request, verbose)
+            let reply = match progress || std::io::stderr().is_terminal() {
+                true => followed(session, &request)?,
+                false => session.api.value(&request)?,
+            };
+            show(session, &reply, verbose)
         }
     }
 }
@@ -106,21 +113,67 @@ fn tools_mut(answer: &mut Value) -> Option<&mut Vec<Value>> {
     }
 }
 
-fn call(session: &Session, request: &Request, verbose: bool) -> Result<()> {
-    let reply: Value = session.api.value(request)?;
+/// Makes the call and shows its progress: on a terminal in one line that is
+/// written over, else a line for each report.
+fn followed(session: &Session, request: &Request) -> Result<Value> {
+    let terminal = std::io::stderr().is_terminal();
+    let mut shown = false;
+    let reply = session.api.call(request, &mut |progress| {
+        shown = true;
+        match terminal {
+            true => eprint!("\r\x1b[2K{}", progress_text(progress)),
+            false => eprintln!("{}", progress_text(progress)),
+        }
+    });
+    if terminal && shown {
+        eprintln!();
+    }
+    reply
+}
+
+/// E.g. `3/12 reading a.csv`; the host has escaped the tool's text.
+fn progress_text(progress: &Value) -> String {
+    let number = |name: &str| progress[name].as_f64();
+    let done = number("done").unwrap_or_default();
+    let total = number("total").map(|total| format!("/{total}"));
+    let message = cell(progress, "message");
+    format!("{done}{} {message}", total.unwrap_or_default())
+}
+
+fn show(session: &Session, reply: &Value, verbose: bool) -> Result<()> {
     if session.format == Format::Json {
-        print(&serde_json::to_string_pretty(&reply)?);
+        print(&serde_json::to_string_pretty(reply)?);
         return Ok(());
     }
     print(&serde_json::to_string_pretty(
         reply.get("output").context("the reply has no output")?,
     )?);
     if verbose {
-        for part in ["usage", "denials", "log"] {
+        for part in ["usage", "denials"] {
             if let Some(value) = reply.get(part).filter(|value| !value.is_null()) {
                 eprintln!("{part}: {}", serde_json::to_string_pretty(value)?);
             }
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn progress_is_one_short_line() {
+        let table = [
+            (
+                json!({ "done": 3.0, "total": 12.0, "message": "a.csv" }),
+                "3/12 a.csv",
+            ),
+            (json!({ "done": 0.5, "message": "halfway" }), "0.5 halfway"),
+        ];
+        for (progress, expect) in table {
+            assert_eq!(progress_text(&progress), expect);
+        }
+    }
 }

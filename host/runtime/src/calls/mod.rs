@@ -15,4 +15,4 @@ pub use error::CallRefused;
 pub(crate) use in_flight::InFlight;
 pub(crate) use principal_ids::PrincipalIds;
 pub use reply::status_of;
-pub use run::ToolCall;
+pub use run::{CallStage, ToolCall};

@@ -1,12 +1,15 @@
 //! The path of one call: terms, key, admission, intent, sandbox, record, reply.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use airlock_journal::{Batch, Op, StoreError};
+use airlock_sandbox::capability::log::Progress;
 use airlock_sandbox::{Begun, CallError, CallReport, CallRequest, EffectClass, Watch};
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
 use crate::admission::{NotAdmitted, Permit};
 use crate::calls::in_flight::Place;
@@ -38,6 +41,18 @@ pub struct ToolCall {
     pub timeout: Option<Duration>,
     /// Makes the call happen once: see [`crate::idempotency`].
     pub idempotency_key: Option<String>,
+    /// Where it is told how far the call is; closed when the call has ended.
+    pub stage: Option<watch::Sender<CallStage>>,
+}
+
+/// How far a call is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum CallStage {
+    /// It has not begun. It may be refused, or have been made before.
+    #[default]
+    Waiting,
+    /// It has begun, with the tool's latest report on its progress.
+    Running(Option<Progress>),
 }
 
 /// A call that may start.
@@ -133,7 +148,7 @@ impl Runtime {
             place: Some(ready.place),
             watch: begun.watch(),
         };
-        let report = self.run(begun).await;
+        let report = self.run(begun, call.stage).await;
         drop(ready.permit);
         let Some(info) = unrecorded.info.take() else {
             return Err(CallRefused::Interrupted);
@@ -205,13 +220,20 @@ impl Runtime {
         }
     }
 
-    async fn run(&self, begun: Begun<'_>) -> CallReport {
+    async fn run(&self, begun: Begun<'_>, stage: Option<watch::Sender<CallStage>>) -> CallReport {
         let watch = begun.watch();
+        let mut told = stage.map(|stage| Told::new(&watch, stage));
         let mut stop = self.stop.subscribe();
-        let ended = tokio::select! {
-            biased;
-            report = begun.run() => Some(report),
-            _ = stop.wait_for(|stop| *stop == Stop::Now) => None,
+        let ended = {
+            let mut call = pin!(begun.run());
+            loop {
+                tokio::select! {
+                    biased;
+                    report = &mut call => break Some(report),
+                    _ = stop.wait_for(|stop| *stop == Stop::Now) => break None,
+                    () = Told::more(&mut told) => {}
+                }
+            }
         };
         match ended {
             Some(report) => report,
@@ -249,6 +271,49 @@ impl Runtime {
                 let call_id = info.call_id.clone();
                 Err(CallRefused::NotRecorded { call_id, source })
             }
+        }
+    }
+}
+
+/// Passes on what a guest reports, the last of it too.
+struct Told {
+    progress: watch::Receiver<Option<Progress>>,
+    stage: watch::Sender<CallStage>,
+}
+
+impl Told {
+    fn new(watch: &Watch, stage: watch::Sender<CallStage>) -> Self {
+        let progress = watch.progress();
+        stage.send_replace(CallStage::Running(None));
+        Self { progress, stage }
+    }
+
+    /// Waits for the next report and passes it on; for ever when nobody asked.
+    async fn more(told: &mut Option<Self>) {
+        let Some(told) = told else {
+            return std::future::pending().await;
+        };
+        match told.progress.changed().await {
+            Ok(()) => told.pass_on(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The end of a call publishes its last report once more.
+    fn pass_on(&mut self) {
+        let next = CallStage::Running(self.progress.borrow_and_update().clone());
+        self.stage.send_if_modified(|stage| {
+            let changed = *stage != next;
+            *stage = next;
+            changed
+        });
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if self.progress.has_changed().unwrap_or(false) {
+            self.pass_on();
         }
     }
 }

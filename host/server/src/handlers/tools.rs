@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::dispatch::{Call, IDEMPOTENCY_KEY};
+use crate::handlers::events;
 use crate::reply::{Refusal, Reply};
 
 /// Milliseconds that a call may take, waiting included.
@@ -52,7 +53,11 @@ pub(crate) async fn call(call: Call) -> Result<Reply, Refusal> {
         idempotency_key: call.header(&IDEMPOTENCY_KEY)?.map(str::to_owned),
         timeout,
         input: call.body.clone(),
+        stage: None,
     };
+    if events::wanted(&call) {
+        return events::answer(&call, tool_call).await;
+    }
     let reply = call.runtime().call(&call.who, tool_call).await?;
     Ok(reply.into())
 }

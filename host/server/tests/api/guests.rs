@@ -75,6 +75,44 @@ pub fn asks_and_sleeps() -> Bytes {
     )
 }
 
+/// Reports progress 1 of 3 to 3 of 3, half a second apart, then answers its
+/// input.
+pub fn reports() -> Bytes {
+    let report = |done: u32| {
+        format!(
+            "(call $progress (f64.const {done}) (i32.const 1) (f64.const 3) (i32.const 8) (i32.const 5))"
+        )
+    };
+    let sleep = "(call $block (call $subscribe (i64.const 500000000)))";
+    let (first, second, third) = (report(1), report(2), report(3));
+    let guest = Guest {
+        imports: &format!(
+            r#"{CLOCKS}
+            (import "airlock:tool/host@1.0.0" (instance $host
+              (export "progress" (func
+                (param "done" f64) (param "total" (option f64)) (param "message" string)))))
+            (core module $libc
+              (memory (export "memory") 1)
+              (data (i32.const 8) "a\nb c"))
+            (core instance $libc (instantiate $libc))
+            (core func $progress (canon lower (func $host "progress")
+              (memory (core memory $libc "memory"))))
+            (core instance $reports (export "progress" (func $progress)))"#
+        ),
+        core_imports: &format!(
+            r#"{CORE_CLOCKS}
+            (import "reports" "progress" (func $progress (param f64 i32 f64 i32 i32)))"#
+        ),
+        core_with: r#"(with "clocks" (instance $clocks)) (with "reports" (instance $reports))"#,
+        body: &format!(
+            "{first} {sleep} {second} {sleep} {third}
+            (call $answer (local.get $input) (local.get $input_len))"
+        ),
+        ..Guest::default()
+    };
+    guest.component()
+}
+
 fn asks_with(imports: &str, core_imports: &str, core_with: &str, first: &str, then: &str) -> Bytes {
     let guest = Guest {
         imports: &format!(

@@ -4,6 +4,7 @@ mod admin;
 mod calls;
 mod cut_short;
 mod errors;
+mod events;
 mod guests;
 mod hostile;
 mod idempotency;
