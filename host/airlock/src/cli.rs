@@ -106,6 +106,25 @@ pub enum Command {
         airlock apply policy.toml --yes   change it"
     )]
     Apply(Apply),
+    /// Copy everything but the keys into one file, also while a server runs.
+    #[command(after_help = "Example:\n  airlock backup /backups/airlock-2026-01-31.db")]
+    Backup {
+        /// The new file; readable by its owner only.
+        file: PathBuf,
+    },
+    /// Make the data directory from a backup. No server may own it.
+    #[command(after_help = "Examples:\n  \
+        airlock restore /backups/airlock-2026-01-31.db --data ./new-data\n  \
+        airlock restore /backups/airlock-2026-01-31.db --force   in place of the data that is there\n\n\
+        The keys (`vault.key`, `audit.key`) are not in a backup: put them into the keys directory first.")]
+    Restore {
+        /// The backup; checked before anything is changed.
+        file: PathBuf,
+        /// Move data that is there out of the way, into a directory
+        /// `replaced-…` in the data directory, instead of refusing.
+        #[arg(long)]
+        force: bool,
+    },
     /// Attack this very binary with hostile plugins and report what held.
     #[command(after_help = "Example:\n  airlock selftest --class files")]
     Selftest(Selftest),

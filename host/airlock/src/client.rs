@@ -1,7 +1,7 @@
 //! A client of the HTTP API. Every command is a request; it goes to a server, or,
 //! when no server owns the data directory, to the same routes in this process.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -17,6 +17,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The media type of events.
 const EVENTS: &str = "text/event-stream";
+/// The media type of backups.
+const BACKUP: &str = "application/vnd.sqlite3";
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -121,7 +123,7 @@ impl Remote {
         &self.base
     }
 
-    fn send(&self, request: &Request, on_event: &mut dyn FnMut(Event)) -> Result<Reply> {
+    fn send(&self, request: &Request, on_part: &mut dyn FnMut(&[u8])) -> Result<Reply> {
         let mut builder = ureq::http::Request::builder()
             .method(request.method)
             .uri(format!("{}{}", self.base, request.path))
@@ -141,12 +143,12 @@ impl Remote {
             Some(value.to_owned())
         };
         let retry_after_s = header("retry-after").and_then(|value| value.parse().ok());
-        let events = header("content-type").as_deref() == Some(EVENTS);
+        let media = header("content-type").unwrap_or_default();
         let status = response.status().as_u16();
         let mut reader = response.body_mut().with_config().limit(u64::MAX).reader();
         let mut body = Vec::new();
-        match events {
-            true => follow(&mut reader, on_event)?,
+        match [EVENTS, BACKUP].contains(&media.as_str()) {
+            true => follow(&mut reader, on_part)?,
             false => drop(
                 reader
                     .read_to_end(&mut body)
@@ -161,13 +163,13 @@ impl Remote {
     }
 }
 
-/// Reads events to the end of the stream.
-fn follow(reader: &mut dyn Read, on_event: &mut dyn FnMut(Event)) -> Result<()> {
-    let (mut events, mut piece) = (Events::default(), [0; 8 << 10]);
+/// Reads to the end of the stream.
+fn follow(reader: &mut dyn Read, on_part: &mut dyn FnMut(&[u8])) -> Result<()> {
+    let mut part = [0; 64 << 10];
     loop {
-        match reader.read(&mut piece).context("reading the response")? {
+        match reader.read(&mut part).context("reading the response")? {
             0 => return Ok(()),
-            read => events.push(&piece[..read], on_event),
+            read => on_part(&part[..read]),
         }
     }
 }
@@ -181,12 +183,30 @@ impl Api {
         self.send_and_follow(request, &mut |_| {})
     }
 
-    /// The same; if a stream of events comes back, each goes to `on_event`.
-    fn send_and_follow(&self, request: &Request, on_event: &mut dyn FnMut(Event)) -> Result<Reply> {
+    /// The same; the parts of a stream of events or of a backup go to `on_part` as
+    /// they come.
+    fn send_and_follow(&self, request: &Request, on_part: &mut dyn FnMut(&[u8])) -> Result<Reply> {
         match self {
-            Self::Remote(remote) => remote.send(request, on_event),
-            Self::Local(local) => local.send(request, on_event),
+            Self::Remote(remote) => remote.send(request, on_part),
+            Self::Local(local) => local.send(request, on_part),
         }
+    }
+
+    /// Writes the backup that a request makes to `file`.
+    ///
+    /// # Errors
+    /// As [`Api::ok`], or the file can't be written.
+    pub fn download(&self, request: &Request, file: &mut std::fs::File) -> Result<()> {
+        let mut written = Ok(());
+        let reply = self.send_and_follow(request, &mut |part| {
+            if written.is_ok() {
+                written = file.write_all(part);
+            }
+        })?;
+        if !(200..300).contains(&reply.status) {
+            return Err(Failure::from_reply(&reply).into());
+        }
+        written.context("writing the file")
     }
 
     /// Makes a call and shows its progress to `on_progress` as it comes.
@@ -196,10 +216,13 @@ impl Api {
     pub fn call(&self, request: &Request, on_progress: &mut dyn FnMut(&Value)) -> Result<Value> {
         let request = request.clone().header("accept", EVENTS);
         let mut last = None;
-        let mut reply = self.send_and_follow(&request, &mut |event| match event.name.as_str() {
+        let mut on_event = |event: Event| match event.name.as_str() {
             "progress" => on_progress(&serde_json::from_slice(&event.data).unwrap_or_default()),
             _ => last = Some(event),
-        })?;
+        };
+        let mut events = Events::default();
+        let mut reply =
+            self.send_and_follow(&request, &mut |part| events.push(part, &mut on_event))?;
         if let Some(event) = last {
             reply.body = event.data;
             if event.name == "problem" {

@@ -10,7 +10,6 @@ use anyhow::{Context, Result};
 
 use crate::client::{Reply, Request};
 use crate::config::Settings;
-use crate::events::{Event, Events};
 
 /// How long closing may take: the audit's last checkpoint is signed then.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,8 +48,7 @@ impl Local {
         })
     }
 
-    pub(crate) fn send(&self, request: &Request, on_event: &mut dyn FnMut(Event)) -> Result<Reply> {
-        let mut events = Events::default();
+    pub(crate) fn send(&self, request: &Request, on_part: &mut dyn FnMut(&[u8])) -> Result<Reply> {
         let headers: Vec<(&str, &str)> = request
             .headers
             .iter()
@@ -61,7 +59,7 @@ impl Local {
             &request.path,
             &headers,
             request.body.clone(),
-            |piece| events.push(piece, on_event),
+            on_part,
         );
         let response = self
             .tokio

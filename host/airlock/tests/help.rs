@@ -19,7 +19,7 @@ fn text(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "serve",
     "plugin",
     "grant",
@@ -33,6 +33,8 @@ const COMMANDS: [&str; 16] = [
     "audit",
     "views",
     "apply",
+    "backup",
+    "restore",
     "selftest",
     "new",
     "completions",

@@ -7,6 +7,7 @@
 //! stable code.
 
 mod admission;
+mod backup;
 mod calls;
 mod components;
 mod config;
@@ -35,6 +36,7 @@ pub use airlock_journal::views::{CallEntry, GrantUsage, ToolStats};
 pub use airlock_sandbox::capability::Explanation;
 pub use airlock_sandbox::capability::log::Progress;
 pub use airlock_sandbox::capability::secrets::Secret;
+pub use backup::{BackupError, RestoreError, restore};
 pub use calls::{CallRefused, CallStage, ToolCall, status_of};
 pub use config::RuntimeConfig;
 pub use engine::{Capabilities, CapabilityView, capabilities};
@@ -54,7 +56,9 @@ pub use policy::{
 };
 pub use principal::{Principal, Role};
 pub use problem::{Failure, Problem};
-pub use record::{AuditFailure, AuditPage, AuditQuery, AuditVerified, VerifyRequest};
+pub use record::{
+    AuditFailure, AuditPage, AuditQuery, AuditVerified, VerifyRequest, verify_offline,
+};
 pub use runtime::{NotReady, OpenError, Runtime};
 pub use secrets::{SecretError, SecretView};
 pub use tokens::{AuthError, NewToken, TokenError, TokenRequest, TokenView};

@@ -3,17 +3,22 @@
 //! What must stay true: an administrative change and its record are one batch;
 //! refused logins cannot flood the log.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use airlock_journal::audit::{self, Audit, AuditRecord, Direction, Entry, SignedHead};
+use airlock_journal::audit::{
+    self, Audit, AuditError, AuditRecord, Direction, Entry, PublicKey, SignedHead, Signer,
+};
+use airlock_journal::sqlite::DATABASE_FILE;
 use airlock_journal::store::BoxFuture;
-use airlock_journal::{Op, StoreError};
+use airlock_journal::{Op, SqliteStore, Store, StoreError};
 use airlock_sandbox::services::{AuditEvent, AuditSink};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::config::RuntimeConfig;
 use crate::principal::Principal;
 use crate::problem::Failure;
 
@@ -150,6 +155,12 @@ pub enum AuditFailure {
     /// The store failed; damage is told by `verify`.
     #[error("reading the audit")]
     Store(#[from] StoreError),
+    /// There is nothing in the data directory.
+    #[error("there is no data in {0}")]
+    NoData(PathBuf),
+    /// The key that verifies the audit.
+    #[error("reading the audit's key")]
+    Key(#[from] AuditError),
     /// The task that read it died.
     #[error("reading the audit was interrupted")]
     Interrupted,
@@ -159,6 +170,8 @@ impl Failure for AuditFailure {
     fn code(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad-request",
+            Self::NoData(_) => "no-data",
+            Self::Key(_) => "audit-key",
             Self::Store(StoreError::Corrupt { .. }) => "audit-damaged",
             Self::Store(_) | Self::Interrupted => "store-failed",
         }
@@ -166,6 +179,8 @@ impl Failure for AuditFailure {
     fn status(&self) -> u16 {
         match self {
             Self::BadRequest(_) => 400,
+            Self::NoData(_) => 404,
+            Self::Key(_) => 500,
             Self::Store(StoreError::Corrupt { .. }) => 500,
             Self::Store(_) | Self::Interrupted => 503,
         }
@@ -206,36 +221,64 @@ pub(crate) fn page(audit: &Audit, query: AuditQuery) -> Result<AuditPage, AuditF
 
 /// Verifies everything.
 pub(crate) fn verify(audit: &Audit, head: Option<&str>) -> Result<AuditVerified, AuditFailure> {
+    let newest = audit.heads().borrow().clone();
+    verify_store(&**audit.store(), audit.public_key(), newest, head)
+}
+
+/// Verifies the audit of a data directory that no process owns. Nothing is
+/// written but the lock, and a store that is too damaged to be opened for use is
+/// read as far as that goes.
+///
+/// # Errors
+/// There is no data, a process owns it, it can't be read at all, the key of the
+/// audit is not there, or the given head is not one.
+pub fn verify_offline(
+    config: &RuntimeConfig,
+    head: Option<&str>,
+) -> Result<AuditVerified, AuditFailure> {
+    let dir = config.journal_dir();
+    if !dir.join(DATABASE_FILE).is_file() {
+        return Err(AuditFailure::NoData(dir));
+    }
+    let key = Signer::open(config.key_file("audit.key"))?.public_key();
+    let store = SqliteStore::inspect(dir)?;
+    let newest = audit::newest_head(&*store).unwrap_or_default();
+    verify_store(&*store, key, newest, head)
+}
+
+fn verify_store(
+    store: &dyn Store,
+    key: PublicKey,
+    newest: Option<SignedHead>,
+    head: Option<&str>,
+) -> Result<AuditVerified, AuditFailure> {
     let head = head
         .map(str::parse::<SignedHead>)
         .transpose()
         .map_err(|_| AuditFailure::BadRequest("`head` is not a signed head (airlock-head:v1:…)"))?;
-    let len = audit
-        .store()
+    let len = store
         .head(audit::STREAM.as_bytes())
         .map_or(0, |head| head.len);
-    Ok(
-        match audit::verify(&**audit.store(), &[audit.public_key()], head.as_ref()) {
-            Ok(report) => AuditVerified {
-                ok: true,
-                len: report.len,
-                hash: Some(report.hash),
-                head: audit.heads().borrow().as_ref().map(ToString::to_string),
-                checkpoints: report.checkpoints,
-                unsigned: report.unsigned,
-                findings: Vec::new(),
-            },
-            Err(findings) => AuditVerified {
-                ok: false,
-                len,
-                hash: None,
-                head: None,
-                checkpoints: 0,
-                unsigned: 0,
-                findings: findings.iter().map(|finding| json!(finding)).collect(),
-            },
+    Ok(match audit::verify(store, &[key], head.as_ref()) {
+        Ok(report) => AuditVerified {
+            ok: true,
+            len: report.len,
+            hash: Some(report.hash),
+            head: newest.as_ref().map(ToString::to_string),
+            checkpoints: report.checkpoints,
+            unsigned: report.unsigned,
+            findings: Vec::new(),
         },
-    )
+        Err(findings) => AuditVerified {
+            ok: false,
+            len,
+            hash: None,
+            head: None,
+            checkpoints: 0,
+            unsigned: 0,
+            findings: findings.iter().map(|finding| json!(finding)).collect(),
+        },
+    })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use airlock_sandbox::capability::http::Network;
 use serde_json::json;
 use tokio::sync::{RwLock, Semaphore, watch};
 
+use crate::backup;
 use crate::calls::{InFlight, PrincipalIds};
 use crate::components::{self, Components};
 use crate::config::RuntimeConfig;
@@ -86,6 +87,10 @@ pub(crate) enum Stop {
 pub struct Runtime {
     config: RuntimeConfig,
     store: Arc<dyn Store>,
+    /// The store, where it is one on this machine.
+    pub(crate) sqlite: Option<Arc<SqliteStore>>,
+    /// One backup at a time.
+    pub(crate) backup_turn: tokio::sync::Mutex<()>,
     pub(crate) audit: Audit,
     pub(crate) vault: Arc<Vault>,
     network: Arc<Network>,
@@ -119,8 +124,8 @@ impl Runtime {
     pub async fn open(config: RuntimeConfig) -> Result<Arc<Self>, OpenError> {
         make_dirs(&config)?;
         let dir = config.journal_dir();
-        let store: Arc<dyn Store> = blocking(move || SqliteStore::open(dir)).await??;
-        Self::with_store(config, store).await
+        let store = blocking(move || SqliteStore::open(dir)).await??;
+        Self::assemble(config, Arc::clone(&store) as Arc<dyn Store>, Some(store)).await
     }
 
     /// As [`Runtime::open`] over a store that is open already, e.g. a test's.
@@ -130,6 +135,14 @@ impl Runtime {
     pub async fn with_store(
         config: RuntimeConfig,
         store: Arc<dyn Store>,
+    ) -> Result<Arc<Self>, OpenError> {
+        Self::assemble(config, store, None).await
+    }
+
+    async fn assemble(
+        config: RuntimeConfig,
+        store: Arc<dyn Store>,
+        sqlite: Option<Arc<SqliteStore>>,
     ) -> Result<Arc<Self>, OpenError> {
         make_dirs(&config)?;
         let signer = Signer::open_or_create(config.key_file("audit.key"))?;
@@ -168,6 +181,8 @@ impl Runtime {
             first_token_file: None,
             config,
             store,
+            sqlite,
+            backup_turn: Default::default(),
             audit,
             vault,
             network,
@@ -177,6 +192,7 @@ impl Runtime {
         runtime.first_token().await?;
         let runtime = Arc::new(runtime);
         runtime.start_chores();
+        runtime.adopt_backup().await?;
         runtime.finish_erasures().await;
         runtime.sweep_components().await;
         Ok(runtime)
@@ -537,5 +553,9 @@ fn make_dirs(config: &RuntimeConfig) -> Result<(), OpenError> {
             source,
         })?;
     }
-    Ok(())
+    backup::clean(config.data_dir()).map_err(|source| OpenError::Files {
+        step: "cleaning",
+        path: config.data_dir().to_owned(),
+        source,
+    })
 }

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::config::ServerConfig;
 use crate::dispatch::router;
 use crate::front::answer;
-use crate::reply::EVENTS;
+use crate::reply::{BACKUP, EVENTS};
 
 /// The API in this process; every request is made by one principal.
 pub struct InProcess {
@@ -59,8 +59,8 @@ impl InProcess {
         Self { app, router }
     }
 
-    /// Answers one request. If the reply is a stream of events, its parts go to
-    /// `on_events` as they come, and the answer's body is empty.
+    /// Answers one request. If the reply is a stream of events or a backup, its
+    /// parts go to `on_part` as they come, and the answer's body is empty.
     ///
     /// # Errors
     /// A method, path or header that HTTP does not know.
@@ -70,7 +70,7 @@ impl InProcess {
         path: &str,
         headers: &[(&str, &str)],
         body: Vec<u8>,
-        mut on_events: impl FnMut(&[u8]),
+        mut on_part: impl FnMut(&[u8]),
     ) -> Result<Answer, InProcessError> {
         let mut request = Request::builder()
             .method(method)
@@ -83,14 +83,14 @@ impl InProcess {
         let response = answer(&self.app, self.router.clone(), request).await;
         let (parts, mut body) = response.into_parts();
         let header = |name| parts.headers.get(name)?.to_str().ok();
-        let events = header(CONTENT_TYPE) == Some(EVENTS);
+        let streamed = header(CONTENT_TYPE).is_some_and(|media| [EVENTS, BACKUP].contains(&media));
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(InProcessError::Body)?.into_data() else {
                 continue;
             };
-            match events {
-                true => on_events(&data),
+            match streamed {
+                true => on_part(&data),
                 false => bytes.extend_from_slice(&data),
             }
         }

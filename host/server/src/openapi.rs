@@ -10,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::handlers::tools::TIMEOUT;
-use crate::reply::{EVENTS, METRICS, NDJSON};
+use crate::reply::{BACKUP, EVENTS, METRICS, NDJSON};
 use crate::routes::{Access, ROUTES, Route, Takes};
 
 /// The document as JSON text.
@@ -107,6 +107,7 @@ fn media(route: &Route) -> &'static str {
     match route.path {
         "/metrics" => METRICS,
         "/v1/audit/export" => NDJSON,
+        "/v1/backup" => BACKUP,
         _ => "application/json",
     }
 }

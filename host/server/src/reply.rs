@@ -11,6 +11,7 @@ use serde::Serialize;
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const NDJSON: &str = "application/x-ndjson";
+pub(crate) const BACKUP: &str = "application/vnd.sqlite3";
 pub(crate) const EVENTS: &str = "text/event-stream";
 pub(crate) const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 

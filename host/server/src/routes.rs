@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::dispatch::Call;
 use crate::handlers::{
-    audit, grants, health, operations, plugins, policy, secrets, tokens, tools, views,
+    audit, backup, grants, health, operations, plugins, policy, secrets, tokens, tools, views,
 };
 use crate::reply::{Refusal, Reply};
 
@@ -158,6 +158,7 @@ pub static ROUTES: &[Route] = &[
     route!("GET" "/v1/usage" Access::Roles(READERS), "What plugins used of their grants", views::usage, query: Some(of::<views::UsageQuery>), replies: &[(200, None)]),
     route!("GET" "/v1/stats" Access::Roles(READERS), "How the calls of each tool went", views::stats, replies: &[(200, None)]),
     route!("POST" "/v1/views/rebuild" Access::Host(&[Operator]), "Compute the views again", views::rebuild, replies: &[(200, Some(of::<views::Rebuilt>))]),
+    route!("POST" "/v1/backup" Access::Host(ADMIN), "Everything but the keys in one file, for `airlock restore`", backup::make, replies: &[(200, None)]),
     route!("GET" "/v1/operations" Access::Roles(READERS), "Installs under way or ended lately", operations::list, replies: &[(200, Some(of::<operations::OperationList>))]),
     route!("GET" "/v1/operations/{id}" Access::Roles(READERS), "Where an operation stands", operations::show, query: Some(of::<operations::WaitQuery>), replies: &[(200, Some(of::<airlock_runtime::Operation>))]),
 ];

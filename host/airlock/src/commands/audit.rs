@@ -1,16 +1,29 @@
 //! `airlock audit`.
 
-use anyhow::Result;
+use airlock_runtime::verify_offline;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::Session;
 use super::plugins::list_of;
-use crate::cli::Audit;
+use super::{Session, connect, format_of, server_of};
+use crate::cli::{Audit, Global};
 use crate::client::Request;
+use crate::config::Settings;
 use crate::exit::Found;
-use crate::output::{cell, table, time};
+use crate::output::{Format, cell, table, time};
 
-pub(super) fn run(session: &Session, command: Audit) -> Result<()> {
+pub(super) fn run(global: &Global, command: Audit) -> Result<()> {
+    // A directory that no server owns is only looked at: what is damaged could
+    // not be opened for use.
+    if let Audit::Verify { head } = &command {
+        let settings = Settings::load(global)?;
+        if server_of(global, &settings)?.is_none() {
+            let report = verify_offline(&settings.runtime(), head.as_deref());
+            let report = report.with_context(|| format!("reading {}", settings.data.display()))?;
+            return show_report(format_of(global), &serde_json::to_value(report)?);
+        }
+    }
+    let session = &connect(global)?;
     match command {
         Audit::List { from, limit } => {
             let start = from.map(|from| format!("&from={from}")).unwrap_or_default();
@@ -58,8 +71,12 @@ fn verify(session: &Session, head: Option<&str>) -> Result<()> {
         "/v1/audit/verify",
         &json!({ "head": head }),
     ))?;
+    show_report(session.format, &report)
+}
+
+fn show_report(format: Format, report: &Value) -> Result<()> {
     let findings = report["findings"].as_array().cloned().unwrap_or_default();
-    session.format.show(&report, |report| {
+    format.show(report, |report| {
         let mut text = match report["ok"] == true {
             true => format!(
                 "the audit is whole: {} records, {} signed checkpoints, {} records since the last\n{}",

@@ -2,6 +2,7 @@
 //! decides anything by itself.
 
 mod audit;
+mod backup;
 mod grants;
 mod new;
 mod plugins;
@@ -60,7 +61,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Tool(args) => tools::run(&connect(global)?, args)?,
         Command::Secret(args) => secrets::run(&connect(global)?, args)?,
         Command::Token(args) => tokens::run(&connect(global)?, args)?,
-        Command::Audit(args) => audit::run(&connect(global)?, args)?,
+        Command::Audit(args) => audit::run(global, args)?,
+        Command::Backup { file } => backup::backup(&connect(global)?, &file)?,
+        Command::Restore { file, force } => backup::restore(global, &file, force)?,
         Command::Views(args) => views::run(&connect(global)?, args)?,
         Command::Apply(args) => policy::apply(&connect(global)?, &args)?,
     }
@@ -71,20 +74,28 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 /// the data directory itself.
 fn connect(global: &Global) -> Result<Session> {
     let settings = Settings::load(global)?;
-    let format = if global.json {
-        Format::Json
-    } else {
-        Format::Text
-    };
-    let address = match &global.server {
-        Some(url) => Some(url.clone()),
-        None => settings.running_server()?,
-    };
-    let api = match address {
+    let format = format_of(global);
+    let api = match server_of(global, &settings)? {
         Some(base) => Api::Remote(Remote::new(&base, &token(global, &settings)?)),
         None => Api::Local(Box::new(Local::open(&settings)?)),
     };
     Ok(Session { api, format })
+}
+
+/// How answers are shown.
+fn format_of(global: &Global) -> Format {
+    match global.json {
+        true => Format::Json,
+        false => Format::Text,
+    }
+}
+
+/// The server that was named or that owns the data directory.
+fn server_of(global: &Global, settings: &Settings) -> Result<Option<String>> {
+    match &global.server {
+        Some(url) => Ok(Some(url.clone())),
+        None => settings.running_server(),
+    }
 }
 
 fn token(global: &Global, settings: &Settings) -> Result<String> {

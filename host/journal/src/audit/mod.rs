@@ -287,6 +287,14 @@ impl Audit {
     }
 }
 
+/// The newest signed head that is stored with the log.
+///
+/// # Errors
+/// As the store's reads.
+pub fn newest_head(store: &dyn Store) -> Result<Option<SignedHead>, StoreError> {
+    Ok(newest_checkpoint(store)?.map(|newest| newest.head))
+}
+
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Audit")

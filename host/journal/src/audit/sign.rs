@@ -62,6 +62,17 @@ impl Signer {
         }
     }
 
+    /// Reads the key in `path`, which must exist.
+    ///
+    /// # Errors
+    /// As [`Signer::open_or_create`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, AuditError> {
+        let path = path.as_ref();
+        let opened = OpenOptions::new().read(true).open(path);
+        let mut file = opened.map_err(|source| key_error(path, "opening it", Some(source)))?;
+        Self::read(path, &mut file)
+    }
+
     fn read(path: &Path, file: &mut std::fs::File) -> Result<Self, AuditError> {
         let failed = |source| key_error(path, "reading it", Some(source));
         let mode = file.metadata().map_err(failed)?.permissions().mode();

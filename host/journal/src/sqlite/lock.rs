@@ -8,13 +8,17 @@ use std::path::Path;
 
 use crate::store::StoreError;
 
-/// Held for as long as the store is open.
+/// A data directory that this process owns, until it is dropped. An open store
+/// holds one.
 #[derive(Debug)]
-pub(super) struct DirLock(#[expect(dead_code, reason = "closing it unlocks")] File);
+pub struct DirLock(#[expect(dead_code, reason = "closing it unlocks")] File);
 
 impl DirLock {
     /// Creates the directory (mode 0700) when it is missing and locks it.
-    pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another process owns it, [`StoreError::Io`].
+    pub fn take(dir: &Path) -> Result<Self, StoreError> {
         create_private_dir(dir)?;
         let path = dir.join("lock");
         let step = || format!("locking {}", path.display());

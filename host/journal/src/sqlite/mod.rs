@@ -25,12 +25,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::rows::{Done, Work};
 use crate::store::{Batch, BoxFuture, Committed, Head, Record, Store, StoreError};
-use lock::DirLock;
 use readers::Readers;
 use schema::Mode;
 use writer::{Poison, Request, Writer};
 
 pub use backup::{check_backup, restore};
+pub use lock::DirLock;
 
 /// The database's name inside the data directory; SQLite keeps its log and its
 /// index beside it.

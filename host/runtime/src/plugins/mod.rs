@@ -12,7 +12,7 @@ mod views;
 
 pub(crate) use active::{Active, claims};
 pub use error::PluginError;
-pub(crate) use registry::{MANIFESTS, PluginRow, Registry, Slot};
+pub(crate) use registry::{MANIFESTS, PLUGINS, PluginRow, Registry, Slot};
 pub use types::{
     ActivateRequest, Claims, EffectsChange, EffectsView, ErasedData, InstallRequest, Installed,
     Operation, OperationState, PluginDetail, PluginSummary, Removed, ToolView, VersionChanges,

@@ -2,6 +2,7 @@
 //! and shapes the reply.
 
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod events;
 pub(crate) mod grants;
 pub(crate) mod health;

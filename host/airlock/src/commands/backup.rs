@@ -1,0 +1,113 @@
+//! `airlock backup` and `airlock restore`.
+
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use airlock_journal::sqlite::check_backup;
+use airlock_runtime::RestoreError;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::{Session, format_of, server_of};
+use crate::cli::Global;
+use crate::client::{Api, Request};
+use crate::config::Settings;
+use crate::exit::Misuse;
+use crate::local::Local;
+use crate::output::cell;
+
+/// The file has its name only once it is whole and checked.
+pub(super) fn backup(session: &Session, file: &Path) -> Result<()> {
+    let exists = || Misuse(format!("{} exists; name a new file", file.display()));
+    if file.symlink_metadata().is_ok() {
+        return Err(exists().into());
+    }
+    let part = part_of(file);
+    let made = download(session, &part).and_then(|bytes| {
+        // Unlike a rename, a link never replaces what was put there meanwhile.
+        match fs::hard_link(&part, file) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(exists().into()),
+            linked => linked
+                .with_context(|| format!("writing {}", file.display()))
+                .map(|()| bytes),
+        }
+    });
+    let removed = fs::remove_file(&part);
+    let bytes = made?;
+    removed.with_context(|| format!("removing {}", part.display()))?;
+    session
+        .format
+        .show(&json!({ "file": file, "bytes": bytes }), |shown| {
+            format!(
+                "everything but the keys is in {}, {} bytes; keep the keys apart from it",
+                file.display(),
+                cell(shown, "bytes")
+            )
+        })
+}
+
+fn part_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    name.into()
+}
+
+/// Makes the backup in `part`, checks it, and tells its size in bytes.
+fn download(session: &Session, part: &Path) -> Result<u64> {
+    let step = || format!("writing {}", part.display());
+    let mut out = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(part)
+        .with_context(step)?;
+    let request = Request::new("POST", "/v1/backup");
+    session.api.download(&request, &mut out)?;
+    out.sync_all().with_context(step)?;
+    check_backup(part).context("checking the backup")?;
+    Ok(out.metadata().with_context(step)?.len())
+}
+
+pub(super) fn restore(global: &Global, file: &Path, force: bool) -> Result<()> {
+    let settings = Settings::load(global)?;
+    if let Some(server) = server_of(global, &settings)? {
+        return Err(Misuse(format!(
+            "a server owns {} ({server}): stop it before restoring",
+            settings.data.display()
+        ))
+        .into());
+    }
+    let aside = airlock_runtime::restore(&settings.runtime(), file, force);
+    let aside = aside.map_err(|error| match error {
+        RestoreError::DataExists(_) => Misuse(format!(
+            "{error}; restore into another directory with --data, or say --force to move what is there out of the way"
+        ))
+        .into(),
+        RestoreError::KeyMissing(_) => Misuse(error.to_string()).into(),
+        other => anyhow::Error::from(other),
+    })?;
+    // Opening gives the components their files and puts it on record.
+    let api = Api::Local(Box::new(Local::open(&settings)?));
+    let audit: Value = api.value(&Request::json("POST", "/v1/audit/verify", &json!({})))?;
+    let plugins = api.get("/v1/plugins")?;
+    let plugins = plugins["plugins"].as_array().map_or(0, Vec::len);
+    let restored = json!({
+        "data": settings.data, "replaced": aside, "plugins": plugins, "audit": audit,
+    });
+    format_of(global).show(&restored, |_| {
+        let replaced = aside.as_ref().map(|aside| {
+            format!("\nwhat was there before is in {}", aside.display())
+        });
+        let whole = match audit["ok"] == true {
+            true => format!("the audit is whole: {} records", cell(&audit, "len")),
+            false => "the audit does NOT verify: airlock audit verify".to_owned(),
+        };
+        format!(
+            "restored {} with {plugins} plugins; {whole}{}\ntokens that were revoked since the backup are valid again",
+            settings.data.display(),
+            replaced.unwrap_or_default()
+        )
+    })
+}

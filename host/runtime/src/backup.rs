@@ -1,0 +1,312 @@
+//! Copies of the whole truth in one file, and going back to one.
+//!
+//! A backup is a database like the store's own, which beside everything else
+//! holds the components that its plugins name. The keys are not in it.
+//!
+//! What must stay true: a backup is one moment, and whole; restoring never
+//! destroys what was there, and what an interrupted one left undone is done when
+//! the data directory is opened.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use airlock_journal::sqlite::{self, DATABASE_FILE, DirLock};
+use airlock_journal::{Batch, Op, SqliteStore, Store, StoreError};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::components::{Components, sync_dir};
+use crate::config::RuntimeConfig;
+use crate::engine::ComponentSource;
+use crate::plugins::{PLUGINS, PluginRow};
+use crate::principal::Principal;
+use crate::problem::Failure;
+use crate::record;
+use crate::runtime::Runtime;
+use crate::{ids, rows};
+
+/// In a backup: components by digest, and under the empty key what the backup is.
+const SPACE: &str = "backup";
+/// Directories in which backups are made, in the data directory.
+const WORK_PREFIX: &str = "backup-";
+
+/// Keys without which a backup's secrets and audit are of no use.
+const KEYS: [&str; 2] = ["vault.key", "audit.key"];
+
+/// What a backup says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Label {
+    at_ms: u64,
+    by: String,
+}
+
+/// Why no backup was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// Another one is being made.
+    #[error("a backup is being made already")]
+    Busy,
+    /// The store is not one on this machine.
+    #[error("this host's store is not backed up by Airlock")]
+    Elsewhere,
+    /// Making, reading or removing files.
+    #[error("{step}")]
+    Files {
+        /// What was being done.
+        step: &'static str,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store or its copy.
+    #[error("copying the store")]
+    Store(#[from] StoreError),
+    /// The work was interrupted.
+    #[error("the work was interrupted")]
+    Interrupted,
+}
+
+impl Failure for BackupError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Busy => "backup-busy",
+            Self::Elsewhere => "backup-elsewhere",
+            Self::Files { .. } | Self::Store(_) => "backup-failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+    fn status(&self) -> u16 {
+        match self {
+            Self::Busy | Self::Elsewhere => 409,
+            Self::Files { .. } | Self::Store(_) => 500,
+            Self::Interrupted => 503,
+        }
+    }
+    fn detail(&self) -> String {
+        match self {
+            Self::Files { .. } | Self::Store(_) => {
+                "no backup was made; the host's log says why".to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Why nothing was restored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// There is data already.
+    #[error("{0} holds data already")]
+    DataExists(PathBuf),
+    /// A key of the host that made the backup is not there.
+    #[error(
+        "{0} is missing: a backup holds no keys, and without those it was made with its secrets can't be opened nor its audit verified; put them there first"
+    )]
+    KeyMissing(PathBuf),
+    /// The backup is damaged or none, or a process owns the data directory.
+    #[error("restoring {file}")]
+    Store {
+        /// The backup.
+        file: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: StoreError,
+    },
+    /// Moving or making files.
+    #[error("{step} {path}")]
+    Files {
+        /// What was being done.
+        step: &'static str,
+        /// To which path.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Runtime {
+    /// Copies everything into one file, of one moment, while calls go on. The
+    /// file has no name: it is gone once it is closed.
+    ///
+    /// # Errors
+    /// One is being made already, or it could not be written.
+    pub async fn backup(self: &Arc<Self>, who: &Principal) -> Result<fs::File, BackupError> {
+        let sqlite = self.sqlite.clone().ok_or(BackupError::Elsewhere)?;
+        let _turn = self.backup_turn.try_lock().map_err(|_| BackupError::Busy)?;
+        // No component that the copy names goes meanwhile.
+        let _naming = self.naming.read().await;
+        let label = Label {
+            at_ms: ids::now_ms(),
+            by: who.name.clone(),
+        };
+        let record = record::admin(who, "backup", "", json!({}));
+        self.audit.append(&record).await?;
+        let (data, components) = (self.config().data_dir.clone(), Arc::clone(&self.components));
+        let runtime = tokio::runtime::Handle::current();
+        let work = move || {
+            let dir = WorkDir::new(&data)?;
+            sqlite.backup(dir.0.join(DATABASE_FILE))?;
+            let copy = SqliteStore::open(&dir.0)?;
+            runtime.block_on(add_components(&*copy, &components, &label))?;
+            let file = dir.0.join("whole.db");
+            copy.backup(&file)?;
+            drop(copy);
+            fs::File::open(&file).map_err(files("opening the copy"))
+        };
+        let made = tokio::task::spawn_blocking(work).await;
+        made.map_err(|_| BackupError::Interrupted)?
+    }
+
+    /// After a restore: gives the components their files, and puts the restore on
+    /// record. Does nothing otherwise.
+    pub(crate) async fn adopt_backup(&self) -> Result<(), StoreError> {
+        let Some(label) = self.store().get(SPACE, b"")? else {
+            return Ok(());
+        };
+        let label: Label = rows::decode(SPACE, b"", &label)?;
+        let mut components = 0;
+        while let Some((key, component)) = self.store().range(SPACE, &[0], None, 1)?.pop() {
+            let digest = String::from_utf8_lossy(&key).into_owned();
+            let stored = self.components.put(&digest, &component);
+            stored.map_err(|source| StoreError::io(format!("storing {digest}"), source))?;
+            self.commit(vec![Op::Delete { space: SPACE, key }]).await?;
+            components += 1;
+        }
+        let who = Principal::local_admin("restore");
+        let detail = json!({
+            "made_at_ms": label.at_ms, "made_by": label.by, "components": components,
+        });
+        let batch = Batch::new().delete(SPACE, "");
+        let record = record::admin(&who, "restore", "", detail);
+        self.audit.commit(batch, &record).await.map(drop)
+    }
+}
+
+/// Puts the components that the copy's plugins name into the copy.
+async fn add_components(
+    copy: &dyn Store,
+    components: &Components,
+    label: &Label,
+) -> Result<(), BackupError> {
+    let plugins = rows::all::<PluginRow>(copy, PLUGINS)?;
+    let versions = plugins.into_iter().flat_map(|row| row.versions);
+    let digests: BTreeSet<String> = versions.map(|version| version.digest).collect();
+    for digest in digests {
+        let read = components.component(&digest);
+        let component = read.map_err(files("reading a component"))?;
+        let batch = Batch::new().put(SPACE, digest, component);
+        copy.commit(batch).await?;
+    }
+    let batch = Batch::new().put(SPACE, "", rows::encode(label));
+    copy.commit(batch).await?;
+    Ok(())
+}
+
+fn files(step: &'static str) -> impl Fn(std::io::Error) -> BackupError {
+    move |source| BackupError::Files { step, source }
+}
+
+/// A directory of its own that goes with it.
+struct WorkDir(PathBuf);
+
+impl WorkDir {
+    fn new(data: &Path) -> Result<Self, BackupError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let name = format!("{WORK_PREFIX}{}", ids::hex(&ids::random::<8>()));
+        let dir = data.join(name);
+        let made = fs::DirBuilder::new().mode(0o700).create(&dir);
+        made.map_err(files("making a directory for the copy"))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, dir = %self.0.display(), "what a backup needed stays");
+        }
+    }
+}
+
+/// Removes what a backup left that was cut off by an abrupt stop.
+pub(crate) fn clean(data: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(data)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(WORK_PREFIX) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a data directory from a backup, which is checked first. With `replace`,
+/// data that is there is moved into a directory of its own within the data
+/// directory, which is told. Opening the data directory does the rest.
+///
+/// # Errors
+/// A damaged backup, missing keys, data that is there, a process that owns it.
+/// Nothing was destroyed.
+pub fn restore(
+    config: &RuntimeConfig,
+    file: &Path,
+    replace: bool,
+) -> Result<Option<PathBuf>, RestoreError> {
+    let failed = |source| RestoreError::Store {
+        file: file.to_owned(),
+        source,
+    };
+    sqlite::check_backup(file).map_err(failed)?;
+    let missing = KEYS.map(|name| config.key_file(name));
+    if let Some(key) = missing.into_iter().find(|key| !key.is_file()) {
+        return Err(RestoreError::KeyMissing(key));
+    }
+    let journal = config.journal_dir();
+    let aside = match journal.join(DATABASE_FILE).exists() {
+        true if !replace => return Err(RestoreError::DataExists(config.data_dir.clone())),
+        true => {
+            let _owned = DirLock::take(&journal).map_err(failed)?;
+            Some(set_aside(config)?)
+        }
+        false => None,
+    };
+    remove_views(config)?;
+    sqlite::restore(file, &journal).map_err(failed)?;
+    Ok(aside)
+}
+
+/// Moves the truth out of the way.
+fn set_aside(config: &RuntimeConfig) -> Result<PathBuf, RestoreError> {
+    let aside = config.data_dir.join(format!("replaced-{}", ids::now_ms()));
+    let failed = |step, path: &Path, source| RestoreError::Files {
+        step,
+        path: path.to_owned(),
+        source,
+    };
+    fs::create_dir(&aside).map_err(|source| failed("making", &aside, source))?;
+    for dir in [config.components_dir(), config.journal_dir()] {
+        let Some(name) = dir.file_name().filter(|_| dir.exists()) else {
+            continue;
+        };
+        fs::rename(&dir, aside.join(name)).map_err(|source| failed("moving", &dir, source))?;
+    }
+    sync_dir(&config.data_dir).map_err(|source| failed("syncing", &config.data_dir, source))?;
+    Ok(aside)
+}
+
+/// They are of other data, and are computed again.
+fn remove_views(config: &RuntimeConfig) -> Result<(), RestoreError> {
+    let path = config.views_dir();
+    match fs::remove_dir_all(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(RestoreError::Files {
+            step: "removing",
+            path,
+            source,
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,238 @@
+//! Backups and what is made of them, through the binary: whole, checked, and
+//! never in place of something else unless that was asked for.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use airlock::harness::Server;
+use airlock_tests::{airlock, component};
+use serde_json::Value;
+
+/// A folder with data directories, and the commands on them.
+struct Place(tempfile::TempDir);
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, data: &str, args: &[&str]) -> Ran {
+        let output = Command::new(airlock())
+            .args(args)
+            .env("AIRLOCK_DATA", self.path(data))
+            .env_remove("AIRLOCK_TOKEN")
+            .current_dir(self.0.path())
+            .output()
+            .expect("it starts");
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    fn ok(&self, data: &str, args: &[&str]) -> String {
+        let ran = self.run(data, args);
+        assert_eq!(ran.code, 0, "{args:?}: {}{}", ran.out, ran.err);
+        ran.out
+    }
+
+    fn json(&self, data: &str, args: &[&str]) -> Value {
+        let text = self.ok(data, &[args, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{args:?} printed no JSON: {text}"))
+    }
+
+    /// Asserts that a command fails and says so.
+    fn refused(&self, data: &str, args: &[&str], code: i32, word: &str) {
+        let ran = self.run(data, args);
+        assert_eq!(ran.code, code, "{args:?}: {}{}", ran.out, ran.err);
+        assert!(
+            ran.err.contains(word),
+            "{args:?} does not say `{word}`: {}",
+            ran.err
+        );
+    }
+
+    fn install(&self, data: &str) {
+        let keeper = component("keeper").display().to_string();
+        self.ok(data, &["plugin", "add", "keeper", &keeper]);
+        self.ok(
+            data,
+            &[
+                "grant",
+                "keeper",
+                "kv = [{ bucket = \"kept\", scope = \"plugin\" }]",
+            ],
+        );
+    }
+
+    fn put(&self, data: &str, key: &str) {
+        let input = format!(r#"{{"key": "{key}", "value": "v"}}"#);
+        self.ok(data, &["tool", "call", "keeper/put", &input]);
+    }
+
+    fn has(&self, data: &str, key: &str) -> bool {
+        let input = format!(r#"{{"key": "{key}"}}"#);
+        self.json(data, &["tool", "call", "keeper/get", &input])["output"]["value"] == "v"
+    }
+
+    /// Brings the keys of one data directory to another.
+    fn copy_keys(&self, from: &str, to: &str) {
+        let (from, to) = (
+            self.path(&format!("{from}-keys")),
+            self.path(&format!("{to}-keys")),
+        );
+        std::fs::create_dir_all(&to).expect("a folder");
+        for name in ["vault.key", "audit.key"] {
+            std::fs::copy(from.join(name), to.join(name)).expect("a copy");
+        }
+    }
+}
+
+fn entries(dir: &Path, prefix: &str) -> usize {
+    let entries = std::fs::read_dir(dir).expect("a folder").flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+        .count()
+}
+
+/// Backs `data` up into `file`, with something before and something after.
+fn back_up(place: &Place, file: &str) {
+    place.install("data");
+    place.put("data", "before");
+    place.ok("data", &["backup", file]);
+    let mode = std::fs::metadata(place.path(file))
+        .expect("a file")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    place.refused("data", &["backup", file], 2, "exists");
+    assert_eq!(entries(place.0.path(), file), 1, "no part is left");
+    assert_eq!(
+        entries(&place.path("data"), "backup-"),
+        0,
+        "no copy is left"
+    );
+    place.put("data", "after");
+}
+
+#[test]
+fn a_backup_restores_to_the_same_plugins_data_and_audit() {
+    let place = Place::new();
+    back_up(&place, "b.db");
+    // A checkpoint that the backup does not have: closing signs one.
+    let later = place.json("data", &["audit", "verify"]);
+    let later = later["head"].as_str().expect("a signed head").to_owned();
+
+    place.refused("new", &["restore", "b.db"], 2, "vault.key");
+    place.copy_keys("data", "new");
+    let restored = place.json("new", &["restore", "b.db"]);
+    assert_eq!(
+        (&restored["audit"]["ok"], &restored["plugins"]),
+        (&true.into(), &1.into())
+    );
+    assert!(place.has("new", "before") && !place.has("new", "after"));
+    let verified = place.json("new", &["audit", "verify"]);
+    assert_eq!(verified["ok"], true, "{verified}");
+    let records = place.ok("new", &["audit", "export"]);
+    assert!(
+        records.contains("admin.backup") && records.contains("admin.restore"),
+        "{records}"
+    );
+    // Whoever kept a later head sees that the log was cut back.
+    place.refused("new", &["audit", "verify", "--head", &later], 9, "findings");
+
+    place.refused("new", &["restore", "b.db"], 2, "--force");
+    place.put("new", "lost");
+    place.ok("new", &["restore", "b.db", "--force"]);
+    assert!(place.has("new", "before") && !place.has("new", "lost"));
+    assert_eq!(
+        entries(&place.path("new"), "replaced-"),
+        1,
+        "nothing was destroyed"
+    );
+}
+
+#[test]
+fn a_damaged_backup_changes_nothing() {
+    let place = Place::new();
+    back_up(&place, "b.db");
+    let whole = std::fs::read(place.path("b.db")).expect("a file");
+    let middle = whole.len() / 2;
+    let damages = [
+        ("cut", whole[..middle].to_vec()),
+        (
+            "zeroed",
+            [&whole[..4096], &vec![0; whole.len() - 4096][..]].concat(),
+        ),
+        ("empty", Vec::new()),
+        ("something else", b"not a database".to_vec()),
+    ];
+    for (what, bytes) in damages {
+        std::fs::write(place.path("damaged.db"), bytes).expect("a file");
+        let ran = place.run("data", &["restore", "damaged.db", "--force"]);
+        assert_eq!(ran.code, 1, "{what}: {}{}", ran.out, ran.err);
+        assert!(
+            place.has("data", "before") && place.has("data", "after"),
+            "{what}"
+        );
+    }
+    assert_eq!(entries(&place.path("data"), "replaced-"), 0);
+}
+
+#[test]
+fn beside_a_server() {
+    let place = Place::new();
+    let server = Server::start(&airlock(), &place.path("data"), &[]).expect("the server starts");
+    back_up(&place, "b.db");
+    place.refused("data", &["restore", "b.db", "--force"], 2, "stop it");
+    let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
+    assert!(stopped.success());
+    place.ok("data", &["restore", "b.db", "--force"]);
+    let server = Server::start(&airlock(), &place.path("data"), &[]).expect("it starts again");
+    assert!(place.has("data", "before") && !place.has("data", "after"));
+    assert!(
+        server
+            .stop(Duration::from_secs(60))
+            .expect("it stops")
+            .success()
+    );
+}
+
+#[test]
+fn an_audit_that_no_server_owns_is_only_looked_at() {
+    let place = Place::new();
+    place.refused("data", &["audit", "verify"], 1, "no data");
+    assert!(!place.path("data").exists(), "looking makes nothing");
+    place.install("data");
+    let before = place.json("data", &["audit", "verify"]);
+    let head = before["head"].as_str().expect("a signed head").to_owned();
+    place.ok("data", &["audit", "verify", "--head", &head]);
+    assert_eq!(
+        place.json("data", &["audit", "verify"]),
+        before,
+        "it changed by looking"
+    );
+
+    let file = place.path("data/journal/journal.db");
+    let mut bytes = std::fs::read(&file).expect("the database");
+    let word = b"admin.plugin.install";
+    let at = bytes.windows(word.len()).position(|part| part == word);
+    bytes[at.expect("a record") + word.len() - 1] = b'L';
+    std::fs::write(&file, bytes).expect("a change");
+    let ran = place.run("data", &["audit", "verify"]);
+    assert_eq!(ran.code, 9, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("was changed"), "{}", ran.out);
+}
