@@ -23,6 +23,8 @@ pub struct File {
     pub hosts: Vec<String>,
     /// Directory of the keys; must be outside the data directory.
     pub keys: Option<PathBuf>,
+    /// Certificates (PEM) that plugins' requests trust besides Mozilla's.
+    pub ca_file: Option<PathBuf>,
     /// Threads that run guests; the number of cores without it.
     pub guest_workers: Option<usize>,
     /// Calls at once, over all plugins.
@@ -81,6 +83,7 @@ impl Settings {
     /// How the runtime is to be opened.
     pub fn runtime(&self) -> RuntimeConfig {
         let mut config = RuntimeConfig::new(&self.data, &self.keys);
+        config.ca_file.clone_from(&self.file.ca_file);
         config.guest_workers = self.file.guest_workers.or(config.guest_workers);
         config.calls_max = self.file.calls_max.unwrap_or(config.calls_max);
         config
@@ -167,6 +170,12 @@ mod tests {
         std::fs::create_dir(&data).expect("data");
         let settings = Settings::load(&global(&data)).expect("defaults");
         assert_eq!(settings.keys.file_name().expect("name"), "data-keys");
+        assert_eq!(settings.runtime().ca_file, None);
+
+        std::fs::write(data.join("airlock.toml"), "ca_file = \"/etc/own-ca.pem\"").expect("write");
+        let settings = Settings::load(&global(&data)).expect("a certificate file");
+        let trusted = settings.runtime().ca_file;
+        assert_eq!(trusted.as_deref(), Some(Path::new("/etc/own-ca.pem")));
 
         let cases = [
             ("listn = \"127.0.0.1:1\"", "unknown field `listn`"),

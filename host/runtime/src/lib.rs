@@ -41,7 +41,8 @@ pub use calls::{CallRefused, CallStage, ToolCall, status_of};
 pub use config::RuntimeConfig;
 pub use engine::{Capabilities, CapabilityView, capabilities};
 pub use grants::{
-    ExplainRequest, GrantError, GrantsHistory, GrantsUpdate, GrantsVersion, RollbackRequest,
+    Descriptions, ExplainRequest, GrantError, GrantsHistory, GrantsUpdate, GrantsVersion,
+    RollbackRequest,
 };
 pub use idempotency::{IdempotencyError, StoredReply};
 pub use ids::{digest, new_id, now_ms};

@@ -1,7 +1,7 @@
 //! Limits of a call and of a plugin.
 //!
-//! What must stay true: each is on by default, has a highest value and cannot be
-//! switched off. Zero is refused, but for `queue`, where it means that no call
+//! What must stay true: each is on by default, has a highest value, which the
+//! engine can give, and cannot be switched off. Zero is refused, but for `queue`, where it means that no call
 //! waits.
 
 use std::fmt;
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::engine;
 
 #[cfg(test)]
 mod tests;
@@ -157,7 +159,7 @@ macro_rules! bounds {
 }
 
 bounds! {
-    memory: ByteSize, ByteSize(64 << 10), ByteSize(4 << 30);
+    memory: ByteSize, ByteSize(64 << 10), ByteSize(engine::MEMORY_BYTES_MAX);
     cpu: Span, MILLISECOND, HOUR;
     wall: Span, MILLISECOND, DAY;
     input: ByteSize, ByteSize(1), ByteSize(64 << 20);
@@ -166,8 +168,8 @@ bounds! {
     random: ByteSize, ByteSize(1), ByteSize(1 << 30);
     host_memory: ByteSize, ByteSize(64 << 10), ByteSize(4 << 30);
     handles: u32, 1_u32, 1_000_000;
-    table_elements: u32, 1_u32, 10_000_000;
-    instances: u32, 1_u32, 200;
+    table_elements: u32, 1_u32, engine::TABLE_ELEMENTS_MAX;
+    instances: u32, 1_u32, engine::INSTANCES_MAX;
     concurrency: u32, 1_u32, 10_000;
     queue: u32, 0_u32, 100_000;
     rate: Rate, RATE_MIN, RATE_MAX;

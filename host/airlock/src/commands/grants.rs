@@ -70,6 +70,7 @@ fn put(session: &Session, plugin: &str, current: &Value, grants: &Value, why: &s
     let body = json!({
         "grants": grants,
         "limits": current["limits"],
+        "descriptions": current.get("descriptions").unwrap_or(&json!({})),
         "why": why,
         "expected_version": current["version"],
     });

@@ -251,6 +251,10 @@ fn describe(detail: &Value) -> String {
             cell(tool, "name"),
             cell(tool, "class")
         ));
+        if let Some(own) = tool["own_description"].as_str() {
+            let own = own.lines().next().unwrap_or_default();
+            text.push_str(&format!("      the component says: {own}\n"));
+        }
     }
     text.push_str("\nIt asks for                                    (granted?)\n");
     let wants = detail["wants"].as_array().cloned().unwrap_or_default();

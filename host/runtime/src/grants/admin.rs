@@ -8,7 +8,8 @@ use airlock_sandbox::{EffectClass, Grants, Limits};
 use serde_json::json;
 
 use crate::grants::{
-    self, ExplainRequest, GrantError, GrantsHistory, GrantsUpdate, GrantsVersion, RollbackRequest,
+    self, Descriptions, ExplainRequest, GrantError, GrantsHistory, GrantsUpdate, GrantsVersion,
+    RollbackRequest,
 };
 use crate::plugins::{Active, Slot, claims};
 use crate::principal::Principal;
@@ -24,6 +25,7 @@ pub(crate) struct GrantsChange<'a> {
     pub(crate) who: &'a Principal,
     pub(crate) grants: Grants,
     pub(crate) limits: Limits,
+    pub(crate) descriptions: Descriptions,
     pub(crate) why: &'a str,
     pub(crate) action: &'static str,
     pub(crate) restored: Option<u64>,
@@ -83,10 +85,12 @@ impl Runtime {
             update.expected_digest.as_deref(),
         )?;
         grants::check(&update.grants, &active.manifest)?;
+        grants::check_descriptions(&update.descriptions, &active.manifest)?;
         let change = GrantsChange {
             who,
             grants: update.grants,
             limits: update.limits,
+            descriptions: update.descriptions,
             why: &update.why,
             action: "set",
             restored: None,
@@ -95,7 +99,7 @@ impl Runtime {
             .await
     }
 
-    /// Takes everything away from a plugin; limits stay.
+    /// Takes everything away from a plugin; limits and descriptions stay.
     ///
     /// # Errors
     /// No such plugin, outside the token's scope, or the store failed.
@@ -112,6 +116,7 @@ impl Runtime {
             who,
             grants: Grants::default(),
             limits: active.grants.limits.clone(),
+            descriptions: active.grants.descriptions.clone(),
             why,
             action: "revoke",
             restored: None,
@@ -120,8 +125,8 @@ impl Runtime {
             .await
     }
 
-    /// Goes back to an earlier version, as a new version. Classes of tools that
-    /// the active component lacks are left out.
+    /// Goes back to an earlier version, as a new version. Classes and descriptions
+    /// of tools that the active component lacks are left out.
     ///
     /// # Errors
     /// No such plugin or version, outside the token's scope, the rules can't be
@@ -146,10 +151,14 @@ impl Runtime {
             .grants
             .effects
             .retain(|tool, _| active.tool(tool).is_some());
+        earlier
+            .descriptions
+            .retain(|tool, _| active.tool(tool).is_some());
         let change = GrantsChange {
             who,
             grants: earlier.grants,
             limits: earlier.limits,
+            descriptions: earlier.descriptions,
             why: &request.why,
             action: "rollback",
             restored: Some(version),
@@ -244,6 +253,7 @@ fn next_version(active: &Active, version: u64, change: &GrantsChange<'_>) -> Gra
         digest: active.manifest.digest.clone(),
         grants: change.grants.clone(),
         limits: change.limits.clone(),
+        descriptions: change.descriptions.clone(),
         claims: claims(&active.manifest),
         at_ms: ids::now_ms(),
         by: change.who.name.clone(),
@@ -266,6 +276,8 @@ fn grants_record(
         "before": active.grants.grants,
         "after": grants.grants,
         "limits": grants.limits,
+        "descriptions_before": active.grants.descriptions,
+        "descriptions": grants.descriptions,
     });
     record::admin(
         change.who,

@@ -3,13 +3,15 @@
 use airlock_sandbox::{Grants, Limits};
 
 use crate::engine::Manifest;
-use crate::grants::GrantError;
+use crate::grants::{Descriptions, GrantError};
 use crate::nearest;
 
 /// Most rules of one capability.
 const RULES_MAX: usize = 1_000;
 /// Size of a plugin's grants as JSON, bytes.
 const GRANTS_BYTES_MAX: usize = 1 << 20;
+/// Longest description of a tool, bytes.
+const DESCRIPTION_BYTES_MAX: usize = 4 << 10;
 
 /// Refuses rules that make no sense and classes of tools that don't exist.
 pub(crate) fn check(grants: &Grants, manifest: &Manifest) -> Result<(), GrantError> {
@@ -43,6 +45,41 @@ pub(crate) fn check(grants: &Grants, manifest: &Manifest) -> Result<(), GrantErr
                 "`effects` names `{tool}`, which is no tool of the plugin{hint}"
             )));
         }
+    }
+    Ok(())
+}
+
+/// Refuses descriptions of tools that don't exist, and those no caller should be
+/// shown.
+pub(crate) fn check_descriptions(
+    descriptions: &Descriptions,
+    manifest: &Manifest,
+) -> Result<(), GrantError> {
+    let tools: Vec<&str> = manifest
+        .tools
+        .iter()
+        .map(|tool| tool.name.as_str())
+        .collect();
+    for (tool, text) in descriptions {
+        let complaint = if !tools.contains(&tool.as_str()) {
+            format!(
+                "is for no tool of the plugin{}",
+                nearest::hint(tool, &tools)
+            )
+        } else if !(1..=DESCRIPTION_BYTES_MAX).contains(&text.len()) {
+            let bytes = text.len();
+            format!("has {bytes} bytes, 1 to {DESCRIPTION_BYTES_MAX} are taken")
+        } else if text
+            .chars()
+            .any(|c| c.is_control() && !matches!(c, '\n' | '\t'))
+        {
+            "holds control characters".to_owned()
+        } else {
+            continue;
+        };
+        return Err(GrantError::Invalid(format!(
+            "the description of `{tool}` {complaint}"
+        )));
     }
     Ok(())
 }

@@ -12,7 +12,9 @@ mod rows;
 mod types;
 
 pub(crate) use admin::GrantsChange;
-pub(crate) use check::{check, check_limits};
+pub(crate) use check::{check, check_descriptions, check_limits};
 pub use error::GrantError;
 pub(crate) use rows::{history, load, put};
-pub use types::{ExplainRequest, GrantsHistory, GrantsUpdate, GrantsVersion, RollbackRequest};
+pub use types::{
+    Descriptions, ExplainRequest, GrantsHistory, GrantsUpdate, GrantsVersion, RollbackRequest,
+};

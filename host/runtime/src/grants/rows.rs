@@ -74,6 +74,7 @@ fn nothing(plugin: &str, digest: &str) -> GrantsVersion {
         digest: digest.to_owned(),
         grants: Grants::default(),
         limits: Limits::default(),
+        descriptions: Default::default(),
         claims: Default::default(),
         at_ms: 0,
         by: String::new(),

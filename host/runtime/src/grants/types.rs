@@ -1,10 +1,16 @@
 //! Grants as the API shows and takes them.
 
+use std::collections::BTreeMap;
+
 use airlock_sandbox::{Grants, Limits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::plugins::Claims;
+
+/// Descriptions that an administrator wrote for tools, by tool, in place of the
+/// component's own.
+pub type Descriptions = BTreeMap<String, String>;
 
 /// What to grant a plugin from now on. It replaces everything granted before:
 /// what is left out is not granted, and limits left out are the defaults.
@@ -17,6 +23,11 @@ pub struct GrantsUpdate {
     /// The limits.
     #[serde(default, deserialize_with = "crate::objects::only")]
     pub limits: Limits,
+    /// Descriptions in place of the component's own, 1 to 4,096 bytes each. What
+    /// a component says of its tools is read by whoever chooses between them,
+    /// often a model; this is the last word.
+    #[serde(default)]
+    pub descriptions: Descriptions,
     /// Why, for the history and the audit.
     #[serde(default)]
     pub why: String,
@@ -41,6 +52,9 @@ pub struct GrantsVersion {
     pub grants: Grants,
     /// The limits.
     pub limits: Limits,
+    /// Descriptions in place of the component's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub descriptions: Descriptions,
     /// What the tools claimed at that time.
     pub claims: Claims,
     /// When, milliseconds since 1970.

@@ -132,6 +132,7 @@ fn removal(
         digest: active.manifest.digest.clone(),
         grants: Grants::default(),
         limits: Limits::default(),
+        descriptions: Default::default(),
         claims: claims(&active.manifest),
         at_ms: ids::now_ms(),
         by: who.name.clone(),

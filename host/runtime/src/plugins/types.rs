@@ -258,8 +258,12 @@ pub struct ToolView {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// What it does.
+    /// What it does; the administrator's words where there are some.
     pub description: String,
+    /// What the component says it does, where the administrator put other words
+    /// in its place. Only where a plugin is inspected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_description: Option<String>,
     /// JSON Schema of the input.
     pub input_schema: Value,
     /// JSON Schema of the output.

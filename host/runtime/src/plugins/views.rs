@@ -46,7 +46,7 @@ impl Runtime {
         Ok(PluginDetail {
             name: name.to_owned(),
             versions,
-            tools: tools(&active),
+            tools: tools_inspected(&active),
             wants: wants(&active.manifest, &active.grants.grants),
             capabilities: active.manifest.capabilities.clone(),
             imports: active.manifest.imports.clone(),
@@ -90,11 +90,13 @@ fn summary(active: &Active, versions: usize) -> PluginSummary {
 fn tools(active: &Active) -> Vec<ToolView> {
     let view = |tool: &crate::engine::ToolInfo| {
         let terms = active.tool(&tool.name)?;
+        let written = active.grants.descriptions.get(&tool.name);
         Some(ToolView {
             plugin: active.name.clone(),
             name: tool.name.clone(),
             title: tool.title.clone(),
-            description: tool.description.clone(),
+            description: written.unwrap_or(&tool.description).clone(),
+            own_description: None,
             input_schema: tool.input_schema.clone(),
             output_schema: tool.output_schema.clone(),
             class: terms.class,
@@ -103,6 +105,21 @@ fn tools(active: &Active) -> Vec<ToolView> {
         })
     };
     active.manifest.tools.iter().filter_map(view).collect()
+}
+
+/// With what the component itself says of them.
+fn tools_inspected(active: &Active) -> Vec<ToolView> {
+    let own = |name: &str| {
+        let mut tools = active.manifest.tools.iter();
+        tools
+            .find(|tool| tool.name == name)
+            .map(|tool| tool.description.clone())
+    };
+    let mut tools = tools(active);
+    for tool in &mut tools {
+        tool.own_description = own(&tool.name).filter(|own| *own != tool.description);
+    }
+    tools
 }
 
 /// Rules by capability, as JSON; without the classes of tools.

@@ -117,15 +117,15 @@ impl Runtime {
             version = version_changes(&active.manifest, &manifest);
             let checked = grants::check(&entry.grants, &manifest);
             checked.map_err(refused)?;
+            grants::check_descriptions(&entry.descriptions, &manifest).map_err(refused)?;
         }
-        let in_force = (&active.grants.grants, &active.grants.limits);
         Ok(PluginDiff {
             plugin: name.to_owned(),
             digest_now: Some(now.clone()),
             digest_after: Some(after.clone()),
             missing,
             version_changes: version,
-            changes: diff::changes(in_force, (&entry.grants, &entry.limits)),
+            changes: diff::changes((&*active.grants).into(), entry.into()),
         })
     }
 
@@ -159,10 +159,12 @@ impl Runtime {
             }
         };
         grants::check(&entry.grants, &target.manifest)?;
+        grants::check_descriptions(&entry.descriptions, &target.manifest)?;
         let change = GrantsChange {
             who,
             grants: entry.grants.clone(),
             limits: entry.limits.clone(),
+            descriptions: entry.descriptions.clone(),
             why,
             action: "policy",
             restored: None,
@@ -176,13 +178,12 @@ impl Runtime {
 }
 
 fn not_installed(name: &str, entry: &PolicyPlugin) -> PluginDiff {
-    let (grants, limits) = Default::default();
     PluginDiff {
         plugin: name.to_owned(),
         digest_now: None,
         digest_after: entry.digest.clone(),
         missing: true,
         version_changes: VersionChanges::default(),
-        changes: diff::changes((&grants, &limits), (&entry.grants, &entry.limits)),
+        changes: diff::changes((&PolicyPlugin::default()).into(), entry.into()),
     }
 }

@@ -6,13 +6,42 @@ use std::fmt;
 use airlock_sandbox::{Grants, Limits};
 use serde_json::Value;
 
+use crate::grants::{Descriptions, GrantsVersion};
 use crate::plugins::{EffectsView, VersionChanges, WantView};
-use crate::policy::{Change, ChangeKind, PluginDiff, PolicyDiff};
+use crate::policy::{Change, ChangeKind, PluginDiff, PolicyDiff, PolicyPlugin};
 
-/// Changed lines from one pair of grants and limits to another.
-pub(crate) fn changes(before: (&Grants, &Limits), after: (&Grants, &Limits)) -> Vec<Change> {
+/// What an administrator set for a plugin, before or after.
+#[derive(Clone, Copy)]
+pub(crate) struct Side<'a> {
+    pub(crate) grants: &'a Grants,
+    pub(crate) limits: &'a Limits,
+    pub(crate) descriptions: &'a Descriptions,
+}
+
+impl<'a> From<&'a GrantsVersion> for Side<'a> {
+    fn from(version: &'a GrantsVersion) -> Self {
+        Self {
+            grants: &version.grants,
+            limits: &version.limits,
+            descriptions: &version.descriptions,
+        }
+    }
+}
+
+impl<'a> From<&'a PolicyPlugin> for Side<'a> {
+    fn from(plugin: &'a PolicyPlugin) -> Self {
+        Self {
+            grants: &plugin.grants,
+            limits: &plugin.limits,
+            descriptions: &plugin.descriptions,
+        }
+    }
+}
+
+/// Changed lines from one side to the other.
+pub(crate) fn changes(before: Side<'_>, after: Side<'_>) -> Vec<Change> {
     let mut changes = Vec::new();
-    let (old, new) = (object(before.0), object(after.0));
+    let (old, new) = (object(before.grants), object(after.grants));
     for name in union(&old, &new) {
         let path = format!("grants.{name}");
         match (old.get(&name), new.get(&name)) {
@@ -24,7 +53,10 @@ pub(crate) fn changes(before: (&Grants, &Limits), after: (&Grants, &Limits)) -> 
             (old, new) => rules(&path, &items(old), &items(new), &mut changes),
         }
     }
-    values("limits", &object(before.1), &object(after.1), &mut changes);
+    let (old, new) = (object(before.limits), object(after.limits));
+    values("limits", &old, &new, &mut changes);
+    let (old, new) = (object(before.descriptions), object(after.descriptions));
+    values("descriptions", &old, &new, &mut changes);
     changes
 }
 
@@ -79,10 +111,11 @@ fn values(
     new: &BTreeMap<String, Value>,
     changes: &mut Vec<Change>,
 ) {
+    // One line each, whatever a description holds.
     let text = |value: &Value| {
         value
             .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
+            .map_or_else(|| value.to_string(), |text| text.replace('\n', "\\n"))
     };
     for name in union(old, new) {
         let (from, to) = (old.get(&name).map(text), new.get(&name).map(text));
@@ -229,19 +262,18 @@ mod tests {
     use super::*;
     use expect_test::expect;
 
-    fn side(text: &str) -> (Grants, Limits) {
+    fn side(text: &str) -> PolicyPlugin {
         let policy = crate::policy::Policy::parse(text).expect("a policy");
-        let plugin = policy.plugins["p"].clone();
-        (plugin.grants, plugin.limits)
+        policy.plugins["p"].clone()
     }
 
     #[test]
     fn a_diff_names_rules_classes_and_limits() {
         let before = side(
-            "[plugins.p]\n[plugins.p.grants]\nenv = [{ name = \"A\", value = \"1\" }, { name = \"B\", value = \"2\" }]\neffects = { list = \"read-only\", put = \"plain\" }\n[plugins.p.limits]\nrate = \"5/s\"\n",
+            "[plugins.p]\n[plugins.p.grants]\nenv = [{ name = \"A\", value = \"1\" }, { name = \"B\", value = \"2\" }]\neffects = { list = \"read-only\", put = \"plain\" }\n[plugins.p.limits]\nrate = \"5/s\"\n[plugins.p.descriptions]\nput = \"Puts.\"\n",
         );
         let after = side(
-            "[plugins.p]\n[plugins.p.grants]\nenv = [{ name = \"B\", value = \"2\" }, { name = \"C\", value = \"3\" }]\neffects = { list = \"plain\" }\n[plugins.p.limits]\ncpu = \"2s\"\n",
+            "[plugins.p]\n[plugins.p.grants]\nenv = [{ name = \"B\", value = \"2\" }, { name = \"C\", value = \"3\" }]\neffects = { list = \"plain\" }\n[plugins.p.limits]\ncpu = \"2s\"\n[plugins.p.descriptions]\nlist = \"Lists.\"\n",
         );
         let diff = PluginDiff {
             plugin: "p".to_owned(),
@@ -249,7 +281,7 @@ mod tests {
             digest_after: Some("sha256:2".to_owned()),
             missing: false,
             version_changes: VersionChanges::default(),
-            changes: changes((&before.0, &before.1), (&after.0, &after.1)),
+            changes: changes((&before).into(), (&after).into()),
         };
         expect![[r#"
             p
@@ -260,9 +292,11 @@ mod tests {
               + grants.env {"name":"C","value":"3"}
               ~ limits.cpu 500ms -> 2s
               ~ limits.rate 5/s -> 60000/min
+              + descriptions.list Lists.
+              - descriptions.put Puts.
         "#]]
         .assert_eq(&diff.to_string());
-        let same = changes((&after.0, &after.1), (&after.0, &after.1));
+        let same = changes((&after).into(), (&after).into());
         assert_eq!(same, []);
     }
 }

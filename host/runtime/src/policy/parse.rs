@@ -188,7 +188,7 @@ mod tests {
         check(
             "[plugins.invoices]\nsorce = \"x.wasm\"\n",
             expect![
-                "line 2, column 1: unknown field `sorce`, expected one of `source`, `digest`, `grants`, `limits` (did you mean `source`?)"
+                "line 2, column 1: unknown field `sorce`, expected one of `source`, `digest`, `grants`, `limits`, `descriptions` (did you mean `source`?)"
             ],
         );
         check(
@@ -214,6 +214,14 @@ mod tests {
             expect![
                 "line 2, column 17: unknown variant `read-onyl`, expected one of `read-only`, `idempotent`, `destructive`, `plain` (did you mean `read-only`?)"
             ],
+        );
+        check(
+            "[plugins.invoices.limits]\ninstances = 201\n",
+            expect!["line 2, column 13: limit `instances` is 201; it must be 1 to 200"],
+        );
+        check(
+            "[plugins.invoices.descriptions]\nread = 1\n",
+            expect!["line 2, column 8: invalid type: integer `1`, expected a string"],
         );
         check(
             "[plugins.Invoices]\n",

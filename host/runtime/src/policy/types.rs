@@ -6,9 +6,11 @@ use airlock_sandbox::{Grants, Limits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::grants::Descriptions;
 use crate::plugins::VersionChanges;
 
-/// A policy file: `[plugins.NAME]` with `source`, `digest`, `grants`, `limits`.
+/// A policy file: `[plugins.NAME]` with `source`, `digest`, `grants`, `limits`,
+/// `descriptions`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
@@ -35,6 +37,8 @@ pub struct PolicyPlugin {
     /// The limits.
     #[serde(deserialize_with = "crate::objects::only")]
     pub limits: Limits,
+    /// Descriptions of tools in place of the component's own.
+    pub descriptions: Descriptions,
 }
 
 /// What a policy would change.

@@ -345,3 +345,83 @@ async fn a_component_changed_on_disk_does_not_run() {
     assert_eq!(answer.verdict(), "502 permanent", "{answer:?}");
     again.stopped().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_has_the_last_word_on_what_a_tool_is_said_to_do() {
+    let server = Server::start().await;
+    server.install("echo", guests::echo()).await;
+    let described = async || {
+        let tools = server.admin("GET", "/v1/tools", "").await.json();
+        let inspected = server.admin("GET", "/v1/plugins/echo", "").await.json();
+        let own = inspected["tools"][0]["own_description"].clone();
+        (tools["tools"][0].clone(), own)
+    };
+    let component = "Test guest";
+    let (tool, own) = described().await;
+    assert_eq!(
+        (&tool["description"], &own),
+        (&json!(component), &Value::Null)
+    );
+
+    let set = async |descriptions: Value| {
+        let body = json!({ "descriptions": descriptions }).to_string();
+        server.admin("PUT", "/v1/plugins/echo/grants", body).await
+    };
+    assert_eq!(
+        set(json!({ "run": "Answers its input." })).await.status,
+        200
+    );
+    let (tool, own) = described().await;
+    assert_eq!(tool["description"], "Answers its input.");
+    assert!(!tool.to_string().contains(component), "{tool}");
+    assert_eq!(own, component, "who administers sees both");
+
+    // It is part of the version: gone with one, back with another, kept by a
+    // revocation and by another component.
+    assert_eq!(set(json!({})).await.status, 200);
+    assert_eq!(described().await.0["description"], component);
+    let rollback = "/v1/plugins/echo/grants/rollback";
+    assert_eq!(server.admin("POST", rollback, "").await.status, 200);
+    let grants = "/v1/plugins/echo/grants";
+    assert_eq!(server.admin("DELETE", grants, "").await.status, 200);
+    server.install("echo", guests::echo_other()).await;
+    assert_eq!(described().await.0["description"], "Answers its input.");
+
+    let policy = "[plugins.echo.descriptions]\nrun = \"Echoes.\"\n";
+    let bearer = format!("Bearer {}", server.admin);
+    let toml = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/toml"),
+    ];
+    let diff = server
+        .send("POST", "/v1/policy/diff", &toml, policy)
+        .await
+        .json();
+    let change = &diff["diff"]["plugins"][0]["changes"][0];
+    assert_eq!(
+        (&change["path"], &change["from"], &change["to"]),
+        (
+            &json!("descriptions.run"),
+            &json!("Answers its input."),
+            &json!("Echoes.")
+        ),
+        "{diff}"
+    );
+    let applied = server.send("POST", "/v1/policy/apply", &toml, policy).await;
+    assert_eq!(applied.status, 200, "{applied:?}");
+    assert_eq!(described().await.0["description"], "Echoes.");
+
+    let long = "x".repeat(4_097);
+    for (descriptions, complaint) in [
+        (json!({ "rum": "?" }), "did you mean `run`?"),
+        (json!({ "run": "" }), "1 to 4096"),
+        (json!({ "run": long }), "1 to 4096"),
+        (json!({ "run": "a\u{1b}[2J" }), "control characters"),
+    ] {
+        let refused = set(descriptions).await;
+        assert_eq!(refused.verdict(), "422 invalid-grants");
+        let detail = refused.json()["detail"].to_string();
+        assert!(detail.contains(complaint), "{detail}");
+    }
+    server.stopped().await;
+}
