@@ -192,9 +192,14 @@ fn administration(place: &Place) {
     assert!(place.ok(&["audit", "list"]).contains("call.done"));
     let verified = place.json(&["audit", "verify"]);
     assert_eq!(verified["ok"], true, "{verified}");
-    if let Some(head) = verified["head"].as_str() {
-        place.ok(&["audit", "verify", "--head", head]);
-    }
+    let head = verified["head"].as_str().expect("a signed head");
+    place.ok(&["audit", "verify", "--head", head]);
+    assert_eq!(
+        place
+            .run(&["audit", "verify", "--head", &foreign_head()])
+            .code,
+        9
+    );
     assert_ne!(
         place.run(&["audit", "verify", "--head", "nonsense"]).code,
         0
@@ -205,6 +210,28 @@ fn administration(place: &Place) {
     assert!(place.ok(&["views", "stats"]).contains("echo"));
     assert!(place.ok(&["views", "calls"]).contains("files/read"));
     place.ok(&["plugin", "remove", "echo"]);
+}
+
+/// The head of another audit, whose signature is as good.
+fn foreign_head() -> String {
+    let other = Place::new();
+    other.ok(&["plugin", "list"]);
+    let verified = other.json(&["audit", "verify"]);
+    verified["head"].as_str().expect("a signed head").to_owned()
+}
+
+/// A configuration that can't be used says which file.
+fn configuration(place: &Place) {
+    let config = place.folder.join("other.toml");
+    let missing = place.folder.join("missing.pem");
+    std::fs::write(&config, format!("ca_file = \"{}\"", path(&missing))).expect("a file");
+    let ran = place.run(&["plugin", "list", "--config", &path(&config)]);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.err.contains("certificates in") && ran.err.contains("missing.pem"),
+        "{}",
+        ran.err
+    );
 }
 
 /// A tool's progress is shown to whoever asks.
@@ -288,6 +315,7 @@ fn without_a_server() {
     administration(&place);
     removal(&place);
     progress(&place);
+    configuration(&place);
     mistakes(&place);
 }
 
@@ -307,12 +335,19 @@ fn with_a_server() {
         "a second server: {}",
         second.err
     );
-    assert!(
-        server
-            .stop(Duration::from_secs(60))
-            .expect("it stops")
-            .success()
+    let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
+    assert!(stopped.success());
+    // Stopping signed a checkpoint over everything.
+    let verified = place.json(&["audit", "verify"]);
+    assert_eq!(
+        (&verified["ok"], &verified["unsigned"]),
+        (&true.into(), &1.into())
     );
+    let head = verified["head"].as_str().expect("a signed head").to_owned();
+    let server = Server::start(&airlock(), &place.data, &[]).expect("it starts again");
+    place.ok(&["audit", "verify", "--head", &head]);
+    let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
+    assert!(stopped.success());
 }
 
 /// A plugin made by `airlock new` builds outside the workspace, passes its own
