@@ -19,6 +19,7 @@ use wasmtime_wasi_io::bindings::wasi::io;
 
 use crate::call::CallError;
 use crate::gate::{Gate, LimitReached, Missing};
+use crate::grants::EffectClass;
 use crate::state::CallState;
 
 /// Most pollables in one `poll`.
@@ -54,19 +55,28 @@ pub struct State {
 }
 
 /// The guest called `wasi:cli/exit`. As a wasmtime error it ends the call; a tool
-/// answers by returning, so whatever the status, the call has no result.
+/// answers by returning, so whatever the status, the call has no result. Only a
+/// program's `main` (`wasi:cli/run`) says by its status all it has to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the component exited with status {status} instead of returning")]
+#[error("the tool exited with status {status} instead of answering")]
 pub struct GuestExit {
     /// The exit status; 0 claims success.
     pub status: u8,
 }
 
-impl From<GuestExit> for CallError {
-    fn from(exit: GuestExit) -> Self {
-        Self::Permanent {
-            message: exit.to_string(),
-        }
+impl GuestExit {
+    /// What became of the call. A tool that claims success and gives no result
+    /// may have done its work, unless it could not change anything.
+    pub(crate) fn outcome(self, class: EffectClass) -> CallError {
+        let message = match (self.status, class) {
+            (0, EffectClass::ReadOnly) => format!("{self}: there is no result"),
+            (0, _) => {
+                let message = format!("{self}: there is no result, and its work may be done");
+                return CallError::Unknown { message };
+            }
+            _ => format!("{self}: it says that it failed"),
+        };
+        CallError::Permanent { message }
     }
 }
 

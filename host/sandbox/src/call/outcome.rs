@@ -13,6 +13,7 @@ use super::{CallError, Denial};
 use crate::contract::types;
 use crate::engine::WASM_STACK_BYTES;
 use crate::gate::LimitReached;
+use crate::grants::EffectClass;
 use crate::inert::GuestExit;
 use crate::limits::{ByteSize, Limits};
 
@@ -33,7 +34,12 @@ fn limit(limit: &str, value: impl ToString) -> CallError {
 }
 
 /// Why the engine ended a call, in the caller's words.
-pub(crate) fn ended(error: &wasmtime::Error, limits: &Limits, vitals: &Vitals) -> CallError {
+pub(crate) fn ended(
+    error: &wasmtime::Error,
+    limits: &Limits,
+    vitals: &Vitals,
+    class: EffectClass,
+) -> CallError {
     if let Some(reached) = error.downcast_ref::<LimitReached>() {
         return reached.clone().into();
     }
@@ -45,7 +51,7 @@ pub(crate) fn ended(error: &wasmtime::Error, limits: &Limits, vitals: &Vitals) -
     }
     by_engine(error, limits)
         .or_else(|| by_refusal(limits, vitals))
-        .unwrap_or_else(|| by_guest(error))
+        .unwrap_or_else(|| by_guest(error, class))
 }
 
 /// Limits that the engine itself enforces.
@@ -83,16 +89,23 @@ fn by_refusal(limits: &Limits, vitals: &Vitals) -> Option<CallError> {
         .then(|| limit("table_elements", limits.table_elements))
 }
 
-fn by_guest(error: &wasmtime::Error) -> CallError {
+/// A trap is `permanent`: the same again would end the same way, and what the
+/// tool did before is in the call's usage.
+fn by_guest(error: &wasmtime::Error, class: EffectClass) -> CallError {
     let message = if let Some(trap) = error.downcast_ref::<Trap>() {
-        format!("the guest trapped: {trap}")
+        match trap {
+            Trap::UnreachableCodeReached => format!(
+                "the tool aborted, as it does in a panic ({trap}); what it logged may say why"
+            ),
+            trap => format!("the tool crashed ({trap})"),
+        }
     } else if let Some(exit) = error.downcast_ref::<GuestExit>() {
-        exit.to_string()
+        return exit.outcome(class);
     } else if let Some(denial) = error.downcast_ref::<Denial>() {
         return CallError::Denied(denial.clone());
     } else {
         tracing::warn!(error = format!("{error:?}"), "a call was ended by the host");
-        "the guest was ended by the host".to_owned()
+        "the tool was ended by the host, whose log says why".to_owned()
     };
     CallError::Permanent { message }
 }

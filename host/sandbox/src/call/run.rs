@@ -21,7 +21,7 @@ use crate::capability::RoomStates;
 use crate::contract::types::{self, Context};
 use crate::gate::Gate;
 use crate::guests::{Ended, Work};
-use crate::inert;
+use crate::inert::{self, GuestExit};
 use crate::limits::Limits;
 use crate::loaded::{Exports, Loaded};
 use crate::state::CallState;
@@ -77,11 +77,11 @@ impl Confines {
 
     async fn run<A: Ask>(self, asked: A) -> Ended<Result<A::Answer, CallError>> {
         let (loaded, limits) = (Arc::clone(&self.loaded), Arc::clone(&self.limits));
-        let vitals = Arc::clone(&self.vitals);
+        let (vitals, class) = (Arc::clone(&self.vitals), self.gate.info().class);
         let mut store = self.store();
         let answer = match asked.ask(&loaded, &mut store).await {
             Ok(answer) => answer,
-            Err(error) => Err(outcome::ended(&error, &limits, &vitals)),
+            Err(error) => Err(outcome::ended(&error, &limits, &vitals, class)),
         };
         (answer, Box::new((store, loaded)))
     }
@@ -169,6 +169,17 @@ impl Ask for ToolCall {
     }
 }
 
+/// A program says by its exit status what it says by returning from `main`.
+fn by_status(error: wasmtime::Error) -> wasmtime::Result<Result<String, CallError>> {
+    match error.downcast_ref::<GuestExit>() {
+        Some(GuestExit { status: 0 }) => Ok(Ok("null".to_owned())),
+        Some(GuestExit { status }) => Ok(Err(CallError::Permanent {
+            message: format!("the program exited with status {status}"),
+        })),
+        None => Err(error),
+    }
+}
+
 impl ToolCall {
     async fn typed(
         &self,
@@ -187,7 +198,10 @@ impl ToolCall {
             Err(error) => return Ok(Err(error)),
         };
         let instance = pre.instantiate_async(&mut *store).await?;
-        let result = tool.run(store, &instance, &params).await?;
+        let result = match tool.run(store, &instance, &params).await {
+            Err(error) if tool.is_program() => return by_status(error),
+            result => result?,
+        };
         Ok(tool.write_output(result.as_ref(), self.limits.output))
     }
 

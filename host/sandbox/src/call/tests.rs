@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::call::{CallError, CallReport};
+use crate::call::{CallError, CallReport, CallRequest};
+use crate::grants::EffectClass;
 use crate::limits::{ByteSize, Limits, Span};
 use crate::testing::{self, ECHO, Guest, SPIN, TestSandbox, guest, request};
 
@@ -440,6 +441,59 @@ async fn traps_are_permanent_and_say_nothing_of_the_host() {
         };
         assert!(message.contains(part), "{body}: {message}");
         assert!(!message.contains('/'), "{body}: {message}");
+    }
+}
+
+/// Every way to end without an answer: what the caller is told it may do next.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_way_to_end_has_its_outcome() {
+    use EffectClass::{Destructive, Idempotent, Plain, ReadOnly};
+    let exit = |status: u32| format!("(call $exit (i32.const {status})) unreachable");
+    let (zero, one) = (exit(0), exit(1));
+    let abort = "unreachable";
+    let crash = "(drop (i32.div_u (i32.const 1) (i32.const 0))) unreachable";
+    let done = "the tool exited with status 0 instead of answering: there is no result, and its work may be done";
+    let nothing = "the tool exited with status 0 instead of answering: there is no result";
+    let failed = "the tool exited with status 1 instead of answering: it says that it failed";
+    let aborted = "the tool aborted, as it does in a panic (wasm trap: wasm `unreachable` instruction executed); what it logged may say why";
+    let crashed = "the tool crashed (wasm trap: integer divide by zero)";
+    let unknown = |message: &str| CallError::Unknown {
+        message: message.to_owned(),
+    };
+    let permanent = |message: &str| CallError::Permanent {
+        message: message.to_owned(),
+    };
+    let test = testing::sandbox();
+    for (body, class, expect) in [
+        (zero.as_str(), Plain, unknown(done)),
+        (&zero, Destructive, unknown(done)),
+        (&zero, Idempotent, unknown(done)),
+        (&zero, ReadOnly, permanent(nothing)),
+        (&one, Plain, permanent(failed)),
+        (&one, ReadOnly, permanent(failed)),
+        (abort, Plain, permanent(aborted)),
+        (abort, ReadOnly, permanent(aborted)),
+        (crash, Plain, permanent(crashed)),
+        (crash, ReadOnly, permanent(crashed)),
+    ] {
+        let guest = Guest {
+            imports: r#"
+                (import "wasi:cli/exit@0.2.0" (instance $cli
+                  (export "exit" (func (param "status" (result))))))
+                (core func $exit (canon lower (func $cli "exit")))
+                (core instance $exits (export "exit" (func $exit)))"#,
+            core_imports: r#"(import "exits" "exit" (func $exit (param i32)))"#,
+            core_with: r#"(with "exits" (instance $exits))"#,
+            body,
+            ..Guest::default()
+        };
+        let plugin = test.plugin("guest", guest.component(), "", Limits::default(), &["run"]);
+        let request = CallRequest {
+            class,
+            ..request("run", "0")
+        };
+        let report = test.sandbox.call(&plugin, request).await;
+        assert_eq!(report.result, Err(expect), "{body} as {class:?}");
     }
 }
 

@@ -184,7 +184,7 @@ changes them:
 |---|---|
 | `wasi:io` | streams and pollables of the other capabilities; at most 10000 pollables in one `poll` |
 | `wasi:cli/stdin` | is empty |
-| `wasi:cli/exit` | ends the call with `permanent`, whatever the status: a tool answers by returning |
+| `wasi:cli/exit` | ends the call without a result: `unknown` with status 0 (its work may be done; `permanent` when called as read-only), else `permanent`. Only a program's `main` (`wasi:cli/run`) may: 0 is success |
 | `wasi:cli/terminal-*` | there is no terminal |
 | `wasi:sockets` | creating a socket and looking up a name are refused, and on record; sockets cannot be granted |
 

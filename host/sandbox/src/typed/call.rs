@@ -17,6 +17,9 @@ use crate::inspect::metadata::DESCRIPTION_BYTES_MAX;
 use crate::inspect::{Effects, InstallError, TOOLS_MAX, ToolInfo, display_name, text};
 use crate::limits::ByteSize;
 
+/// The interface of a program's `main`, with the version to follow.
+const PROGRAM: &str = "wasi:cli/run@";
+
 /// Longest schema of a tool, bytes of JSON.
 const SCHEMA_BYTES_MAX: usize = 256 << 10;
 
@@ -172,6 +175,13 @@ impl TypedTool {
         let mut results = vec![Val::Bool(false); usize::from(self.result.is_some())];
         func.call_async(&mut store, params, &mut results).await?;
         Ok(results.pop())
+    }
+
+    /// Whether it is a program's `main`, which has no more to say than that it
+    /// succeeded or failed.
+    pub fn is_program(&self) -> bool {
+        let interface = self.interface.as_deref().unwrap_or_default();
+        interface.starts_with(PROGRAM) && self.function == "run"
     }
 
     /// Writes what the function returned: the value, or for a `result` its `ok`

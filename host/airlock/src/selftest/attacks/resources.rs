@@ -83,12 +83,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         Expect::Limit("cpu")
     ),
     attack!("aborts", "abort", nothing, Expect::Code("permanent")),
-    attack!(
-        "ends the process",
-        "exit",
-        nothing,
-        Expect::Code("permanent")
-    ),
+    attack!("ends the process", "exit", nothing, Expect::Code("unknown")),
     attack!(
         "leaves its mark in memory",
         "residue",

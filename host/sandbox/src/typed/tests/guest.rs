@@ -40,8 +40,11 @@ async fn installed(limits: Limits) -> Installed {
 }
 
 async fn install(name: &str, limits: Limits) -> Installed {
+    install_bytes(guest(name), limits).await
+}
+
+async fn install_bytes(bytes: Bytes, limits: Limits) -> Installed {
     let test = testing::sandbox();
-    let bytes = guest(name);
     test.components.add(bytes.clone());
     let manifest = test.sandbox.inspect(bytes).await.expect("it installs");
     let plugin = test.sandbox.plugin(
@@ -284,6 +287,59 @@ async fn an_ordinary_program() {
     .assert_eq(&log.concat());
 }
 
+/// A component that exports `function`, without parameters, as `interface`, and
+/// exits with `status` when it is called.
+fn exits(interface: &str, function: &str, status: u32) -> Bytes {
+    let text = format!(
+        r#"(component
+             (import "wasi:cli/exit@0.2.0" (instance $cli
+               (export "exit" (func (param "status" (result))))))
+             (core func $exit (canon lower (func $cli "exit")))
+             (core module $main
+               (import "cli" "exit" (func $exit (param i32)))
+               (func (export "run") (result i32) (call $exit (i32.const {status})) (unreachable)))
+             (core instance $main (instantiate $main
+               (with "cli" (instance (export "exit" (func $exit))))))
+             (func $run (result (result)) (canon lift (core func $main "run")))
+             (instance $exported (export "{function}" (func $run)))
+             (export "{interface}" (instance $exported)))"#
+    );
+    wat::parse_str(text).expect("a component").into()
+}
+
+/// For a program the exit status is all there is to say; other functions have to
+/// return.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_may_exit() {
+    let (program, library) = ("wasi:cli/run@0.2.0", "samples:work/jobs@0.1.0");
+    for (interface, function, status, expect) in [
+        (program, "run", 0, "null"),
+        (
+            program,
+            "run",
+            1,
+            "permanent: the program exited with status 1",
+        ),
+        (
+            library,
+            "run",
+            0,
+            "outcome unknown: the tool exited with status 0 instead of answering: there is no result, and its work may be done",
+        ),
+        (
+            library,
+            "run",
+            1,
+            "permanent: the tool exited with status 1 instead of answering: it says that it failed",
+        ),
+    ] {
+        let installed = install_bytes(exits(interface, function, status), Limits::default()).await;
+        let tool = installed.manifest.tools[0].name.clone();
+        let answer = installed.answer(&tool, "{}").await;
+        assert_eq!(answer, expect, "{interface} with status {status}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_hold() {
     let limits = Limits {
@@ -317,7 +373,7 @@ async fn limits_hold() {
         produce {"count": 40000} "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc
         produce {"count": 60000} limit output reached (64KiB)
         produce {"count": 1000000} limit host_memory reached (16MiB)
-        produce {"count": 4000000000} permanent: the guest trapped: wasm trap: wasm `unreachable` 
+        produce {"count": 4000000000} permanent: the tool aborted, as it does in a panic (wasm tra
         echo_strings {"value": "xxxxxxxxxxxxxxxxxxx "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
         echo_strings {"value": "xxxxxxxxxxxxxxxxxxx limit output reached (64KiB)
         echo_bytes {"value": "AAAAAAAAAAAAAAAAAAA limit host_memory reached (16MiB)
