@@ -179,6 +179,9 @@ async fn hostile_text_is_shown_as_what_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_sleep_outlasts_the_deadline() {
     let attack = Attack::begin();
+    // Loading the component is a part of the first call's time.
+    let first = attack.plugin("first", "", patient());
+    answer(&attack.call(&first, "clocks", json!({})).await);
     let wall = Span(Duration::from_millis(300));
     let plugin = attack.plugin("evil", "", Limits { wall, ..patient() });
     let started = std::time::Instant::now();
