@@ -169,18 +169,14 @@ impl Runtime {
             return Ok(());
         };
         let label: Label = rows::decode(SPACE, b"", &label)?;
-        let mut components = 0;
         while let Some((key, component)) = self.store().range(SPACE, &[0], None, 1)?.pop() {
             let digest = String::from_utf8_lossy(&key).into_owned();
             let stored = self.components.put(&digest, &component);
             stored.map_err(|source| StoreError::io(format!("storing {digest}"), source))?;
             self.commit(vec![Op::Delete { space: SPACE, key }]).await?;
-            components += 1;
         }
         let who = Principal::local_admin("restore");
-        let detail = json!({
-            "made_at_ms": label.at_ms, "made_by": label.by, "components": components,
-        });
+        let detail = json!({ "made_at_ms": label.at_ms, "made_by": label.by });
         let batch = Batch::new().delete(SPACE, "");
         let record = record::admin(&who, "restore", "", detail);
         self.audit.commit(batch, &record).await.map(drop)
