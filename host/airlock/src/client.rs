@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::events::{Event, Events};
 use crate::exit::Failure;
@@ -220,23 +220,31 @@ impl Api {
             "progress" => on_progress(&serde_json::from_slice(&event.data).unwrap_or_default()),
             _ => last = Some(event),
         };
-        let mut events = Events::default();
-        let mut reply =
-            self.send_and_follow(&request, &mut |part| events.push(part, &mut on_event))?;
-        if let Some(event) = last {
-            reply.body = event.data;
-            if event.name == "problem" {
-                let problem: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-                let status = problem["status"].as_u64();
-                reply.status = status
-                    .and_then(|status| status.try_into().ok())
-                    .unwrap_or(500);
+        let (mut events, mut begun) = (Events::default(), false);
+        let sent = self.send_and_follow(&request, &mut |part| {
+            begun = true;
+            events.push(part, &mut on_event);
+        });
+        let mut reply = match sent {
+            Err(_) if begun => return Err(broken_off().into()),
+            sent => sent?,
+        };
+        match last {
+            Some(event) => {
+                reply.body = event.data;
+                if event.name == "problem" {
+                    let problem: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+                    let status = problem["status"].as_u64();
+                    reply.status = status.and_then(|s| s.try_into().ok()).unwrap_or(500);
+                }
             }
+            None if begun => return Err(broken_off().into()),
+            None => {}
         }
         if !(200..300).contains(&reply.status) {
             return Err(Failure::from_reply(&reply).into());
         }
-        serde_json::from_slice(&reply.body).context("the call's result did not come")
+        serde_json::from_slice(&reply.body).context("reading the call's result")
     }
 
     /// Sends a request and takes the body of a success.
@@ -270,6 +278,16 @@ impl Api {
     }
 }
 
+/// A call began, and its result did not come.
+fn broken_off() -> Failure {
+    let detail = "the connection broke off before the result: the call may have happened";
+    Failure {
+        status: 500,
+        code: "unknown".to_owned(),
+        problem: json!({ "code": "unknown", "detail": detail }),
+    }
+}
+
 /// Percent-encodes one segment of a path or one value of a query.
 pub fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -282,4 +300,65 @@ pub fn encode(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::BufRead;
+    use std::net::TcpListener;
+
+    /// What a call over a server that answers `reply` ends with, and the progress
+    /// it showed.
+    fn call(reply: &'static str) -> (Result<Value>, Vec<Value>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let server = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().expect("a client");
+            let mut lines = std::io::BufReader::new(&stream).lines();
+            while lines
+                .next()
+                .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+            {}
+            (&stream).write_all(reply.as_bytes()).expect("writes");
+        });
+        let api = Api::Remote(Remote::new(&base, "token"));
+        let mut shown = Vec::new();
+        let request = Request::new("POST", "/v1/tools/p/t");
+        let ended = api.call(&request, &mut |progress| shown.push(progress.clone()));
+        server.join().expect("no panic");
+        (ended, shown)
+    }
+
+    #[test]
+    fn a_call_that_breaks_off_may_have_happened() {
+        let table = [
+            ("event: result\ndata: {\"output\":1}\n\n", Ok(1)),
+            (
+                "event: progress\ndata: 1\n\nevent: result\ndata: {\"output\":2}\n\n",
+                Ok(2),
+            ),
+            (
+                "event: problem\ndata: {\"status\":403,\"code\":\"denied\"}\n\n",
+                Err("denied"),
+            ),
+            ("event: progress\ndata: 1\n\n", Err("unknown")),
+            (": the call goes on\n\nevent: result\nda", Err("unknown")),
+        ];
+        for (events, expect) in table {
+            let head =
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\r\n";
+            let (ended, shown) = call(format!("{head}{events}").leak());
+            assert_eq!(shown.len(), events.matches("progress").count(), "{events}");
+            let found = match &ended {
+                Ok(reply) => Ok(reply["output"].as_i64().expect("a number")),
+                Err(error) => Err(error
+                    .downcast_ref::<Failure>()
+                    .expect("a code")
+                    .code
+                    .as_str()),
+            };
+            assert_eq!(found, expect, "{events}");
+        }
+    }
 }
