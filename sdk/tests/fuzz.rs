@@ -21,6 +21,8 @@ fn take(_input: Input) -> Result<(), Error> {
 plugin! { tools: [take], wants: [] }
 
 proptest! {
+    #![proptest_config(airlock_fuzz::cases(256))]
+
     #[test]
     fn fuzz_input(json in "[\\[\\]{}\":,a-z0-9.eE\\\\ -]{0,80}", list in ".{0,20}", text in ".{0,20}") {
         let fitting = serde_json::json!({ "list": [list.len() % 100, null], "text": text }).to_string();

@@ -1,5 +1,8 @@
 //! What takes longer than CI allows, each with a short form that CI runs.
 
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -7,40 +10,71 @@ use anyhow::{Context, Result, bail};
 use crate::cargo::{self, number, root};
 use crate::components;
 
-/// Crates with property tests over hostile input: grants and URL rules, JSON to
-/// component values, arbitrary bytes as components, API bodies, the audit reader.
-const FUZZED: [&str; 5] = [
-    "airlock-journal",
-    "airlock-sandbox",
-    "airlock-runtime",
-    "airlock-server",
-    "airlock-sdk",
-];
+/// How many times the cases of a test run each property has in one round.
+const FUZZ_SCALE: u64 = 20;
 
-/// Cases of each property in one round; CI runs 256.
-const CASES_PER_ROUND: &str = "5000";
+/// What the properties tell, see `tests/fuzz`.
+const TOLD: &str = "fuzz:";
 
-/// Fuzzing: the property tests with fresh seeds, round after round, until the
-/// time is over.
+/// Fuzzing: the properties over hostile input (`fuzz` in their names) with fresh
+/// seeds, round after round, until the time is over; then the cases done of each.
 pub fn fuzz(args: &[String]) -> Result<()> {
     let seconds = number(args, "--seconds", 1800)?;
+    let scale = number(args, "--scale", FUZZ_SCALE)?;
+    // Damaged components are made of real ones.
+    components::build_all()?;
     let end = Instant::now() + Duration::from_secs(seconds);
+    let mut done = BTreeMap::new();
     let mut rounds = 0;
     while rounds == 0 || Instant::now() < end {
-        let mut test = cargo::command("cargo");
-        test.arg("test").env("PROPTEST_CASES", CASES_PER_ROUND);
-        for name in FUZZED {
-            test.args(["-p", name]);
-        }
-        let status = test
-            .args(["--lib", "--tests", "--", "fuzz"])
-            .status()
-            .context("starting cargo test")?;
-        anyhow::ensure!(status.success(), "fuzzing found something ({status})");
+        fuzz_round(scale, &mut done)?;
         rounds += 1;
+        let cases: u64 = done.values().sum();
+        eprintln!("xtask: {rounds} rounds, {cases} cases so far, nothing found");
     }
-    eprintln!("xtask: {rounds} rounds of {CASES_PER_ROUND} cases for each property, nothing found");
+    anyhow::ensure!(!done.is_empty(), "no property told how many cases it ran");
+    for (property, cases) in &done {
+        println!("{cases:>12}  {property}");
+    }
+    println!(
+        "{rounds} rounds of {} properties, nothing found",
+        done.len()
+    );
     Ok(())
+}
+
+/// Every property once, with the selection of crates that tests are built with.
+fn fuzz_round(scale: u64, done: &mut BTreeMap<String, u64>) -> Result<()> {
+    let mut test = cargo::command("cargo");
+    test.args(["test", "--quiet", "--workspace", "--lib", "--tests"]);
+    for guest in components::packages("tests/guests")? {
+        test.args(["--exclude", &guest]);
+    }
+    test.args(["--", "fuzz", "--nocapture"])
+        .env("AIRLOCK_FUZZ_SCALE", scale.to_string())
+        .stdout(Stdio::piped());
+    let mut child = test.spawn().context("starting cargo test")?;
+    let stdout = child.stdout.take().context("cargo test has no output")?;
+    for line in BufReader::new(stdout).lines() {
+        let line = line.context("reading what cargo test prints")?;
+        match told(&line) {
+            Some((property, cases)) => *done.entry(property).or_default() += cases,
+            None if line.contains("panicked") || line.contains("FAILED") => eprintln!("{line}"),
+            None => {}
+        }
+    }
+    let status = child.wait().context("waiting for cargo test")?;
+    anyhow::ensure!(status.success(), "fuzzing found something ({status})");
+    Ok(())
+}
+
+/// The property and its cases, from `fuzz: PROGRAM PROPERTY CASES`; with
+/// `--nocapture` it may stand behind other output.
+fn told(line: &str) -> Option<(String, u64)> {
+    let (_, rest) = line.split_once(TOLD)?;
+    let mut words = rest.split_whitespace();
+    let (program, property) = (words.next()?, words.next()?);
+    Some((format!("{program} {property}"), words.next()?.parse().ok()?))
 }
 
 /// Kill -9 under load.

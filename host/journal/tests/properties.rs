@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use airlock_fuzz::{byte_damage, cases};
 use airlock_journal::audit::{self, Audit, AuditRecord, Direction, PublicKey, SignedHead, Signer};
 use airlock_journal::conformance::wait;
 use airlock_journal::store::BoxFuture;
@@ -13,17 +14,6 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-
-/// As many cases as fit into every test run; `PROPTEST_CASES` scales them, 1,000
-/// being as many as here.
-fn config(cases: u32) -> ProptestConfig {
-    let asked = std::env::var("PROPTEST_CASES")
-        .ok()
-        .and_then(|text| text.parse::<u32>().ok());
-    ProptestConfig::with_cases(
-        asked.map_or(cases, |asked| (asked / 100 * cases / 10).max(cases / 4)),
-    )
-}
 
 const SPACES: [&str; 2] = ["a", "b"];
 
@@ -82,7 +72,7 @@ fn contents(store: &dyn Store) -> String {
 }
 
 proptest! {
-    #![proptest_config(config(40))]
+    #![proptest_config(cases(40))]
 
     #[test]
     fn fuzz_both_backends_answer_alike(requests in vec(request(), 1..25)) {
@@ -247,7 +237,7 @@ fn rehash(records: &mut [Record]) {
 }
 
 proptest! {
-    #![proptest_config(config(1_000))]
+    #![proptest_config(cases(1_000))]
 
     #[test]
     fn fuzz_no_change_of_the_log_stays_unnoticed(changes in vec(change(), 1..4), hide in any::<bool>()) {
@@ -279,6 +269,26 @@ proptest! {
         let exported = audit::export_lines(&*store, 0, &mut Vec::new());
         prop_assert_eq!(exported.is_ok(), due);
         prop_assert!(audit::verify(&*store, &[LOG.key], None).is_err(), "it has no checkpoint");
+    }
+
+    /// Records that were right but for some bytes: each reader takes or refuses
+    /// them as the record itself is read or not.
+    #[test]
+    fn fuzz_readers_of_the_audit_take_damaged_records(damage in vec((any::<Index>(), byte_damage()), 1..4)) {
+        let mut payloads: Vec<Vec<u8>> = LOG.records.iter().map(|record| record.payload.to_vec()).collect();
+        for (at, damage) in &damage {
+            let at = at.index(payloads.len());
+            payloads[at] = damage.to(&payloads[at]);
+        }
+        let store = MemoryStore::new();
+        let batch = payloads.iter().fold(Batch::new(), |batch, payload| batch.append("audit", payload.clone()));
+        wait(store.commit(batch)).expect("the records");
+        let read = payloads.iter().all(|payload| serde_json::from_slice::<AuditRecord>(payload).is_ok());
+        prop_assert_eq!(audit::page(&*store, Direction::Forward(0), 100).is_ok(), read);
+        prop_assert_eq!(audit::export_lines(&*store, 0, &mut Vec::new()).is_ok(), read);
+        let changed = LOG.records.iter().zip(&payloads).any(|(record, payload)| record.payload != *payload);
+        let found = audit::verify(&*store, &[LOG.key], Some(&LOG.head));
+        prop_assert!(found.is_err(), "the checkpoints are not there (changed: {})", changed);
     }
 
     #[test]

@@ -18,7 +18,6 @@ mod ids;
 mod metrics;
 pub mod names;
 mod nearest;
-mod objects;
 mod operations;
 mod plugins;
 mod policy;

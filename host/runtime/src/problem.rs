@@ -117,7 +117,7 @@ pub struct BadJson {
 /// # Errors
 /// Where and why it is not what it should be.
 pub fn from_json<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, BadJson> {
-    let read = serde_json::from_slice::<crate::objects::Object<T>>(text);
+    let read = serde_json::from_slice::<airlock_sandbox::objects::Object<T>>(text);
     read.map(|object| object.0).map_err(|error| {
         // serde adds the place, which callers get apart.
         let message = error.to_string();

@@ -18,6 +18,7 @@ pub mod inspect;
 pub mod limits;
 pub mod link;
 mod loaded;
+pub mod objects;
 pub mod sandbox;
 pub mod services;
 pub mod state;

@@ -171,6 +171,8 @@ fn two_changes_merge_or_conflict() {
 }
 
 proptest::proptest! {
+    #![proptest_config(airlock_fuzz::cases(256))]
+
     #[test]
     fn fuzz_make_and_apply(
         old in "([ab+@ -]{0,3}(\r?\n)?){0,12}",

@@ -169,6 +169,8 @@ fn size_is_bounded() {
 }
 
 proptest::proptest! {
+    #![proptest_config(airlock_fuzz::cases(256))]
+
     #[test]
     fn fuzz_no_markdown_brings_its_own_html(
         parts in proptest::collection::vec("[a-z<>\"'=/\\\\ ]{0,8}|<script>|<img src=x onerror=1>|\\]\\(javascript:x\\)|!?\\[|\\(data:a\\)|\\||---|\n|`|\\*|&#x3a;|<!--|\\[\\^1\\]:?|# |> |- |https:", 0..24),

@@ -18,10 +18,10 @@ pub type Descriptions = BTreeMap<String, String>;
 #[serde(deny_unknown_fields)]
 pub struct GrantsUpdate {
     /// The rules, by capability, and the effect class of tools.
-    #[serde(default, deserialize_with = "crate::objects::only")]
+    #[serde(default, deserialize_with = "airlock_sandbox::objects::only")]
     pub grants: Grants,
     /// The limits.
-    #[serde(default, deserialize_with = "crate::objects::only")]
+    #[serde(default, deserialize_with = "airlock_sandbox::objects::only")]
     pub limits: Limits,
     /// Descriptions in place of the component's own, 1 to 4,096 bytes each. What
     /// a component says of its tools is read by whoever chooses between them,

@@ -246,4 +246,85 @@ mod tests {
             expect!["line 1, column 18: unclosed table, expected `]`"],
         );
     }
+
+    /// serde takes an array for a struct, by position; a policy and a body of the
+    /// API don't.
+    #[test]
+    fn arrays_are_no_objects() {
+        use crate::grants::GrantsUpdate;
+        use crate::problem::from_json;
+        for text in [
+            "[]",
+            "[{}]",
+            r#"{"grants":[]}"#,
+            r#"{"limits":[]}"#,
+            r#"{"grants":{"kv":[["seen"]]}}"#,
+            r#"{"grants":{"env":[["TZ","UTC"]]}}"#,
+        ] {
+            let bad = from_json::<GrantsUpdate>(text.as_bytes()).expect_err(text);
+            assert!(
+                bad.message.contains("expected an object"),
+                "{text}: {}",
+                bad.message
+            );
+        }
+        assert!(from_json::<GrantsUpdate>(b"{}").is_ok());
+        for text in [
+            "[plugins.a]\ngrants = []",
+            "[plugins.a]\nlimits = []",
+            "[plugins]\na = []",
+            "[plugins.a.grants]\nenv = [[\"TZ\", \"UTC\"]]",
+        ] {
+            assert!(Policy::parse(text).is_err(), "{text}");
+        }
+    }
+
+    const WHOLE: &str = r#"
+[plugins.invoices]
+source = "plugins/invoices.wasm"
+digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+
+[plugins.invoices.grants]
+files = [{ host = "/srv/invoices", guest = "/invoices", access = "read", bytes = "1GiB" }]
+http = [{ url = "https://api.example.com/v1/*", methods = ["GET"], secret = "key" }]
+effects = { submit = "plain" }
+
+[plugins.invoices.limits]
+memory = "64MiB"
+wall = "10s"
+rate = "100/min"
+"#;
+
+    #[test]
+    fn the_whole_is_a_policy() {
+        check(WHOLE, expect!["1 plugins"]);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(airlock_fuzz::cases(500))]
+
+        /// What was a policy but for some characters, or some of its values: it is
+        /// read, and then the same after it was written, or it is refused with a
+        /// place inside the text.
+        #[test]
+        fn fuzz_damaged_policies(text in airlock_fuzz::text_damage(), tree in airlock_fuzz::json_damage()) {
+            let damaged = text.to(WHOLE);
+            match Policy::parse(&damaged) {
+                Ok(policy) => {
+                    let written = toml::to_string(&policy).expect("TOML");
+                    proptest::prop_assert_eq!(Policy::parse(&written).expect("as written"), policy);
+                }
+                Err(PolicyError::Parse { line, message, .. }) => {
+                    proptest::prop_assert!(line <= damaged.lines().count() + 1);
+                    proptest::prop_assert!(!message.is_empty());
+                }
+                Err(error) => proptest::prop_assert!(!error.detail().is_empty()),
+            }
+            let whole: toml::Value = toml::from_str(WHOLE).expect("TOML");
+            let value = serde_json::to_value(&whole).expect("JSON");
+            if let Ok(policy) = serde_json::from_value::<Policy>(tree.to(&value)) {
+                let _ = policy.check();
+            }
+        }
+    }
 }

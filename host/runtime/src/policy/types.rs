@@ -15,7 +15,7 @@ use crate::plugins::VersionChanges;
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// By name. Plugins that are not named are left as they are.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "airlock_sandbox::objects::by_name")]
     pub plugins: BTreeMap<String, PolicyPlugin>,
 }
 
@@ -32,10 +32,10 @@ pub struct PolicyPlugin {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// The rules.
-    #[serde(deserialize_with = "crate::objects::only")]
+    #[serde(deserialize_with = "airlock_sandbox::objects::only")]
     pub grants: Grants,
     /// The limits.
-    #[serde(deserialize_with = "crate::objects::only")]
+    #[serde(deserialize_with = "airlock_sandbox::objects::only")]
     pub limits: Limits,
     /// Descriptions of tools in place of the component's own.
     pub descriptions: Descriptions,

@@ -150,7 +150,7 @@ macro_rules! registry {
         #[serde(default, deny_unknown_fields)]
         pub struct Grants {
             $(
-                #[serde(skip_serializing_if = "Vec::is_empty")]
+                #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::objects::each")]
                 #[doc = concat!("Rules of `", stringify!($name), "`.")]
                 pub $name: Vec<<$name::$marker as Capability>::Rule>,
             )*

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::capability::{self, LISTED};
+use crate::objects::Object;
 use crate::testing::grants;
 
 #[test]
@@ -248,16 +249,76 @@ fn exercise(grants: &Grants, words: &[String]) {
     );
 }
 
+/// One rule of each capability, with every key.
+const WHOLE: &str = r#"
+    files = [{ host = "/srv/invoices", guest = "/invoices", access = "read-write", bytes = "1GiB", files = 10 }]
+    http = [{ url = "https://*.example.com:443/a/*", methods = ["GET", "PUT"], secret = "key",
+        request_bytes = "64KiB", response_bytes = "1MiB", rate = "100/min", allow_private = true }]
+    kv = [{ bucket = "seen", bytes = "1MiB", keys = 9, scope = "plugin", access = "read" }]
+    env = [{ name = "TZ", value = "UTC" }]
+    config = [{ key = "currency", value = "CHF" }]
+    effects = { submit = "plain", list = "read-only" }
+"#;
+
+#[test]
+fn the_whole_is_valid() {
+    let whole: Grants = toml::from_str(WHOLE).expect("grants");
+    whole.validate().expect("valid");
+}
+
+/// Operations that the rules of [`WHOLE`] allow, for those it is made of.
+fn operations() -> impl Strategy<Value = Vec<String>> {
+    let known = prop::sample::select(vec![
+        "write /invoices/a.txt",
+        "read /invoices/../etc/passwd",
+        "PUT https://a.example.com/a/b secret=key",
+        "GET https://a.b.example.com/a/b",
+        "set seen k",
+        "get currency",
+        "read TZ",
+    ]);
+    (known, airlock_fuzz::text_damage(), any::<bool>()).prop_map(|(operation, damage, damaged)| {
+        let text = if damaged {
+            damage.to(operation)
+        } else {
+            operation.to_owned()
+        };
+        text.split(' ').map(str::to_owned).collect()
+    })
+}
+
 proptest! {
+    #![proptest_config(airlock_fuzz::cases(256))]
+
+    /// Grants that were right but for some characters, or some of their values.
     #[test]
-    fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
+    fn fuzz_damaged_grants(
+        text in airlock_fuzz::text_damage(),
+        tree in airlock_fuzz::json_damage(),
+        words in operations(),
+    ) {
+        if let Ok(grants) = toml::from_str::<Grants>(&text.to(WHOLE)) {
+            exercise(&grants, &words);
+        }
+        let whole: Grants = toml::from_str(WHOLE).expect("grants");
+        let json = serde_json::to_value(&whole).expect("JSON");
+        let damaged = tree.to(&json);
+        if let Ok(Object(grants)) = serde_json::from_value::<Object<Grants>>(damaged.clone()) {
+            let known = |key: &String| key == "effects" || LISTED.iter().any(|room| room.name == key);
+            prop_assert!(damaged.as_object().is_some_and(|all| all.keys().all(known)), "{}", damaged);
+            exercise(&grants, &words);
+        }
+    }
+
+    #[test]
+    fn fuzz_any_text_is_read_or_refused(text in "\\PC{0,200}") {
         if let Ok(grants) = toml::from_str::<Grants>(&text) {
             exercise(&grants, &[]);
         }
     }
 
     #[test]
-    fn any_table_is_read_or_refused(
+    fn fuzz_any_table_is_read_or_refused(
         table in prop::collection::btree_map(word(), value(), 0..4),
         words in prop::collection::vec(word(), 0..4),
     ) {
@@ -277,7 +338,7 @@ proptest! {
     }
 
     #[test]
-    fn a_rule_with_any_bucket_is_valid_or_refused(
+    fn fuzz_a_rule_with_any_bucket_is_valid_or_refused(
         bucket in ".{0,70}", bytes in any::<u64>(), keys in any::<u32>(),
     ) {
         let mut table = toml::Table::new();

@@ -181,14 +181,16 @@ fn an_unknown_limit_and_a_bare_number_are_refused() {
 }
 
 proptest! {
+    #![proptest_config(airlock_fuzz::cases(256))]
+
     #[test]
-    fn any_size_survives_being_written(bytes in any::<u64>()) {
+    fn fuzz_any_size_survives_being_written(bytes in any::<u64>()) {
         let size = ByteSize(bytes);
         prop_assert_eq!(size.to_string().parse(), Ok(size));
     }
 
     #[test]
-    fn any_text_is_read_or_refused(text in ".{0,20}") {
+    fn fuzz_any_text_is_read_or_refused(text in ".{0,20}") {
         let _ = (text.parse::<ByteSize>(), text.parse::<Span>(), text.parse::<Rate>());
     }
 }

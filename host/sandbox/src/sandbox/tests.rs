@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
 use crate::call::CallError;
 use crate::inspect::{InstallError, Kind};
 use crate::limits::{Limits, Span};
@@ -414,6 +417,30 @@ async fn the_metadata_call_is_confined_too() {
         assert!(error.to_string().contains(part), "{name}: {error}");
     }
     until("all are down", || test.sandbox.stats().sandboxes == 0).await;
+}
+
+/// The whole way of an installation with damaged components: installed, or
+/// refused for what it is, and never the host's fault.
+#[test]
+fn fuzz_a_damaged_component_is_installed_or_refused() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (_entered, whole) = (runtime.enter(), guest("", ECHO));
+    let test = testing::sandbox();
+    let mut runner = TestRunner::new(Config {
+        failure_persistence: None,
+        ..airlock_fuzz::cases(60)
+    });
+    let checked = runner.run(&airlock_fuzz::byte_damage(), |damage| {
+        let damaged = damage.to(&whole).into();
+        match runtime.block_on(test.sandbox.inspect(damaged)) {
+            Ok(manifest) => prop_assert!(!manifest.tools.is_empty()),
+            Err(error) => prop_assert_ne!(error.code(), "internal", "{}", error),
+        }
+        Ok(())
+    });
+    checked.expect("no failure");
+    let still = runtime.block_on(test.sandbox.inspect(whole));
+    assert!(still.is_ok(), "{still:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

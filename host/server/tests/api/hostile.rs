@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use airlock_server::{ROUTES, ServerConfig};
+use airlock_fuzz::{json_damage, text_damage};
+use airlock_server::{ROUTES, Route, ServerConfig};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -72,41 +74,87 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// A body that the route takes.
+fn valid_body(path: &str) -> Value {
+    let grants = json!({
+        "files": [{ "host": "/srv", "guest": "/a", "access": "read", "bytes": "1GiB" }],
+        "http": [{ "url": "https://api.example.com/v1/*", "methods": ["GET"], "rate": "9/s" }],
+        "kv": [{ "bucket": "seen", "bytes": "1MiB", "scope": "principal" }],
+        "effects": { "run": "read-only" },
+    });
+    let limits = json!({ "memory": "64MiB", "cpu": "500ms", "wall": "10s", "rate": "100/min" });
+    let digest = format!("sha256:{}", "0".repeat(64));
+    match path {
+        "/v1/plugins/{plugin}/grants" => {
+            json!({ "grants": grants, "limits": limits, "why": "fuzz" })
+        }
+        "/v1/plugins/{plugin}/grants/rollback" => json!({ "version": 1, "why": "fuzz" }),
+        "/v1/plugins/{plugin}/explain" => json!({ "capability": "files", "operation": "read /a" }),
+        "/v1/plugins/{plugin}/activate" => json!({ "digest": digest, "downgrade": true }),
+        "/v1/policy/diff" | "/v1/policy/apply" => {
+            json!({ "plugins": { "echo": { "digest": digest, "grants": grants, "limits": limits } } })
+        }
+        "/v1/tokens" => {
+            json!({ "principal": "a", "roles": ["caller"], "plugins": ["echo"], "expires_in_s": 9 })
+        }
+        "/v1/audit/verify" => json!({ "head": "airlock-head:v1:0" }),
+        _ => json!({ "a": [1, "b", null] }),
+    }
+}
+
+/// Where a body goes, with everything that the path and query need.
+fn target(path: &str) -> String {
+    if path == "/v1/plugins" {
+        return "/v1/plugins?name=hostile&wait=true".to_owned();
+    }
+    path.replace("{plugin}", "echo")
+        .replace("{tool}", "run")
+        .replace("{name}", "x")
+}
+
 #[test]
-fn no_body_makes_the_server_fail() {
+fn fuzz_no_body_makes_the_server_fail() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let server = runtime.block_on(async {
         let server = Server::start().await;
         server.install("echo", guests::echo()).await;
         server
     });
+    let send = |route: &Route, body: Vec<u8>| {
+        runtime.block_on(server.admin(route.method, &target(route.path), body))
+    };
     let takes_bodies: Vec<_> = ROUTES
         .iter()
         .filter(|route| matches!(route.method, "POST" | "PUT"))
         .collect();
     assert!(takes_bodies.len() >= 10);
+    for route in &takes_bodies {
+        let answer = send(route, valid_body(route.path).to_string().into_bytes());
+        let verdict = answer.verdict();
+        assert!(
+            !verdict.contains("invalid-body"),
+            "{} {answer:?}",
+            route.path
+        );
+    }
     let mut runner = TestRunner::new(Config {
-        cases: 24,
         failure_persistence: None,
-        ..Config::default()
+        ..airlock_fuzz::cases(24)
     });
-    let checked = runner.run(&body(), |body| {
+    let bodies = (body(), json_damage(), text_damage());
+    let checked = runner.run(&bodies, |(noise, tree, text)| {
         for route in &takes_bodies {
-            let target = route
-                .path
-                .replace("{plugin}", "echo")
-                .replace("{tool}", "run")
-                .replace("{name}", "x");
-            let target = match route.path {
-                "/v1/plugins" => "/v1/plugins?name=hostile&wait=true".to_owned(),
-                _ => target,
-            };
-            let answer = runtime.block_on(server.admin(route.method, &target, body.clone()));
-            let verdict = answer.verdict();
-            prop_assert!(
-                answer.status < 500 || verdict.starts_with("502"),
-                "{target} {answer:?}"
-            );
+            let valid = valid_body(route.path);
+            let (tree, text) = (tree.to(&valid).to_string(), text.to(&valid.to_string()));
+            for body in [noise.clone(), tree.into_bytes(), text.into_bytes()] {
+                let answer = send(route, body);
+                let verdict = answer.verdict();
+                prop_assert!(
+                    answer.status < 500 || verdict.starts_with("502"),
+                    "{} {answer:?}",
+                    route.path
+                );
+            }
         }
         Ok(())
     });

@@ -166,10 +166,12 @@ fn what_was_written_is_counted_under_log() {
 }
 
 proptest! {
+    #![proptest_config(airlock_fuzz::cases(256))]
+
     /// Whatever is written in whatever pieces: what comes out is bounded, single
     /// lines without control characters, and nothing is lost within the limit.
     #[test]
-    fn any_bytes_come_out_bounded_and_harmless(
+    fn fuzz_any_bytes_come_out_bounded_and_harmless(
         pieces in proptest::collection::vec(
             proptest::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..200), 0..20),
         limit in 1u64..5_000,

@@ -232,6 +232,8 @@ mod fuzz {
     use super::*;
 
 proptest! {
+    #![proptest_config(airlock_fuzz::cases(256))]
+
     #[test]
     fn frames_make_no_difference(
         parts in prop::collection::vec(

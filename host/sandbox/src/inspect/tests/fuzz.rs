@@ -1,5 +1,8 @@
 //! Bytes at random, and damaged components: an answer, never a panic.
 
+use std::sync::LazyLock;
+
+use airlock_fuzz::byte_damage;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -24,17 +27,8 @@ fn sample() -> Vec<u8> {
     .expect("a component")
 }
 
-/// At least 500 cases; `cargo xtask fuzz` asks for more.
-fn config() -> ProptestConfig {
-    let asked = ProptestConfig::default();
-    ProptestConfig {
-        cases: asked.cases.max(500),
-        ..asked
-    }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(airlock_fuzz::cases(500))]
 
     #[test]
     fn any_bytes(bytes in vec(any::<u8>(), 0..300)) {
@@ -53,16 +47,8 @@ proptest! {
     }
 
     #[test]
-    fn damaged(changes in vec((any::<Index>(), any::<u8>()), 1..6), cut in proptest::option::of(any::<Index>())) {
-        let mut bytes = sample();
-        for (at, value) in changes {
-            let at = at.index(bytes.len());
-            bytes[at] = value;
-        }
-        if let Some(cut) = cut {
-            bytes.truncate(cut.index(bytes.len()));
-        }
-        let _ = component(&bytes, &BOUNDS);
+    fn damaged(damage in byte_damage()) {
+        let _ = component(&damage.to(&sample()), &BOUNDS);
     }
 
     #[test]
@@ -73,10 +59,67 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(airlock_fuzz::cases(60))]
+
+    /// Components as compilers make them, damaged anywhere or in the part where
+    /// their types and imports stand.
+    #[test]
+    fn damaged_real_components(of in any::<Index>(), at in any::<Index>(), part in any::<bool>(), damage in byte_damage()) {
+        let all = &*REAL;
+        let whole = &all[of.index(all.len())];
+        let bytes = match part {
+            false => damage.to(whole),
+            true => {
+                let from = at.index(whole.len());
+                let to = whole.len().min(from + PART_BYTES);
+                [&whole[..from], &damage.to(&whole[from..to]), &whole[to..]].concat()
+            }
+        };
+        if let Err(error) = component(&bytes, &BOUNDS) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+}
+
+const PART_BYTES: usize = 200;
+
+/// Components built from the workspace: of the tool world, and of typed exports.
+static REAL: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    [
+        "evil_metadata.wasm",
+        "typed_all.wasm",
+        "typed_resource.wasm",
+    ]
+    .map(built)
+    .to_vec()
+});
+
+#[expect(clippy::disallowed_methods, reason = "a test reads what was built")]
+fn built(name: &str) -> Vec<u8> {
+    let own = std::env::current_exe().expect("this program");
+    let target = own.ancestors().find(|dir| dir.ends_with("deps"));
+    let target = target
+        .and_then(|deps| deps.parent()?.parent())
+        .expect("target");
+    let file = target.join("wasm32-wasip2/guest").join(name);
+    std::fs::read(&file)
+        .unwrap_or_else(|_| panic!("{} is missing: run `cargo xtask plugins`", file.display()))
+}
+
 #[test]
 fn the_sample_is_whole() {
     let found = component(&sample(), &BOUNDS).expect("a component");
     assert_eq!(found.imports, ["wasi:io/poll@0.2.0"]);
     // The module that comes out of an instance is not followed, but counted.
     assert_eq!((found.needs.instances, found.needs.memories), (3, 2));
+}
+
+#[test]
+fn the_real_ones_are_whole() {
+    let whole = REAL
+        .iter()
+        .filter(|bytes| component(bytes, &BOUNDS).is_ok());
+    // The one with a resource in its exports is refused.
+    assert_eq!(whole.count(), 2);
 }

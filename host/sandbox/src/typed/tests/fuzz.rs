@@ -1,6 +1,7 @@
 //! Random types with random values: JSON and back gives the same value, the
 //! JSON is valid under the type's schema, and no text whatever makes it panic.
 
+use airlock_fuzz::json_damage;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -195,17 +196,8 @@ fn typed_values() -> impl Strategy<Value = (Ty, Val)> {
     })
 }
 
-/// At least 400 cases; `cargo xtask fuzz` asks for more.
-pub(super) fn config() -> ProptestConfig {
-    let asked = ProptestConfig::default();
-    ProptestConfig {
-        cases: asked.cases.max(400),
-        ..asked
-    }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(airlock_fuzz::cases(400))]
 
     #[test]
     fn json_and_back((ty, val) in typed_values()) {
@@ -236,6 +228,17 @@ proptest! {
         let at = at.index(chars.len());
         let damaged: String = chars[..at].iter().copied().chain(with.chars()).chain(chars[at + 1..].iter().copied()).collect();
         if let Ok(read) = lift(&ty, &damaged) {
+            prop_assert_eq!(lift(&ty, &lower(&ty, &read)), Ok(read));
+        }
+    }
+
+    /// JSON that fits but for some of its nodes.
+    #[test]
+    fn nearly_right_json((ty, val) in typed_values(), damage in json_damage()) {
+        let json: Value = serde_json::from_str(&lower(&ty, &val)).expect("valid JSON");
+        let damaged = damage.to(&json);
+        if let Ok(read) = lift(&ty, &damaged.to_string()) {
+            prop_assert!(schema_check::accepts(&schema::of(&ty), &damaged), "{} {}", ty, damaged);
             prop_assert_eq!(lift(&ty, &lower(&ty, &read)), Ok(read));
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use expect_test::expect;
 use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 
 use super::{fuzz, lower, schema_check, wit};
@@ -241,11 +241,14 @@ async fn fuzz_every_type_comes_back() {
         ),
         ("echo_options", "option<option<u8>>"),
     ];
-    let mut runner = TestRunner::new(fuzz::config());
+    let mut runner = TestRunner::new(Config {
+        failure_persistence: None,
+        ..airlock_fuzz::cases(200)
+    });
     for (tool, wit) in echoes {
         let ty = wit::ty(wit);
         let values = fuzz::values(&ty);
-        for _ in 0..runner.config().cases / 20 {
+        for _ in 0..runner.config().cases.div_ceil(10) {
             let value = values.new_tree(&mut runner).expect("a value").current();
             let json = lower(&ty, &value);
             let input = format!(r#"{{"value": {json}}}"#);

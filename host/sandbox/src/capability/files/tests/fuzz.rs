@@ -6,14 +6,6 @@ use proptest::prelude::*;
 use crate::capability::files::grant::{Access, Op, Rule, Verb, join};
 use crate::gate::Allowed;
 
-fn config() -> ProptestConfig {
-    let asked = ProptestConfig::default();
-    ProptestConfig {
-        cases: asked.cases.max(1_000),
-        ..asked
-    }
-}
-
 /// Text near enough to paths to meet the rules.
 fn near_paths() -> impl Strategy<Value = String> {
     let part = prop_oneof![
@@ -66,7 +58,7 @@ fn model(base: &str, path: &str) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(airlock_fuzz::cases(1_000))]
 
     #[test]
     fn joining_ends_at_the_root_and_changes_nothing_twice(base in near_paths(), path in near_paths()) {

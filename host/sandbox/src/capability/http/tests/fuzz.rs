@@ -4,12 +4,6 @@ use proptest::prelude::*;
 
 use crate::capability::http::url::{Target, UrlPattern};
 
-/// As many cases as were asked for, and a good number where nothing was.
-fn config() -> ProptestConfig {
-    let asked = ProptestConfig::default();
-    ProptestConfig { cases: asked.cases.max(1_000), ..asked }
-}
-
 /// Text near enough to a URL to get far.
 fn near_urls() -> impl Strategy<Value = String> {
     let part = prop_oneof![
@@ -21,11 +15,17 @@ fn near_urls() -> impl Strategy<Value = String> {
     ];
     let near = prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat());
     let begun = near.prop_map(|rest| format!("https://{rest}"));
-    prop_oneof![4 => begun, 1 => "\\PC*", 1 => any::<String>()]
+    let whole = prop::sample::select(vec![
+        "https://allowed.test/v1/contracts/7?since=2026-01-01", "https://a.allowed.test:8443/a/b/c",
+        "http://127.0.0.1:8080/", "https://[2001:db8::1]:443/v1/", "https://*.allowed.test/v1/*",
+        "https://allowed.test/v1/**",
+    ]);
+    let damaged = (whole, airlock_fuzz::text_damage()).prop_map(|(url, damage)| damage.to(url));
+    prop_oneof![4 => begun, 4 => damaged, 1 => "\\PC*", 1 => any::<String>()]
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(airlock_fuzz::cases(1_000))]
 
     #[test]
     fn taking_a_url_apart_again_changes_nothing(url in near_urls()) {

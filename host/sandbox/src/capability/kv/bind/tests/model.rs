@@ -46,10 +46,12 @@ fn model(map: &BTreeMap<String, String>, step: &Step) -> Option<BTreeMap<String,
 }
 
 proptest! {
+    #![proptest_config(airlock_fuzz::cases(256))]
+
     /// Whatever is done in whatever order: the bucket equals a plain map, its
     /// counters equal the map's size, and the quota is never exceeded.
     #[test]
-    fn a_bucket_is_a_map_with_a_quota(steps in steps()) {
+    fn fuzz_a_bucket_is_a_map_with_a_quota(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let rule = format!(r#"kv = [{{ bucket = "b", bytes = "{MODEL_BYTES}B", keys = {MODEL_KEYS} }}]"#);

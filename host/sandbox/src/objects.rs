@@ -2,14 +2,18 @@
 //! struct, by position, and an empty one for all defaults: a `[]` in the wrong
 //! place would take every grant away.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// For `#[serde(deserialize_with = "…")]`.
-pub(crate) fn only<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+/// One object, for `#[serde(deserialize_with = "…")]`.
+///
+/// # Errors
+/// It is no object, or not one of this type.
+pub fn only<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -29,34 +33,40 @@ where
     deserializer.deserialize_map(Only(PhantomData))
 }
 
+/// A list of objects, for `#[serde(deserialize_with = "…")]`.
+///
+/// # Errors
+/// It is no list, or one of its items is not such an object.
+pub fn each<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let all = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(all.into_iter().map(|object| object.0).collect())
+}
+
+/// Objects by name, for `#[serde(deserialize_with = "…")]`.
+///
+/// # Errors
+/// It is no object, or one of its members is not such an object.
+pub fn by_name<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let all = BTreeMap::<String, Object<T>>::deserialize(deserializer)?;
+    Ok(all
+        .into_iter()
+        .map(|(name, object)| (name, object.0))
+        .collect())
+}
+
 /// An object, as a value of its own.
-pub(crate) struct Object<T>(pub(crate) T);
+pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         only(deserializer).map(Self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::grants::GrantsUpdate;
-    use crate::policy::Policy;
-    use crate::problem::from_json;
-
-    #[test]
-    fn arrays_are_no_objects() {
-        for text in ["[]", "[{}]", r#"{"grants":[]}"#, r#"{"limits":[]}"#] {
-            let bad = from_json::<GrantsUpdate>(text.as_bytes()).expect_err(text);
-            assert!(
-                bad.message.contains("expected an object"),
-                "{text}: {}",
-                bad.message
-            );
-        }
-        assert!(from_json::<GrantsUpdate>(b"{}").is_ok());
-        for text in ["[plugins.a]\ngrants = []", "[plugins.a]\nlimits = []"] {
-            assert!(Policy::parse(text).is_err(), "{text}");
-        }
     }
 }
