@@ -20,6 +20,8 @@ pub(crate) struct Active {
     tools: HashMap<String, ToolTerms>,
     /// Made at the first call: directories are opened and pools made then.
     plugin: Mutex<Option<Arc<Plugin>>>,
+    /// Held while it is made, which takes as long as counting files does.
+    making: Mutex<()>,
 }
 
 /// On what terms a tool is called.
@@ -46,6 +48,7 @@ impl Active {
             manifest,
             grants,
             plugin: Mutex::new(plugin),
+            making: Mutex::default(),
         }
     }
 
@@ -55,18 +58,22 @@ impl Active {
     }
 
     /// The sandbox's side of it, made when it is not there yet. What can't be
-    /// put in force is tried again at the next call.
+    /// put in force is tried again at the next call. Blocks.
     pub(crate) fn plugin(&self, sandbox: &Sandbox) -> Result<Arc<Plugin>, PrepareError> {
-        let mut plugin = self.plugin.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plugin) = &*plugin {
-            return Ok(Arc::clone(plugin));
+        if let Some(plugin) = self.made() {
+            return Ok(plugin);
+        }
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plugin) = self.made() {
+            return Ok(plugin);
         }
         let made = self.prepare(sandbox)?;
+        let mut plugin = self.plugin.lock().unwrap_or_else(PoisonError::into_inner);
         *plugin = Some(Arc::clone(&made));
         Ok(made)
     }
 
-    /// The sandbox's side of it, when it was made.
+    /// The sandbox's side of it, when it was made. Never waits for it.
     pub(crate) fn made(&self) -> Option<Arc<Plugin>> {
         self.plugin
             .lock()
