@@ -26,6 +26,7 @@ use crate::local::Local;
 use crate::output::Format;
 use crate::selftest;
 pub use plugins::install;
+pub use views::usage_text;
 
 /// What a command needs: where requests go, and how to show answers.
 pub(crate) struct Session {

@@ -16,27 +16,7 @@ pub(super) fn run(session: &Session, command: Views) -> Result<()> {
                 .map(|plugin| format!("?plugin={}", encode(&plugin)))
                 .unwrap_or_default();
             let answer = session.api.get(&format!("/v1/usage{query}"))?;
-            let fields = [
-                "plugin",
-                "capability",
-                "rule",
-                "allowed",
-                "denied",
-                "bytes_in",
-                "bytes_out",
-            ];
-            session.format.show(&answer, |answer| {
-                let header = [
-                    "PLUGIN",
-                    "CAPABILITY",
-                    "RULE",
-                    "ALLOWED",
-                    "DENIED",
-                    "BYTES IN",
-                    "BYTES OUT",
-                ];
-                table(&header, &rows(&list_of(answer, "usage"), &fields))
-            })
+            session.format.show(&answer, usage_text)
         }
         Views::Stats => {
             let answer = session.api.get("/v1/stats")?;
@@ -55,6 +35,29 @@ pub(super) fn run(session: &Session, command: Views) -> Result<()> {
                 .show(&answer, |_| "rebuilt from the audit".to_owned())
         }
     }
+}
+
+/// Use of capabilities by rule, as `GET /v1/usage` answers it, in columns.
+pub fn usage_text(answer: &Value) -> String {
+    let header = [
+        "PLUGIN",
+        "CAPABILITY",
+        "RULE",
+        "ALLOWED",
+        "DENIED",
+        "BYTES IN",
+        "BYTES OUT",
+    ];
+    let fields = [
+        "plugin",
+        "capability",
+        "rule",
+        "allowed",
+        "denied",
+        "bytes_in",
+        "bytes_out",
+    ];
+    table(&header, &rows(&list_of(answer, "usage"), &fields))
 }
 
 fn stats_text(answer: &Value) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::call::{CallError, CallReport, CallRequest};
 use crate::grants::EffectClass;
 use crate::limits::{ByteSize, Limits, Span};
-use crate::testing::{self, ECHO, Guest, SPIN, TestSandbox, guest, request};
+use crate::testing::{self, CLOCK, ECHO, Guest, SPIN, TestSandbox, guest, request};
 
 /// A guest that answers `0` after `does`, which leaves the i32 0 when all went
 /// well; otherwise it traps.
@@ -25,29 +25,11 @@ fn zero_or_trap(fields: &str, does: &str) -> Guest<'static> {
 /// A guest that waits on a clock of the host: `does` may call `$subscribe` with
 /// nanoseconds, and `$block` and `$drop` with what that returned.
 fn with_clock(does: &str) -> Guest<'static> {
+    let Guest { fields, body, .. } = zero_or_trap("", does);
     Guest {
-        imports: r#"
-            (import "wasi:io/poll@0.2.0" (instance $poll
-              (export "pollable" (type $p (sub resource)))
-              (export "[method]pollable.block" (func (param "self" (borrow $p))))))
-            (alias export $poll "pollable" (type $pollable))
-            (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
-              (alias outer 1 $pollable (type $p))
-              (export "pollable" (type $q (eq $p)))
-              (export "subscribe-duration" (func (param "when" u64) (result (own $q))))))
-            (core func $subscribe (canon lower (func $clock "subscribe-duration")))
-            (core func $block (canon lower (func $poll "[method]pollable.block")))
-            (core func $drop (canon resource.drop $pollable))
-            (core instance $clocks
-              (export "subscribe" (func $subscribe))
-              (export "block" (func $block))
-              (export "drop" (func $drop)))"#,
-        core_imports: r#"
-            (import "clocks" "subscribe" (func $subscribe (param i64) (result i32)))
-            (import "clocks" "block" (func $block (param i32)))
-            (import "clocks" "drop" (func $drop (param i32)))"#,
-        core_with: r#"(with "clocks" (instance $clocks))"#,
-        ..zero_or_trap("", does)
+        fields,
+        body,
+        ..CLOCK
     }
 }
 

@@ -4,13 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::call::{CallError, CallReport};
 use crate::limits::{ByteSize, Limits, Span};
 use crate::sandbox::Plugin;
-use crate::testing::{ECHO, TestSandbox, guest, request, sandbox};
+use crate::testing::{ECHO, TestSandbox, built, guest, request, sandbox};
 use crate::{CallRequest, EffectClass};
 
 const TOOLS: &[&str] = &[
@@ -42,23 +41,6 @@ const TOOLS: &[&str] = &[
     "settings",
 ];
 
-/// The built guest, beside this test's own program.
-fn component() -> Bytes {
-    let own = std::env::current_exe().expect("this program");
-    let target = own.ancestors().find(|dir| dir.ends_with("deps"));
-    let target = target
-        .and_then(|deps| deps.parent()?.parent())
-        .expect("target");
-    let file = target.join("wasm32-wasip2/guest/evil_host.wasm");
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test reads what was built for it"
-    )]
-    let bytes = std::fs::read(&file);
-    let complaint = || format!("{} is missing: run `cargo xtask plugins`", file.display());
-    bytes.unwrap_or_else(|_| panic!("{}", complaint())).into()
-}
-
 /// Far from what a slow machine needs.
 fn patient() -> Limits {
     Limits {
@@ -82,7 +64,7 @@ impl Attack {
 
     fn plugin(&self, name: &str, grants: &str, limits: Limits) -> Arc<Plugin> {
         self.sandbox
-            .plugin(name, component(), grants, limits, TOOLS)
+            .plugin(name, built("evil_host"), grants, limits, TOOLS)
     }
 
     async fn call(&self, plugin: &Arc<Plugin>, tool: &str, input: Value) -> CallReport {

@@ -30,10 +30,22 @@ fn spinner(test: &TestSandbox) -> Arc<Plugin> {
     test.plugin("spinner", guest("", SPIN), "", limits, &["run"])
 }
 
+/// A plugin that answers its input; each `n` is another component.
+fn echo(test: &TestSandbox, n: u32) -> Arc<Plugin> {
+    let component = guest(&format!("(global i32 (i32.const {n}))"), ECHO);
+    test.plugin(
+        &format!("echo{n}"),
+        component,
+        "",
+        Limits::default(),
+        &["run"],
+    )
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn short_calls_and_timers_go_on_beside_spinning_guests() {
     let test = testing::sandbox();
-    let echo = test.plugin("echo", guest("", ECHO), "", Limits::default(), &["run"]);
+    let echo = echo(&test, 0);
     let spinner = spinner(&test);
     let sandbox = &test.sandbox;
     sandbox
@@ -144,7 +156,7 @@ async fn more_calls_than_slots_are_told_to_come_again() {
         assert!(transient, "{report:?}");
     }
     until("all ended", || test.sandbox.stats().sandboxes == 0).await;
-    let echo = test.plugin("echo", guest("", ECHO), "", Limits::default(), &["run"]);
+    let echo = echo(&test, 0);
     let report = test.sandbox.call(&echo, request("run", "1")).await;
     assert_eq!(report.result.as_deref(), Ok("1"));
 }
@@ -152,7 +164,7 @@ async fn more_calls_than_slots_are_told_to_come_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_on_the_guests_threads_calls_without_leaving_them() {
     let test = testing::sandbox();
-    let echo = test.plugin("echo", guest("", ECHO), "", Limits::default(), &["run"]);
+    let echo = echo(&test, 0);
     let limits = Limits {
         cpu: Span(Duration::from_millis(50)),
         ..Limits::default()
@@ -178,18 +190,7 @@ async fn a_task_on_the_guests_threads_calls_without_leaving_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn code_is_compiled_once_loaded_lazily_and_let_go() {
     let test = testing::sandbox_with(|config| config.loaded_components_max = 2);
-    let component = |n: u32| guest(&format!("(global i32 (i32.const {n}))"), ECHO);
-    let plugins: Vec<_> = (0..4)
-        .map(|n| {
-            test.plugin(
-                &format!("p{n}"),
-                component(n),
-                "",
-                Limits::default(),
-                &["run"],
-            )
-        })
-        .collect();
+    let plugins: Vec<_> = (0..4).map(|n| echo(&test, n)).collect();
     assert_eq!(
         test.sandbox.stats().loaded,
         0,
@@ -208,7 +209,7 @@ async fn code_is_compiled_once_loaded_lazily_and_let_go() {
     drop(plugins);
     let again = test.restart();
     for n in 0..4 {
-        let plugin = again.plugin("p", component(n), "", Limits::default(), &["run"]);
+        let plugin = echo(&again, n);
         again
             .sandbox
             .call(&plugin, request("run", "1"))
@@ -227,18 +228,7 @@ async fn code_is_compiled_once_loaded_lazily_and_let_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_plugins_wait_on_disk() {
     let test = testing::sandbox_with(|config| config.loaded_components_max = 4);
-    let component = |n: u32| guest(&format!("(global i32 (i32.const {n}))"), ECHO);
-    let plugins: Vec<_> = (0..1_000)
-        .map(|n| {
-            test.plugin(
-                &format!("p{n}"),
-                component(n),
-                "",
-                Limits::default(),
-                &["run"],
-            )
-        })
-        .collect();
+    let plugins: Vec<_> = (0..1_000).map(|n| echo(&test, n)).collect();
     for plugin in plugins.iter().step_by(50) {
         let report = test.sandbox.call(plugin, request("run", "1")).await;
         assert_eq!(report.result.as_deref(), Ok("1"));
@@ -281,7 +271,7 @@ async fn a_component_slow_to_load_is_there_for_a_later_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_come_together_load_once() {
     let test = testing::sandbox();
-    let plugin = test.plugin("p", guest("", ECHO), "", Limits::default(), &["run"]);
+    let plugin = echo(&test, 0);
     let calls: Vec<_> = (0..50)
         .map(|_| {
             let (sandbox, plugin) = (Arc::clone(&test.sandbox), Arc::clone(&plugin));

@@ -286,6 +286,55 @@ pub fn guest(fields: &str, body: &str) -> Bytes {
     guest.component()
 }
 
+/// Imports of a [`Guest`] that waits: in the core module, `$subscribe` takes
+/// nanoseconds and gives a pollable, which `$block` waits for and `$drop` drops.
+pub const CLOCK: Guest<'static> = Guest {
+    imports: r#"
+        (import "wasi:io/poll@0.2.0" (instance $poll
+          (export "pollable" (type $p (sub resource)))
+          (export "[method]pollable.block" (func (param "self" (borrow $p))))))
+        (alias export $poll "pollable" (type $pollable))
+        (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+          (alias outer 1 $pollable (type $p))
+          (export "pollable" (type $q (eq $p)))
+          (export "subscribe-duration" (func (param "when" u64) (result (own $q))))))
+        (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+        (core func $block (canon lower (func $poll "[method]pollable.block")))
+        (core func $drop (canon resource.drop $pollable))
+        (core instance $clocks
+          (export "subscribe" (func $subscribe))
+          (export "block" (func $block))
+          (export "drop" (func $drop)))"#,
+    core_imports: r#"
+        (import "clocks" "subscribe" (func $subscribe (param i64) (result i32)))
+        (import "clocks" "block" (func $block (param i32)))
+        (import "clocks" "drop" (func $drop (param i32)))"#,
+    core_with: r#"(with "clocks" (instance $clocks))"#,
+    fields: "",
+    list: "",
+    body: "",
+};
+
+/// A component built from the workspace, by its file's name without `.wasm`, out
+/// of the target folder that this test's own program is in.
+///
+/// # Panics
+/// When it has not been built.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test reads what was built for it"
+)]
+pub fn built(name: &str) -> Bytes {
+    let own = std::env::current_exe().expect("this program");
+    let mut folders = own.ancestors().map(|dir| dir.join("wasm32-wasip2/guest"));
+    let folder = folders.find(|dir| dir.is_dir());
+    let file = folder.unwrap_or_default().join(format!("{name}.wasm"));
+    let bytes = std::fs::read(&file);
+    bytes
+        .unwrap_or_else(|error| panic!("{name}.wasm: {error}; run `cargo xtask plugins`"))
+        .into()
+}
+
 /// The body of a [`guest`] that spins.
 pub const SPIN: &str = "(loop $again (br $again)) (unreachable)";
 

@@ -1,6 +1,6 @@
 //! Components for the tests.
 
-use airlock_sandbox::testing::{ECHO, Guest, SPIN, guest};
+use airlock_sandbox::testing::{CLOCK, ECHO, Guest, SPIN, guest};
 use bytes::Bytes;
 
 /// Answers its input.
@@ -36,28 +36,23 @@ pub fn garbage() -> Bytes {
 /// Answers its input after 60 s, which no test waits for.
 pub fn sleep() -> Bytes {
     let guest = Guest {
-        imports: CLOCKS,
-        core_imports: CORE_CLOCKS,
-        core_with: r#"(with "clocks" (instance $clocks))"#,
         body: r#"
             (call $block (call $subscribe (i64.const 60000000000)))
             (call $answer (local.get $input) (local.get $input_len))"#,
-        ..Guest::default()
+        ..CLOCK
     };
     guest.component()
 }
 
 /// Asks for the configuration value `color`, then answers its input.
 pub fn asks() -> Bytes {
-    asks_with("", "", "", "", "")
+    asks_with(Guest::default(), "", "")
 }
 
 /// Sleeps for 8 s, then does as [`asks`].
 pub fn asks_late() -> Bytes {
     asks_with(
-        CLOCKS,
-        CORE_CLOCKS,
-        r#"(with "clocks" (instance $clocks))"#,
+        CLOCK,
         "(call $block (call $subscribe (i64.const 8000000000)))",
         "",
     )
@@ -67,9 +62,7 @@ pub fn asks_late() -> Bytes {
 /// answers.
 pub fn asks_and_sleeps() -> Bytes {
     asks_with(
-        CLOCKS,
-        CORE_CLOCKS,
-        r#"(with "clocks" (instance $clocks))"#,
+        CLOCK,
         "",
         "(call $block (call $subscribe (i64.const 60000000000)))",
     )
@@ -85,9 +78,10 @@ pub fn reports() -> Bytes {
     };
     let sleep = "(call $block (call $subscribe (i64.const 500000000)))";
     let (first, second, third) = (report(1), report(2), report(3));
+    let (clocks, core_clocks, with_clocks) = (CLOCK.imports, CLOCK.core_imports, CLOCK.core_with);
     let guest = Guest {
         imports: &format!(
-            r#"{CLOCKS}
+            r#"{clocks}
             (import "airlock:tool/host@1.0.0" (instance $host
               (export "progress" (func
                 (param "done" f64) (param "total" (option f64)) (param "message" string)))))
@@ -100,10 +94,10 @@ pub fn reports() -> Bytes {
             (core instance $reports (export "progress" (func $progress)))"#
         ),
         core_imports: &format!(
-            r#"{CORE_CLOCKS}
+            r#"{core_clocks}
             (import "reports" "progress" (func $progress (param f64 i32 f64 i32 i32)))"#
         ),
-        core_with: r#"(with "clocks" (instance $clocks)) (with "reports" (instance $reports))"#,
+        core_with: &format!(r#"{with_clocks} (with "reports" (instance $reports))"#),
         body: &format!(
             "{first} {sleep} {second} {sleep} {third}
             (call $answer (local.get $input) (local.get $input_len))"
@@ -113,7 +107,8 @@ pub fn reports() -> Bytes {
     guest.component()
 }
 
-fn asks_with(imports: &str, core_imports: &str, core_with: &str, first: &str, then: &str) -> Bytes {
+fn asks_with(base: Guest<'_>, first: &str, then: &str) -> Bytes {
+    let (imports, core_imports, core_with) = (base.imports, base.core_imports, base.core_with);
     let guest = Guest {
         imports: &format!(
             r#"{imports}
@@ -144,22 +139,3 @@ fn asks_with(imports: &str, core_imports: &str, core_with: &str, first: &str, th
     };
     guest.component()
 }
-
-const CLOCKS: &str = r#"
-    (import "wasi:io/poll@0.2.0" (instance $poll
-      (export "pollable" (type $p (sub resource)))
-      (export "[method]pollable.block" (func (param "self" (borrow $p))))))
-    (alias export $poll "pollable" (type $pollable))
-    (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
-      (alias outer 1 $pollable (type $p))
-      (export "pollable" (type $q (eq $p)))
-      (export "subscribe-duration" (func (param "when" u64) (result (own $q))))))
-    (core func $subscribe (canon lower (func $clock "subscribe-duration")))
-    (core func $block (canon lower (func $poll "[method]pollable.block")))
-    (core instance $clocks
-      (export "subscribe" (func $subscribe))
-      (export "block" (func $block)))"#;
-
-const CORE_CLOCKS: &str = r#"
-    (import "clocks" "subscribe" (func $subscribe (param i64) (result i32)))
-    (import "clocks" "block" (func $block (param i32)))"#;

@@ -167,33 +167,7 @@ fn sample(answer: &Value) -> String {
 pub(crate) fn show_usage(stage: &Stage, page: &mut Page) -> Result<()> {
     page.step("Which plugin used which capability (airlock views usage):");
     let usage = stage.server.api().get("/v1/usage")?;
-    let list = if usage.is_array() {
-        usage
-    } else {
-        usage["usage"].clone()
-    };
-    let fields = [
-        "plugin",
-        "capability",
-        "rule",
-        "allowed",
-        "denied",
-        "bytes_in",
-        "bytes_out",
-    ];
-    let rows = airlock::output::rows(&list, &fields);
-    page.line(&table(
-        &[
-            "PLUGIN",
-            "CAPABILITY",
-            "RULE",
-            "ALLOWED",
-            "DENIED",
-            "BYTES IN",
-            "BYTES OUT",
-        ],
-        &rows,
-    ));
+    page.line(&airlock::commands::usage_text(&usage));
     Ok(())
 }
 

@@ -3,12 +3,14 @@
 use std::sync::LazyLock;
 
 use airlock_fuzz::byte_damage;
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::super::docs::Docs;
 use super::{BOUNDS, component, plain};
+use crate::testing::built;
 
 /// A component with something of everything: types, nested components,
 /// aliases, imports, a custom section.
@@ -85,27 +87,11 @@ proptest! {
 const PART_BYTES: usize = 200;
 
 /// Components built from the workspace: of the tool world, and of typed exports.
-static REAL: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    [
-        "evil_metadata.wasm",
-        "typed_all.wasm",
-        "typed_resource.wasm",
-    ]
-    .map(built)
-    .to_vec()
+static REAL: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
+    ["evil_metadata", "typed_all", "typed_resource"]
+        .map(built)
+        .to_vec()
 });
-
-#[expect(clippy::disallowed_methods, reason = "a test reads what was built")]
-fn built(name: &str) -> Vec<u8> {
-    let own = std::env::current_exe().expect("this program");
-    let target = own.ancestors().find(|dir| dir.ends_with("deps"));
-    let target = target
-        .and_then(|deps| deps.parent()?.parent())
-        .expect("target");
-    let file = target.join("wasm32-wasip2/guest").join(name);
-    std::fs::read(&file)
-        .unwrap_or_else(|_| panic!("{} is missing: run `cargo xtask plugins`", file.display()))
-}
 
 #[test]
 fn the_sample_is_whole() {

@@ -14,21 +14,8 @@ use super::{fuzz, lower, schema_check, wit};
 use crate::inspect::{Kind, Manifest};
 use crate::limits::{ByteSize, Limits, Span};
 use crate::sandbox::Plugin;
-use crate::testing::{self, TestSandbox};
+use crate::testing::{self, TestSandbox, built};
 use crate::{CallReport, Grants};
-/// A guest out of the workspace's target folder.
-#[expect(clippy::disallowed_methods, reason = "a test reads what was built")]
-fn guest(name: &str) -> Bytes {
-    let own = std::env::current_exe().expect("this program");
-    let mut folders = own.ancestors().map(|dir| dir.join("wasm32-wasip2/guest"));
-    let folder = folders.find(|dir| dir.is_dir());
-    let file = folder.unwrap_or_default().join(format!("{name}.wasm"));
-    let bytes = std::fs::read(&file);
-    bytes
-        .unwrap_or_else(|error| panic!("{name}.wasm: {error}; run `cargo xtask plugins`"))
-        .into()
-}
-
 struct Installed {
     test: TestSandbox,
     manifest: Manifest,
@@ -40,7 +27,7 @@ async fn installed(limits: Limits) -> Installed {
 }
 
 async fn install(name: &str, limits: Limits) -> Installed {
-    install_bytes(guest(name), limits).await
+    install_bytes(built(name), limits).await
 }
 
 async fn install_bytes(bytes: Bytes, limits: Limits) -> Installed {
@@ -390,7 +377,7 @@ async fn limits_hold() {
 #[tokio::test(flavor = "multi_thread")]
 async fn handles_are_refused() {
     let test = testing::sandbox();
-    let error = test.sandbox.inspect(guest("typed_resource")).await;
+    let error = test.sandbox.inspect(built("typed_resource")).await;
     let error = error.expect_err("it takes handles");
     assert_eq!(error.code(), "resource-in-signature");
     expect!["`samples:handles/counters@0.1.0#[constructor]counter` can't be a tool: the result is a resource handle; only plain values can be passed as JSON"].assert_eq(&error.to_string());

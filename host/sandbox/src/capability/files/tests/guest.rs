@@ -7,27 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::rig::directory;
 use crate::limits::{Limits, Span};
 use crate::sandbox::Plugin;
-use crate::testing::{ECHO, TestSandbox, guest, request, sandbox};
+use crate::testing::{built, ECHO, guest, request, sandbox, TestSandbox};
 use crate::{CallError, CallReport, EffectClass};
-
-/// The built guest, beside this test's own program.
-fn component() -> Bytes {
-    let own = std::env::current_exe().expect("this program");
-    let target = own.ancestors().find(|dir| dir.ends_with("deps"));
-    let target = target
-        .and_then(|deps| deps.parent()?.parent())
-        .expect("target");
-    let file = target.join("wasm32-wasip2/guest/evil_files.wasm");
-    let bytes = std::fs::read(&file);
-    let complaint = || format!("{} is missing: run `cargo xtask plugins`", file.display());
-    bytes.unwrap_or_else(|_| panic!("{}", complaint())).into()
-}
 
 const TOOLS: &[&str] = &[
     "preopens",
@@ -80,7 +66,7 @@ impl Evil {
         symlink("/proc/self/root", dir.join("in/magic")).expect("link");
         let sandbox = sandbox();
         let grants = grants.replace("DIR", dir.to_str().expect("utf-8"));
-        let plugin = sandbox.plugin("evil", component(), &grants, limits(), TOOLS);
+        let plugin = sandbox.plugin("evil", built("evil_files"), &grants, limits(), TOOLS);
         let neighbour = sandbox.plugin("echo", guest("", ECHO), "", limits(), &["echo"]);
         Self {
             sandbox,
@@ -380,7 +366,7 @@ async fn a_directory_of_100_000_is_listed() {
     let granted = granted.replace("DIR", evil.dir.to_str().expect("utf-8"));
     let listing = evil
         .sandbox
-        .plugin("list", component(), &granted, limits(), TOOLS);
+        .plugin("list", built("evil_files"), &granted, limits(), TOOLS);
     let call = request("list", r#"{"dir":"/d"}"#);
     let report = evil.sandbox.sandbox.call(&listing, call).await;
     assert_eq!(report.result.as_deref(), Ok("100000"));
@@ -445,7 +431,7 @@ async fn buffers_end_the_call_at_its_limit() {
     let grants = grants.replace("DIR", evil.dir.to_str().expect("utf-8"));
     let plugin = evil
         .sandbox
-        .plugin("small", component(), &grants, small, TOOLS);
+        .plugin("small", built("evil_files"), &grants, small, TOOLS);
     let call = request("write_without_waiting", r#"{"dir":"/d","amount":200}"#);
     let report = evil.sandbox.sandbox.call(&plugin, call).await;
     // Either the disk kept up with it, or the limit ended it.

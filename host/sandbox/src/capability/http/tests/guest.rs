@@ -4,27 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::harness::{Say, Server, World, is_whole, ok, until};
 use crate::limits::{Limits, Span};
 use crate::sandbox::{Plugin, Sandbox};
-use crate::testing::{ECHO, TestSandbox, config, guest, request};
+use crate::testing::{built, config, ECHO, guest, request, TestSandbox};
 use crate::{CallError, CallReport, Grants};
-
-/// The built guest, beside this test's own program.
-#[expect(clippy::disallowed_methods, reason = "a test reads what was built")]
-fn component() -> Bytes {
-    let own = std::env::current_exe().expect("this program");
-    let target = own.ancestors().find(|dir| dir.ends_with("deps"));
-    let target = target.and_then(|deps| deps.parent()?.parent()).expect("target");
-    let file = target.join("wasm32-wasip2/guest/evil_http.wasm");
-    let bytes = std::fs::read(&file);
-    bytes
-        .unwrap_or_else(|_| panic!("{} is missing: run `cargo xtask plugins`", file.display()))
-        .into()
-}
 
 const TOOLS: &[&str] = &[
     "ask", "ask_each", "append_each", "hour", "drip", "half_a_body", "headers_out", "headers_in",
@@ -61,7 +47,7 @@ impl Evil {
             Sandbox::new(config(dir.path()), Arc::clone(&services), components.clone()).unwrap();
         let audit = Arc::default();
         let sandbox = TestSandbox { sandbox, services, audit, components, dir };
-        let plugin = sandbox.plugin("evil", component(), grants, limits, TOOLS);
+        let plugin = sandbox.plugin("evil", built("evil_http"), grants, limits, TOOLS);
         let neighbour = sandbox.plugin("echo", guest("", ECHO), "", self::limits(), &["echo"]);
         Self { world, sandbox, plugin, neighbour }
     }

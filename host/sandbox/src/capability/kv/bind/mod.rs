@@ -138,12 +138,6 @@ impl KvView<'_> {
     fn bucket(&self, bucket: &Resource<Bucket>) -> Result<Bucket, Error> {
         Ok(self.table.get(bucket)?.clone())
     }
-
-
-
-
-
-
 }
 
 impl State {
