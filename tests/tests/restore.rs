@@ -112,6 +112,8 @@ fn entries(dir: &Path, prefix: &str) -> usize {
 fn back_up(place: &Place, file: &str) {
     place.install("data");
     place.put("data", "before");
+    std::fs::write(place.path("value"), "s3cr3t").expect("a file");
+    place.ok("data", &["secret", "set", "api-key", "--file", "value"]);
     place.ok("data", &["backup", file]);
     let mode = std::fs::metadata(place.path(file))
         .expect("a file")
@@ -144,6 +146,7 @@ fn a_backup_restores_to_the_same_plugins_data_and_audit() {
         (&true.into(), &1.into())
     );
     assert!(place.has("new", "before") && !place.has("new", "after"));
+    assert!(place.ok("new", &["secret", "list"]).contains("api-key"));
     let verified = place.json("new", &["audit", "verify"]);
     assert_eq!(verified["ok"], true, "{verified}");
     let records = place.ok("new", &["audit", "export"]);
@@ -163,6 +166,34 @@ fn a_backup_restores_to_the_same_plugins_data_and_audit() {
         1,
         "nothing was destroyed"
     );
+}
+
+#[test]
+fn keys_of_another_host_do_not_pass() {
+    let place = Place::new();
+    back_up(&place, "b.db");
+    place.ok("other", &["plugin", "list"]);
+    for (wrong, code, word) in [
+        ("audit.key", 9, "does not verify"),
+        ("vault.key", 1, "opening"),
+    ] {
+        let data = format!("with-wrong-{wrong}");
+        place.copy_keys("data", &data);
+        let (from, to) = (
+            place.path("other-keys"),
+            place.path(&format!("{data}-keys")),
+        );
+        std::fs::copy(from.join(wrong), to.join(wrong)).expect("a copy");
+        place.refused(&data, &["restore", "b.db"], code, word);
+        // With the right ones it is there after all.
+        place.copy_keys("data", &data);
+        assert!(place.has(&data, "before"), "{wrong}");
+        assert_eq!(
+            place.json(&data, &["audit", "verify"])["ok"],
+            true,
+            "{wrong}"
+        );
+    }
 }
 
 #[test]

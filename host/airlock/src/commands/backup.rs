@@ -6,15 +6,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use airlock_journal::sqlite::check_backup;
-use airlock_runtime::RestoreError;
+use airlock_runtime::{RestoreError, verify_offline};
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Session, format_of, server_of};
 use crate::cli::Global;
 use crate::client::{Api, Request};
 use crate::config::Settings;
-use crate::exit::Misuse;
+use crate::exit::{Found, Misuse};
 use crate::local::Local;
 use crate::output::cell;
 
@@ -88,25 +88,31 @@ pub(super) fn restore(global: &Global, file: &Path, force: bool) -> Result<()> {
         RestoreError::KeyMissing(_) => Misuse(error.to_string()).into(),
         other => anyhow::Error::from(other),
     })?;
+    // Before it is opened: another host's key would sign what follows.
+    let audit = verify_offline(&settings.runtime(), None).context("verifying the audit")?;
+    if !audit.ok {
+        return Err(Found(format!(
+            "restored {}, but its audit does not verify with the key in {}: put the backup's keys there, then see airlock audit verify",
+            settings.data.display(),
+            settings.keys.display()
+        ))
+        .into());
+    }
     // Opening gives the components their files and puts it on record.
     let api = Api::Local(Box::new(Local::open(&settings)?));
-    let audit: Value = api.value(&Request::json("POST", "/v1/audit/verify", &json!({})))?;
     let plugins = api.get("/v1/plugins")?;
     let plugins = plugins["plugins"].as_array().map_or(0, Vec::len);
     let restored = json!({
         "data": settings.data, "replaced": aside, "plugins": plugins, "audit": audit,
     });
     format_of(global).show(&restored, |_| {
-        let replaced = aside.as_ref().map(|aside| {
-            format!("\nwhat was there before is in {}", aside.display())
-        });
-        let whole = match audit["ok"] == true {
-            true => format!("the audit is whole: {} records", cell(&audit, "len")),
-            false => "the audit does NOT verify: airlock audit verify".to_owned(),
-        };
+        let replaced = aside
+            .as_ref()
+            .map(|aside| format!("\nwhat was there before is in {}", aside.display()));
         format!(
-            "restored {} with {plugins} plugins; {whole}{}\ntokens that were revoked since the backup are valid again",
+            "restored {} with {plugins} plugins; its audit is whole: {} records{}\ntokens that were revoked since the backup are valid again",
             settings.data.display(),
+            audit.len,
             replaced.unwrap_or_default()
         )
     })

@@ -255,7 +255,8 @@ pub struct ToolView {
     pub plugin: String,
     /// Its name within the plugin.
     pub name: String,
-    /// For people.
+    /// For people; the component's, so only where the administrator left the
+    /// description to it, or inspects the plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// What it does; the administrator's words where there are some.

@@ -94,7 +94,7 @@ fn tools(active: &Active) -> Vec<ToolView> {
         Some(ToolView {
             plugin: active.name.clone(),
             name: tool.name.clone(),
-            title: tool.title.clone(),
+            title: tool.title.clone().filter(|_| written.is_none()),
             description: written.unwrap_or(&tool.description).clone(),
             own_description: None,
             input_schema: tool.input_schema.clone(),
@@ -109,15 +109,15 @@ fn tools(active: &Active) -> Vec<ToolView> {
 
 /// With what the component itself says of them.
 fn tools_inspected(active: &Active) -> Vec<ToolView> {
-    let own = |name: &str| {
-        let mut tools = active.manifest.tools.iter();
-        tools
-            .find(|tool| tool.name == name)
-            .map(|tool| tool.description.clone())
-    };
     let mut tools = tools(active);
     for tool in &mut tools {
-        tool.own_description = own(&tool.name).filter(|own| *own != tool.description);
+        let mut own = active.manifest.tools.iter();
+        let Some(own) = own.find(|own| own.name == tool.name) else {
+            continue;
+        };
+        tool.title.clone_from(&own.title);
+        tool.own_description =
+            (own.description != tool.description).then(|| own.description.clone());
     }
     tools
 }
