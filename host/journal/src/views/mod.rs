@@ -14,15 +14,19 @@ mod shelf;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::store::{Store, StoreError};
 use engine::Engine;
 
 pub use fold::{CALLS_MAX, CallEntry, GrantUsage, ToolStats};
 
-/// How often the background thread looks for new records.
+/// How often the background thread looks for new records, at most.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(500);
+/// It rests this many times as long as it worked: the more comes in, the more is
+/// folded at once, and the calls keep the processors.
+const REST_FACTOR: u32 = 9;
+const REST_MAX: Duration = Duration::from_secs(10);
 
 /// The views over one audit log.
 #[derive(Debug)]
@@ -153,15 +157,16 @@ impl Shared {
 }
 
 fn follow(shared: &Weak<Shared>) {
+    let mut rest = CATCH_UP_EVERY;
     while let Some(shared) = shared.upgrade() {
         let stop = lock(&shared.stop);
-        let waited = shared
-            .stopped
-            .wait_timeout_while(stop, CATCH_UP_EVERY, |stop| !*stop);
+        let waited = shared.stopped.wait_timeout_while(stop, rest, |stop| !*stop);
         if *waited.unwrap_or_else(PoisonError::into_inner).0 {
             return;
         }
+        let started = Instant::now();
         let caught_up = shared.engine().answer(&*shared.store, |_| Ok(()));
+        rest = (started.elapsed() * REST_FACTOR).clamp(CATCH_UP_EVERY, REST_MAX);
         if let Err(error) = caught_up {
             tracing::warn!(%error, "views cannot read the audit");
         }
