@@ -65,6 +65,30 @@ impl Place {
         ran.out
     }
 
+    /// Runs a line as a person types it, in a plugin's folder, with another target
+    /// directory.
+    fn shell(&self, folder: &Path, target: &Path, line: &str) -> String {
+        let binaries = airlock().parent().expect("a folder").to_path_buf();
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        let paths = std::iter::once(binaries).chain(std::env::split_paths(&paths));
+        let output = Command::new("sh")
+            .args([
+                "-c",
+                &line.replace(" target/", &format!(" {}/", target.display())),
+            ])
+            .current_dir(folder)
+            .env("PATH", std::env::join_paths(paths).expect("paths"))
+            .env("CARGO_TARGET_DIR", target)
+            .env("AIRLOCK_DATA", &self.data)
+            .env_remove("AIRLOCK_TOKEN")
+            .output()
+            .expect("it starts");
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{line}: {out}{err}");
+        out
+    }
+
     fn json(&self, args: &[&str]) -> Value {
         let text = self.ok(&[args, &["--json"]].concat());
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("{args:?} printed no JSON: {text}"))
@@ -105,7 +129,11 @@ fn walk(place: &Place) {
         "without a grant: {}{}",
         refused.out, refused.err
     );
-    assert!(refused.err.contains("denied"), "{}", refused.err);
+    assert!(
+        refused.err.contains("denied") && refused.err.contains("airlock plugin inspect files"),
+        "{}",
+        refused.err
+    );
 
     let grant = format!(
         "files = [{{ host = \"{}\", guest = \"/inbox\", access = \"read\" }}]",
@@ -285,10 +313,16 @@ fn mistakes(place: &Place) {
     let broken = place.folder.join("broken.wasm");
     std::fs::write(&broken, "not a component").expect("a file");
     let broken = path(&broken);
-    let cases: [(&[&str], i32, &str); 9] = [
+    let cases: [(&[&str], i32, &str); 11] = [
         (&["tool", "call", "nobody/nothing", "{}"], 4, "nobody"),
         (&["tool", "call", "files/read", "{"], 2, "JSON"),
+        (
+            &["tool", "call", "files/raed", "{}"],
+            4,
+            "did you mean `read`?",
+        ),
         (&["tool", "call", "files", "{}"], 2, "PLUGIN/TOOL"),
+        (&["tool", "call", "files", "read", "{}"], 2, "PLUGIN/TOOL"),
         (&["tool", "call", "files/read", r#"{"path": 1}"#], 5, "path"),
         (&["plugin", "add", "broken", &broken], 5, "component"),
         (&["plugin", "add", "Broken Name", &broken], 5, "name"),
@@ -359,29 +393,22 @@ fn a_new_plugin_builds_anywhere() {
     let folder = place.folder.join("word-count");
     // One target directory for all: the SDK's dependencies are the same.
     let target = root().join("target/new-plugin");
-    let cargo = |args: &[&str]| {
-        let output = Command::new("cargo")
-            .args(args)
-            .current_dir(&folder)
-            .env("CARGO_TARGET_DIR", &target)
-            .output();
-        let output = output.expect("cargo starts");
-        assert!(
-            output.status.success(),
-            "cargo {args:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    };
-    cargo(&["test"]);
-    cargo(&["build", "--target", "wasm32-wasip2", "--release"]);
-    let built = target.join("wasm32-wasip2/release/word_count.wasm");
-    place.ok(&["plugin", "add", "word-count", &path(&built)]);
+    let readme = std::fs::read_to_string(folder.join("README.md")).expect("a README");
+    let commands = readme.split("```sh\n").nth(1).expect("commands");
+    let commands = commands.split("```").next().unwrap_or_default();
+    let mut last = String::new();
+    for command in commands.lines() {
+        last = place.shell(&folder, &target, command);
+    }
+    assert!(last.contains("\"words\": 6"), "{commands}: {last}");
     let tools = place.json(&["tool", "list", "--plugin", "word-count"]);
     let text = tools.to_string();
     assert!(
         text.contains("word-count") && text.contains("input_schema"),
         "{text}"
     );
+    let made = place.json(&["new", "other"]);
+    assert_eq!(made["next"][1], "cargo test", "{made}");
     assert_eq!(
         place.run(&["new", "word-count"]).code,
         2,

@@ -279,7 +279,8 @@ pub enum Tool {
         airlock tool call table/query - < query.json"
     )]
     Call {
-        /// `PLUGIN/TOOL`.
+        /// The plugin and its tool.
+        #[arg(value_name = "PLUGIN/TOOL")]
         tool: String,
         /// The input as JSON; `-` reads standard input.
         #[arg(default_value = "{}")]

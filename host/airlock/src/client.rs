@@ -285,6 +285,7 @@ fn broken_off() -> Failure {
         status: 500,
         code: "unknown".to_owned(),
         problem: json!({ "code": "unknown", "detail": detail }),
+        hint: String::new(),
     }
 }
 

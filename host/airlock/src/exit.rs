@@ -15,6 +15,8 @@ pub struct Failure {
     pub code: String,
     /// The problem as the server sent it (RFC 9457).
     pub problem: Value,
+    /// What to do next; empty where that is not known.
+    pub hint: String,
 }
 
 impl std::error::Error for Failure {}
@@ -29,6 +31,7 @@ impl Failure {
             status: reply.status,
             code,
             problem,
+            hint: String::new(),
         }
     }
 
@@ -57,7 +60,11 @@ impl fmt::Display for Failure {
         }
         write!(f, " [{}]", self.code)?;
         if let Some(denials) = self.problem["denials"].as_array() {
-            for denial in denials {
+            // The first line has told the one that ended the call.
+            for denial in denials
+                .iter()
+                .filter(|denial| **denial != self.problem["denial"])
+            {
                 let part = |name: &str| denial[name].as_str().unwrap_or_default();
                 write!(
                     f,
@@ -67,6 +74,9 @@ impl fmt::Display for Failure {
                     part("rule")
                 )?;
             }
+        }
+        if !self.hint.is_empty() {
+            write!(f, "\n  {}", self.hint)?;
         }
         Ok(())
     }

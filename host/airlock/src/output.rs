@@ -3,6 +3,8 @@
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::cli::Global;
+
 /// How results are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -13,6 +15,12 @@ pub enum Format {
 }
 
 impl Format {
+    /// The one that the command line asks for.
+    #[must_use]
+    pub fn of(global: &Global) -> Self {
+        if global.json { Self::Json } else { Self::Text }
+    }
+
     /// Prints the JSON, or what `text` makes of it.
     ///
     /// # Errors

@@ -60,7 +60,7 @@ plugin! {
     tools: [list, read, write, search],
     wants: [
         want!(files, r#"{ host = "/path/to/folder", guest = "/data", access = "read" }"#, "To list, read and search the files of this folder."),
-        want!(files, r#"{ host = "/path/to/folder", guest = "/out", access = "read-write" }"#, "To write files, where the `write` tool is used.", optional),
+        want!(files, r#"{ host = "/path/to/another/folder", guest = "/out", access = "read-write" }"#, "To write files, where the `write` tool is used.", optional),
     ],
 }
 

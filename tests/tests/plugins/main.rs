@@ -472,3 +472,35 @@ fn every_want_can_be_granted_as_it_stands() {
     }
     assert!(wanted >= 5, "only {wanted} wants were seen");
 }
+
+/// The command that `plugin inspect` shows does what it says, with a folder of
+/// one's own in the place of the example's.
+#[test]
+fn what_inspect_suggests_can_be_typed() {
+    for plugin in PLUGINS {
+        let stage = Stage::new(plugin);
+        let folder = stage.path("invoices").display().to_string();
+        let other = stage.path("reports").display().to_string();
+        let (before, suggested) = suggestion(&stage);
+        let suggested = suggested
+            .unwrap_or_else(|| panic!("{plugin}: nothing is suggested: {before}"))
+            .replace("/path/to/another/folder", &other)
+            .replace("/path/to/folder", &folder)
+            .replace("/path/to/tables", &folder);
+        stage.shell(&suggested);
+        let (after, again) = suggestion(&stage);
+        let own_places = suggested.contains(&folder);
+        assert!(own_places || again.is_none(), "{plugin}: {after}");
+        assert!(!after.contains("(it claims"), "{plugin}: {after}");
+    }
+}
+
+/// What `plugin inspect` prints, and the command in it.
+fn suggestion(stage: &Stage) -> (String, Option<String>) {
+    let shown = stage.airlock(&["plugin", "inspect", stage.plugin]);
+    let command = shown.split_once("\nairlock grant ").map(|(_, rest)| {
+        let end = rest.find("'\n\n").map_or(rest.len(), |end| end + 1);
+        format!("airlock grant {}", &rest[..end])
+    });
+    (shown, command)
+}

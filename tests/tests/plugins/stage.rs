@@ -120,6 +120,22 @@ impl Stage {
         out
     }
 
+    /// Runs a line as a person types it.
+    pub(crate) fn shell(&self, line: &str) {
+        let binaries = airlock().parent().expect("a folder").to_path_buf();
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        let paths = std::iter::once(binaries).chain(std::env::split_paths(&paths));
+        let output = Command::new("sh")
+            .args(["-c", line])
+            .env("PATH", std::env::join_paths(paths).expect("paths"))
+            .env("AIRLOCK_DATA", self.path("data"))
+            .env_remove("AIRLOCK_TOKEN")
+            .output()
+            .expect("it starts");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{line}: {err}");
+    }
+
     /// Applies a policy file.
     pub(crate) fn apply(&self, policy: &str) {
         let file = self.path("policy.toml");

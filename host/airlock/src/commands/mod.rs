@@ -50,7 +50,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
                 &mut std::io::stdout(),
             );
         }
-        Command::New(args) => new::run(&args)?,
+        Command::New(args) => new::run(global, &args)?,
         Command::Serve(args) => serve::run(global, &args)?,
         Command::Selftest(args) => return selftest::run(global, &args),
         Command::Plugin(args) => plugins::run(&connect(global)?, args)?,

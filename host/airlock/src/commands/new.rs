@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
-use crate::cli::New;
+use crate::cli::{Global, New};
 use crate::exit::Misuse;
-use crate::output::print;
+use crate::output::Format;
 use crate::packed::SOURCES;
 
 /// Folder of the SDK's sources within a new plugin.
@@ -15,27 +16,42 @@ const SDK_FOLDER: &str = ".airlock";
 
 const TEMPLATE: &str = "sdk/template/";
 
-pub(super) fn run(args: &New) -> Result<()> {
+pub(super) fn run(global: &Global, args: &New) -> Result<()> {
     check_name(&args.name)?;
     let folder = args.into.join(&args.name);
     if folder.exists() {
         return Err(Misuse(format!("{} exists already", folder.display())).into());
     }
+    let file = args.name.replace('-', "_");
     for (name, text) in SOURCES {
         match name.strip_prefix(TEMPLATE) {
-            Some(inner) => write(&folder.join(inner), &text.replace("{{name}}", &args.name))?,
+            Some(inner) => {
+                let text = text.replace("{{name}}", &args.name);
+                write(&folder.join(inner), &text.replace("{{file}}", &file))?;
+            }
             None => write(&folder.join(SDK_FOLDER).join(name), text)?,
         }
     }
-    print(&format!(
-        "made {}\n\nnext:\n  cd {}\n  cargo test\n  cargo build --target wasm32-wasip2 --release\n  \
-         airlock plugin add {} target/wasm32-wasip2/release/{}.wasm",
-        folder.display(),
-        folder.display(),
-        args.name,
-        args.name.replace('-', "_")
-    ));
-    Ok(())
+    let made = json!({
+        "made": folder,
+        "next": [
+            format!("cd {}", folder.display()),
+            "cargo test",
+            "cargo build --target wasm32-wasip2 --release",
+            format!("airlock plugin add {} target/wasm32-wasip2/release/{file}.wasm", args.name),
+        ],
+    });
+    Format::of(global).show(&made, |made| {
+        let next = made["next"].as_array().into_iter().flatten();
+        let next = next
+            .filter_map(Value::as_str)
+            .map(|line| format!("\n  {line}"));
+        format!(
+            "made {}\n\nnext:{}",
+            folder.display(),
+            next.collect::<String>()
+        )
+    })
 }
 
 fn check_name(name: &str) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `airlock plugin`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -102,6 +103,7 @@ pub fn install(api: &Api, name: &str, bytes: Vec<u8>, digest: Option<&str>) -> R
                     status,
                     code,
                     problem,
+                    hint: String::new(),
                 }
                 .into());
             }
@@ -239,42 +241,8 @@ fn describe(detail: &Value) -> String {
     if let Some(broken) = detail["broken"].as_str() {
         text.push_str(&format!("\nBROKEN: {broken}\n"));
     }
-    text.push_str("\nTools\n");
-    for tool in detail["tools"].as_array().into_iter().flatten() {
-        let first = cell(tool, "description")
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        text.push_str(&format!(
-            "  {:<20} {:<12} {first}\n",
-            cell(tool, "name"),
-            cell(tool, "class")
-        ));
-        if let Some(own) = tool["own_description"].as_str() {
-            let own = own.lines().next().unwrap_or_default();
-            text.push_str(&format!("      the component says: {own}\n"));
-        }
-    }
-    text.push_str("\nIt asks for                                    (granted?)\n");
-    let wants = detail["wants"].as_array().cloned().unwrap_or_default();
-    for want in &wants {
-        let granted = if want["granted"] == true { "yes" } else { "no" };
-        let optional = if want["optional"] == true {
-            ", optional"
-        } else {
-            ""
-        };
-        text.push_str(&format!(
-            "  {} = [{}]   {granted}{optional}\n      because {}\n",
-            cell(want, "capability"),
-            cell(want, "scope"),
-            cell(want, "reason")
-        ));
-    }
-    if wants.is_empty() {
-        text.push_str("  nothing\n");
-    }
+    text.push_str(&tools_text(detail));
+    text.push_str(&wants_text(detail));
     text.push_str(&format!(
         "\nGranted (version {})\n",
         cell(detail, "grants_version")
@@ -294,6 +262,92 @@ fn describe(detail: &Value) -> String {
         ));
     }
     text
+}
+
+fn tools_text(detail: &Value) -> String {
+    let mut text =
+        String::from("\nTools, with the class in force (`plain`: a call may not be repeated)\n");
+    for tool in detail["tools"].as_array().into_iter().flatten() {
+        let description = cell(tool, "description");
+        let first = description.lines().next().unwrap_or_default();
+        let (class, claim) = (cell(tool, "class"), claim(tool));
+        let claims = match class == claim {
+            true => String::new(),
+            false => format!(" (it claims {claim})"),
+        };
+        text.push_str(&format!(
+            "  {:<20} {class:<12} {first}{claims}\n",
+            cell(tool, "name")
+        ));
+    }
+    text
+}
+
+/// The class that a tool claims.
+fn claim(tool: &Value) -> &'static str {
+    let claims = |effect: &str| tool["claim"][effect] == true;
+    match () {
+        () if claims("read_only") => "read-only",
+        () if claims("destructive") => "destructive",
+        () if claims("idempotent") => "idempotent",
+        () => "plain",
+    }
+}
+
+fn wants_text(detail: &Value) -> String {
+    let mut text = String::from("\nIt asks for                                    (granted?)\n");
+    let wants = detail["wants"].as_array().cloned().unwrap_or_default();
+    for want in &wants {
+        let granted = if want["granted"] == true { "yes" } else { "no" };
+        let optional = if want["optional"] == true {
+            ", optional"
+        } else {
+            ""
+        };
+        text.push_str(&format!(
+            "  {} = [{}]   {granted}{optional}\n      because {}\n",
+            cell(want, "capability"),
+            cell(want, "scope"),
+            cell(want, "reason")
+        ));
+    }
+    if wants.is_empty() {
+        text.push_str("  nothing\n");
+    }
+    text + &suggestion(detail)
+}
+
+/// The command that grants what the plugin asks for and lacks, with the classes
+/// its tools claim; nothing where it has all.
+fn suggestion(detail: &Value) -> String {
+    let mut rules: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let wants = detail["wants"].as_array().into_iter().flatten();
+    for want in wants.filter(|want| want["granted"] != true) {
+        let scopes = rules.entry(cell(want, "capability")).or_default();
+        scopes.push(cell(want, "scope"));
+    }
+    let tools = detail["tools"].as_array().into_iter().flatten();
+    let classes: Vec<String> = tools
+        .filter(|tool| cell(tool, "class") != claim(tool))
+        .map(|tool| format!("{} = \"{}\"", cell(tool, "name"), claim(tool)))
+        .collect();
+    let mut lines: Vec<String> = rules
+        .iter()
+        .map(|(capability, scopes)| format!("{capability} = [{}]", scopes.join(", ")))
+        .collect();
+    if !classes.is_empty() {
+        lines.push(format!("effects = {{ {} }}", classes.join(", ")));
+    }
+    if lines.is_empty() {
+        return String::new();
+    }
+    // A scope is the author's text, and the shell's quotes end at a quote.
+    let quoted = lines.join("\n").replace('\'', "'\\''");
+    format!(
+        "\nTo grant it all; leave out what it should not have, and put in your own places:\n\
+         airlock grant {} '{quoted}'\n",
+        cell(detail, "name")
+    )
 }
 
 /// The list under a field, or the answer itself where it is a list.

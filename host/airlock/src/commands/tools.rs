@@ -9,7 +9,7 @@ use super::plugins::list_of;
 use super::{Session, read_input};
 use crate::cli::Tool;
 use crate::client::{Request, encode};
-use crate::exit::Misuse;
+use crate::exit::{Failure, Misuse};
 use crate::output::{Format, cell, print, table};
 
 pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
@@ -47,12 +47,24 @@ pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
                 request = request.header("airlock-timeout-ms", time.as_millis().to_string());
             }
             let reply = match progress || std::io::stderr().is_terminal() {
-                true => followed(session, &request)?,
-                false => session.api.value(&request)?,
+                true => followed(session, &request),
+                false => session.api.value(&request),
             };
+            let reply = reply.map_err(|error| advised(error, plugin))?;
             show(session, &reply, verbose)
         }
     }
+}
+
+/// With what to do about a denial.
+fn advised(mut error: anyhow::Error, plugin: &str) -> anyhow::Error {
+    if let Some(failure) = error.downcast_mut::<Failure>()
+        && failure.code == "denied"
+    {
+        failure.hint =
+            format!("what it asks for, and how to grant it: airlock plugin inspect {plugin}");
+    }
+    error
 }
 
 fn input_bytes(input: &str) -> Result<Vec<u8>> {

@@ -56,12 +56,7 @@ pub fn run(global: &Global, args: &Selftest) -> Result<ExitCode> {
     }
     let ground = Ground::prepare(args.guests.as_deref())?;
     let report = attack_all(&ground, args.class.as_deref())?;
-    let format = if global.json {
-        Format::Json
-    } else {
-        Format::Text
-    };
-    format.show(&serde_json::to_value(&report)?, |_| report.to_string())?;
+    Format::of(global).show(&serde_json::to_value(&report)?, |_| report.to_string())?;
     Ok(if report.held() {
         ExitCode::SUCCESS
     } else {

@@ -19,12 +19,14 @@ pub enum CallRefused {
     #[error(transparent)]
     Plugin(#[from] PluginError),
     /// The plugin has no such tool.
-    #[error("`{plugin}` has no tool `{tool}`")]
+    #[error("`{plugin}` has no tool `{tool}`{hint}")]
     ToolNotFound {
         /// The plugin.
         plugin: String,
         /// The tool asked for.
         tool: String,
+        /// The nearest name there is, in words, or nothing.
+        hint: String,
     },
     /// The tool claims other effects than when its class was granted.
     #[error(

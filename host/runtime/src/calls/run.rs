@@ -355,12 +355,19 @@ fn check_tool(active: &Active, tool: &str) -> Result<EffectClass, CallRefused> {
     let terms = active.tool(name).ok_or_else(|| CallRefused::ToolNotFound {
         plugin: plugin.clone(),
         tool: name.to_owned(),
+        hint: near(active, name),
     })?;
     if terms.claim_changed {
         let (plugin, tool) = (plugin.clone(), name.to_owned());
         return Err(CallRefused::ClaimChanged { plugin, tool });
     }
     Ok(terms.class)
+}
+
+fn near(active: &Active, tool: &str) -> String {
+    let tools = active.manifest.tools.iter();
+    let names: Vec<&str> = tools.map(|tool| tool.name.as_str()).collect();
+    crate::nearest::hint(tool, &names)
 }
 
 fn in_force(slot: &Slot, tool: &str) -> Result<(Arc<Active>, EffectClass), CallRefused> {
