@@ -67,7 +67,8 @@ fn percent_forms(value: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Base64 at each of the three places in a group of bytes at which the value can
-/// begin, without the characters that depend on what stands beside it.
+/// begin, without the characters that depend on what stands beside it, and as it
+/// ends where nothing follows.
 fn base64_forms(value: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     for (offset, skip) in [(0, 0), (1, 2), (2, 3)] {
@@ -75,12 +76,15 @@ fn base64_forms(value: &[u8]) -> Vec<Vec<u8>> {
         bytes.extend_from_slice(value);
         for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
             let text = engine.encode(&*bytes);
-            let cut = usize::from(bytes.len() % 3 != 0);
-            let form = &text[skip.min(text.len())..text.len() - cut];
-            forms.push(percent(form.as_bytes(), UNRESERVED, true));
-            forms.push(percent(form.as_bytes(), UNRESERVED, false));
-            forms.push(form.replace('/', "\\/").into_bytes());
-            forms.push(form.as_bytes().to_vec());
+            let rim = usize::from(bytes.len() % 3 != 0);
+            // What stands beside it may also be nothing.
+            for cut in [0, rim] {
+                let form = &text[skip.min(text.len())..text.len() - cut];
+                forms.push(percent(form.as_bytes(), UNRESERVED, true));
+                forms.push(percent(form.as_bytes(), UNRESERVED, false));
+                forms.push(form.replace('/', "\\/").into_bytes());
+                forms.push(form.as_bytes().to_vec());
+            }
         }
     }
     forms

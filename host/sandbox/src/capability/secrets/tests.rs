@@ -216,6 +216,10 @@ fn common_encodings_are_masked() {
         // All but the up to six characters at the rim that depend on the neighbours.
         assert!(stars + 16 >= text.len() && stars > 8, "{text}: {masked}");
     }
+    // Alone, nothing of it stays: not the bits in the last character either.
+    for alone in [STANDARD_NO_PAD.encode(VALUE), URL_SAFE_NO_PAD.encode(VALUE)] {
+        assert_eq!(redact(alone.as_bytes(), 5), vec![b'*'; alone.len()], "{alone}");
+    }
     let wide: Vec<u8> = VALUE.encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert_eq!(redact(&wide, 3), vec![b'*'; wide.len()]);
 }
