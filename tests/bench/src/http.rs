@@ -153,35 +153,89 @@ pub(crate) fn unlimited(server: &Server, plugin: &str) -> Result<()> {
     Ok(())
 }
 
+/// One of the compared servers.
+struct Contender {
+    request: Request,
+    pid: u32,
+    rates: Vec<f64>,
+    /// CPU seconds and requests, over all rounds.
+    spent: (f64, f64),
+}
+
+impl Contender {
+    fn new(request: Request, pid: u32) -> Self {
+        Self {
+            request,
+            pid,
+            rates: Vec::new(),
+            spent: (0.0, 0.0),
+        }
+    }
+
+    async fn round(&mut self, connections: usize, time: Duration) -> Result<()> {
+        let before = cpu_s(self.pid)?;
+        let rate = throughput(&self.request, connections, time).await?;
+        self.spent.0 += cpu_s(self.pid)? - before;
+        self.spent.1 += rate * time.as_secs_f64();
+        self.rates.push(rate);
+        Ok(())
+    }
+
+    /// Requests per second in the middle round, and CPU of the server for each,
+    /// µs, which does not depend on what else the machine does.
+    fn take(&mut self) -> (f64, f64) {
+        self.rates.sort_by(f64::total_cmp);
+        let rate = self.rates[self.rates.len() / 2];
+        let (cpu_s, requests) = std::mem::take(&mut self.spent);
+        self.rates.clear();
+        (rate, cpu_s * 1e6 / requests)
+    }
+}
+
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let data = tempfile::tempdir()?;
-    let (_bare, bare_address) = start_bare(&bench.component("airlock-plugin-echo"))?;
-    let bare = Request::post(bare_address, "/echo", None, INPUT);
-    let durable = Request::post(bare_address, "/durable", None, INPUT);
-    let (_server, airlock) = start_airlock(bench, &data.path().join("data"))?;
+    let (bare_process, address) = start_bare(&bench.component("airlock-plugin-echo"))?;
+    let (server, airlock) = start_airlock(bench, &data.path().join("data"))?;
+    let bare = bare_process.0.id();
+    let mut contenders = [
+        Contender::new(Request::post(address, "/echo", None, INPUT), bare),
+        Contender::new(Request::post(address, "/durable", None, INPUT), bare),
+        Contender::new(airlock, server.pid()),
+    ];
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let time = Duration::from_millis(if bench.quick { 100 } else { 1500 });
     let rounds = if bench.quick { 1 } else { 5 };
     for connections in [1, 16, 256] {
-        let mut rates = [const { Vec::new() }; 3];
         for _ in 0..rounds {
-            for (request, rates) in [&bare, &durable, &airlock].into_iter().zip(&mut rates) {
-                rates.push(runtime.block_on(throughput(request, connections, time))?);
+            for contender in &mut contenders {
+                runtime.block_on(contender.round(connections, time))?;
             }
         }
-        let [bare, durable, airlock] = rates.map(middle);
+        let [bare, durable, airlock] = contenders.each_mut().map(Contender::take);
         println!(
-            "{connections:>3} connections: bare {bare:>6.0}/s, bare and durable {durable:>6.0}/s, airlock {airlock:>6.0}/s: {:.2}x the bare time (target 2x), {:.2}x the bare and durable",
-            bare / airlock,
-            durable / airlock
+            "{connections:>3} connections: bare {:>6.0}/s, bare and durable {:>6.0}/s, airlock {:>6.0}/s: {:.2}x the bare time (target 2x), {:.2}x the bare and durable",
+            bare.0,
+            durable.0,
+            airlock.0,
+            bare.0 / airlock.0,
+            durable.0 / airlock.0
+        );
+        println!(
+            "                 CPU of the server per request: {:.0} µs, {:.0} µs, {:.0} µs",
+            bare.1, durable.1, airlock.1
         );
     }
     Ok(())
 }
 
-fn middle(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
+/// CPU time of a process so far, s, by clock ticks of 10 ms (proc(5)).
+fn cpu_s(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading its CPU")?;
+    let after_name = stat.rsplit_once(')').context("the process's stat")?.1;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
+    let (user, system) = (ticks(11), ticks(12));
+    Ok((user.context("user time")? + system.context("system time")?) / 100.0)
 }
