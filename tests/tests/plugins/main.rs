@@ -488,6 +488,10 @@ fn what_inspect_suggests_can_be_typed() {
             .replace("/path/to/folder", &folder)
             .replace("/path/to/tables", &folder);
         stage.shell(&suggested);
+        let granted = stage.granted();
+        // Granting it again changes nothing.
+        stage.shell(&suggested);
+        assert_eq!(stage.granted(), granted);
         let (after, again) = suggestion(&stage);
         let own_places = suggested.contains(&folder);
         assert!(own_places || again.is_none(), "{plugin}: {after}");

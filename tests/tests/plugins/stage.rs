@@ -218,6 +218,12 @@ impl Stage {
         names.map(|name| name.expect("a name").to_owned()).collect()
     }
 
+    /// What is granted to the plugin.
+    pub(crate) fn granted(&self) -> Value {
+        let path = format!("/v1/plugins/{}/grants", self.plugin);
+        self.server.api().get(&path).expect("the grants")["grants"].clone()
+    }
+
     /// What the plugin says it wants.
     pub(crate) fn wants(&self) -> Vec<Value> {
         let path = format!("/v1/plugins/{}", self.plugin);

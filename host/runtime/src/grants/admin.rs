@@ -88,7 +88,8 @@ impl Runtime {
         grants::check_descriptions(&update.descriptions, &active.manifest)?;
         let change = GrantsChange {
             who,
-            grants: update.grants,
+            // A rule that is granted again is not there twice.
+            grants: update.grants.without_repeats(),
             limits: update.limits,
             descriptions: update.descriptions,
             why: &update.why,

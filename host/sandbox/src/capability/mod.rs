@@ -140,6 +140,16 @@ impl<'de> Deserialize<'de> for NoRule {
     }
 }
 
+fn once_each<T: PartialEq>(rules: Vec<T>) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::with_capacity(rules.len());
+    for rule in rules {
+        if !kept.contains(&rule) {
+            kept.push(rule);
+        }
+    }
+    kept
+}
+
 macro_rules! registry {
     ($($name:ident: $marker:ident),* $(,)?) => {
         $( pub mod $name; )*
@@ -187,6 +197,13 @@ macro_rules! registry {
         }
 
         impl Grants {
+            /// Without the rules that stand there twice: of two the first holds.
+            #[must_use]
+            pub fn without_repeats(mut self) -> Self {
+                $( self.$name = once_each(std::mem::take(&mut self.$name)); )*
+                self
+            }
+
             /// Refuses rules that parse and make no sense.
             ///
             /// # Errors

@@ -88,6 +88,14 @@ fn what_is_not_said_has_a_default_and_is_written_out() {
 }
 
 #[test]
+fn a_rule_that_stands_there_twice_counts_once() {
+    let twice = r#"kv = [{ bucket = "a" }, { bucket = "b" }, { bucket = "a", bytes = "1MiB" }]"#;
+    let once = grants(r#"kv = [{ bucket = "a" }, { bucket = "b" }]"#);
+    assert_eq!(grants(twice).without_repeats(), once);
+    assert_eq!(once.clone().without_repeats(), once);
+}
+
+#[test]
 fn nothing_is_granted_by_default() {
     for text in ["", "effects = { a = \"plain\" }"] {
         let grants = grants(text);
