@@ -16,18 +16,10 @@ pub fn run(args: &[String]) -> Result<()> {
     } else {
         ("release", "release")
     };
-    cargo::run(
-        "cargo",
-        &[
-            "build",
-            "--profile",
-            profile,
-            "-p",
-            "airlock",
-            "-p",
-            "airlock-bench",
-        ],
-    )?;
+    let mut build = vec!["build", "--profile", profile, "--bins"];
+    let selection = components::workspace()?;
+    build.extend(selection.iter().map(String::as_str));
+    cargo::run("cargo", &build)?;
     let bin = cargo::target_dir().join(folder);
     let status = cargo::command(bin.join("airlock-bench"))
         .arg("--airlock")

@@ -52,3 +52,16 @@ pub fn packages(folder: &str) -> Result<Vec<String>> {
     names.sort();
     Ok(names)
 }
+
+/// Arguments that select every crate but the test guests. Whatever is built, it
+/// is built with this selection, or cargo would choose other features of the
+/// dependencies and compile the engine once more.
+pub fn workspace() -> Result<Vec<String>> {
+    let guests = packages("tests/guests")?;
+    let excluded = guests
+        .into_iter()
+        .flat_map(|guest| ["--exclude".to_owned(), guest]);
+    Ok(std::iter::once("--workspace".to_owned())
+        .chain(excluded)
+        .collect())
+}

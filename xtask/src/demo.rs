@@ -27,10 +27,10 @@ pub fn run(args: &[String]) -> Result<()> {
         build.extend(["-p", name]);
     }
     cargo_run("cargo", &build)?;
-    cargo_run(
-        "cargo",
-        &["build", "-p", "airlock", "-p", "airlock-tests", "--bins"],
-    )?;
+    let mut build = vec!["build", "--bins"];
+    let selection = components::workspace()?;
+    build.extend(selection.iter().map(String::as_str));
+    cargo_run("cargo", &build)?;
     let debug = cargo::target_dir().join("debug");
     let status = cargo::command(debug.join("airlock-demo"))
         .arg("--airlock")

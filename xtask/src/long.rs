@@ -46,10 +46,8 @@ pub fn fuzz(args: &[String]) -> Result<()> {
 /// Every property once, with the selection of crates that tests are built with.
 fn fuzz_round(scale: u64, done: &mut BTreeMap<String, u64>) -> Result<()> {
     let mut test = cargo::command("cargo");
-    test.args(["test", "--quiet", "--workspace", "--lib", "--tests"]);
-    for guest in components::packages("tests/guests")? {
-        test.args(["--exclude", &guest]);
-    }
+    test.args(["test", "--quiet", "--lib", "--tests"])
+        .args(components::workspace()?);
     test.args(["--", "fuzz", "--nocapture"])
         .env("AIRLOCK_FUZZ_SCALE", scale.to_string())
         .stdout(Stdio::piped());
@@ -81,19 +79,10 @@ fn told(line: &str) -> Option<(String, u64)> {
 pub fn crash(args: &[String]) -> Result<()> {
     let rounds = number(args, "--rounds", 200)?;
     components::build_all()?;
-    cargo::run("cargo", &["build", "-p", "airlock"])?;
     let status = cargo::command("cargo")
-        .args([
-            "test",
-            "-p",
-            "airlock-tests",
-            "-p",
-            "airlock-journal",
-            "--test",
-            "kill9",
-            "--",
-            "--nocapture",
-        ])
+        .arg("test")
+        .args(components::workspace()?)
+        .args(["--test", "kill9", "--", "--nocapture"])
         .env("AIRLOCK_KILL_ROUNDS", rounds.to_string())
         .status()
         .context("starting cargo test")?;

@@ -7,23 +7,14 @@ use crate::components;
 
 /// Runs every test of the workspace; arguments go to the test runner.
 pub fn run_tests(extra: &[String]) -> Result<()> {
-    let guests = components::packages("tests/guests")?;
+    let selection = components::workspace()?;
     let mut args = if works("cargo", &["nextest", "--version"]) {
-        vec!["nextest", "run", "--workspace"]
+        vec!["nextest", "run"]
     } else {
         eprintln!("xtask: cargo-nextest is not installed; using cargo test, which is slower");
-        vec![
-            "test",
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--examples",
-        ]
+        vec!["test", "--lib", "--bins", "--tests", "--examples"]
     };
-    for guest in &guests {
-        args.extend(["--exclude", guest]);
-    }
+    args.extend(selection.iter().map(String::as_str));
     // Every failure is shown, not only the first.
     if extra.is_empty() {
         args.push("--no-fail-fast");
@@ -31,10 +22,8 @@ pub fn run_tests(extra: &[String]) -> Result<()> {
     args.extend(extra.iter().map(String::as_str));
     cargo::run("cargo", &args)?;
     if extra.is_empty() {
-        let mut docs = vec!["test", "--quiet", "--doc", "--workspace"];
-        for guest in &guests {
-            docs.extend(["--exclude", guest]);
-        }
+        let mut docs = vec!["test", "--quiet", "--doc"];
+        docs.extend(selection.iter().map(String::as_str));
         cargo::run("cargo", &docs)?;
     }
     Ok(())
