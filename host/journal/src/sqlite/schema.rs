@@ -51,7 +51,7 @@ pub(super) fn connect(file: &Path, mode: Mode) -> Result<Connection, StoreError>
         conn.set_prepared_statement_cache_capacity(64);
         conn.execute_batch(
             "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA trusted_schema=OFF;
-             PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000;
+             PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-2000;
              PRAGMA journal_size_limit=67108864;",
         )?;
         Ok(conn)

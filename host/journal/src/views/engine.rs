@@ -13,7 +13,7 @@ use crate::store::{Hash, Head, Store, StoreError};
 /// Records read at once, and folded into one write: a rebuild writes each value
 /// a few times, not once a record.
 const PAGE: usize = 1024;
-const FOLD_RECORDS: u64 = 32_768;
+const FOLD_RECORDS: u64 = 16_384;
 /// Shelves on disk that may break one after the other before memory is used.
 const ATTEMPTS_MAX: u32 = 3;
 
