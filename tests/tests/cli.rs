@@ -281,6 +281,30 @@ fn progress(place: &Place) {
     place.ok(&["plugin", "remove", "prober"]);
 }
 
+/// No word of a plugin reaches the terminal as an instruction to it: the plugin's
+/// error names the path that it was asked for.
+fn hostile_words(place: &Place) {
+    let call = |path: &str| {
+        let input = format!(r#"{{"path": "/inbox/{path}"}}"#);
+        place.run(&["tool", "call", "files/read", &input])
+    };
+    for (path, shown) in [
+        (r"\u001b[31mred", "\\u{1b}[31mred"),
+        (r"\u009b31mred", "\\u{9b}31mred"),
+        (r"\u202egnp.exe", "\\u{202e}gnp.exe"),
+    ] {
+        let ran = call(path);
+        assert_ne!(ran.code, 0, "{}", ran.out);
+        let raw = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!ran.err.contains(raw), "{path}: {:?}", ran.err);
+        assert!(
+            ran.err.contains(shown),
+            "{path} is not named: {:?}",
+            ran.err
+        );
+    }
+}
+
 /// What a plugin kept goes with it, unless it is told to stay.
 fn removal(place: &Place) {
     let keeper = path(&component("keeper"));
@@ -346,6 +370,7 @@ fn mistakes(place: &Place) {
 fn without_a_server() {
     let place = Place::new();
     walk(&place);
+    hostile_words(&place);
     administration(&place);
     removal(&place);
     progress(&place);
@@ -358,6 +383,7 @@ fn with_a_server() {
     let place = Place::new();
     let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
     walk(&place);
+    hostile_words(&place);
     administration(&place);
     removal(&place);
     progress(&place);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use airlock::cli::Cli;
 use airlock::commands;
 use airlock::exit::{Failure, code_of};
+use airlock_sandbox::inspect::text::escape;
 use clap::Parser;
 
 /// A call is many small allocations on three runtimes: the C library's allocator
@@ -24,11 +25,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Errors go to standard error; with `--json`, a problem the API described goes
+/// Errors go to standard error, without what a terminal acts on: a plugin may have
+/// chosen the words; with `--json`, a problem the API described goes
 /// to standard output as it came.
 fn report(error: &anyhow::Error, json: bool) {
     match error.downcast_ref::<Failure>() {
         Some(failure) if json => airlock::output::print(&failure.problem.to_string()),
-        _ => eprintln!("airlock: {error:#}"),
+        _ => eprintln!("airlock: {}", escape(&format!("{error:#}"))),
     }
 }

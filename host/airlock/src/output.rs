@@ -1,6 +1,11 @@
 //! Printing: JSON as it came, or text in columns.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use airlock_sandbox::inspect::text::escape;
 use anyhow::Result;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::Global;
@@ -27,11 +32,36 @@ impl Format {
     /// None at present; the signature leaves room for a broken pipe.
     pub fn show(self, value: &Value, text: impl FnOnce(&Value) -> String) -> Result<()> {
         match self {
-            Self::Json => print(&serde_json::to_string_pretty(value)?),
-            Self::Text => print(text(value).trim_end()),
+            Self::Json => print(&json_text(value)?),
+            Self::Text => print(escape(&text(value)).trim_end()),
         }
         Ok(())
     }
+}
+
+/// JSON in lines. What a terminal would act on is a JSON escape, also where JSON
+/// asks for none.
+///
+/// # Errors
+/// The value is no JSON.
+pub fn json_text(value: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string_pretty(value)?;
+    let hostile =
+        |c: char| c != '\n' && matches!(escape(c.encode_utf8(&mut [0; 4])), Cow::Owned(_));
+    if !text.contains(hostile) {
+        return Ok(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if !hostile(c) {
+            escaped.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(escaped, "\\u{unit:04x}");
+        }
+    }
+    Ok(escaped)
 }
 
 /// Writes one text and a newline; a reader that went away ends it quietly.
@@ -114,6 +144,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn times() {
@@ -125,6 +156,17 @@ mod tests {
         for (ms, expect) in cases {
             assert_eq!(time(ms), expect);
         }
+    }
+
+    #[test]
+    fn json_escapes_what_a_terminal_acts_on_and_means_the_same() {
+        let value = json!({ "k\u{202e}": "\u{1b}[31m\u{9b}\u{7f}\u{2066}\u{e0041}é\n" });
+        let text = json_text(&value).expect("JSON");
+        assert_eq!(
+            text,
+            "{\n  \"k\\u202e\": \"\\u001b[31m\\u009b\\u007f\\u2066\\udb40\\udc41é\\n\"\n}"
+        );
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), value);
     }
 
     #[test]

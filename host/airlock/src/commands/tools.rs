@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use airlock_sandbox::inspect::text::escape;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use super::{Session, read_input};
 use crate::cli::Tool;
 use crate::client::{Request, encode};
 use crate::exit::{Failure, Misuse};
-use crate::output::{Format, cell, print, table};
+use crate::output::{Format, cell, json_text, print, table};
 
 pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
     match command {
@@ -143,27 +144,27 @@ fn followed(session: &Session, request: &Request) -> Result<Value> {
     reply
 }
 
-/// E.g. `3/12 reading a.csv`; the host has escaped the tool's text.
+/// E.g. `3/12 reading a.csv`, without anything a terminal acts on.
 fn progress_text(progress: &Value) -> String {
     let number = |name: &str| progress[name].as_f64();
     let done = number("done").unwrap_or_default();
     let total = number("total").map(|total| format!("/{total}"));
     let message = cell(progress, "message");
-    format!("{done}{} {message}", total.unwrap_or_default())
+    let text = format!("{done}{} {message}", total.unwrap_or_default());
+    escape(&text).into_owned()
 }
 
 fn show(session: &Session, reply: &Value, verbose: bool) -> Result<()> {
     if session.format == Format::Json {
-        print(&serde_json::to_string_pretty(reply)?);
+        print(&json_text(reply)?);
         return Ok(());
     }
-    print(&serde_json::to_string_pretty(
-        reply.get("output").context("the reply has no output")?,
-    )?);
+    let output = reply.get("output").context("the reply has no output")?;
+    print(&json_text(output)?);
     if verbose {
         for part in ["usage", "denials"] {
             if let Some(value) = reply.get(part).filter(|value| !value.is_null()) {
-                eprintln!("{part}: {}", serde_json::to_string_pretty(value)?);
+                eprintln!("{part}: {}", json_text(value)?);
             }
         }
     }
@@ -183,6 +184,10 @@ mod tests {
                 "3/12 a.csv",
             ),
             (json!({ "done": 0.5, "message": "halfway" }), "0.5 halfway"),
+            (
+                json!({ "done": 1.0, "message": "\r\u{1b}[2J\u{202e}" }),
+                "1 \\u{d}\\u{1b}[2J\\u{202e}",
+            ),
         ];
         for (progress, expect) in table {
             assert_eq!(progress_text(&progress), expect);
