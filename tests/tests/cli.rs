@@ -305,6 +305,27 @@ fn hostile_words(place: &Place) {
     }
 }
 
+/// A body over the limit is refused with its code, not by a broken connection; a
+/// large one within it is taken.
+fn large_bodies(place: &Place) {
+    let big = place.folder.join("big.wasm");
+    let file = std::fs::File::create(&big).expect("a file");
+    file.set_len(65 << 20).expect("its length");
+    let add = place.run(&["plugin", "add", "big", &path(&big)]);
+    assert_eq!(add.code, 6, "{}{}", add.out, add.err);
+    assert!(add.err.contains("body-too-large"), "{}", add.err);
+
+    let echo = path(&component("airlock-plugin-echo"));
+    place.ok(&["plugin", "add", "echo", &echo]);
+    let call = ["tool", "call", "echo/echo", "-"];
+    for (bytes, code) in [(900_000, 0), (1_100_000, 6)] {
+        let ran = place.run_with(&call, &format!("{{\"a\":\"{}\"}}", "x".repeat(bytes)));
+        assert_eq!(ran.code, code, "{bytes}: {}", ran.err);
+        assert_eq!(ran.err.contains("body-too-large"), code == 6, "{}", ran.err);
+    }
+    place.ok(&["plugin", "remove", "echo"]);
+}
+
 /// What a plugin kept goes with it, unless it is told to stay.
 fn removal(place: &Place) {
     let keeper = path(&component("keeper"));
@@ -371,6 +392,7 @@ fn without_a_server() {
     let place = Place::new();
     walk(&place);
     hostile_words(&place);
+    large_bodies(&place);
     administration(&place);
     removal(&place);
     progress(&place);
@@ -384,6 +406,7 @@ fn with_a_server() {
     let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
     walk(&place);
     hostile_words(&place);
+    large_bodies(&place);
     administration(&place);
     removal(&place);
     progress(&place);

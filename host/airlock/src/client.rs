@@ -15,6 +15,13 @@ use crate::local::Local;
 /// Longest that a request may take; calls have their own, shorter limits.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// Larger bodies wait for the server to want them, so that its refusal is read
+/// instead of a connection that breaks while the body is sent; bytes.
+const BODY_UNASKED_BYTES_MAX: usize = 64 << 10;
+
+/// How long they wait at most; a proxy in between may not pass the question on.
+const AWAIT_100_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The media type of events.
 const EVENTS: &str = "text/event-stream";
 /// The media type of backups.
@@ -108,6 +115,7 @@ impl Remote {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(REQUEST_TIMEOUT))
+            .timeout_await_100(Some(AWAIT_100_TIMEOUT))
             .max_redirects(0)
             .proxy(None)
             .build();
@@ -130,6 +138,9 @@ impl Remote {
             .header("authorization", format!("Bearer {}", self.token));
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
+        }
+        if request.body.len() > BODY_UNASKED_BYTES_MAX {
+            builder = builder.header("expect", "100-continue");
         }
         let outgoing = builder
             .body(request.body.clone())
