@@ -40,8 +40,10 @@ impl Failure {
         match (self.code.as_str(), self.status) {
             ("unknown" | "outcome_unknown" | "outcome-unknown", _) => 8,
             ("escalate", _) => 10,
+            ("transient", _) => 7,
             ("limit", _) | (_, 429 | 503 | 413) => 6,
-            ("transient", _) | (_, 502 | 504) => 7,
+            // Of no Airlock: a proxy's, which cannot reach the server.
+            ("no-code", 502 | 504) => 7,
             ("denied", _) | (_, 401 | 403) => 3,
             (_, 404 | 410) => 4,
             (_, 400 | 405..=428) => 5,
@@ -118,4 +120,46 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
         return 2;
     }
     1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn scripts_see_what_to_do_next() {
+        let table = [
+            (502, "permanent", 1),
+            (503, "transient", 7),
+            (502, "limit", 6),
+            (504, "limit", 6),
+            (413, "limit", 6),
+            (413, "body-too-large", 6),
+            (503, "overloaded", 6),
+            (503, "cancelled", 6),
+            (502, "no-code", 7),
+            (504, "no-code", 7),
+            (500, "unknown", 8),
+            (409, "escalate", 10),
+            (403, "denied", 3),
+            (401, "unauthenticated", 3),
+            (404, "not-found", 4),
+            (422, "invalid-input", 5),
+            (500, "internal", 1),
+        ];
+        for (status, code, expect) in table {
+            let body = match code {
+                "no-code" => b"<html>".to_vec(),
+                code => json!({ "code": code }).to_string().into_bytes(),
+            };
+            let failure = Failure::from_reply(&Reply {
+                status,
+                body,
+                retry_after_s: None,
+            });
+            assert_eq!(failure.code, code);
+            assert_eq!(failure.exit_code(), expect, "{status} {code}");
+        }
+    }
 }
