@@ -38,12 +38,20 @@ impl Place {
         self.run_with(args, "")
     }
 
-    fn run_with(&self, args: &[&str], stdin: &str) -> Ran {
-        let mut child = Command::new(airlock())
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(airlock());
+        command
             .args(args)
             .env("AIRLOCK_DATA", &self.data)
             .env_remove("AIRLOCK_TOKEN")
             .current_dir(&self.folder)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run_with(&self, args: &[&str], stdin: &str) -> Ran {
+        let mut child = self
+            .command(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -326,6 +334,34 @@ fn large_bodies(place: &Place) {
     place.ok(&["plugin", "remove", "echo"]);
 }
 
+/// What could not be written is a failure; a reader that went away is none.
+fn lost_output(place: &Place) {
+    let role = ["token", "create", "lost", "--role", "viewer"];
+    let commands: [&[&str]; 6] = [
+        &["plugin", "list"],
+        &["plugin", "list", "--json"],
+        &["tool", "call", "files/read", r#"{"path": "/inbox/a.txt"}"#],
+        &role,
+        &["audit", "export"],
+        &["completions", "bash"],
+    ];
+    for args in commands {
+        let full = std::fs::File::create("/dev/full").expect("the device");
+        let output = place.command(args).stdout(full).output().expect("it ends");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {err}");
+        assert!(
+            err.contains("writing to standard output"),
+            "{args:?}: {err}"
+        );
+
+        let closed = || std::io::pipe().expect("a pipe").1;
+        let mut command = place.command(args);
+        let status = command.stdout(closed()).stderr(closed()).status();
+        assert_eq!(status.expect("it ends").code(), Some(0), "{args:?}");
+    }
+}
+
 /// What a plugin kept goes with it, unless it is told to stay.
 fn removal(place: &Place) {
     let keeper = path(&component("keeper"));
@@ -393,6 +429,7 @@ fn without_a_server() {
     walk(&place);
     hostile_words(&place);
     large_bodies(&place);
+    lost_output(&place);
     administration(&place);
     removal(&place);
     progress(&place);
@@ -407,6 +444,7 @@ fn with_a_server() {
     walk(&place);
     hostile_words(&place);
     large_bodies(&place);
+    lost_output(&place);
     administration(&place);
     removal(&place);
     progress(&place);

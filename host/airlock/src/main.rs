@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use airlock::cli::Cli;
 use airlock::commands;
 use airlock::exit::{Failure, code_of};
+use airlock::output::{print, print_error};
 use airlock_sandbox::inspect::text::escape;
 use clap::Parser;
 
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
 /// to standard output as it came.
 fn report(error: &anyhow::Error, json: bool) {
     match error.downcast_ref::<Failure>() {
-        Some(failure) if json => airlock::output::print(&failure.problem.to_string()),
-        _ => eprintln!("airlock: {}", escape(&format!("{error:#}"))),
+        Some(failure) if json => drop(print(&failure.problem.to_string())),
+        _ => print_error(&format!("airlock: {}", escape(&format!("{error:#}")))),
     }
 }

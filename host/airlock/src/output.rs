@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io::{ErrorKind, Write as _};
 
 use airlock_sandbox::inspect::text::escape;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -29,13 +30,12 @@ impl Format {
     /// Prints the JSON, or what `text` makes of it.
     ///
     /// # Errors
-    /// None at present; the signature leaves room for a broken pipe.
+    /// As [`print`].
     pub fn show(self, value: &Value, text: impl FnOnce(&Value) -> String) -> Result<()> {
         match self {
             Self::Json => print(&json_text(value)?),
             Self::Text => print(escape(&text(value)).trim_end()),
         }
-        Ok(())
     }
 }
 
@@ -64,13 +64,32 @@ pub fn json_text(value: &impl Serialize) -> Result<String> {
     Ok(escaped)
 }
 
-/// Writes one text and a newline; a reader that went away ends it quietly.
-pub fn print(text: &str) {
-    use std::io::Write;
+/// Writes one text and a newline.
+///
+/// # Errors
+/// As [`print_bytes`].
+pub fn print(text: &str) -> Result<()> {
+    print_bytes(format!("{text}\n").as_bytes())
+}
+
+/// Writes bytes to standard output. A reader that went away has what it wanted.
+///
+/// # Errors
+/// They can't be written, e.g. since the disk is full.
+pub fn print_bytes(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("writing to standard output")
+        }
+        _ => Ok(()),
     }
+}
+
+/// Writes one text and a newline to standard error; there is nowhere to say that
+/// it can't be written.
+pub fn print_error(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Rows in columns as wide as their widest cell.

@@ -10,7 +10,7 @@ use crate::cli::{Audit, Global};
 use crate::client::Request;
 use crate::config::Settings;
 use crate::exit::Found;
-use crate::output::{Format, cell, table, time};
+use crate::output::{Format, cell, print_bytes, table, time};
 
 pub(super) fn run(global: &Global, command: Audit) -> Result<()> {
     // A directory that no server owns is only looked at: what is damaged could
@@ -35,8 +35,7 @@ pub(super) fn run(global: &Global, command: Audit) -> Result<()> {
         Audit::Verify { head } => verify(session, head.as_deref()),
         Audit::Export => {
             let reply = session.api.ok(&Request::new("GET", "/v1/audit/export"))?;
-            std::io::Write::write_all(&mut std::io::stdout(), &reply.body)?;
-            Ok(())
+            print_bytes(&reply.body)
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::client::{Api, Remote};
 use crate::config::Settings;
 use crate::harness::token_file;
 use crate::local::Local;
-use crate::output::Format;
+use crate::output::{Format, print_bytes};
 use crate::selftest;
 pub use plugins::install;
 pub use views::usage_text;
@@ -43,12 +43,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Compile => return Ok(airlock_sandbox::compile::child_main()),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "airlock",
-                &mut std::io::stdout(),
-            );
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "airlock", &mut script);
+            print_bytes(&script)?;
         }
         Command::New(args) => new::run(global, &args)?,
         Command::Serve(args) => serve::run(global, &args)?,

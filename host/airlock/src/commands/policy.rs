@@ -73,7 +73,7 @@ fn install_missing(session: &Session, file: &Path, text: &str, diff: &Value) -> 
             .with_context(|| format!("reading {}", component.display()))?;
         install(&session.api, &name, bytes, digest)?;
         if session.format == Format::Text {
-            print(&format!("installed {name} from {source}"));
+            print(&format!("installed {name} from {source}"))?;
         }
     }
     Ok(())

@@ -65,9 +65,9 @@ async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
     emit_heads(&runtime, settings, args);
     settings.note_running(&base)?;
     if let Some(file) = runtime.first_token_file() {
-        print(&format!("the first admin token is in {}", file.display()));
+        announce(&format!("the first admin token is in {}", file.display()));
     }
-    print(&format!("listening on {base}"));
+    announce(&format!("listening on {base}"));
     let served = airlock_server::serve(
         runtime,
         listener,
@@ -77,6 +77,13 @@ async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
     .await;
     settings.note_stopped();
     served.context("serving")
+}
+
+/// Says it on standard output; a server is not stopped by one that is full.
+fn announce(text: &str) {
+    if let Err(error) = print(text) {
+        tracing::warn!("{error:#}");
+    }
 }
 
 /// The address a client on this machine uses: a wildcard is reached by loopback.

@@ -1,6 +1,6 @@
 //! `airlock tool`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _, stderr};
 
 use airlock_sandbox::inspect::text::escape;
 use anyhow::{Context, Result};
@@ -11,7 +11,7 @@ use super::{Session, read_input};
 use crate::cli::Tool;
 use crate::client::{Request, encode};
 use crate::exit::{Failure, Misuse};
-use crate::output::{Format, cell, json_text, print, table};
+use crate::output::{Format, cell, json_text, print, print_error, table};
 
 pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
     match command {
@@ -47,7 +47,7 @@ pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
                 })?;
                 request = request.header("airlock-timeout-ms", time.as_millis().to_string());
             }
-            let reply = match progress || std::io::stderr().is_terminal() {
+            let reply = match progress || stderr().is_terminal() {
                 true => followed(session, &request),
                 false => session.api.value(&request),
             };
@@ -129,17 +129,17 @@ fn tools_mut(answer: &mut Value) -> Option<&mut Vec<Value>> {
 /// Makes the call and shows its progress: on a terminal in one line that is
 /// written over, else a line for each report.
 fn followed(session: &Session, request: &Request) -> Result<Value> {
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = stderr().is_terminal();
     let mut shown = false;
     let reply = session.api.call(request, &mut |progress| {
         shown = true;
         match terminal {
-            true => eprint!("\r\x1b[2K{}", progress_text(progress)),
-            false => eprintln!("{}", progress_text(progress)),
+            true => drop(write!(stderr(), "\r\x1b[2K{}", progress_text(progress))),
+            false => print_error(&progress_text(progress)),
         }
     });
     if terminal && shown {
-        eprintln!();
+        print_error("");
     }
     reply
 }
@@ -156,15 +156,14 @@ fn progress_text(progress: &Value) -> String {
 
 fn show(session: &Session, reply: &Value, verbose: bool) -> Result<()> {
     if session.format == Format::Json {
-        print(&json_text(reply)?);
-        return Ok(());
+        return print(&json_text(reply)?);
     }
     let output = reply.get("output").context("the reply has no output")?;
-    print(&json_text(output)?);
+    print(&json_text(output)?)?;
     if verbose {
         for part in ["usage", "denials"] {
             if let Some(value) = reply.get(part).filter(|value| !value.is_null()) {
-                eprintln!("{part}: {}", json_text(value)?);
+                print_error(&format!("{part}: {}", json_text(value)?));
             }
         }
     }
