@@ -230,12 +230,14 @@ fn administration(place: &Place) {
     assert_eq!(verified["ok"], true, "{verified}");
     let head = verified["head"].as_str().expect("a signed head");
     place.ok(&["audit", "verify", "--head", head]);
-    assert_eq!(
-        place
-            .run(&["audit", "verify", "--head", &foreign_head()])
-            .code,
-        9
+    let foreign = place.run(&["audit", "verify", "--head", &foreign_head()]);
+    assert_eq!(foreign.code, 9);
+    assert!(
+        foreign.out.contains("the given head is not authentic"),
+        "{}",
+        foreign.out
     );
+    assert!(!foreign.out.contains("was changed"), "{}", foreign.out);
     assert_ne!(
         place.run(&["audit", "verify", "--head", "nonsense"]).code,
         0

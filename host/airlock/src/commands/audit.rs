@@ -73,6 +73,13 @@ fn verify(session: &Session, head: Option<&str>) -> Result<()> {
     show_report(session.format, &report)
 }
 
+/// Whether nothing is wrong but the head that was given to compare with.
+fn only_the_head(findings: &[Value]) -> bool {
+    findings
+        .iter()
+        .all(|finding| finding["code"] == "head-not-authentic")
+}
+
 fn show_report(format: Format, report: &Value) -> Result<()> {
     let findings = report["findings"].as_array().cloned().unwrap_or_default();
     format.show(report, |report| {
@@ -84,10 +91,13 @@ fn show_report(format: Format, report: &Value) -> Result<()> {
                 cell(report, "unsigned"),
                 cell(report, "head")
             ),
+            false if only_the_head(&findings) => "the given head is not authentic, so that it shows nothing; the audit itself is whole".to_owned(),
             false => format!("the audit was changed: {} findings", findings.len()),
         };
         for finding in &findings {
-            text.push_str(&format!("\n  record {}: {} [{}]", cell(finding, "seq"), cell(finding, "text"), cell(finding, "code")));
+            let record = finding["seq"].as_u64().map(|seq| format!("record {seq}: "));
+            let record = record.unwrap_or_default();
+            text.push_str(&format!("\n  {record}{} [{}]", cell(finding, "text"), cell(finding, "code")));
         }
         text
     })?;

@@ -14,6 +14,8 @@ use crate::chain;
 use crate::store::{Hash, Record, Store, StoreError};
 
 const PAGE: usize = 512;
+/// Records in a row that can't be read, after which the rest is given up.
+const UNREADABLE_MAX: u64 = 10_000;
 
 /// Something that is wrong with the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,7 +23,7 @@ pub struct Finding {
     /// What kind: `edited`, `missing`, `unreadable`, `head`, `cut-off`,
     /// `replaced`, `checkpoint-missing`, `checkpoint-signature`,
     /// `checkpoint-unreadable`, `checkpoint-changed`, `unsigned`,
-    /// `empty`, `external-head`, `store`.
+    /// `empty`, `external-head`, `head-not-authentic`, `store`.
     pub code: &'static str,
     /// The first record concerned, when it is about records.
     pub seq: Option<u64>,
@@ -66,24 +68,25 @@ pub fn verify(
         keys,
         findings: Vec::new(),
         checkpoints: BTreeMap::new(),
-        external: external.map(|head| (head.len, head.hash)),
+        external: None,
         present: BTreeMap::new(),
         partial: false,
         last_good: 0,
         replaced: false,
+        given_up: false,
         next: 0,
         hash: Some(Hash::default()),
     };
-    if let Some(head) = external {
-        verifier.check_signature(head, "external-head", "the given head");
+    if let Some(head) = external
+        && verifier.check_signature(head, "head-not-authentic", "the given head")
+    {
+        verifier.external = Some((head.len, head.hash));
     }
     if let Err(error) = verifier.load_checkpoints(store) {
         verifier.partial = true;
         verifier.find("checkpoint-unreadable", None, cause(&error));
     }
-    if let Err(error) = verifier.walk(store) {
-        verifier.find("store", None, cause(&error));
-    }
+    verifier.walk(store);
     verifier.finish(store)
 }
 
@@ -99,6 +102,8 @@ struct Verifier<'k> {
     partial: bool,
     last_good: u64,
     replaced: bool,
+    /// Whether the walk ended before the log, so that its end says nothing.
+    given_up: bool,
     /// The sequence number the next record must have.
     next: u64,
     /// The stored hash before it; `None` after a gap.
@@ -159,17 +164,48 @@ impl Verifier<'_> {
         }
     }
 
-    fn walk(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+    fn walk(&mut self, store: &dyn Store) {
         self.compare_at(0);
-        loop {
-            let page = store.raw(STREAM.as_bytes(), self.next, PAGE)?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            for record in &page {
-                self.record(record);
+        while !self.given_up {
+            match store.raw(STREAM.as_bytes(), self.next, PAGE) {
+                Ok(page) if page.is_empty() => return,
+                Ok(page) => page.iter().for_each(|record| self.record(record)),
+                Err(_) => self.step(store),
             }
         }
+    }
+
+    /// Reads the one next record of a page that can't be read, or passes those
+    /// that can't be read themselves.
+    fn step(&mut self, store: &dyn Store) {
+        let one = |seq| store.raw(STREAM.as_bytes(), seq, 1);
+        let from = self.next;
+        let Err(error) = one(from).map(|page| page.iter().for_each(|record| self.record(record)))
+        else {
+            return;
+        };
+        let Some(after) = (from + 1..=from + UNREADABLE_MAX).find(|seq| one(*seq).is_ok()) else {
+            self.given_up = true;
+            self.find("store", Some(from), cause(&error));
+            return;
+        };
+        let others = match after - from {
+            1 => String::new(),
+            _ => format!(", and all up to {}", after - 1),
+        };
+        let text = format!("can't be read{others}: {}", cause(&error));
+        self.find("unreadable", Some(from), text);
+        self.pass_over(after);
+    }
+
+    /// Goes on at `seq`. What was signed over the records before it can't be
+    /// compared; that they are not there has been found.
+    fn pass_over(&mut self, seq: u64) {
+        let passed = self.next + 1..=seq;
+        self.checkpoints.retain(|len, _| !passed.contains(len));
+        self.external = self.external.filter(|(len, _)| !passed.contains(len));
+        self.hash = None;
+        self.next = seq;
     }
 
     fn record(&mut self, record: &Record) {
@@ -180,7 +216,7 @@ impl Verifier<'_> {
                 _ => format!("is missing, and all up to {}", seq - 1),
             };
             self.find("missing", Some(self.next), text);
-            self.hash = None;
+            self.pass_over(seq);
         }
         if let Some(before) = self.hash
             && chain::next(&before, STREAM.as_bytes(), seq, &record.payload) != record.hash
@@ -245,6 +281,9 @@ impl Verifier<'_> {
     }
 
     fn finish(mut self, store: &dyn Store) -> Result<Report, Vec<Finding>> {
+        if self.given_up {
+            return Err(self.findings);
+        }
         let len = self.next;
         match store.head(STREAM.as_bytes()) {
             Err(error) => self.find("head", None, format!("the log's end: {}", cause(&error))),
