@@ -238,6 +238,9 @@ fn administration(place: &Place) {
         foreign.out
     );
     assert!(!foreign.out.contains("was changed"), "{}", foreign.out);
+    let verify = ["audit", "verify", "--json", "--head", &foreign_head()];
+    let report: Value = serde_json::from_str(&place.run(&verify).out).expect("one JSON");
+    assert_eq!(report["findings"][0]["code"], "head-not-authentic");
     assert_ne!(
         place.run(&["audit", "verify", "--head", "nonsense"]).code,
         0
@@ -364,6 +367,39 @@ fn lost_output(place: &Place) {
     }
 }
 
+/// With `--json` an error is a problem on standard output, whoever found it.
+fn problems(place: &Place) {
+    let policy = place.folder.join("bad.toml");
+    std::fs::write(&policy, "plugins = 3").expect("a file");
+    let policy = path(&policy);
+    let cases: [(&[&str], i32, &str); 11] = [
+        (&["plugin", "add", "gone", "gone.wasm"], 1, "failed"),
+        (&["apply", "gone.toml"], 1, "failed"),
+        (&["apply", &policy], 5, "invalid-policy"),
+        (&["revoke", "files", "files", "4"], 2, "usage"),
+        (&["revoke", "files", "kv"], 2, "usage"),
+        (&["restore", "gone.db", "--data", "elsewhere"], 1, "failed"),
+        (&["selftest", "--class", "none"], 2, "usage"),
+        (&["new", "No Name"], 2, "usage"),
+        (&["nonsense"], 2, "usage"),
+        (&["tool", "call", "files/read", "{"], 2, "usage"),
+        (&["tool", "call", "files/read", "[]"], 5, "invalid-input"),
+    ];
+    for (args, exit, code) in cases {
+        let ran = place.run(&[args, &["--json"]].concat());
+        assert_eq!(ran.code, exit, "{args:?}: {}{}", ran.out, ran.err);
+        let problem: Value = serde_json::from_str(&ran.out)
+            .unwrap_or_else(|_| panic!("{args:?}: {}{}", ran.out, ran.err));
+        assert_eq!(problem["code"], code, "{args:?}: {problem}");
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(
+            !detail.is_empty() && ran.err.is_empty(),
+            "{args:?}: {}",
+            ran.err
+        );
+    }
+}
+
 /// What a plugin kept goes with it, unless it is told to stay.
 fn removal(place: &Place) {
     let keeper = path(&component("keeper"));
@@ -432,6 +468,7 @@ fn without_a_server() {
     hostile_words(&place);
     large_bodies(&place);
     lost_output(&place);
+    problems(&place);
     administration(&place);
     removal(&place);
     progress(&place);
@@ -447,6 +484,7 @@ fn with_a_server() {
     hostile_words(&place);
     large_bodies(&place);
     lost_output(&place);
+    problems(&place);
     administration(&place);
     removal(&place);
     progress(&place);

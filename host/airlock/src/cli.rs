@@ -47,7 +47,7 @@ pub struct Global {
     /// the first admin token in the data directory.
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Print JSON instead of text.
+    /// Print JSON instead of text; an error too, as a problem with a `code`.
     #[arg(long, global = true)]
     pub json: bool,
 }

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::Reply;
+
+/// The exit code of a verification that found something.
+pub const FOUND: u8 = 9;
 
 /// A failure the API described.
 #[derive(Debug, Clone)]
@@ -24,9 +27,13 @@ impl std::error::Error for Failure {}
 impl Failure {
     /// Reads the problem details of a response that is not a success.
     pub fn from_reply(reply: &Reply) -> Self {
-        let problem: Value = serde_json::from_slice(&reply.body)
-            .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&reply.body).into_owned()));
-        let code = problem["code"].as_str().unwrap_or("no-code").to_owned();
+        let parsed = serde_json::from_slice(&reply.body).ok();
+        let parsed = parsed.filter(|parsed: &Value| parsed["code"].is_string());
+        let problem = parsed.unwrap_or_else(|| {
+            let text = String::from_utf8_lossy(&reply.body);
+            problem("no-code", &format!("status {}: {text}", reply.status))
+        });
+        let code = problem["code"].as_str().unwrap_or_default().to_owned();
         Self {
             status: reply.status,
             code,
@@ -108,13 +115,32 @@ impl fmt::Display for Misuse {
     }
 }
 
+/// An error as a problem, for programs: as the API described it, or one of this
+/// process: `usage`, `verification-failed`, `failed`.
+pub fn problem_of(error: &anyhow::Error) -> Value {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.problem.clone();
+    }
+    let code = match code_of(error) {
+        2 => "usage",
+        FOUND => "verification-failed",
+        _ => "failed",
+    };
+    problem(code, &format!("{error:#}"))
+}
+
+/// A problem that no server described, so that it has no status.
+pub fn problem(code: &str, detail: &str) -> Value {
+    json!({ "type": format!("urn:airlock:problem:{code}"), "code": code, "detail": detail })
+}
+
 /// The exit code of an error.
 pub fn code_of(error: &anyhow::Error) -> u8 {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return failure.exit_code();
     }
     if error.is::<Found>() {
-        return 9;
+        return FOUND;
     }
     if error.is::<Misuse>() {
         return 2;
@@ -125,7 +151,6 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn scripts_see_what_to_do_next() {

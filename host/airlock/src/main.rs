@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use airlock::cli::Cli;
 use airlock::commands;
-use airlock::exit::{Failure, code_of};
-use airlock::output::{print, print_error};
+use airlock::exit::{code_of, problem, problem_of};
+use airlock::output::{json_text, print, print_error};
 use airlock_sandbox::inspect::text::escape;
 use clap::Parser;
 
@@ -15,7 +15,15 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") => {
+            let detail = error.render().to_string();
+            drop(show(&problem("usage", detail.trim_end())));
+            return ExitCode::from(2);
+        }
+        Err(error) => error.exit(),
+    };
     let json = cli.global.json;
     match commands::run(cli) {
         Ok(code) => code,
@@ -27,11 +35,13 @@ fn main() -> ExitCode {
 }
 
 /// Errors go to standard error, without what a terminal acts on: a plugin may have
-/// chosen the words; with `--json`, a problem the API described goes
-/// to standard output as it came.
+/// chosen the words; with `--json`, they go to standard output as a problem.
 fn report(error: &anyhow::Error, json: bool) {
-    match error.downcast_ref::<Failure>() {
-        Some(failure) if json => drop(print(&failure.problem.to_string())),
-        _ => print_error(&format!("airlock: {}", escape(&format!("{error:#}")))),
+    if !json || show(&problem_of(error)).is_err() {
+        print_error(&format!("airlock: {}", escape(&format!("{error:#}"))));
     }
+}
+
+fn show(problem: &serde_json::Value) -> anyhow::Result<()> {
+    print(&json_text(problem)?)
 }

@@ -1,5 +1,7 @@
 //! `airlock audit`.
 
+use std::process::ExitCode;
+
 use airlock_runtime::verify_offline;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -9,10 +11,10 @@ use super::{Session, connect, format_of, server_of};
 use crate::cli::{Audit, Global};
 use crate::client::Request;
 use crate::config::Settings;
-use crate::exit::Found;
+use crate::exit::FOUND;
 use crate::output::{Format, cell, print_bytes, table, time};
 
-pub(super) fn run(global: &Global, command: Audit) -> Result<()> {
+pub(super) fn run(global: &Global, command: Audit) -> Result<ExitCode> {
     // A directory that no server owns is only looked at: what is damaged could
     // not be opened for use.
     if let Audit::Verify { head } = &command {
@@ -30,14 +32,15 @@ pub(super) fn run(global: &Global, command: Audit) -> Result<()> {
             let answer = session
                 .api
                 .get(&format!("/v1/audit?limit={limit}{start}"))?;
-            session.format.show(&answer, list_text)
+            session.format.show(&answer, list_text)?;
         }
-        Audit::Verify { head } => verify(session, head.as_deref()),
+        Audit::Verify { head } => return verify(session, head.as_deref()),
         Audit::Export => {
             let reply = session.api.ok(&Request::new("GET", "/v1/audit/export"))?;
-            print_bytes(&reply.body)
+            print_bytes(&reply.body)?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list_text(answer: &Value) -> String {
@@ -64,7 +67,7 @@ fn list_text(answer: &Value) -> String {
     table(&["SEQ", "WHEN", "WHO", "ACTION", "WHAT", "OUTCOME"], &lines)
 }
 
-fn verify(session: &Session, head: Option<&str>) -> Result<()> {
+fn verify(session: &Session, head: Option<&str>) -> Result<ExitCode> {
     let report: Value = session.api.value(&Request::json(
         "POST",
         "/v1/audit/verify",
@@ -80,7 +83,8 @@ fn only_the_head(findings: &[Value]) -> bool {
         .all(|finding| finding["code"] == "head-not-authentic")
 }
 
-fn show_report(format: Format, report: &Value) -> Result<()> {
+/// Exits with 9 when something was found.
+fn show_report(format: Format, report: &Value) -> Result<ExitCode> {
     let findings = report["findings"].as_array().cloned().unwrap_or_default();
     format.show(report, |report| {
         let mut text = match report["ok"] == true {
@@ -101,8 +105,8 @@ fn show_report(format: Format, report: &Value) -> Result<()> {
         }
         text
     })?;
-    if report["ok"] == true {
-        return Ok(());
-    }
-    Err(Found(format!("audit verify: {} findings", findings.len())).into())
+    Ok(match report["ok"] == true {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(FOUND),
+    })
 }

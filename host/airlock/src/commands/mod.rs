@@ -59,7 +59,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Tool(args) => tools::run(&connect(global)?, args)?,
         Command::Secret(args) => secrets::run(&connect(global)?, args)?,
         Command::Token(args) => tokens::run(&connect(global)?, args)?,
-        Command::Audit(args) => audit::run(global, args)?,
+        Command::Audit(args) => return audit::run(global, args),
         Command::Backup { file } => backup::backup(&connect(global)?, &file)?,
         Command::Restore { file, force } => backup::restore(global, &file, force)?,
         Command::Views(args) => views::run(&connect(global)?, args)?,
