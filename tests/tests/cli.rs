@@ -400,6 +400,28 @@ fn problems(place: &Place) {
     }
 }
 
+/// Whoever opens the data directory sees what a plugin writes, if they ask.
+fn plugin_log(place: &Place) {
+    let prober = path(&component("evil-prober"));
+    place.ok(&["plugin", "add", "prober", &prober]);
+    let call = ["tool", "call", "prober/flood_log", r#"{"amount": 100}"#];
+    assert_eq!(place.run(&call).err, "");
+    for (filter, lines) in [("info", 0), ("info,airlock::guest=debug", 3)] {
+        let mut command = place.command(&call);
+        let output = command.env("AIRLOCK_LOG", filter).output();
+        let output = output.expect("it ends");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{err}");
+        assert!(
+            err.matches("airlock::guest").count() >= lines
+                && (lines > 0 || !err.contains("airlock::guest")),
+            "{filter}: {err}"
+        );
+        assert_eq!(err.contains("plugin=\"prober\""), lines > 0, "{err}");
+    }
+    place.ok(&["plugin", "remove", "prober"]);
+}
+
 /// What a plugin kept goes with it, unless it is told to stay.
 fn removal(place: &Place) {
     let keeper = path(&component("keeper"));
@@ -472,6 +494,7 @@ fn without_a_server() {
     administration(&place);
     removal(&place);
     progress(&place);
+    plugin_log(&place);
     configuration(&place);
     mistakes(&place);
 }

@@ -9,7 +9,10 @@ use clap::{Args, Parser, Subcommand};
 const EXIT_CODES: &str = "\
 Exit codes: 0 done · 1 failed · 2 wrong usage · 3 denied or not authorised · 4 not found ·
 5 invalid input or conflict · 6 a limit or overload, try later · 7 transient, retry ·
-8 outcome unknown · 9 a verification found something · 10 a person must look";
+8 outcome unknown · 9 a verification found something · 10 a person must look
+
+AIRLOCK_LOG filters the log on standard error, e.g. `info`, or
+`info,airlock::guest=debug` for what plugins write to stdout, stderr and their log.";
 
 /// Runs tools from people you don't trust: each call in a sandbox of its own that
 /// can touch only what an administrator granted.
@@ -276,7 +279,9 @@ pub enum Tool {
     /// Call a tool.
     #[command(
         after_help = "Examples:\n  airlock tool call echo/echo '{\"message\": \"hello\"}'\n  \
-        airlock tool call table/query - < query.json"
+        airlock tool call table/query - < query.json\n  \
+        AIRLOCK_LOG=airlock::guest=debug airlock tool call echo/echo '{}'   with what it writes,\n    \
+        where no server owns the data directory; a server writes that to its own log"
     )]
     Call {
         /// The plugin and its tool.

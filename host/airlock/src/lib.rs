@@ -14,6 +14,7 @@ mod events;
 pub mod exit;
 pub mod harness;
 pub mod local;
+pub mod logging;
 pub mod output;
 mod packed;
 pub mod selftest;

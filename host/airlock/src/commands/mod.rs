@@ -23,6 +23,7 @@ use crate::client::{Api, Remote};
 use crate::config::Settings;
 use crate::harness::token_file;
 use crate::local::Local;
+use crate::logging::{FILTER, start_logging};
 use crate::output::{Format, print_bytes};
 use crate::selftest;
 pub use plugins::install;
@@ -72,6 +73,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 /// the data directory itself.
 fn connect(global: &Global) -> Result<Session> {
     let settings = Settings::load(global)?;
+    if std::env::var_os(FILTER).is_some() {
+        start_logging(global.json, "off");
+    }
     let format = format_of(global);
     let api = match server_of(global, &settings)? {
         Some(base) => Api::Remote(Remote::new(&base, &token(global, &settings)?)),

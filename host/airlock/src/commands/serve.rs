@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::cli::{Global, Serve};
 use crate::config::Settings;
+use crate::logging::start_logging;
 use crate::output::print;
 
 /// Where the server listens unless told otherwise.
@@ -25,30 +26,13 @@ const LISTEN: SocketAddr =
 
 pub(super) fn run(global: &Global, args: &Serve) -> Result<()> {
     let settings = Settings::load(global)?;
-    start_logging(global.json);
+    start_logging(global.json, "info");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("airlock-api")
         .enable_all()
         .build()
         .context("starting the API's threads")?;
     runtime.block_on(serve(&settings, args))
-}
-
-/// Logs go to standard error; `AIRLOCK_LOG` filters them, e.g. `info,airlock_sandbox=debug`.
-fn start_logging(json: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("AIRLOCK_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let started = if json {
-        builder.json().try_init()
-    } else {
-        builder.with_ansi(false).try_init()
-    };
-    if let Err(error) = started {
-        eprintln!("airlock: logging could not be started: {error}");
-    }
 }
 
 async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
