@@ -1,6 +1,7 @@
 //! The API without a server: the same routes in this process, for whoever owns
 //! the data directory, as the local administrator.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,13 @@ use anyhow::{Context, Result};
 
 use crate::client::{Reply, Request};
 use crate::config::Settings;
+use crate::exit::Misuse;
 
 /// How long closing may take: the audit's last checkpoint is signed then.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The permission of everybody else to write.
+const OTHERS_WRITE: u32 = 0o002;
 
 /// An open data directory.
 pub struct Local {
@@ -21,12 +26,35 @@ pub struct Local {
     api: InProcess,
 }
 
+/// Refuses data and keys that every user of this machine can write.
+///
+/// # Errors
+/// [`Misuse`] that names the directory.
+pub fn check_private(settings: &Settings) -> Result<()> {
+    for directory in [&settings.data, &settings.keys] {
+        let Ok(found) = std::fs::metadata(directory) else {
+            // It is made, or the error is told, when it is opened.
+            continue;
+        };
+        let mode = found.permissions().mode() & 0o7777;
+        if mode & OTHERS_WRITE != 0 {
+            return Err(Misuse(format!(
+                "every user of this machine can write {0} (mode {mode:o}): chmod o-w {0}",
+                directory.display()
+            ))
+            .into());
+        }
+    }
+    Ok(())
+}
+
 impl Local {
     /// Opens the data directory.
     ///
     /// # Errors
     /// When it can't be opened, e.g. since a server owns it.
     pub fn open(settings: &Settings) -> Result<Self> {
+        check_private(settings)?;
         let tokio = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

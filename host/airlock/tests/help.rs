@@ -78,3 +78,29 @@ fn wrong_usage_exits_with_2() {
         assert_eq!(airlock(args).status.code(), Some(2), "{args:?}");
     }
 }
+
+#[test]
+fn directories_that_everybody_can_write_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = tempfile::tempdir().expect("a folder");
+    let data = place.path().join("data");
+    let keys = place.path().join("data-keys");
+    let text = data.to_str().expect("UTF-8");
+    let list = ["--data", text, "plugin", "list"];
+    for directory in [&data, &keys] {
+        std::fs::create_dir(directory).expect("a folder");
+        let mode = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(directory, permissions).expect("its mode");
+        };
+        mode(0o777);
+        for args in [&list[..], &["--data", text, "serve"]] {
+            let refused = airlock(args);
+            let err = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(2), "{args:?}: {err}");
+            assert!(err.contains("mode 777") && err.contains("chmod"), "{err}");
+        }
+        mode(0o700);
+    }
+    assert_eq!(airlock(&list).status.code(), Some(0));
+}

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::cli::{Global, Serve};
 use crate::config::Settings;
+use crate::local::check_private;
 use crate::logging::start_logging;
 use crate::output::print;
 
@@ -26,6 +27,7 @@ const LISTEN: SocketAddr =
 
 pub(super) fn run(global: &Global, args: &Serve) -> Result<()> {
     let settings = Settings::load(global)?;
+    check_private(&settings)?;
     start_logging(global.json, "info");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("airlock-api")
@@ -51,6 +53,9 @@ async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
     if let Some(file) = runtime.first_token_file() {
         announce(&format!("the first admin token is in {}", file.display()));
     }
+    if let Some(warning) = exposure(bound) {
+        tracing::warn!("{warning}");
+    }
     announce(&format!("listening on {base}"));
     let served = airlock_server::serve(
         runtime,
@@ -68,6 +73,14 @@ fn announce(text: &str) {
     if let Err(error) = print(text) {
         tracing::warn!("{error:#}");
     }
+}
+
+/// What to say about an address that other machines reach.
+fn exposure(bound: SocketAddr) -> Option<String> {
+    let reached = !bound.ip().is_loopback();
+    reached.then(|| {
+        format!("bound to {bound}: other machines reach it, and tokens travel unencrypted; put TLS in front")
+    })
 }
 
 /// The address a client on this machine uses: a wildcard is reached by loopback.
@@ -197,6 +210,22 @@ mod tests {
                 reachable(bound.parse().expect("an address")).to_string(),
                 expect
             );
+        }
+    }
+
+    #[test]
+    fn whoever_lets_other_machines_in_is_told() {
+        let cases = [
+            ("127.0.0.1:80", false),
+            ("[::1]:80", false),
+            ("0.0.0.0:80", true),
+            ("[::]:80", true),
+            ("192.0.2.1:80", true),
+        ];
+        for (bound, told) in cases {
+            let warning = exposure(bound.parse().expect("an address"));
+            let names = warning.map(|warning| warning.contains(bound));
+            assert_eq!(names, told.then_some(true), "{bound}");
         }
     }
 }
