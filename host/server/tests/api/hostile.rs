@@ -203,18 +203,20 @@ async fn malformed_requests_get_400_and_harm_nobody() {
     let server = Server::start_with(config).await;
     let many = "x: y\r\n".repeat(200);
     let long = "a".repeat(100_000);
-    for (text, expect) in [
-        ("nonsense\r\n\r\n".to_owned(), "400"),
-        (format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{many}\r\n"), "431"),
-        (format!("GET /{long} HTTP/1.1\r\nhost: localhost\r\n\r\n"), "431"),
-        ("GET /v1/plugins HTTP/1.1\r\n\r\n".to_owned(), "400"),
-        ("GET /v1/plugins HTTP/1.1\r\nhost: localhost\r\nhost: evil\r\n\r\n".to_owned(), "400"),
-        ("GET http://evil/v1/plugins HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), "400"),
-        ("POST /v1/tokens HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello".to_owned(), "400"),
+    for (text, expect, described) in [
+        ("nonsense\r\n\r\n".to_owned(), "400", false),
+        (format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{many}\r\n"), "431", false),
+        (format!("GET /{long} HTTP/1.1\r\nhost: localhost\r\n\r\n"), "431", false),
+        ("GET /v1/plugins HTTP/1.1\r\n\r\n".to_owned(), "400", true),
+        ("GET /v1/plugins HTTP/1.1\r\nhost: localhost\r\nhost: evil\r\n\r\n".to_owned(), "400", true),
+        ("GET http://evil/v1/plugins HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), "400", true),
+        ("POST /v1/tokens HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello".to_owned(), "400", false),
     ] {
         let answer = raw(&server, &text).await;
         let status = answer.split(' ').nth(1).unwrap_or_default();
         assert_eq!(status, expect, "{text:.60} {answer}");
+        let problem = answer.contains("application/problem+json");
+        assert_eq!(problem, described, "{text:.60} {answer}");
     }
     assert_eq!(server.send("GET", "/healthz", &[], "").await.status, 200);
     server.stopped().await;
