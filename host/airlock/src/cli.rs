@@ -175,13 +175,16 @@ pub enum Plugin {
         digest: Option<String>,
     },
     /// List installed plugins.
+    #[command(after_help = "Example:\n  airlock plugin list")]
     List,
     /// Show a plugin: tools, what it wants and why, what is granted, versions.
+    #[command(after_help = "Example:\n  airlock plugin inspect fetch")]
     Inspect {
         /// The plugin.
         name: String,
     },
     /// Make another installed version the active one.
+    #[command(after_help = "Example:\n  airlock plugin activate fetch sha256:1f0c")]
     Activate {
         /// The plugin.
         name: String,
@@ -268,6 +271,7 @@ pub struct Explain {
 #[derive(Debug, Subcommand)]
 pub enum Tool {
     /// List the tools of all plugins.
+    #[command(after_help = "Example:\n  airlock tool list --plugin files --schemas")]
     List {
         /// Only this plugin's.
         #[arg(long)]
@@ -319,8 +323,10 @@ pub enum Secret {
         file: Option<PathBuf>,
     },
     /// List names, never values.
+    #[command(after_help = "Example:\n  airlock secret list")]
     List,
     /// Remove a secret.
+    #[command(after_help = "Example:\n  airlock secret remove contracts-key")]
     Remove {
         /// The secret's name.
         name: String,
@@ -347,8 +353,10 @@ pub enum Token {
         expires: Option<String>,
     },
     /// List tokens, never their text.
+    #[command(after_help = "Example:\n  airlock token list")]
     List,
     /// Revoke a token.
+    #[command(after_help = "Example:\n  airlock token revoke tok_0123456789abcdef")]
     Revoke {
         /// The token's id from `airlock token list`.
         id: String,
@@ -377,26 +385,31 @@ pub enum Audit {
         head: Option<String>,
     },
     /// Write all records as JSON lines to standard output.
+    #[command(after_help = "Example:\n  airlock audit export > audit.jsonl")]
     Export,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Views {
     /// What each grant was used for.
+    #[command(after_help = "Example:\n  airlock views usage --plugin fetch")]
     Usage {
         /// Only this plugin's.
         #[arg(long)]
         plugin: Option<String>,
     },
     /// Calls, outcomes and time per tool.
+    #[command(after_help = "Example:\n  airlock views stats")]
     Stats,
     /// Recent calls, newest first.
+    #[command(after_help = "Example:\n  airlock views calls --limit 5")]
     Calls {
         /// How many.
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
     /// Throw the views away and compute them again from the audit.
+    #[command(after_help = "Example:\n  airlock views rebuild")]
     Rebuild,
 }
 

@@ -74,6 +74,10 @@ fn wrong_usage_exits_with_2() {
         &["explain", "a"],
         &["selftest", "--class", "none"],
         &["new", "No Name"],
+        &["new", "fn"],
+        &["new", "self"],
+        &["new", "serde-json"],
+        &["new", "good", "--into", "/nonexistent"],
     ] {
         assert_eq!(airlock(args).status.code(), Some(2), "{args:?}");
     }
@@ -103,4 +107,41 @@ fn directories_that_everybody_can_write_are_refused() {
         mode(0o700);
     }
     assert_eq!(airlock(&list).status.code(), Some(0));
+}
+
+#[test]
+fn every_subcommand_has_an_example() {
+    let groups = ["plugin", "tool", "secret", "token", "audit", "views"];
+    let mut seen = 0;
+    for group in groups {
+        let help = text(&[group, "--help"]);
+        let commands = help.split("Commands:\n").nth(1).expect("commands");
+        let commands = commands.split("\n\n").next().unwrap_or_default();
+        let names = commands.lines().filter_map(|line| {
+            let name = line.strip_prefix("  ")?.split(' ').next()?;
+            (!name.is_empty() && name != "help").then_some(name)
+        });
+        for name in names {
+            let own = text(&[group, name, "--help"]);
+            assert!(own.contains("Example"), "{group} {name}: {own}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 19, "{seen} subcommands");
+    for command in COMMANDS.iter().filter(|name| !groups.contains(name)) {
+        assert!(text(&[command, "--help"]).contains("Example"), "{command}");
+    }
+}
+
+#[test]
+fn an_empty_variable_names_no_server() {
+    let place = tempfile::tempdir().expect("a folder");
+    let output = Command::new(env!("CARGO_BIN_EXE_airlock"))
+        .args(["plugin", "list", "--data"])
+        .arg(place.path().join("data"))
+        .env("AIRLOCK_SERVER", "")
+        .output()
+        .expect("it starts");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{err}");
 }

@@ -95,8 +95,9 @@ fn format_of(global: &Global) -> Format {
 /// The server that was named or that owns the data directory.
 fn server_of(global: &Global, settings: &Settings) -> Result<Option<String>> {
     match &global.server {
-        Some(url) => Ok(Some(url.clone())),
-        None => settings.running_server(),
+        // A variable that is set to nothing names no server.
+        Some(url) if !url.is_empty() => Ok(Some(url.clone())),
+        _ => settings.running_server(),
     }
 }
 

@@ -14,10 +14,21 @@ use crate::packed::SOURCES;
 /// Folder of the SDK's sources within a new plugin.
 const SDK_FOLDER: &str = ".airlock";
 
+/// Names that a Rust package can't have: the words of the language, and the crates
+/// that every package has or that the template uses.
+const TAKEN: &str = "abstract as async await become box break const continue core crate do dyn \
+    else enum extern false final fn for gen if impl in let loop macro match mod move mut override \
+    priv proc_macro pub ref return schemars self serde serde_json static std struct super test \
+    trait true try type typeof unsafe unsized use virtual where while yield alloc airlock_sdk";
+
 const TEMPLATE: &str = "sdk/template/";
 
 pub(super) fn run(global: &Global, args: &New) -> Result<()> {
     check_name(&args.name)?;
+    if !args.into.is_dir() {
+        let missing = format!("there is no folder {}", args.into.display());
+        return Err(Misuse(missing).into());
+    }
     let folder = args.into.join(&args.name);
     if folder.exists() {
         return Err(Misuse(format!("{} exists already", folder.display())).into());
@@ -60,6 +71,13 @@ fn check_name(name: &str) -> Result<()> {
     let rest = bytes.all(|byte| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
     });
+    let file = name.replace('-', "_");
+    if TAKEN.split_whitespace().any(|taken| taken == file) {
+        return Err(Misuse(format!(
+            "`{name}` can't name a Rust package; choose another"
+        ))
+        .into());
+    }
     if first && rest && name.len() <= 64 {
         return Ok(());
     }
