@@ -12,7 +12,7 @@ use crate::cli::{Audit, Global};
 use crate::client::Request;
 use crate::config::Settings;
 use crate::exit::FOUND;
-use crate::output::{Format, cell, print_bytes, table, time};
+use crate::output::{Format, cell, print_bytes, print_error, table, time};
 
 pub(super) fn run(global: &Global, command: Audit) -> Result<ExitCode> {
     // A directory that no server owns is only looked at: what is damaged could
@@ -105,8 +105,14 @@ fn show_report(format: Format, report: &Value) -> Result<ExitCode> {
         }
         text
     })?;
-    Ok(match report["ok"] == true {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(FOUND),
-    })
+    if report["ok"] == true {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if format == Format::Text {
+        print_error(&format!(
+            "airlock: audit verify: {} findings",
+            findings.len()
+        ));
+    }
+    Ok(ExitCode::from(FOUND))
 }
