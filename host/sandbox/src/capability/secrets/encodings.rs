@@ -1,42 +1,99 @@
-//! The forms in which a server may send a value back.
-
-use std::collections::BTreeSet;
+//! The words to look for: a value as it may stand in an answer, once the syntax
+//! around it is read (see `syntax`).
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-/// Shorter forms are too common in other text to be looked for.
-const FORM_BYTES_MIN: usize = 4;
+/// Shorter words are too common in other text to be looked for.
+const WORD_BYTES_MIN: usize = 4;
 
-/// The value itself and its common encodings, each once.
-pub(super) fn encodings(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
-    let mut forms = BTreeSet::new();
-    let mut add = |form: Vec<u8>| {
-        if form.len() >= FORM_BYTES_MIN {
-            forms.insert(form);
-        }
-    };
-    add(value.to_vec());
-    add(value.iter().rev().copied().collect());
-    add(value.to_ascii_lowercase());
-    add(value.to_ascii_uppercase());
-    percent_forms(value).into_iter().for_each(&mut add);
-    base64_forms(value).into_iter().for_each(&mut add);
-    text_forms(value).into_iter().for_each(&mut add);
-    forms.into_iter().map(Zeroizing::new).collect()
+type Words = Vec<Zeroizing<Vec<u8>>>;
+
+fn words(forms: impl IntoIterator<Item = Vec<u8>>) -> Words {
+    let forms = forms.into_iter().map(Zeroizing::new);
+    forms.filter(|form| form.len() >= WORD_BYTES_MIN).collect()
 }
 
-/// Escapes every byte of `value` that `keep` does not name, as `%XX`.
-pub(crate) fn percent(value: &[u8], keep: &str, upper: bool) -> Vec<u8> {
+/// Words that stand as they are: the value, reversed, as UTF-16, and base64 and
+/// base32 of it and of its UTF-16.
+pub(super) fn exact(value: &[u8]) -> Words {
+    let text = String::from_utf8_lossy(value);
+    let mut forms = vec![
+        value.to_vec(),
+        value.iter().rev().copied().collect(),
+        text.chars().rev().collect::<String>().into_bytes(),
+    ];
+    let wide = [u16::to_le_bytes, u16::to_be_bytes]
+        .map(|bytes| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>());
+    for bytes in [value, &wide[0], &wide[1]] {
+        forms.extend(base64_forms(bytes));
+        forms.extend(base32_forms(bytes));
+    }
+    forms.extend(wide);
+    words(forms)
+}
+
+/// Words among folded bytes: the value in UTF-8, in ISO 8859-1, and with each
+/// UTF-16 unit on its own (as `\uXXXX` gives it).
+pub(super) fn folded(value: &[u8]) -> Words {
+    let text = String::from_utf8_lossy(value);
+    let latin: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    let units = text.encode_utf16().flat_map(|unit| utf8(u32::from(unit))).collect();
+    let fold_all = |form: Vec<u8>| {
+        let mut fold = Fold::default();
+        form.into_iter().filter_map(|byte| fold.fold(byte)).collect()
+    };
+    words([value.to_vec(), units].into_iter().chain(latin).map(fold_all))
+}
+
+/// The value's digits.
+pub(super) fn hexadecimal(value: &[u8]) -> Words {
+    words([value.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes()])
+}
+
+/// `code` in UTF-8; a surrogate as if it were a character.
+pub(super) fn utf8(code: u32) -> Vec<u8> {
+    let low = |shift: u32| 0x80 | (code >> shift & 0x3f).to_le_bytes()[0];
+    match char::from_u32(code) {
+        Some(c) => c.to_string().into_bytes(),
+        None => vec![0xe0 | (code >> 12 & 0xf).to_le_bytes()[0], low(6), low(0)],
+    }
+}
+
+/// Longest run of one quote that is taken as one.
+const QUOTES_MAX: u8 = 16;
+
+/// Makes equal what formats do not keep apart: the case of ASCII letters, `+` and
+/// a space (forms), and one quote and several (CSV and SQL).
+#[derive(Default)]
+pub(super) struct Fold {
+    last: u8,
+    run: u8,
+}
+
+impl Fold {
+    /// The byte to compare, if it counts.
+    pub(super) fn fold(&mut self, byte: u8) -> Option<u8> {
+        let again = byte == self.last && matches!(byte, b'"' | b'\'') && self.run < QUOTES_MAX;
+        self.run = if again { self.run + 1 } else { 0 };
+        self.last = byte;
+        match byte {
+            _ if again => None,
+            b'+' => Some(b' '),
+            _ => Some(byte.to_ascii_lowercase()),
+        }
+    }
+}
+
+/// Escapes every byte of `value` but letters, digits and `keep`, as `%XX`.
+pub(crate) fn percent(value: &[u8], keep: &str) -> Vec<u8> {
     let mut form = Vec::with_capacity(value.len() * 3);
     for byte in value {
-        if byte.is_ascii_alphanumeric() && !keep.is_empty() || keep.as_bytes().contains(byte) {
+        if byte.is_ascii_alphanumeric() || keep.as_bytes().contains(byte) {
             form.push(*byte);
-        } else if upper {
-            form.extend_from_slice(format!("%{byte:02X}").as_bytes());
         } else {
-            form.extend_from_slice(format!("%{byte:02x}").as_bytes());
+            form.extend_from_slice(format!("%{byte:02X}").as_bytes());
         }
     }
     form
@@ -45,98 +102,50 @@ pub(crate) fn percent(value: &[u8], keep: &str, upper: bool) -> Vec<u8> {
 /// What RFC 3986 leaves as it is.
 pub(crate) const UNRESERVED: &str = "-._~";
 
-fn percent_forms(value: &[u8]) -> Vec<Vec<u8>> {
-    // RFC 3986; encodeURIComponent; encodeURI; a URL's query; nothing kept.
-    let kept = [
-        UNRESERVED,
-        "-_.!~*'()",
-        "-_.!~*'();/?:@&=+$,#",
-        "-._~!$&()*+,;=:@/?[]^`{|}\\",
-        "-._*",
-        "",
-    ];
-    let mut forms = Vec::new();
-    for (keep, upper) in kept.iter().flat_map(|keep| [(keep, true), (keep, false)]) {
-        let form = percent(value, keep, upper);
-        forms.push(percent(&form, UNRESERVED, true));
-        let text = String::from_utf8_lossy(&form);
-        forms.push(text.replace("%20", "+").into_bytes());
-        forms.push(form);
-    }
-    forms
-}
-
 /// Base64 at each of the three places in a group of bytes at which the value can
 /// begin, without the characters that depend on what stands beside it, and as it
 /// ends where nothing follows.
 fn base64_forms(value: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     for (offset, skip) in [(0, 0), (1, 2), (2, 3)] {
-        let mut bytes = Zeroizing::new(vec![0; offset]);
-        bytes.extend_from_slice(value);
+        let bytes = Zeroizing::new([&vec![0; offset], value].concat());
         for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
-            let text = engine.encode(&*bytes);
-            let rim = usize::from(bytes.len() % 3 != 0);
-            // What stands beside it may also be nothing.
-            for cut in [0, rim] {
-                let form = &text[skip.min(text.len())..text.len() - cut];
-                forms.push(percent(form.as_bytes(), UNRESERVED, true));
-                forms.push(percent(form.as_bytes(), UNRESERVED, false));
-                forms.push(form.replace('/', "\\/").into_bytes());
-                forms.push(form.as_bytes().to_vec());
-            }
+            let text = engine.encode(&*bytes).into_bytes();
+            rims(&text, skip, bytes.len() % 3 != 0, &mut forms);
         }
     }
     forms
 }
 
-fn text_forms(value: &[u8]) -> Vec<Vec<u8>> {
-    let text = String::from_utf8_lossy(value);
-    let json = serde_json::to_string(&text).unwrap_or_default();
-    let json = json.trim_start_matches('"').strip_suffix('"').unwrap_or_default().to_owned();
-    let units: Vec<u16> = text.encode_utf16().collect();
-    let hex = |upper: bool| {
-        let digits = |byte: &u8| match upper {
-            true => format!("{byte:02X}"),
-            false => format!("{byte:02x}"),
-        };
-        value.iter().map(digits).collect::<String>().into_bytes()
-    };
-    vec![
-        hex(true),
-        hex(false),
-        json.replace('/', "\\/").into_bytes(),
-        escape_units(&units, |_| false, false),
-        escape_units(&units, |_| false, true),
-        escape_units(&units, |c| c.is_ascii_alphanumeric(), false),
-        escape_units(&units, |c| c.is_ascii_alphanumeric(), true),
-        escape_units(&units, |c| c.is_ascii() && !"<>&'\"+\\".contains(c), false),
-        escape_units(&units, |c| c.is_ascii() && !"<>&'\"+\\".contains(c), true),
-        json.into_bytes(),
-        text.chars().rev().collect::<String>().into_bytes(),
-        html(&text, "&#39;", "&quot;"),
-        html(&text, "&#x27;", "&#34;"),
-        html(&text, "'", "&quot;"),
-        html(&text, "'", "\""),
-        units.iter().flat_map(|unit| unit.to_le_bytes()).collect(),
-        units.iter().flat_map(|unit| unit.to_be_bytes()).collect(),
-    ]
-}
-
-/// JSON with everything but what `keep` accepts as `\uXXXX`.
-fn escape_units(units: &[u16], keep: impl Fn(char) -> bool, upper: bool) -> Vec<u8> {
-    let mut form = String::new();
-    for unit in units {
-        match char::from_u32(u32::from(*unit)).filter(|c| keep(*c)) {
-            Some(c) => form.push(c),
-            None if upper => form.push_str(&format!("\\u{unit:04X}")),
-            None => form.push_str(&format!("\\u{unit:04x}")),
-        }
+/// Base32 (RFC 4648, section 6) in the same way, at five places, in both cases.
+fn base32_forms(value: &[u8]) -> Vec<Vec<u8>> {
+    let mut forms = Vec::new();
+    for (offset, skip) in [(0, 0), (1, 2), (2, 4), (3, 5), (4, 7)] {
+        let bytes = Zeroizing::new([&vec![0; offset], value].concat());
+        let text = base32(&bytes);
+        rims(&text, skip, bytes.len() % 5 != 0, &mut forms);
+        rims(&text.to_ascii_lowercase(), skip, bytes.len() % 5 != 0, &mut forms);
     }
-    form.into_bytes()
+    forms
 }
 
-fn html(text: &str, apostrophe: &str, quote: &str) -> Vec<u8> {
-    let form = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    form.replace('\'', apostrophe).replace('"', quote).into_bytes()
+/// `text` from `skip` on, whole and without a last character that what follows
+/// would change.
+fn rims(text: &[u8], skip: usize, ragged: bool, forms: &mut Vec<Vec<u8>>) {
+    let text = &text[skip.min(text.len())..];
+    forms.push(text.to_vec());
+    if let Some((_, inner)) = text.split_last().filter(|_| ragged) {
+        forms.push(inner.to_vec());
+    }
+}
+
+fn base32(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let mut text = Vec::with_capacity(bytes.len().div_ceil(5) * 8);
+    for group in bytes.chunks(5) {
+        let padded = (0..5).fold(0_u64, |bits, at| bits << 8 | u64::from(*group.get(at).unwrap_or(&0)));
+        let digit = |at: usize| DIGITS[(padded >> (35 - 5 * at) & 31) as usize];
+        text.extend((0..(group.len() * 8).div_ceil(5)).map(digit));
+    }
+    text
 }

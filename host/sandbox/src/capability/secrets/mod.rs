@@ -14,11 +14,13 @@ use crate::contract;
 use crate::gate::{Allowed, Gate, Missing};
 use crate::state::CallState;
 
+mod automaton;
 mod backend;
 mod encodings;
 mod placeholder;
 mod redact;
 pub mod secret;
+mod syntax;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod vault;

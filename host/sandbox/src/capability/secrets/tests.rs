@@ -163,13 +163,119 @@ const VALUE: &str = "pa$$ w/o+rd?é<\"'&>\\";
 
 /// What redaction makes of `text`, taken in parts of `size` bytes.
 fn redact(text: &[u8], size: usize) -> Vec<u8> {
-    let mut redactor = Redactor::new(Arc::new(Matcher::new([&Secret::new(VALUE)])));
+    redact_value(VALUE, text, size)
+}
+
+fn redact_value(value: &str, text: &[u8], size: usize) -> Vec<u8> {
+    let mut redactor = Redactor::new(Arc::new(Matcher::new([&Secret::new(value)])));
     let mut out = Vec::new();
     for part in text.chunks(size) {
         out.extend_from_slice(&redactor.push(part));
     }
     out.extend_from_slice(&redactor.finish());
     out
+}
+
+/// `value` with each character written by `write`.
+fn written(value: &str, write: impl FnMut(char) -> String) -> String {
+    value.chars().map(write).collect()
+}
+
+/// `value` with each character that `plain` does not accept written by `write`.
+fn but(value: &str, plain: &str, write: impl Fn(char) -> String) -> String {
+    let keep = |c: char| c.is_ascii_alphanumeric() || plain.contains(c);
+    written(value, |c| if keep(c) { c.into() } else { write(c) })
+}
+
+fn bytes_as(c: char, write: impl Fn(u8) -> String) -> String {
+    c.to_string().bytes().map(write).collect()
+}
+
+/// What formats make of `value`, named.
+fn formats(value: &str) -> Vec<(&'static str, String)> {
+    let url = |c| bytes_as(c, |byte| format!("%{byte:02X}"));
+    let units = |c: char| -> String {
+        c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+    };
+    let pairs = |between: &str| {
+        value.bytes().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(between)
+    };
+    let json = serde_json::to_string(value).unwrap().trim_matches('"').to_owned();
+    vec![
+        ("quote of Python", but(value, "/-._~", url)),
+        ("quote of Python, a path and a sign", but(value, "/+", url)),
+        ("the sign alone", written(value, |c| if c == '+' { "%2B".into() } else { c.into() })),
+        ("twice", but(value, "/", |c| but(&url(c), "", |c| format!("%{:02x}", u32::from(c))))),
+        ("%u", but(value, "", |c| written(&units(c), |c| if c == '\\' { '%' } else { c }.into()))),
+        ("json of Go", json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")),
+        ("json in json", serde_json::to_string(&format!("x{json}x")).unwrap()[2..].strip_suffix("x\"").unwrap().to_owned()),
+        ("json of a quoted path", but(value, "/", url).replace('/', "\\/")),
+        ("html, decimal", but(value, "", |c| format!("&#{};", u32::from(c)))),
+        ("html, zeros", but(value, "", |c| format!("&#0{};", u32::from(c)))),
+        ("html, hexadecimal", but(value, "", |c| format!("&#x{:X};", u32::from(c)))),
+        ("html, numbers alone", written(value, |c| format!("&#{};", u32::from(c)))),
+        ("html, the sign alone", value.replace('&', "&amp;").replace('+', "&#43;")),
+        ("html, names", value.replace('&', "&amp;").replace('/', "&sol;").replace('=', "&equals;")),
+        ("html in json", json.replace('&', "\\u0026amp;")),
+        ("csv", value.replace('"', "\"\"")),
+        ("sql", value.replace('\'', "''")),
+        ("quoted-printable", but(value, "/+", |c| bytes_as(c, |byte| format!("={byte:02X}")))),
+        ("quoted-printable, cut", but(value, "", |c| bytes_as(c, |b| format!("={b:02X}=\r\n"))).trim_end_matches("=\r\n").to_owned()),
+        ("hexadecimal", pairs("")),
+        ("hexadecimal, colons", pairs(":")),
+        ("hexadecimal, spaces", pairs(" ")),
+        ("hexadecimal, dump", pairs(", 0x")),
+        ("\\x", pairs("\\x")),
+        ("\\x of some", but(value, "", |c| bytes_as(c, |byte| format!("\\x{byte:02x}")))),
+        ("octal", but(value, "", |c| bytes_as(c, |byte| format!("\\{byte:03o}")))),
+        ("\\u", written(value, units)),
+        ("\\u{}", but(value, "", |c| format!("\\u{{{:x}}}", u32::from(c)))),
+        ("capitals", but(&value.to_ascii_uppercase(), "", url)),
+    ]
+}
+
+#[test]
+fn whichever_bytes_a_format_escapes_nothing_stays() {
+    let tricky = "100%41 &amp; \\u0041=41 00";
+    for value in ["s3cr3t/+Value=", "q\"uo't\\e<d>&", "ä€😀/+kéy", "0123456789/+", tricky] {
+        for (format, text) in formats(value) {
+            let expected = format!("<{}>", "*".repeat(text.len()));
+            for size in [1, 3, 7, 1000] {
+                let masked = redact_value(value, format!("<{text}>").as_bytes(), size);
+                assert_eq!(String::from_utf8_lossy(&masked), expected, "{format}: {text}");
+            }
+        }
+    }
+}
+
+/// Base32 as the standard's own example gives it: "foobar".
+#[test]
+fn bases_are_masked_wherever_the_value_begins() {
+    for (text, masked) in [("<MZXW6YTBOI======>", "<**********======>"), ("<mzxw6ytboi>", "<**********>")] {
+        assert_eq!(redact_value("foobar", text.as_bytes(), 3), masked.as_bytes());
+    }
+    let wide: Vec<u8> = VALUE.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let texts = [STANDARD_NO_PAD.encode(&wide), URL_SAFE_NO_PAD.encode(&wide)];
+    for text in texts {
+        assert_eq!(redact(text.as_bytes(), 5), vec![b'*'; text.len()]);
+        for end in ["\r\n", "\n", "\\n"] {
+            let cut = format!("{}{end}{}", &text[..9], &text[9..]);
+            assert_eq!(redact(cut.as_bytes(), 5), vec![b'*'; cut.len()], "{cut}");
+        }
+    }
+}
+
+#[test]
+fn little_is_held_back() {
+    let secret = Secret::new("s3cr3t/+Value=");
+    let matcher = Arc::new(Matcher::new([&secret]));
+    for filler in [" ", "=\r\n", "\n", "%25", "&#0", "&", "\\u", "\"", "73 ", "s3cr3t/", "0x"] {
+        let mut redactor = Redactor::new(Arc::clone(&matcher));
+        let text = format!("73 {}", filler.repeat(2000));
+        let passed = redactor.push(text.as_bytes()).len();
+        assert!(text.len() - passed < 200, "{filler:?}: {passed} of {}", text.len());
+        assert_eq!(passed + redactor.finish().len(), text.len());
+    }
 }
 
 #[test]
@@ -257,6 +363,29 @@ proptest! {
         prop_assert_eq!(&redact(text.as_bytes(), size), &whole);
         prop_assert_eq!(whole.len(), text.len());
         prop_assert!(!whole.windows(VALUE.len()).any(|window| window == VALUE.as_bytes()));
+    }
+
+    /// Each character in a form of its own choosing, all of one syntax.
+    #[test]
+    fn mixed_forms_are_masked(
+        syntax in 0..4_usize,
+        choices in prop::collection::vec(0..4_usize, VALUE.len()),
+        size in 1..20_usize,
+    ) {
+        let code = |c: char| u32::from(c);
+        let forms = |c: char| match syntax {
+            0 => [c.into(), bytes_as(c, |b| format!("%{b:02X}")), bytes_as(c, |b| format!("%{b:02x}"))],
+            1 => [format!("&#{};", code(c)), format!("&#x{:x};", code(c)), format!("&#00{};", code(c))],
+            2 => [format!("\\u{:04x}", code(c)), format!("\\u{:04X}", code(c)), format!("\\u{{{:x}}}", code(c))],
+            _ => [c.into(), bytes_as(c, |b| format!("={b:02X}")), bytes_as(c, |b| format!("={b:02x}"))],
+        };
+        let mut choices = choices.into_iter();
+        let text = written(VALUE, |c| match choices.next() {
+            Some(choice @ 0..3) => forms(c)[choice].clone(),
+            _ if syntax == 2 && c == '\\' => "\\\\".into(),
+            _ => c.into(),
+        });
+        prop_assert_eq!(redact(text.as_bytes(), size), vec![b'*'; text.len()], "{}", text);
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub(super) fn substitute(
 ) -> Result<(), Error> {
     let value = secret.expose();
     if let Some(query) = &target.query {
-        let escaped = Zeroizing::new(percent(value, UNRESERVED, true));
+        let escaped = Zeroizing::new(percent(value, UNRESERVED));
         if let Some(query) = placeholders.replace(query.as_bytes(), name, &escaped) {
             let query = String::from_utf8(query).map_err(|_| Error::HttpRequestUriInvalid)?;
             target.query = Some(query);
