@@ -189,6 +189,11 @@ impl Op {
             .iter()
             .find(|(name, _)| name == verb)
             .ok_or_else(expected)?;
+        if *verb == Verb::Rename && path.iter().skip(1).any(|word| word.starts_with('/')) {
+            return Err("a rename asks for each of its two names: explain \
+                        `rename <old path>` and `rename <new path>`"
+                .to_owned());
+        }
         let path = path.join(" ");
         if !path.starts_with('/') {
             return Err(expected());

@@ -88,6 +88,10 @@ fn paths_are_joined_by_components() {
     assert!(Op::parse(&["read", "relative"]).is_err());
     assert!(Op::parse(&["chmod", "/a"]).is_err());
     assert!(Op::parse(&[]).is_err());
+    assert!(Op::parse(&["rename", "/a b"]).is_ok());
+    let two_names = Op::parse(&["rename", "/rep/x", "/inv/y"]).unwrap_err();
+    expect!["a rename asks for each of its two names: explain `rename <old path>` and `rename <new path>`"]
+        .assert_eq(&two_names);
 }
 
 #[test]
