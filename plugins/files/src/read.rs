@@ -64,9 +64,12 @@ pub(crate) fn run(input: &Read) -> Result<Reading, Error> {
     file.take(limit)
         .read_to_end(&mut bytes)
         .map_err(at(&input.path))?;
-    let size = metadata
-        .len()
-        .max(input.offset.saturating_add(bytes.len() as u64));
+    // The file may have grown since; an offset past its end says nothing of it.
+    let seen = match bytes.len() as u64 {
+        0 => 0,
+        count => input.offset.saturating_add(count),
+    };
+    let size = metadata.len().max(seen);
     let content = match input.encoding {
         Encoding::Base64 => BASE64_STANDARD.encode(&bytes),
         Encoding::Text => text(&mut bytes, input, limit)?,

@@ -162,6 +162,7 @@ fn reading_bounds() {
     );
     let past = read(json!({ "offset": 99 }), "bin").unwrap();
     assert_eq!((&past["content"], &past["end"]), (&json!(""), &json!(true)));
+    assert_eq!(past["size"], 3, "the file's, not the offset");
     let codes: [(Value, &str, &str); 8] = [
         (json!({}), "bin", "invalid-input"),
         (json!({}), "half", "invalid-input"),
