@@ -25,8 +25,21 @@ pub(crate) fn explain(text: &str, patch: &Patch<'_, str>) -> Error {
             ));
         }
     }
+    if text.contains("\r\n") != patch_in_crlf(hunks) {
+        return Error::invalid_input(
+            "patch: its line ends are not those of the text (LF in one, CRLF in the other)",
+        );
+    }
     // Each hunk has its place, but not one after the other.
     Error::invalid_input("patch: its hunks overlap or are out of order for this text")
+}
+
+/// Whether any line that the text must have ends in CRLF.
+fn patch_in_crlf(hunks: &[Hunk<'_, str>]) -> bool {
+    hunks.iter().flat_map(Hunk::lines).any(|line| match line {
+        Line::Context(line) | Line::Delete(line) => line.ends_with("\r\n"),
+        Line::Insert(_) => false,
+    })
 }
 
 /// What the text must have for the hunk to fit.

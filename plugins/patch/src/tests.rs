@@ -97,6 +97,11 @@ fn what_does_not_fit_names_its_hunk() {
             patch.as_str(),
             "line 2 is past the end, expected `two`",
         ),
+        (
+            OLD.replace('\n', "\r\n"),
+            patch.as_str(),
+            "its line ends are not those of the text",
+        ),
         (OLD.to_owned(), "not a patch", "patch: "),
         (OLD.to_owned(), "", "patch: "),
         (

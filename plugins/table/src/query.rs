@@ -33,7 +33,7 @@ pub(crate) fn run(input: &Query) -> Result<Answer, Error> {
         insert(&mut storage, name, source::load(name, source)?)?;
     }
     let (labels, rows) = select(storage, &input.sql)?;
-    let columns = distinct(labels);
+    let columns = distinct(labels.into_iter().map(unquoted).collect());
     let row_count = rows.len();
     let object = |row: Vec<Value>| {
         columns
@@ -95,6 +95,15 @@ fn select(storage: MemoryStorage, sql: &str) -> Result<(Vec<String>, Vec<Vec<Val
         Payload::Select { labels, rows } => Ok((labels, rows)),
         _ => Err(Error::permanent("the query gave no rows")),
     }
+}
+
+/// The name that a label quotes: `"Net Amount"` without its quotes.
+fn unquoted(label: String) -> String {
+    let inner = label
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let name = inner.filter(|inner| !inner.is_empty() && !inner.contains('"'));
+    name.map_or_else(|| label.clone(), str::to_owned)
 }
 
 /// Names that can be the keys of an object: the second `id` becomes `id_2`.

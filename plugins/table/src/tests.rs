@@ -27,6 +27,22 @@ fn ask(sql: &str) -> Result<Value, Error> {
 }
 
 #[test]
+fn a_quoted_column_has_its_own_name() {
+    let tables = json!({ "t": { "csv": "Net Amount,a\n5,x\n" } });
+    for (sql, row) in [
+        ("SELECT \"Net Amount\" FROM t", json!({ "Net Amount": 5 })),
+        ("SELECT t.\"Net Amount\" FROM t", json!({ "Net Amount": 5 })),
+        (
+            "SELECT \"a\", \"a\" FROM t",
+            json!({ "a": "x", "a_2": "x" }),
+        ),
+    ] {
+        let reply = call(&PLUGIN, "query", json!({ "sql": sql, "tables": tables })).unwrap();
+        assert_eq!(reply["rows"], json!([row]), "{sql}");
+    }
+}
+
+#[test]
 fn queries_join_filter_and_aggregate() {
     let cases = [
         (
