@@ -1,6 +1,7 @@
 //! From a response's bytes to what the caller wants to read.
 
 use airlock_sdk::Error;
+use airlock_sdk::http::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use encoding_rs::{Encoding, UTF_8};
@@ -12,15 +13,18 @@ use crate::{Document, Format, Get};
 
 /// Where HTML may name its encoding (WHATWG).
 const META_BYTES: usize = 1024;
+/// That of UTF-8, which JSON need not have and some servers send.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The converter goes down into what is nested.
 const NESTING_MAX: usize = 256;
 
 pub(crate) fn document(fetched: Fetched, input: &Get) -> Result<Document, Error> {
     let Fetched {
-        response,
+        mut response,
         url,
         redirects,
     } = fetched;
+    check_coding(&response, &url, input.format)?;
     let content_type = response.header("content-type").map(str::to_owned);
     let kind = Kind::of(content_type.as_deref(), &response.body);
     let format = match input.format {
@@ -47,7 +51,12 @@ pub(crate) fn document(fetched: Fetched, input: &Get) -> Result<Document, Error>
                 format!("{} bytes", response.body.len()),
             ));
         }
-        Format::Json => document.json = Some(response.json()?),
+        Format::Json => {
+            if response.body.starts_with(BYTE_ORDER_MARK) {
+                response.body.drain(..BYTE_ORDER_MARK.len());
+            }
+            document.json = Some(response.json()?);
+        }
         Format::Text => document.content = Some(text(&document, &response.body)),
         Format::Auto | Format::Markdown => {
             let html = text(&document, &response.body);
@@ -56,6 +65,22 @@ pub(crate) fn document(fetched: Fetched, input: &Get) -> Result<Document, Error>
         }
     }
     Ok(document)
+}
+
+/// A body that is compressed although it was asked for as it is can be had as
+/// bytes alone.
+fn check_coding(response: &Response, url: &url::Url, format: Format) -> Result<(), Error> {
+    let coding = response
+        .header("content-encoding")
+        .unwrap_or_default()
+        .trim();
+    if format == Format::Base64 || coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
+        return Ok(());
+    }
+    Err(Error::permanent(format!(
+        "{url} is sent compressed (`{}`); ask for format `base64` to have its bytes",
+        coding.escape_debug()
+    )))
 }
 
 #[derive(Clone, Copy)]

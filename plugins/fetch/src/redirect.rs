@@ -96,7 +96,12 @@ fn request(input: &Get, url: &Url, own: bool) -> Result<http::Request, Error> {
             request = request.header(name, secrets::placeholder(secret)?);
         }
     }
-    for (name, value) in [("accept", accept), ("user-agent", USER_AGENT)] {
+    let defaults = [
+        ("accept", accept),
+        ("accept-encoding", "identity"),
+        ("user-agent", USER_AGENT),
+    ];
+    for (name, value) in defaults {
         if !request
             .headers
             .iter()

@@ -36,6 +36,11 @@ fn server(request: &Request) -> Result<Response, Error> {
         "https://a.test/bom" => Response::new(200)
             .with_header("content-type", "text/plain")
             .with_body(b"\xff\xfeh\0i\0".to_vec()),
+        "https://a.test/bom-json" => Response::new(200)
+            .with_header("content-type", "application/json")
+            .with_body(b"\xef\xbb\xbf{\"n\":1}".to_vec()),
+        "https://a.test/gzip" => html("\u{1f}").with_header("content-encoding", "gzip"),
+        "https://a.test/identity" => html("<p>plain").with_header("content-encoding", "Identity"),
         "https://a.test/png" => Response::new(200)
             .with_header("content-type", "image/png")
             .with_body(b"\x89PNG\0".to_vec()),
@@ -132,6 +137,21 @@ fn content_comes_in_the_form_that_suits() {
             "content",
             json!("iVBORwA="),
         ),
+        (
+            json!({ "url": "https://a.test/bom-json" }),
+            "json",
+            json!({ "n": 1 }),
+        ),
+        (
+            json!({ "url": "https://a.test/identity" }),
+            "content",
+            json!("plain"),
+        ),
+        (
+            json!({ "url": "https://a.test/gzip", "format": "base64" }),
+            "content",
+            json!("Hw=="),
+        ),
     ];
     for (input, field, expected) in cases {
         let document = get(input.clone()).unwrap_or_else(|error| panic!("{input}: {error}"));
@@ -158,6 +178,7 @@ fn headers_and_secrets_stay_with_the_origin() {
         get(input).unwrap()["content"].as_str().unwrap().to_owned()
     };
     let own = sent("https://a.test/echo");
+    assert!(own.contains("accept-encoding=identity"), "{own}");
     assert!(
         own.contains("x-mine=1")
             && own.contains(&placeholder_of("key"))
@@ -214,6 +235,16 @@ fn what_cannot_be_fetched_says_why() {
             json!({ "url": "https://a.test/png" }),
             "permanent",
             "not text",
+        ),
+        (
+            json!({ "url": "https://a.test/gzip" }),
+            "permanent",
+            "sent compressed (`gzip`)",
+        ),
+        (
+            json!({ "url": "https://a.test/gzip", "format": "text" }),
+            "permanent",
+            "sent compressed (`gzip`)",
         ),
         (
             json!({ "url": "https://a.test/broken" }),
