@@ -214,6 +214,7 @@ impl Runtime {
     ) -> Result<GrantsVersion, GrantError> {
         names::why(change.why)?;
         grants::check_limits(&change.limits)?;
+        check_reach(change.who, slot, active, &change.grants)?;
         self.check_reserved(&change.grants).await?;
         let grants = next_version(active, row.grants_version + 1, &change);
         let next = Active::new(
@@ -245,6 +246,22 @@ impl Runtime {
         slot.swap(Some(next));
         Ok(grants)
     }
+}
+
+/// A limited token keeps rules that reach the host only as they are, and only
+/// for the component they are in force for.
+fn check_reach(
+    who: &Principal,
+    slot: &Slot,
+    target: &Active,
+    after: &Grants,
+) -> Result<(), GrantError> {
+    let none = Grants::default();
+    let now = slot.active();
+    let same = |now: &Arc<Active>| now.manifest.digest == target.manifest.digest;
+    let now = now.filter(same);
+    let before = now.as_ref().map_or(&none, |now| &now.grants.grants);
+    Ok(grants::reach::check(who, &slot.name, before, after)?)
 }
 
 fn next_version(active: &Active, version: u64, change: &GrantsChange<'_>) -> GrantsVersion {

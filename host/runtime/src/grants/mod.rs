@@ -8,6 +8,7 @@
 mod admin;
 mod check;
 mod error;
+pub(crate) mod reach;
 mod rows;
 mod types;
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use airlock_sandbox::Grants;
 use serde_json::json;
 
+use crate::grants;
 use crate::names;
 use crate::plugins::{
     ActivateRequest, Active, Installed, PluginError, PluginRow, Slot, version_changes,
@@ -37,8 +39,9 @@ impl Runtime {
     /// tools whose claims changed are refused until granted again.
     ///
     /// # Errors
-    /// No such version, an unasked downgrade, grants that can't be put in force,
-    /// or the store failed; then nothing changed.
+    /// No such version, an unasked downgrade, grants that can't be put in force or
+    /// that reach further than the token, or the store failed; then nothing
+    /// changed.
     pub async fn activate(
         &self,
         who: &Principal,
@@ -85,6 +88,9 @@ impl Runtime {
         if digest == active.manifest.digest {
             return Ok(installed);
         }
+        // Another component under rules that reach the host.
+        let in_force = &active.grants.grants;
+        grants::reach::check(who, &slot.name, &Grants::default(), in_force)?;
         let next = Arc::new(Active::new(
             &slot.name,
             manifest,

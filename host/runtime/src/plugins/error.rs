@@ -22,6 +22,17 @@ pub enum PluginError {
     /// The principal's token does not reach this plugin.
     #[error("the token does not reach the plugin `{0}`")]
     OutsideScope(String),
+    /// What the principal asked for reaches further than its token, which is
+    /// limited to some plugins.
+    #[error(
+        "the token is limited to some plugins and can't put {rule} in force for `{plugin}`: an administrator without that limit must"
+    )]
+    BeyondScope {
+        /// The plugin.
+        plugin: String,
+        /// Which rules.
+        rule: &'static str,
+    },
     /// There is no operation with this id (any more).
     #[error("there is no operation `{0}`; ended ones are kept for an hour")]
     OperationNotFound(String),
@@ -90,7 +101,7 @@ impl Failure for PluginError {
         match self {
             Self::BadName(_) => "bad-name",
             Self::NotFound(_) => "plugin-not-found",
-            Self::OutsideScope(_) => "outside-scope",
+            Self::OutsideScope(_) | Self::BeyondScope { .. } => "outside-scope",
             Self::OperationNotFound(_) => "operation-not-found",
             Self::VersionNotFound { .. } => "version-not-found",
             Self::DigestMismatch { .. } => "digest-mismatch",
@@ -108,7 +119,7 @@ impl Failure for PluginError {
     fn status(&self) -> u16 {
         match self {
             Self::BadName(_) => 400,
-            Self::OutsideScope(_) | Self::NeedsAdmin(_) => 403,
+            Self::OutsideScope(_) | Self::BeyondScope { .. } | Self::NeedsAdmin(_) => 403,
             Self::NotFound(_) | Self::OperationNotFound(_) | Self::VersionNotFound { .. } => 404,
             Self::Downgrade { .. } | Self::TooManyVersions { .. } | Self::Prepare(_) => 409,
             Self::DigestMismatch { .. } | Self::Component(_) => 422,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use airlock_journal::Op;
+use airlock_sandbox::Grants;
 use serde_json::json;
 
 use crate::grants::{self, GrantError, GrantsChange};
-use crate::plugins::{Active, VersionChanges, version_changes};
+use crate::plugins::{Active, Slot, VersionChanges, version_changes};
 use crate::policy::{
     PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyError, PolicyPlugin, diff,
 };
@@ -104,7 +105,9 @@ impl Runtime {
         let refused = |error| PolicyError::plugin(name, error);
         grants::check_limits(&entry.limits).map_err(refused)?;
         self.check_reserved(&entry.grants).await.map_err(refused)?;
-        let Some((slot, active)) = self.registry.get(name) else {
+        let installed = self.registry.get(name);
+        check_reach(who, name, entry, installed.as_ref()).map_err(refused)?;
+        let Some((slot, active)) = installed else {
             return Ok(not_installed(name, entry));
         };
         let now = &active.manifest.digest;
@@ -175,6 +178,22 @@ impl Runtime {
         *row = changed;
         Ok(grants.version)
     }
+}
+
+fn check_reach(
+    who: &Principal,
+    name: &str,
+    entry: &PolicyPlugin,
+    installed: Option<&(Arc<Slot>, Arc<Active>)>,
+) -> Result<(), GrantError> {
+    let none = Grants::default();
+    let after = entry.digest.as_ref();
+    let same = |active: &Active| after.is_none_or(|after| *after == active.manifest.digest);
+    let before = match installed {
+        Some((_, active)) if same(active) => &active.grants.grants,
+        _ => &none,
+    };
+    Ok(grants::reach::check(who, name, before, &entry.grants)?)
 }
 
 fn not_installed(name: &str, entry: &PolicyPlugin) -> PluginDiff {

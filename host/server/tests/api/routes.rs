@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use airlock_runtime::Role;
 use airlock_server::{Access, ROUTES, Route};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::guests;
 use crate::server::Server;
@@ -109,6 +109,100 @@ async fn a_scope_bounds_every_route() {
             "403 outside-scope"
         );
     }
+    server.stopped().await;
+}
+
+const GRANTS: &str = "/v1/plugins/echo/grants";
+const URL: &str = "https://api.example.com/*";
+
+/// The verdict on a JSON body.
+async fn by(server: &Server, token: &str, method: &str, path: &str, body: Value) -> String {
+    let answer = server.with(token, method, path, body.to_string()).await;
+    answer.verdict()
+}
+
+/// A server with the plugin `echo`, its digest, and a token that administers it
+/// alone.
+async fn scoped() -> (Server, String, Value) {
+    let server = Server::start().await;
+    let installed = server.install("echo", guests::echo()).await;
+    server.admin("PUT", "/v1/secrets/k1", "s3cr3t-value").await;
+    let token = server
+        .token("scoped", &[Role::Admin], Some(&["echo"]))
+        .await;
+    (server, token, installed["installed"]["digest"].clone())
+}
+
+/// What reaches the host is not granted, by none of the ways that grant.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_bounds_what_is_granted() {
+    let (server, token, _) = scoped().await;
+    let folder = server.runtime.config().data_dir.with_file_name("granted");
+    std::fs::create_dir(&folder).expect("a folder");
+    let reaching = [
+        json!({ "files": [{ "host": folder, "guest": "/d", "access": "read" }] }),
+        json!({ "http": [{ "url": URL, "secret": "k1" }] }),
+        json!({ "http": [{ "url": URL, "allow_own": true }] }),
+        json!({ "http": [{ "url": URL, "allow_private": true }] }),
+    ];
+    for rules in &reaching {
+        let update = json!({ "grants": rules });
+        let policy = json!({ "plugins": { "echo": update } });
+        for (method, path, body) in [
+            ("PUT", GRANTS, &update),
+            ("POST", "/v1/policy/diff", &policy),
+            ("POST", "/v1/policy/apply", &policy),
+        ] {
+            let verdict = by(&server, &token, method, path, body.clone()).await;
+            assert_eq!(verdict, "403 outside-scope", "{path}: {rules}");
+            let set = by(&server, &server.admin, method, path, body.clone()).await;
+            assert_eq!(set, "200", "{path}: {rules}");
+            server.grant("echo", json!({}), json!({})).await;
+        }
+    }
+    let own = json!({ "http": [{ "url": URL }], "kv": [{ "bucket": "b" }] });
+    let own = json!({ "grants": own });
+    assert_eq!(by(&server, &token, "PUT", GRANTS, own).await, "200");
+    server.stopped().await;
+}
+
+/// What another granted stays as it is, for the component it was granted to, or
+/// goes and does not come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_bounds_what_is_kept() {
+    let (server, token, first) = scoped().await;
+    let bound = json!({ "http": [{ "url": URL, "secret": "k1" }] });
+    let bound = server.grant("echo", bound, json!({})).await;
+    let beside = json!({ "http": [{ "url": URL, "secret": "k1" }], "kv": [{ "bucket": "b" }] });
+    let update = json!({ "grants": beside });
+    assert_eq!(by(&server, &token, "PUT", GRANTS, update).await, "200");
+
+    let install = "/v1/plugins?name=echo&wait=true";
+    let active = format!("{install}&activate=true");
+    let taken = server.with(&token, "POST", &active, guests::echo_other());
+    assert_eq!(taken.await.verdict(), "403 outside-scope");
+    let added = server.with(&token, "POST", install, guests::echo_other());
+    let second = added.await.json()["installed"]["digest"].clone();
+    assert_ne!(second, first);
+    let policy = json!({ "plugins": { "echo": { "digest": second, "grants": beside } } });
+    for (path, body) in [
+        ("/v1/plugins/echo/activate", json!({ "digest": second })),
+        ("/v1/policy/apply", policy),
+    ] {
+        let verdict = by(&server, &token, "POST", path, body).await;
+        assert_eq!(verdict, "403 outside-scope", "{path}");
+    }
+
+    let taken = server.with(&token, "DELETE", GRANTS, "").await;
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let (back, body) = (
+        format!("{GRANTS}/rollback"),
+        json!({ "version": bound["version"] }),
+    );
+    let verdict = by(&server, &token, "POST", &back, body).await;
+    assert_eq!(verdict, "403 outside-scope");
+    let shown = server.admin("GET", "/v1/plugins/echo", "").await.json();
+    assert_eq!((&shown["digest"], &shown["grants"]), (&first, &json!({})));
     server.stopped().await;
 }
 

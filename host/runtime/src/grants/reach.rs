@@ -1,0 +1,41 @@
+//! What a token that is limited to some plugins may grant to them.
+//!
+//! What must stay true: rules that reach what belongs to the whole host (its
+//! directories, its secrets, its own and its private addresses) come from a
+//! token that is not limited, and such a token also chooses the component that
+//! uses them.
+
+use airlock_sandbox::Grants;
+use airlock_sandbox::capability::http;
+
+use crate::plugins::PluginError;
+use crate::principal::Principal;
+
+/// Refuses rules in `after` that reach what belongs to the host, unless they
+/// stand in `before` already.
+pub(crate) fn check(
+    who: &Principal,
+    plugin: &str,
+    before: &Grants,
+    after: &Grants,
+) -> Result<(), PluginError> {
+    if !who.is_scoped() {
+        return Ok(());
+    }
+    let refused = |rule: &'static str| {
+        let plugin = plugin.to_owned();
+        Err(PluginError::BeyondScope { plugin, rule })
+    };
+    if !after.files.iter().all(|rule| before.files.contains(rule)) {
+        return refused("`files` rules, which name directories of the host");
+    }
+    let mut reaching = after.http.iter().filter(|rule| reaches(rule));
+    match reaching.all(|rule| before.http.contains(rule)) {
+        true => Ok(()),
+        false => refused("`http` rules with `secret`, `allow_private` or `allow_own`"),
+    }
+}
+
+fn reaches(rule: &http::Rule) -> bool {
+    rule.secret.is_some() || rule.allow_private || rule.allow_own
+}
