@@ -253,6 +253,68 @@ fn administration(place: &Place) {
     place.ok(&["plugin", "remove", "echo"]);
 }
 
+/// A policy is checked as a whole, components and all, before any of it holds.
+fn policies(place: &Place) {
+    let file = place.folder.join("whole.toml");
+    let apply = |text: &str, yes: bool| {
+        std::fs::write(&file, text).expect("a file");
+        let file = path(&file);
+        let args = ["apply", &file, "--yes"];
+        place.run(&args[..if yes { 3 } else { 2 }])
+    };
+    let (echo, keeper) = (
+        path(&component("airlock-plugin-echo")),
+        path(&component("keeper")),
+    );
+    let junk = place.folder.join("junk.wasm");
+    std::fs::write(&junk, "not a component").expect("a file");
+    let nothing = format!("sha256:{}", "0".repeat(64));
+    let source = |name: &str, source: &str| format!("[plugins.{name}]\nsource = \"{source}\"\n");
+    let good = source("n1", &echo);
+    let bad = [
+        (source("n2", &path(&junk)), "component-invalid", "n2"),
+        (
+            format!("{}digest = \"{nothing}\"\n", source("n3", &echo)),
+            "digest-mismatch",
+            "n3",
+        ),
+        (
+            format!("[plugins.n4]\ndigest = \"{nothing}\"\n"),
+            "component-not-installed",
+            "n4",
+        ),
+    ];
+    for (text, code, name) in &bad {
+        for yes in [false, true] {
+            let ran = apply(&format!("{good}{text}"), yes);
+            assert_eq!(ran.code, 5, "{name}: {}{}", ran.out, ran.err);
+            assert!(ran.err.contains(code), "{name}: {}", ran.err);
+            assert!(ran.err.contains(name), "{name}: {}", ran.err);
+            assert_eq!(place.run(&["plugin", "inspect", "n1"]).code, 4, "{name}");
+        }
+    }
+
+    // Another file under `source` is another version.
+    assert_eq!(apply(&good, true).code, 0);
+    let digest = || place.json(&["plugin", "inspect", "n1"])["digest"].clone();
+    let (before, other) = (digest(), source("n1", &keeper));
+    let shown = apply(&other, false);
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    let before_text = before.as_str().expect("a digest");
+    assert!(
+        shown.out.contains(&format!("{before_text} -> sha256:")),
+        "{}",
+        shown.out
+    );
+    assert!(shown.out.contains("new tools: "), "{}", shown.out);
+    assert_eq!(digest(), before, "it was only compared");
+    let applied = apply(&other, true);
+    assert_eq!(applied.code, 0, "{}", applied.err);
+    assert_ne!(digest(), before);
+    assert!(apply(&other, true).out.contains("nothing to change"));
+    place.ok(&["plugin", "remove", "n1"]);
+}
+
 /// The head of another audit, whose signature is as good.
 fn foreign_head() -> String {
     let other = Place::new();
@@ -492,6 +554,7 @@ fn without_a_server() {
     lost_output(&place);
     problems(&place);
     administration(&place);
+    policies(&place);
     removal(&place);
     progress(&place);
     plugin_log(&place);

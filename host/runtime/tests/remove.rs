@@ -40,6 +40,7 @@ impl Host {
             component: guest("", ECHO),
             digest: None,
             activate: true,
+            check: false,
             why: String::new(),
         };
         let begun = self.runtime.install(&self.who, request).expect("begins");

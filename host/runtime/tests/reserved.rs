@@ -36,6 +36,7 @@ async fn install(runtime: &Arc<Runtime>) {
         component: guest("", ECHO),
         digest: None,
         activate: true,
+        check: false,
         why: String::new(),
     };
     let begun = runtime.install(&who(), request).expect("begins");

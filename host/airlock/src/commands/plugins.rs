@@ -75,18 +75,43 @@ fn add(session: &Session, name: &str, source: &Path, digest: Option<&str>) -> Re
     })
 }
 
-/// Installs a component and waits until the server is done with it.
+/// Installs a component as the active version and waits until the server is done
+/// with it.
 ///
 /// # Errors
 /// [`Failure`] when it was refused.
 pub fn install(api: &Api, name: &str, bytes: Vec<u8>, digest: Option<&str>) -> Result<Value> {
+    send(api, name, bytes, digest, Then::Activate)
+}
+
+/// What is done with a component that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Nothing: it is only checked.
+    Check,
+    /// It is installed; a plugin's first version is active at once.
+    Install,
+    /// It is installed, and active in place of any other.
+    Activate,
+}
+
+/// Sends a component and waits until the server is done with it.
+pub(crate) fn send(
+    api: &Api,
+    name: &str,
+    bytes: Vec<u8>,
+    digest: Option<&str>,
+    then: Then,
+) -> Result<Value> {
+    let then = match then {
+        Then::Check => "&check=true",
+        Then::Install => "",
+        Then::Activate => "&activate=true",
+    };
     let pinned = digest
         .map(|digest| format!("&digest={}", encode(digest)))
         .unwrap_or_default();
-    let path = format!(
-        "/v1/plugins?name={}&activate=true&wait=true{pinned}",
-        encode(name)
-    );
+    let path = format!("/v1/plugins?name={}&wait=true{then}{pinned}", encode(name));
     let mut operation: Value =
         api.value(&Request::bytes("POST", path, "application/wasm", bytes))?;
     loop {

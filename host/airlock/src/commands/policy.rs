@@ -1,24 +1,41 @@
 //! `airlock apply`: the difference between a policy file and what is in force,
 //! and making it so.
+//!
+//! What must stay true: components are read, checked and compared before
+//! anything changes, whether or not it is to be applied.
 
 use std::path::Path;
 
+use airlock_runtime::{Failure as _, Policy, PolicyError, Problem};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::Session;
-use super::plugins::{changes, component_file, install};
+use super::plugins::{Then, changes, component_file, join, send};
 use crate::cli;
 use crate::client::{Request, encode};
+use crate::exit::Failure;
 use crate::output::{Format, cell, print};
 
+/// A policy whose components are known, and what it would change.
+struct Plan {
+    policy: Policy,
+    diff: Value,
+    components: Vec<Component>,
+}
+
+/// A component that is to be installed.
+struct Component {
+    plugin: String,
+    source: String,
+    bytes: Vec<u8>,
+}
+
 pub(super) fn apply(session: &Session, args: &cli::Apply) -> Result<()> {
-    let text = std::fs::read_to_string(&args.policy)
-        .with_context(|| format!("reading {}", args.policy.display()))?;
-    let mut diff = ask(session, "/v1/policy/diff", &text, "")?["diff"].clone();
+    let plan = Plan::new(session, &args.policy)?;
+    let mut diff = plan.diff.clone();
     if args.yes {
-        install_missing(session, &args.policy, &text, &diff)?;
-        let applied = ask(session, "/v1/policy/apply", &text, &args.why)?;
+        let applied = plan.carry_out(session, &args.why)?;
         if session.format == Format::Json {
             return session.format.show(&applied, |_| String::new());
         }
@@ -26,57 +43,143 @@ pub(super) fn apply(session: &Session, args: &cli::Apply) -> Result<()> {
     }
     session.format.show(&diff, |diff| {
         let end = match (args.yes, is_empty(diff)) {
+            (true, _) if !plan.components.is_empty() => "applied",
             (_, true) => "nothing to change",
             (true, false) => "applied",
             (false, false) => "not applied; add --yes to apply it",
         };
-        format!("{}{end}", diff_text(diff))
+        format!("{}{end}", diff_text(diff, &plan.policy))
     })
 }
 
-fn ask(session: &Session, path: &str, policy: &str, why: &str) -> Result<Value> {
+impl Plan {
+    fn new(session: &Session, file: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        let mut policy = Policy::parse(&text).map_err(failure)?;
+        for entry in policy.plugins.values_mut() {
+            // Without a digest, the component that is there now is meant.
+            if let (Some(source), None) = (&entry.source, &entry.digest) {
+                entry.digest = Some(airlock_runtime::digest(&read(file, source)?));
+            }
+        }
+        let mut plan = Self {
+            diff: ask(session, "/v1/policy/diff", &policy, "")?["diff"].clone(),
+            policy,
+            components: Vec::new(),
+        };
+        plan.check_missing(session, file)?;
+        if !plan.components.is_empty() {
+            plan.diff = ask(session, "/v1/policy/diff", &plan.policy, "")?["diff"].clone();
+        }
+        Ok(plan)
+    }
+
+    /// Reads the components that the server lacks and has them checked. Only this
+    /// program reads them: a server never fetches what a request names.
+    fn check_missing(&mut self, session: &Session, file: &Path) -> Result<()> {
+        let plugins = self.diff["plugins"].as_array().into_iter().flatten();
+        for plugin in plugins.filter(|plugin| plugin["missing"] == true) {
+            let name = cell(plugin, "plugin");
+            let entry = self.policy.plugins.get(&name);
+            let digest = entry.and_then(|entry| entry.digest.as_deref());
+            let Some(source) = entry.and_then(|entry| entry.source.clone()) else {
+                return Err(no_source(name, digest));
+            };
+            let bytes = read(file, &source)?;
+            send(&session.api, &name, bytes.clone(), digest, Then::Check)
+                .map_err(|error| hinted(error, &format!("it is `{name}`, from {source}")))?;
+            self.components.push(Component {
+                plugin: name,
+                source,
+                bytes,
+            });
+        }
+        Ok(())
+    }
+
+    fn carry_out(&self, session: &Session, why: &str) -> Result<Value> {
+        let mut installed: Vec<String> = Vec::new();
+        for component in &self.components {
+            let Component {
+                plugin,
+                source,
+                bytes,
+            } = component;
+            send(&session.api, plugin, bytes.clone(), None, Then::Install)
+                .map_err(|error| stopped(error, &installed))?;
+            installed.push(plugin.clone());
+            if session.format == Format::Text {
+                print(&format!("installed {plugin} from {source}"))?;
+            }
+        }
+        ask(session, "/v1/policy/apply", &self.policy, why)
+            .map_err(|error| stopped(error, &installed))
+    }
+}
+
+fn read(policy: &Path, source: &str) -> Result<Vec<u8>> {
+    let base = policy.parent().unwrap_or(Path::new("."));
+    let component = component_file(&base.join(source))?;
+    std::fs::read(&component).with_context(|| format!("reading {}", component.display()))
+}
+
+fn ask(session: &Session, path: &str, policy: &Policy, why: &str) -> Result<Value> {
     let path = match why.is_empty() {
         true => path.to_owned(),
         false => format!("{path}?why={}", encode(why)),
     };
-    session.api.value(&Request::bytes(
-        "POST",
-        path,
-        "application/toml",
-        policy.as_bytes().to_vec(),
-    ))
+    let policy = serde_json::to_value(policy)?;
+    session.api.value(&Request::json("POST", path, &policy))
 }
 
-/// Installs the components that the policy names and the server lacks. Only
-/// this program reads them: a server never fetches what a request names.
-fn install_missing(session: &Session, file: &Path, text: &str, diff: &Value) -> Result<()> {
-    let policy: toml::Table = toml::from_str(text).context("parsing the policy")?;
-    for plugin in diff["plugins"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|plugin| plugin["missing"] == true)
-    {
-        let name = cell(plugin, "plugin");
-        let entry = policy.get("plugins").and_then(|plugins| plugins.get(&name));
-        let source = entry
-            .and_then(|entry| entry.get("source"))
-            .and_then(|source| source.as_str());
-        let source = source
-            .with_context(|| format!("`{name}` is not installed and the policy names no source"))?;
-        let digest = entry
-            .and_then(|entry| entry.get("digest"))
-            .and_then(|digest| digest.as_str());
-        let base = file.parent().unwrap_or(Path::new("."));
-        let component = component_file(&base.join(source))?;
-        let bytes = std::fs::read(&component)
-            .with_context(|| format!("reading {}", component.display()))?;
-        install(&session.api, &name, bytes, digest)?;
-        if session.format == Format::Text {
-            print(&format!("installed {name} from {source}"))?;
-        }
+fn failure(error: PolicyError) -> Failure {
+    Failure {
+        status: error.status(),
+        code: error.code().to_owned(),
+        problem: serde_json::to_value(Problem::of(&error)).unwrap_or_default(),
+        hint: String::new(),
     }
-    Ok(())
+}
+
+fn no_source(plugin: String, digest: Option<&str>) -> anyhow::Error {
+    let digest = digest.unwrap_or("any").to_owned();
+    let refused = failure(PolicyError::NotInstalled { plugin, digest });
+    hinted(
+        refused.into(),
+        "the policy names no `source` to install it from",
+    )
+}
+
+/// The failure with what to know beside it.
+fn hinted(error: anyhow::Error, hint: &str) -> anyhow::Error {
+    match error.downcast::<Failure>() {
+        Ok(failure) => Failure {
+            hint: hint.to_owned(),
+            ..failure
+        }
+        .into(),
+        Err(other) => other.context(hint.to_owned()),
+    }
+}
+
+/// The failure with what was done before it.
+fn stopped(error: anyhow::Error, installed: &[String]) -> anyhow::Error {
+    let applied = error.downcast_ref::<Failure>().map_or_else(
+        || "-".to_owned(),
+        |failure| join(&failure.problem["applied"]),
+    );
+    let applied = match applied.as_str() {
+        "-" => "nothing was applied".to_owned(),
+        names => format!("applied before it: {names}"),
+    };
+    match installed.is_empty() {
+        true => hinted(error, &applied),
+        false => hinted(
+            error,
+            &format!("{applied}; installed: {}", installed.join(", ")),
+        ),
+    }
 }
 
 fn is_empty(diff: &Value) -> bool {
@@ -88,18 +191,26 @@ fn is_empty(diff: &Value) -> bool {
     })
 }
 
-fn diff_text(diff: &Value) -> String {
+fn diff_text(diff: &Value, policy: &Policy) -> String {
     let mut text = String::new();
     for plugin in diff["plugins"].as_array().into_iter().flatten() {
-        text.push_str(&format!("[{}]", cell(plugin, "plugin")));
-        if plugin["missing"] == true {
-            text.push_str(" is not installed; it will be, from its source");
-        } else if plugin["digest_now"] != plugin["digest_after"] {
-            text.push_str(&format!(
-                " {} -> {}",
-                cell(plugin, "digest_now"),
-                cell(plugin, "digest_after")
-            ));
+        let name = cell(plugin, "plugin");
+        let source = policy
+            .plugins
+            .get(&name)
+            .and_then(|entry| entry.source.as_deref());
+        let source = source.unwrap_or_default();
+        text.push_str(&format!("[{name}]"));
+        let (now, after) = (cell(plugin, "digest_now"), cell(plugin, "digest_after"));
+        match (plugin["missing"] == true, plugin["digest_now"].is_null()) {
+            (true, true) => text.push_str(&format!(
+                " is not installed; {after} will be, from {source}"
+            )),
+            (true, false) => text.push_str(&format!(
+                " {now} -> {after}, which will be installed from {source}"
+            )),
+            (false, _) if now != after => text.push_str(&format!(" {now} -> {after}")),
+            (false, _) => {}
         }
         text.push_str(&changes(&plugin["version_changes"]));
         text.push('\n');

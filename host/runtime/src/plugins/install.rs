@@ -117,6 +117,9 @@ impl Runtime {
             });
         }
         let manifest = self.manifest_of(&digest, &request.component).await?;
+        if request.check {
+            return self.checked(&request.name, &manifest).await;
+        }
         let _naming = self.naming.read().await;
         self.put_component(digest, request.component.clone())
             .await?;
@@ -138,6 +141,27 @@ impl Runtime {
         }
         let inspected = self.sandbox.inspect(component.clone()).await;
         Ok(Arc::new(inspected.map_err(PluginError::Component)?))
+    }
+
+    /// What installing it would change. Its manifest is kept.
+    async fn checked(
+        &self,
+        name: &str,
+        manifest: &Arc<Manifest>,
+    ) -> Result<Installed, PluginError> {
+        let found = self.registry.get(name);
+        if let Some((slot, _)) = &found {
+            check_room(&*slot.row.lock().await, name, &manifest.digest)?;
+        }
+        self.commit(vec![known(manifest)]).await?;
+        Ok(Installed {
+            plugin: name.to_owned(),
+            digest: manifest.digest.clone(),
+            active: false,
+            changes: found.map_or_else(VersionChanges::default, |(_, active)| {
+                version_changes(&active.manifest, manifest)
+            }),
+        })
     }
 
     async fn put_component(&self, digest: String, component: Bytes) -> Result<(), PluginError> {
@@ -194,15 +218,9 @@ impl Runtime {
         manifest: &Arc<Manifest>,
         why: &str,
     ) -> Result<(), PluginError> {
+        check_room(row, &slot.name, &manifest.digest)?;
         let mut changed = row.clone();
         changed.name.clone_from(&slot.name);
-        if changed.versions.len() >= VERSIONS_MAX {
-            let plugin = slot.name.clone();
-            return Err(PluginError::TooManyVersions {
-                plugin,
-                versions_max: VERSIONS_MAX,
-            });
-        }
         changed.versions.push(VersionRow {
             digest: manifest.digest.clone(),
             installed_ms: ids::now_ms(),
@@ -215,13 +233,8 @@ impl Runtime {
         }
         let detail = json!({ "digest": manifest.digest, "active": first, "why": why });
         let record = record::admin(who, "plugin.install", &slot.name, detail);
-        let known = Op::Put {
-            space: MANIFESTS,
-            key: manifest.digest.clone().into(),
-            value: rows::encode(&**manifest),
-        };
         self.registry
-            .commit(&changed, vec![known, record::op(&record)])
+            .commit(&changed, vec![known(manifest), record::op(&record)])
             .await?;
         *row = changed;
         if first {
@@ -236,5 +249,23 @@ impl Runtime {
             )));
         }
         Ok(())
+    }
+}
+
+fn check_room(row: &PluginRow, plugin: &str, digest: &str) -> Result<(), PluginError> {
+    if row.has(digest) || row.versions.len() < VERSIONS_MAX {
+        return Ok(());
+    }
+    Err(PluginError::TooManyVersions {
+        plugin: plugin.to_owned(),
+        versions_max: VERSIONS_MAX,
+    })
+}
+
+fn known(manifest: &Manifest) -> Op {
+    Op::Put {
+        space: MANIFESTS,
+        key: manifest.digest.clone().into(),
+        value: rows::encode(manifest),
     }
 }

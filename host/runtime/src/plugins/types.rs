@@ -24,6 +24,9 @@ pub struct InstallRequest {
     /// plugin has another active version. A plugin's first version becomes
     /// active anyway: it has no grants.
     pub activate: bool,
+    /// Only check it: nothing is installed. What it asks for is kept, so that a
+    /// policy that names its digest can be compared with it.
+    pub check: bool,
     /// Why, for the audit.
     pub why: String,
 }

@@ -6,8 +6,9 @@ use airlock_journal::Op;
 use airlock_sandbox::Grants;
 use serde_json::json;
 
+use crate::engine::Manifest;
 use crate::grants::{self, GrantError, GrantsChange};
-use crate::plugins::{Active, Slot, VersionChanges, version_changes};
+use crate::plugins::{Active, MANIFESTS, Slot, VersionChanges, version_changes};
 use crate::policy::{
     PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyError, PolicyPlugin, diff,
 };
@@ -107,29 +108,61 @@ impl Runtime {
         self.check_reserved(&entry.grants).await.map_err(refused)?;
         let installed = self.registry.get(name);
         check_reach(who, name, entry, installed.as_ref()).map_err(refused)?;
-        let Some((slot, active)) = installed else {
-            return Ok(not_installed(name, entry));
+        let now = installed.as_ref().map(|(_, active)| active);
+        let digest_now = now.map(|active| active.manifest.digest.clone());
+        let digest_after = entry.digest.clone().or_else(|| digest_now.clone());
+        let missing = match (&installed, &digest_after) {
+            (Some((slot, _)), Some(after)) => !slot.row.lock().await.has(after),
+            _ => true,
         };
-        let now = &active.manifest.digest;
-        let after = entry.digest.as_ref().unwrap_or(now);
-        let missing = !slot.row.lock().await.has(after);
-        let mut version = VersionChanges::default();
-        if !missing {
-            let failed = |error| PolicyError::plugin(name, GrantError::Store(error));
-            let manifest = self.registry.manifest(after).map_err(failed)?;
-            version = version_changes(&active.manifest, &manifest);
-            let checked = grants::check(&entry.grants, &manifest);
-            checked.map_err(refused)?;
-            grants::check_descriptions(&entry.descriptions, &manifest).map_err(refused)?;
-        }
-        Ok(PluginDiff {
+        let nothing = PolicyPlugin::default();
+        let before = now.map_or_else(|| (&nothing).into(), |active| (&*active.grants).into());
+        let mut diff = PluginDiff {
             plugin: name.to_owned(),
-            digest_now: Some(now.clone()),
-            digest_after: Some(after.clone()),
+            digest_now,
+            digest_after,
             missing,
-            version_changes: version,
-            changes: diff::changes((&*active.grants).into(), entry.into()),
-        })
+            version_changes: VersionChanges::default(),
+            changes: diff::changes(before, entry.into()),
+        };
+        if let Some(manifest) = self.known_manifest(&diff).map_err(refused)? {
+            grants::check(&entry.grants, &manifest).map_err(refused)?;
+            grants::check_descriptions(&entry.descriptions, &manifest).map_err(refused)?;
+            if let Some(active) = now {
+                diff.version_changes = version_changes(&active.manifest, &manifest);
+            }
+            if !diff.is_empty() {
+                let opened = self.check_in_force(name, manifest, entry).await;
+                opened.map_err(refused)?;
+            }
+        }
+        Ok(diff)
+    }
+
+    /// Of the component after, where it is installed or was checked.
+    fn known_manifest(&self, diff: &PluginDiff) -> Result<Option<Arc<Manifest>>, GrantError> {
+        let Some(digest) = &diff.digest_after else {
+            return Ok(None);
+        };
+        match self.store().get(MANIFESTS, digest.as_bytes())? {
+            Some(_) => Ok(Some(self.registry.manifest(digest)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens what the rules name, and lets go of it.
+    async fn check_in_force(
+        &self,
+        name: &str,
+        manifest: Arc<Manifest>,
+        entry: &PolicyPlugin,
+    ) -> Result<(), GrantError> {
+        let (sandbox, name) = (Arc::clone(&self.sandbox), name.to_owned());
+        let (grants, limits) = (entry.grants.clone(), entry.limits.clone());
+        let opened = self
+            .blocking(move || sandbox.plugin(&name, manifest, 0, grants, limits).map(drop))
+            .await?;
+        opened.map_err(|error| GrantError::Prepare(error.to_string()))
     }
 
     async fn apply_plugin(
@@ -194,15 +227,4 @@ fn check_reach(
         _ => &none,
     };
     Ok(grants::reach::check(who, name, before, &entry.grants)?)
-}
-
-fn not_installed(name: &str, entry: &PolicyPlugin) -> PluginDiff {
-    PluginDiff {
-        plugin: name.to_owned(),
-        digest_now: None,
-        digest_after: entry.digest.clone(),
-        missing: true,
-        version_changes: VersionChanges::default(),
-        changes: diff::changes((&PolicyPlugin::default()).into(), entry.into()),
-    }
 }

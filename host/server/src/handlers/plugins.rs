@@ -25,6 +25,9 @@ pub(crate) struct InstallQuery {
     /// Make it the active version, also in place of another.
     #[serde(default)]
     activate: bool,
+    /// Only check it, and say what it would change: nothing is installed.
+    #[serde(default)]
+    check: bool,
     /// `sha256:…` that the component must have.
     #[serde(default)]
     digest: Option<String>,
@@ -74,6 +77,7 @@ pub(crate) async fn install(call: Call) -> Result<Reply, Refusal> {
         component: call.body.clone(),
         digest: query.digest,
         activate: query.activate,
+        check: query.check,
         why: query.why,
     };
     let mut operation = call.runtime().install(&call.who, request)?;

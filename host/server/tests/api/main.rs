@@ -9,6 +9,7 @@ mod guests;
 mod hostile;
 mod idempotency;
 mod leaving;
+mod policy;
 mod routes;
 mod server;
 mod stopping;
