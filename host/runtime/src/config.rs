@@ -38,6 +38,9 @@ pub struct RuntimeConfig {
     pub install_queue_max: usize,
     /// How long the reply to an `Idempotency-Key` is kept.
     pub idempotency_keep: Duration,
+    /// Whether an audit whose key is lost goes on with a new one. Without it,
+    /// opening is refused.
+    pub new_audit_key: bool,
     /// Time between signed checkpoints of the audit.
     pub checkpoint_every: Duration,
 }
@@ -59,6 +62,7 @@ impl RuntimeConfig {
             install_jobs_max: 2,
             install_queue_max: 16,
             idempotency_keep: Duration::from_secs(24 * 3600),
+            new_audit_key: false,
             checkpoint_every: Duration::from_secs(60),
         }
     }

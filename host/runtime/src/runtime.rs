@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use airlock_journal::audit::{Audit, Signer};
+use airlock_journal::audit::{Audit, STREAM, Signer};
 use airlock_journal::{Batch, SqliteStore, Store, StoreError};
 use airlock_sandbox::capability::http::Network;
 use serde_json::json;
@@ -53,6 +53,14 @@ pub enum OpenError {
     /// The audit or its key.
     #[error("opening the audit")]
     Audit(#[from] airlock_journal::audit::AuditError),
+    /// The key that signed the audit so far is gone.
+    #[error(
+        "the audit's key {path} is missing, and the audit was signed with it: put it back (and look for whoever removed it); where it is lost for good, `airlock serve --new-audit-key` goes on with a new one, on record, and what was signed before no longer verifies"
+    )]
+    AuditKeyLost {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// The secrets or their key.
     #[error("opening the secrets")]
     Vault(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -145,8 +153,7 @@ impl Runtime {
         sqlite: Option<Arc<SqliteStore>>,
     ) -> Result<Arc<Self>, OpenError> {
         make_dirs(&config)?;
-        let signer = Signer::open_or_create(config.key_file("audit.key"))?;
-        let audit = Audit::new(Arc::clone(&store), signer).await?;
+        let audit = open_audit(&config, &store).await?;
         let vault = engine::open_vault(&config, &store)?;
         let network = engine::open_network(config.ca_file.as_deref())?;
         let dir = config.components_dir();
@@ -533,6 +540,28 @@ async fn blocking<T: Send + 'static>(
         cause: "opening was interrupted".to_owned(),
     };
     done.map_err(interrupted).map_err(OpenError::Store)
+}
+
+/// The audit with its key. Only an audit that has no records gets a key of its
+/// own accord.
+async fn open_audit(config: &RuntimeConfig, store: &Arc<dyn Store>) -> Result<Audit, OpenError> {
+    let path = config.key_file("audit.key");
+    let signed = store.head(STREAM.as_bytes())?.len > 0;
+    let lost = signed && matches!(path.try_exists(), Ok(false));
+    if lost && !config.new_audit_key {
+        return Err(OpenError::AuditKeyLost { path });
+    }
+    let signer = Signer::open_or_create(path)?;
+    let key = signer.public_key();
+    let audit = Audit::new(Arc::clone(store), signer).await?;
+    if lost {
+        let who = Principal::local_admin("start");
+        let detail = json!({ "public_key": key.to_string() });
+        let record = record::admin(&who, "audit.new-key", &key.id(), detail);
+        audit.append(&record).await?;
+        audit.checkpoint().await?;
+    }
+    Ok(audit)
 }
 
 fn make_dirs(config: &RuntimeConfig) -> Result<(), OpenError> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airlock_journal::audit::SignedHead;
-use airlock_runtime::Runtime;
+use airlock_runtime::{Runtime, RuntimeConfig};
 use airlock_server::ServerConfig;
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
@@ -39,7 +39,11 @@ pub(super) fn run(global: &Global, args: &Serve) -> Result<()> {
 
 async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
     // The data directory first: a second server must not take a port and then fail.
-    let runtime = Runtime::open(settings.runtime())
+    let config = RuntimeConfig {
+        new_audit_key: args.new_audit_key,
+        ..settings.runtime()
+    };
+    let runtime = Runtime::open(config)
         .await
         .context("opening the data directory")?;
     let address = args.listen.or(settings.file.listen).unwrap_or(LISTEN);
