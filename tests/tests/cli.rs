@@ -315,6 +315,43 @@ fn policies(place: &Place) {
     place.ok(&["plugin", "remove", "n1"]);
 }
 
+/// Another version waits until it is activated, and going back is asked for.
+fn versions(place: &Place) {
+    let (echo, keeper) = (
+        path(&component("airlock-plugin-echo")),
+        path(&component("keeper")),
+    );
+    let digest = || place.json(&["plugin", "inspect", "two"])["digest"].clone();
+    place.ok(&["plugin", "add", "two", &echo]);
+    let first = digest();
+    let added = place.ok(&["plugin", "add", "two", &keeper]);
+    assert!(
+        added.contains("not active yet: airlock plugin activate two"),
+        "{added}"
+    );
+    assert_eq!(digest(), first, "it is installed beside it");
+    place.ok(&["plugin", "add", "two", &keeper, "--activate"]);
+    let second = digest();
+    assert_ne!(second, first);
+    let first_text = first.as_str().expect("a digest");
+    for back in [
+        &["plugin", "activate", "two", first_text][..],
+        &["plugin", "add", "two", &echo, "--activate"],
+    ] {
+        let refused = place.run(back);
+        assert_eq!(refused.code, 5, "{back:?}: {}", refused.err);
+        assert!(
+            refused.err.contains("[downgrade]"),
+            "{back:?}: {}",
+            refused.err
+        );
+        assert_eq!(digest(), second, "{back:?}");
+    }
+    place.ok(&["plugin", "activate", "two", first_text, "--downgrade"]);
+    assert_eq!(digest(), first);
+    place.ok(&["plugin", "remove", "two"]);
+}
+
 /// The head of another audit, whose signature is as good.
 fn foreign_head() -> String {
     let other = Place::new();
@@ -555,6 +592,7 @@ fn without_a_server() {
     problems(&place);
     administration(&place);
     policies(&place);
+    versions(&place);
     removal(&place);
     progress(&place);
     plugin_log(&place);

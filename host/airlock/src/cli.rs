@@ -168,7 +168,11 @@ pub struct Serve {
 #[derive(Debug, Subcommand)]
 pub enum Plugin {
     /// Install a component, or another version of an installed plugin.
-    #[command(after_help = "Example:\n  airlock plugin add fetch ./fetch.wasm")]
+    ///
+    /// A plugin's first version is active at once, without any grant. Another one
+    /// waits until it is activated, since it gets the grants of the one before.
+    #[command(after_help = "Examples:\n  airlock plugin add fetch ./fetch.wasm\n  \
+        airlock plugin add fetch ./fetch-2.wasm --activate   in place of the version before")]
     Add {
         /// The plugin's name: 1 to 64 of `a-z 0-9 - _`, starting with a letter.
         name: String,
@@ -177,6 +181,9 @@ pub enum Plugin {
         /// Refuse the component unless it has this digest.
         #[arg(long, value_name = "sha256:…")]
         digest: Option<String>,
+        /// Make it the active version at once, with the grants there are.
+        #[arg(long)]
+        activate: bool,
     },
     /// List installed plugins.
     #[command(after_help = "Example:\n  airlock plugin list")]
@@ -194,6 +201,9 @@ pub enum Plugin {
         name: String,
         /// The version's digest, or an unambiguous beginning of it.
         digest: String,
+        /// Also where it was installed before the active one.
+        #[arg(long)]
+        downgrade: bool,
     },
     /// Remove a plugin with its grants and what it kept in `kv`. Its audit stays.
     #[command(after_help = "Examples:\n  airlock plugin remove fetch\n  \

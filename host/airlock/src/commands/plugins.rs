@@ -19,13 +19,24 @@ pub(super) fn run(session: &Session, command: Plugin) -> Result<()> {
             name,
             source,
             digest,
-        } => add(session, &name, &source, digest.as_deref()),
+            activate,
+        } => {
+            let then = match activate {
+                true => Then::Activate,
+                false => Then::Install,
+            };
+            add(session, &name, &source, digest.as_deref(), then)
+        }
         Plugin::List => list(session),
         Plugin::Inspect { name } => {
             let detail = session.api.get(&format!("/v1/plugins/{}", encode(&name)))?;
             session.format.show(&detail, describe)
         }
-        Plugin::Activate { name, digest } => activate(session, &name, &digest),
+        Plugin::Activate {
+            name,
+            digest,
+            downgrade,
+        } => activate(session, &name, &digest, downgrade),
         Plugin::Remove {
             name,
             keep_data,
@@ -55,10 +66,16 @@ fn remove(session: &Session, name: &str, keep_data: bool, why: &str) -> Result<(
     })
 }
 
-fn add(session: &Session, name: &str, source: &Path, digest: Option<&str>) -> Result<()> {
+fn add(
+    session: &Session,
+    name: &str,
+    source: &Path,
+    digest: Option<&str>,
+    then: Then,
+) -> Result<()> {
     let file = component_file(source)?;
     let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
-    let installed = install(&session.api, name, bytes, digest)?;
+    let installed = send(&session.api, name, bytes, digest, then)?;
     session.format.show(&installed, |installed| {
         let mut text = format!("installed {name} {}", cell(installed, "digest"));
         if installed["active"] == false {
@@ -206,7 +223,7 @@ fn list(session: &Session) -> Result<()> {
     })
 }
 
-fn activate(session: &Session, name: &str, digest: &str) -> Result<()> {
+fn activate(session: &Session, name: &str, digest: &str, downgrade: bool) -> Result<()> {
     let path = format!("/v1/plugins/{}", encode(name));
     let detail = session.api.get(&path)?;
     let wanted = digest.strip_prefix("sha256:").unwrap_or(digest);
@@ -223,7 +240,7 @@ fn activate(session: &Session, name: &str, digest: &str) -> Result<()> {
         ))
         .into());
     };
-    let body = json!({ "digest": full, "downgrade": true });
+    let body = json!({ "digest": full, "downgrade": downgrade });
     let installed: Value =
         session
             .api
