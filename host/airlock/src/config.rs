@@ -29,6 +29,8 @@ pub struct File {
     pub guest_workers: Option<usize>,
     /// Calls at once, over all plugins.
     pub calls_max: Option<u32>,
+    /// Seconds between `/readyz` failing and connections being refused.
+    pub unready_seconds: Option<u64>,
     /// Seconds that calls in flight get at shutdown.
     pub shutdown_seconds: Option<u64>,
     /// File to which new heads of the audit are appended.

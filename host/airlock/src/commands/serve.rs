@@ -102,6 +102,9 @@ fn server_config(settings: &Settings, args: &Serve) -> ServerConfig {
     config
         .allow_hosts
         .extend(settings.file.hosts.iter().chain(&args.hosts).cloned());
+    if let Some(seconds) = settings.file.unready_seconds {
+        config.unready = Duration::from_secs(seconds);
+    }
     if let Some(seconds) = settings.file.shutdown_seconds {
         config.drain = Duration::from_secs(seconds);
     }
@@ -200,6 +203,29 @@ fn post(url: &str, head: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::File;
+
+    #[test]
+    fn times_of_stopping_are_configured() {
+        let settings = |text: &str| Settings {
+            data: PathBuf::from("data"),
+            keys: PathBuf::from("data-keys"),
+            file: toml::from_str::<File>(text).expect("a configuration"),
+        };
+        let args = Serve {
+            listen: None,
+            hosts: Vec::new(),
+            audit_heads: None,
+            audit_heads_url: None,
+            new_audit_key: false,
+        };
+        let of = |text: &str| {
+            let config = server_config(&settings(text), &args);
+            (config.unready.as_secs(), config.drain.as_secs())
+        };
+        assert_eq!(of(""), (0, 30));
+        assert_eq!(of("unready_seconds = 5\nshutdown_seconds = 7"), (5, 7));
+    }
 
     #[test]
     fn a_wildcard_is_reached_by_loopback() {
