@@ -374,6 +374,9 @@ pub enum Token {
     Revoke {
         /// The token's id from `airlock token list`.
         id: String,
+        /// Also where no other token administers the whole host.
+        #[arg(long)]
+        last: bool,
     },
 }
 

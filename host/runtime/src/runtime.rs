@@ -357,10 +357,11 @@ impl Runtime {
         &self,
         who: &Principal,
         id: &str,
+        last: bool,
         why: &str,
     ) -> Result<TokenView, TokenError> {
         crate::names::why(why)?;
-        let change = self.tokens.prepare_revoke(id, ids::now_ms())?;
+        let change = self.tokens.prepare_revoke(id, last, ids::now_ms())?;
         let detail = json!({ "for": change.view().principal, "why": why });
         let record = record::admin(who, "token.revoke", id, detail);
         Ok(self.tokens.commit(change, record::op(&record)).await?)

@@ -101,6 +101,11 @@ pub enum TokenError {
     /// There is none with this id.
     #[error("there is no token `{0}`")]
     NotFound(String),
+    /// Without it, nobody could administer the host over the API.
+    #[error(
+        "`{0}` is the last token that administers the whole host; make another first, or say `last` to do without"
+    )]
+    LastAdmin(String),
     /// As many tokens as there may be exist, and none has expired or is revoked.
     #[error("there are {TOKENS_MAX} live tokens already; revoke some")]
     TooMany,
@@ -115,6 +120,7 @@ impl Failure for TokenError {
             Self::BadName(_) => "bad-name",
             Self::BadRequest(_) => "bad-request",
             Self::NotFound(_) => "token-not-found",
+            Self::LastAdmin(_) => "last-admin",
             Self::TooMany => "too-many-tokens",
             Self::Store(_) => "store-failed",
         }
@@ -123,7 +129,7 @@ impl Failure for TokenError {
         match self {
             Self::BadName(_) | Self::BadRequest(_) => 400,
             Self::NotFound(_) => 404,
-            Self::TooMany => 409,
+            Self::TooMany | Self::LastAdmin(_) => 409,
             Self::Store(_) => 503,
         }
     }
@@ -194,6 +200,17 @@ pub(crate) struct TokenChange {
     held: Arc<Held>,
 }
 
+impl Held {
+    fn is_live(&self, now_ms: u64) -> bool {
+        self.view.revoked_ms.is_none() && self.view.expires_ms.is_none_or(|at| at > now_ms)
+    }
+
+    fn administers(&self, now_ms: u64) -> bool {
+        let admin = self.view.roles.contains(&Role::Admin);
+        admin && self.view.plugins.is_none() && self.is_live(now_ms)
+    }
+}
+
 impl TokenChange {
     pub(crate) fn view(&self) -> &TokenView {
         &self.held.view
@@ -255,12 +272,11 @@ impl Tokens {
         now_ms: u64,
     ) -> Result<(TokenChange, String), TokenError> {
         check(&request)?;
-        let live = |held: &&Arc<Held>| {
-            held.view.revoked_ms.is_none() && held.view.expires_ms.is_none_or(|at| at > now_ms)
-        };
-        if self.read().values().filter(live).count() >= TOKENS_MAX {
+        let all = self.read();
+        if all.values().filter(|held| held.is_live(now_ms)).count() >= TOKENS_MAX {
             return Err(TokenError::TooMany);
         }
+        drop(all);
         let (id, secret) = (
             ids::hex(&ids::random::<8>()),
             ids::hex(&ids::random::<32>()),
@@ -283,10 +299,23 @@ impl Tokens {
         Ok((TokenChange::new(Held::new(view, hash)), text))
     }
 
-    /// The change that revokes a token.
-    pub(crate) fn prepare_revoke(&self, id: &str, now_ms: u64) -> Result<TokenChange, TokenError> {
-        let held = self.read().get(id).cloned();
+    /// The change that revokes a token; the last that administers the host only
+    /// where `last` says so.
+    pub(crate) fn prepare_revoke(
+        &self,
+        id: &str,
+        last: bool,
+        now_ms: u64,
+    ) -> Result<TokenChange, TokenError> {
+        let all = self.read();
+        let held = all.get(id).cloned();
         let held = held.ok_or_else(|| TokenError::NotFound(id.to_owned()))?;
+        let mut others = all.values().filter(|other| other.view.id != id);
+        let needed = held.administers(now_ms) && !others.any(|other| other.administers(now_ms));
+        drop(all);
+        if needed && !last {
+            return Err(TokenError::LastAdmin(id.to_owned()));
+        }
         let mut view = held.view.clone();
         view.revoked_ms.get_or_insert(now_ms);
         Ok(TokenChange::new(Held::new(view, held.hash)))

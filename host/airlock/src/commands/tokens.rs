@@ -40,10 +40,10 @@ pub(super) fn run(session: &Session, command: Token) -> Result<()> {
             let answer = session.api.get("/v1/tokens")?;
             session.format.show(&answer, list_text)
         }
-        Token::Revoke { id } => {
+        Token::Revoke { id, last } => {
             session.api.ok(&Request::new(
                 "DELETE",
-                format!("/v1/tokens/{}", encode(&id)),
+                format!("/v1/tokens/{}?last={last}", encode(&id)),
             ))?;
             session
                 .format
@@ -62,7 +62,18 @@ fn seconds(text: &str) -> Result<u64> {
     })
 }
 
+/// Whether a token is good at `now_ms`, and why not.
+fn state(token: &Value, now_ms: u64) -> &'static str {
+    let at = |field: &str| token[field].as_u64();
+    match (at("revoked_ms"), at("expires_ms")) {
+        (Some(_), _) => "revoked",
+        (None, Some(expires)) if expires <= now_ms => "expired",
+        (None, _) => "live",
+    }
+}
+
 fn list_text(answer: &Value) -> String {
+    let now_ms = airlock_runtime::now_ms();
     let tokens = list_of(answer, "tokens");
     let items = tokens.as_array().into_iter().flatten();
     let lines: Vec<Vec<String>> = items
@@ -81,8 +92,33 @@ fn list_text(answer: &Value) -> String {
                 join(&token["roles"]),
                 scope,
                 expires,
+                state(token, now_ms).to_owned(),
             ]
         })
         .collect();
-    table(&["ID", "NAME", "ROLES", "PLUGINS", "EXPIRES"], &lines)
+    table(
+        &["ID", "NAME", "ROLES", "PLUGINS", "EXPIRES", "STATE"],
+        &lines,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_no_good_is_shown_as_such() {
+        let cases = [
+            (json!({}), "live"),
+            (json!({ "expires_ms": 11 }), "live"),
+            (json!({ "expires_ms": 10 }), "expired"),
+            (json!({ "revoked_ms": 9 }), "revoked"),
+            (json!({ "revoked_ms": 9, "expires_ms": 10 }), "revoked"),
+        ];
+        for (token, expect) in cases {
+            assert_eq!(state(&token, 10), expect, "{token}");
+        }
+        let shown = list_text(&json!({ "tokens": [{ "id": "t1", "revoked_ms": 9 }] }));
+        assert!(shown.ends_with("revoked"), "{shown}");
+    }
 }

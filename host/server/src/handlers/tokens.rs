@@ -4,16 +4,27 @@ use std::collections::BTreeSet;
 
 use airlock_runtime::{Role, TokenRequest, TokenView};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dispatch::Call;
-use crate::handlers::plugins::WhyQuery;
 use crate::reply::{Refusal, Reply};
 
 /// Tokens.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct TokenList {
     tokens: Vec<TokenView>,
+}
+
+/// How to revoke.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevokeQuery {
+    /// Also where no other token administers the whole host.
+    #[serde(default)]
+    last: bool,
+    /// Why, for the audit.
+    #[serde(default)]
+    why: String,
 }
 
 /// Who a token is.
@@ -50,10 +61,10 @@ pub(crate) async fn create(call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn revoke(call: Call) -> Result<Reply, Refusal> {
-    let query: WhyQuery = call.query()?;
+    let query: RevokeQuery = call.query()?;
     let token = call
         .runtime()
-        .revoke_token(&call.who, call.param("id"), &query.why)
+        .revoke_token(&call.who, call.param("id"), query.last, &query.why)
         .await?;
     Reply::json(&token)
 }

@@ -330,6 +330,34 @@ async fn secrets_go_in_and_tokens_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_last_token_that_administers_is_not_revoked_unasked() {
+    let server = Server::start().await;
+    let first = server.admin.split('_').nth(1).expect("an id").to_owned();
+    // None of these could take its place.
+    server.token("other", &[Role::Operator], None).await;
+    server
+        .token("scoped", &[Role::Admin], Some(&["echo"]))
+        .await;
+    let revoke = |id: &str, query: &str| format!("/v1/tokens/{id}{query}");
+    let refused = server.admin("DELETE", &revoke(&first, ""), "").await;
+    assert_eq!(refused.verdict(), "409 last-admin");
+
+    let second = server.token("second", &[Role::Admin], None).await;
+    let revoked = server.admin("DELETE", &revoke(&first, ""), "").await;
+    assert_eq!(revoked.status, 200, "{revoked:?}");
+    let own = second.split('_').nth(1).expect("an id");
+    let refused = server.with(&second, "DELETE", &revoke(own, ""), "").await;
+    assert_eq!(refused.verdict(), "409 last-admin");
+    let asked = server
+        .with(&second, "DELETE", &revoke(own, "?last=true"), "")
+        .await;
+    assert_eq!(asked.status, 200, "{asked:?}");
+    let after = server.with(&second, "GET", "/v1/whoami", "").await;
+    assert_eq!(after.status, 401);
+    server.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_component_changed_on_disk_does_not_run() {
     let server = Server::start().await;
     server.install("echo", guests::echo()).await;
