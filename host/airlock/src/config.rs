@@ -53,12 +53,70 @@ pub struct Settings {
 /// What a running server writes into its data directory.
 const RUNNING: &str = "server.address";
 
+impl File {
+    fn check(&self) -> Result<(), String> {
+        if self.calls_max == Some(0) {
+            return Err("`calls_max` is 0; it is at least 1".to_owned());
+        }
+        if self.guest_workers == Some(0) {
+            return Err("`guest_workers` is 0; it is at least 1".to_owned());
+        }
+        self.hosts.iter().try_for_each(|host| check_host(host))?;
+        check_heads(self.audit_heads.as_deref(), self.audit_heads_url.as_deref())
+    }
+}
+
+/// Refuses what no request can carry in `Host`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_host(host: &str) -> Result<(), String> {
+    let names = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    match !host.is_empty() && host.chars().all(names) {
+        true => Ok(()),
+        false => Err(format!(
+            "`{host}` in `hosts` is no host name; write e.g. `airlock.example.com`"
+        )),
+    }
+}
+
+/// Refuses places that heads of the audit can't go to: a folder that is not
+/// there, a URL that is not one of HTTP.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_heads(file: Option<&Path>, url: Option<&str>) -> Result<(), String> {
+    if let Some(file) = file {
+        let folder = file.parent().filter(|path| !path.as_os_str().is_empty());
+        if file.is_dir() || !folder.is_none_or(Path::is_dir) {
+            let file = file.display();
+            return Err(format!(
+                "`audit_heads` is {file}; it must be a file in a folder that exists"
+            ));
+        }
+    }
+    let Some(url) = url else {
+        return Ok(());
+    };
+    let parsed = url.parse::<ureq::http::Uri>().ok();
+    let usable = parsed.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+    });
+    match usable {
+        true => Ok(()),
+        false => Err(format!(
+            "`audit_heads_url` is `{url}`; it begins with `https://` or `http://` and names a host"
+        )),
+    }
+}
+
 impl Settings {
     /// Reads the configuration file that was named, or the one in the data
     /// directory where it exists.
     ///
     /// # Errors
-    /// A file that can't be read, an unknown key, keys inside the data.
+    /// A file that can't be read, an unknown key, a value that can't be used,
+    /// keys inside the data.
     pub fn load(global: &Global) -> Result<Self> {
         let default = global.data.join("airlock.toml");
         let path = match &global.config {
@@ -66,6 +124,9 @@ impl Settings {
             None => default.is_file().then_some(default),
         };
         let file = path.as_deref().map_or_else(|| Ok(File::default()), read)?;
+        if let (Some(path), Err(complaint)) = (&path, file.check()) {
+            return Err(Misuse(format!("{}: {complaint}", path.display())).into());
+        }
         let keys = file.keys.clone().unwrap_or_else(|| beside(&global.data));
         let settings = Self {
             data: global.data.clone(),
@@ -179,10 +240,24 @@ mod tests {
         let trusted = settings.runtime().ca_file;
         assert_eq!(trusted.as_deref(), Some(Path::new("/etc/own-ca.pem")));
 
+        let good = "hosts = [\"a.example\", \"[::1]:80\"]\naudit_heads = \"heads\"\n\
+                    audit_heads_url = \"https://a.example/heads\"\ncalls_max = 1";
+        std::fs::write(data.join("airlock.toml"), good).expect("write");
+        Settings::load(&global(&data)).expect("all of it can be used");
+
         let cases = [
             ("listn = \"127.0.0.1:1\"", "unknown field `listn`"),
             ("listen = \"here\"", "listen"),
             ("keys = \"KEYS\"", "inside the data directory"),
+            ("calls_max = 0", "`calls_max` is 0"),
+            ("guest_workers = 0", "`guest_workers` is 0"),
+            ("hosts = [\"a.example\", \"a b\"]", "`a b` in `hosts`"),
+            ("hosts = [\"\"]", "no host name"),
+            ("audit_heads = \"/nowhere/at/all\"", "a folder that exists"),
+            ("audit_heads = \"/\"", "must be a file"),
+            ("audit_heads_url = \"ftp://x\"", "`ftp://x`"),
+            ("audit_heads_url = \"nonsense\"", "`nonsense`"),
+            ("audit_heads_url = \"http://\"", "`http://`"),
         ];
         for (text, expect) in cases {
             let text = text.replace("KEYS", &data.join("keys").display().to_string());

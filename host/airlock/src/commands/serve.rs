@@ -16,7 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::{Global, Serve};
-use crate::config::Settings;
+use crate::config::{Settings, check_heads, check_host};
+use crate::exit::Misuse;
 use crate::local::check_private;
 use crate::logging::start_logging;
 use crate::output::print;
@@ -27,6 +28,7 @@ const LISTEN: SocketAddr =
 
 pub(super) fn run(global: &Global, args: &Serve) -> Result<()> {
     let settings = Settings::load(global)?;
+    check(args)?;
     check_private(&settings)?;
     start_logging(global.json, "info");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -35,6 +37,15 @@ pub(super) fn run(global: &Global, args: &Serve) -> Result<()> {
         .build()
         .context("starting the API's threads")?;
     runtime.block_on(serve(&settings, args))
+}
+
+/// What was given on the command line, as the file's own values are checked.
+fn check(args: &Serve) -> Result<()> {
+    let hosts = args.hosts.iter().try_for_each(|host| check_host(host));
+    let heads = check_heads(args.audit_heads.as_deref(), args.audit_heads_url.as_deref());
+    hosts
+        .and(heads)
+        .map_err(|complaint| Misuse(complaint).into())
 }
 
 async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
