@@ -50,6 +50,8 @@ pub(crate) async fn answer(call: &Call, mut tool_call: ToolCall) -> Result<Reply
     if *stage.borrow() == CallStage::Waiting {
         return Ok(joined((&mut work.0).await)?.into());
     }
+    // What was reported before this looked is still to be told.
+    stage.mark_changed();
     let telling = Telling {
         stage: Some(stage),
         work,
