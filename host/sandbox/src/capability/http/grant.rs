@@ -165,11 +165,19 @@ fn missing(grants: &Grants, op: &Op) -> String {
     if let Some(lacks) = grants.http.iter().filter(|rule| rule.covers(op)).find_map(Rule::lacks) {
         return lacks;
     }
+    let private = match op.target.address().map(classify) {
+        Some(AddressClass::Never(kind)) => {
+            return format!("no rule can allow it: the host's address is {kind}");
+        }
+        Some(AddressClass::Private(_) | AddressClass::Metadata) => ", allow_private = true",
+        Some(AddressClass::Public) | None => "",
+    };
     let nearest = nearest(grants, op);
     let secret = op.secret.as_ref().map_or(String::new(), |name| format!(", secret = \"{name}\""));
     format!(
-        "http = [{{ url = \"{}\", methods = [\"{}\"]{secret} }}]{nearest}",
-        op.target, op.method
+        "http = [{{ url = \"{}\", methods = [\"{}\"]{secret}{private} }}]{nearest}",
+        UrlPattern::naming(&op.target),
+        op.method
     )
 }
 

@@ -152,6 +152,15 @@ impl Target {
             format!("{}:{}", self.host, self.port)
         }
     }
+
+    /// The host, where it is an address.
+    pub(super) fn address(&self) -> Option<std::net::IpAddr> {
+        match self.host {
+            Host::Ipv4(ip) => Some(ip.into()),
+            Host::Ipv6(ip) => Some(ip.into()),
+            Host::Domain(_) => None,
+        }
+    }
 }
 
 /// Without the query, which may hold what should not be logged.
@@ -214,10 +223,16 @@ impl UrlPattern {
 
     /// The host as an address, where the rule names one.
     pub(super) fn address(&self) -> Option<std::net::IpAddr> {
-        match self.base.host {
-            Host::Ipv4(ip) => Some(ip.into()),
-            Host::Ipv6(ip) => Some(ip.into()),
-            Host::Domain(_) => None,
+        self.base.address()
+    }
+
+    /// The URL of the narrowest rule that covers `target`: its own, or all of its
+    /// host where its path can be read in several ways.
+    pub(super) fn naming(target: &Target) -> String {
+        let exact = target.to_string();
+        match exact.parse::<Self>() {
+            Ok(pattern) if pattern.matches(target) => exact,
+            _ => format!("{}/**", exact.strip_suffix(&target.path).unwrap_or(&exact)),
         }
     }
 

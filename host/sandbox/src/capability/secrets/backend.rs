@@ -28,7 +28,7 @@ pub enum KeyFileError {
     },
     /// It is gone although secrets are stored that need it.
     #[error("the secrets key file {path} is missing, and stored secrets cannot be read without it; \
-             bring it back, or remove the stored secrets")]
+             bring it back; without it this data directory cannot be opened, and a new one is needed")]
     Missing {
         /// The file.
         path: PathBuf,

@@ -97,7 +97,10 @@ async fn redirects_go_back_to_the_guest_and_are_judged_anew() {
     assert_eq!(inner.connections(), 0);
     assert_eq!(
         call.denied(),
-        format!("http = [{{ url = \"{}\", methods = [\"GET\"] }}]", inner.url("/secret"))
+        format!(
+            "http = [{{ url = \"{}\", methods = [\"GET\"], allow_private = true }}]",
+            inner.url("/secret")
+        )
     );
 }
 

@@ -360,3 +360,30 @@ fn rules_that_make_no_sense_are_refused() {
         `//a.test/`: not an absolute `http` or `https` URL
         `a.test`: not an absolute `http` or `https` URL"#]].assert_eq(&complaints.join("\n"));
 }
+
+#[test]
+fn the_rule_that_is_asked_for_can_be_granted_and_allows_the_request() {
+    let urls = [
+        "https://a.test/",
+        "https://a.test/pub/a%2Fb?c=d",
+        "https://a.test//x",
+        "https://a.test/a//b/",
+        "https://a.test/a/..;/b",
+        "https://a.test/*/**",
+        "https://a.test/a*b",
+        "http://127.0.0.1:8080/x",
+        "http://[::1]/a%5Cb",
+        "http://169.254.169.254/latest",
+        "http://10.0.0.1/",
+    ];
+    for url in urls {
+        let asked = crate::grants::Grants::default().explain("http", &["GET", url]).unwrap();
+        assert!(!asked.allowed, "{url}");
+        let granted: crate::grants::Grants = toml::from_str(&asked.because).expect(&asked.because);
+        granted.validate().expect(&asked.because);
+        let explained = granted.explain("http", &["GET", url]).unwrap();
+        assert!(explained.allowed, "{url}: {}: {}", asked.because, explained.because);
+    }
+    let never = crate::grants::Grants::default().explain("http", &["GET", "http://0.0.0.0/"]).unwrap();
+    expect!["no rule can allow it: the host's address is unspecified"].assert_eq(&never.because);
+}
