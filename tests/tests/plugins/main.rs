@@ -10,7 +10,9 @@ use std::fs;
 use airlock_tests::root;
 use serde_json::{Value, json};
 
-use stage::{Case, Stage, advisories, bad, contracts, good, invoices, policy_in_readme};
+use stage::{
+    Case, Stage, advisories, bad, component_of, contracts, good, invoices, policy_in_readme,
+};
 
 /// All plugins that ship.
 const PLUGINS: [&str; 8] = [
@@ -446,6 +448,10 @@ fn every_want_can_be_granted_as_it_stands() {
     let mut wanted = 0;
     for plugin in PLUGINS {
         let stage = Stage::new(plugin);
+        // Where the README's policy has it.
+        fs::create_dir_all(stage.path("plugins")).expect("a folder");
+        let there = stage.path(&format!("plugins/{plugin}.wasm"));
+        fs::copy(component_of(plugin), there).expect("the component is copied");
         let apply_is_valid = |policy: &str| {
             let file = stage.path("wanted.toml");
             fs::write(&file, policy).expect("the policy is written");

@@ -232,7 +232,7 @@ impl Stage {
     }
 }
 
-fn component_of(plugin: &str) -> PathBuf {
+pub(crate) fn component_of(plugin: &str) -> PathBuf {
     component(&format!("airlock-plugin-{plugin}"))
 }
 

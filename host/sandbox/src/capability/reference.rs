@@ -140,7 +140,9 @@ const NOTES: &[Notes] = &[
                 dropped and counted, and the call goes on. Control characters, line ends inside a \
                 record and characters that reorder text are escaped; a line over 8 KiB becomes \
                 several records; a record costs 32 bytes beside its text. At most 100 progress \
-                reports a second reach watchers, a later one replacing an earlier one.",
+                reports a second reach watchers, a later one replacing an earlier one. \
+                An administrator sees what was written in \
+                [Airlock's log](administration.md#the-log), at `debug` under `airlock::guest`.",
     },
 ];
 
