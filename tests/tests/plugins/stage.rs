@@ -159,6 +159,17 @@ impl Stage {
             .replace("[\"GET\"]", "[\"GET\"], allow_private = true")
     }
 
+    /// The scope of a want, with the places of this stage put in for what the
+    /// administrator has to choose.
+    pub(crate) fn chosen(&self, scope: &str) -> String {
+        let own = |name: &str| self.path(name).display().to_string();
+        scope
+            .replace("/path/to/another/folder", &own("reports"))
+            .replace("/path/to/folder", &own("invoices"))
+            .replace("/path/to/tables", &own("invoices"))
+            .replace("name-of-a-secret", "contracts-key")
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -232,7 +243,7 @@ impl Stage {
     }
 }
 
-pub(crate) fn component_of(plugin: &str) -> PathBuf {
+fn component_of(plugin: &str) -> PathBuf {
     component(&format!("airlock-plugin-{plugin}"))
 }
 
@@ -268,7 +279,7 @@ fn serve(runtime: &tokio::runtime::Runtime) -> String {
 }
 
 /// The block under `**Least grants**` of a plugin's README.
-pub(crate) fn policy_in_readme(plugin: &str) -> String {
+fn policy_in_readme(plugin: &str) -> String {
     let file = root().join("plugins").join(plugin).join("README.md");
     let text = fs::read_to_string(&file).expect("a README");
     let (_, after) = text
