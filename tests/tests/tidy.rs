@@ -54,9 +54,11 @@ struct Functions {
 }
 
 impl Functions {
-    fn add(&mut self, name: &syn::Ident, span: proc_macro2::Span) {
-        self.lines
-            .push((span.end().line + 1 - span.start().line, name.to_string()));
+    fn add(&mut self, signature: &syn::Signature, block: &syn::Block) {
+        let span = signature.span().join(block.span());
+        let span = span.unwrap_or_else(|| block.span());
+        let lines = span.end().line + 1 - span.start().line;
+        self.lines.push((lines, signature.ident.to_string()));
     }
 }
 
@@ -74,25 +76,11 @@ impl<'ast> Visit<'ast> for Functions {
         }
     }
     fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
-        self.add(
-            &function.sig.ident,
-            function
-                .sig
-                .span()
-                .join(function.block.span())
-                .unwrap_or_else(|| function.block.span()),
-        );
+        self.add(&function.sig, &function.block);
         syn::visit::visit_item_fn(self, function);
     }
     fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
-        self.add(
-            &function.sig.ident,
-            function
-                .sig
-                .span()
-                .join(function.block.span())
-                .unwrap_or_else(|| function.block.span()),
-        );
+        self.add(&function.sig, &function.block);
         syn::visit::visit_impl_item_fn(self, function);
     }
 }
