@@ -11,6 +11,8 @@ pub mod audit;
 pub mod chain;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+#[cfg(any(test, feature = "conformance"))]
+pub mod decorator;
 pub mod memory;
 mod rows;
 pub mod sqlite;

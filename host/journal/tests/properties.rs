@@ -6,9 +6,9 @@ use std::sync::{Arc, LazyLock};
 use airlock_fuzz::{byte_damage, cases};
 use airlock_journal::audit::{self, Audit, AuditRecord, Direction, PublicKey, SignedHead, Signer};
 use airlock_journal::conformance::wait;
-use airlock_journal::store::BoxFuture;
+use airlock_journal::decorator::Decorator;
 use airlock_journal::{
-    Batch, Committed, Head, MemoryStore, Op, Record, SqliteStore, Store, StoreError, chain,
+    Batch, Head, MemoryStore, Op, Record, SqliteStore, Store, StoreError, chain,
 };
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -96,24 +96,12 @@ struct Tampered {
     head: Head,
 }
 
-impl Store for Tampered {
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        self.inner.commit(batch)
-    }
-    fn get(&self, space: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get(space, key)
-    }
-    fn range(
-        &self,
-        space: &str,
-        from: &[u8],
-        to: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        self.inner.range(space, from, to, limit)
+impl Decorator for Tampered {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
     }
     fn read(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.raw(stream, from, limit)
+        Decorator::raw(self, stream, from, limit)
     }
     fn raw(&self, _: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
         let mut found: Vec<_> = self
@@ -128,18 +116,6 @@ impl Store for Tampered {
     }
     fn head(&self, _: &[u8]) -> Result<Head, StoreError> {
         Ok(self.head)
-    }
-    fn lease(
-        &self,
-        lease: &[u8],
-        owner: &str,
-        now_ms: u64,
-        ttl_ms: u64,
-    ) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.inner.lease(lease, owner, now_ms, ttl_ms)
-    }
-    fn health(&self) -> Result<(), StoreError> {
-        self.inner.health()
     }
 }
 

@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use airlock_journal::audit::{Audit, AuditRecord};
 use airlock_journal::conformance::wait;
-use airlock_journal::store::BoxFuture;
+use airlock_journal::decorator::Decorator;
 use airlock_journal::views::{CALLS_MAX, CallEntry, GrantUsage, ToolStats, Views};
-use airlock_journal::{Batch, Committed, Head, MemoryStore, Record, Store, StoreError};
-use bytes::Bytes;
+use airlock_journal::{Batch, MemoryStore, Record, Store, StoreError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -238,43 +237,13 @@ struct Watched {
     first_read: AtomicU64,
 }
 
-impl Store for Watched {
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        self.inner.commit(batch)
-    }
-    fn get(&self, space: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get(space, key)
-    }
-    fn range(
-        &self,
-        space: &str,
-        from: &[u8],
-        to: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        self.inner.range(space, from, to, limit)
+impl Decorator for Watched {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
     }
     fn read(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
         self.first_read.fetch_min(from, Ordering::Relaxed);
         self.inner.read(stream, from, limit)
-    }
-    fn raw(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.inner.raw(stream, from, limit)
-    }
-    fn head(&self, stream: &[u8]) -> Result<Head, StoreError> {
-        self.inner.head(stream)
-    }
-    fn lease(
-        &self,
-        lease: &[u8],
-        owner: &str,
-        now_ms: u64,
-        ttl_ms: u64,
-    ) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.inner.lease(lease, owner, now_ms, ttl_ms)
-    }
-    fn health(&self) -> Result<(), StoreError> {
-        self.inner.health()
     }
 }
 

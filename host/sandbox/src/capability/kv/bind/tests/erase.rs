@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use airlock_journal::decorator::Decorator;
 use airlock_journal::memory::MemoryStore;
-use airlock_journal::store::{Batch, BoxFuture, Committed, Head, Record};
+use airlock_journal::store::{Batch, BoxFuture, Committed};
 use airlock_journal::{Store, StoreError};
-use bytes::Bytes;
 
 use super::{Call, memory, usage};
 use crate::capability::kv::backend::VALUE_BYTES_MAX;
@@ -46,7 +46,10 @@ struct Overtaken {
     left: AtomicU32,
 }
 
-impl Store for Overtaken {
+impl Decorator for Overtaken {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
         Box::pin(async move {
             if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
@@ -55,39 +58,6 @@ impl Store for Overtaken {
             }
             self.inner.commit(batch).await
         })
-    }
-    fn get(&self, space: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get(space, key)
-    }
-    fn range(
-        &self,
-        space: &str,
-        from: &[u8],
-        to: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        self.inner.range(space, from, to, limit)
-    }
-    fn read(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.inner.read(stream, from, limit)
-    }
-    fn raw(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.inner.raw(stream, from, limit)
-    }
-    fn head(&self, stream: &[u8]) -> Result<Head, StoreError> {
-        self.inner.head(stream)
-    }
-    fn lease(
-        &self,
-        lease: &[u8],
-        owner: &str,
-        now_ms: u64,
-        ttl_ms: u64,
-    ) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.inner.lease(lease, owner, now_ms, ttl_ms)
-    }
-    fn health(&self) -> Result<(), StoreError> {
-        self.inner.health()
     }
 }
 
