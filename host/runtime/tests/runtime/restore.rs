@@ -1,25 +1,17 @@
 //! What a restored data directory does when it is opened, wherever storage fails
 //! meanwhile.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use airlock_journal::memory::{Disk, Fault};
 use airlock_journal::{Batch, MemoryStore, Store};
-use airlock_runtime::{Failure, OpenError, Principal, Runtime, RuntimeConfig, digest};
+use airlock_runtime::{Failure, OpenError, Principal, Runtime, digest};
 
-fn config(dir: &Path) -> RuntimeConfig {
-    RuntimeConfig {
-        compiler: PathBuf::new(),
-        compiler_args: Vec::new(),
-        guest_workers: Some(1),
-        calls_max: 8,
-        ..RuntimeConfig::new(dir.join("data"), dir.join("keys"))
-    }
-}
+use crate::host::{self, audited, place};
 
 async fn open(dir: &Path, store: &Arc<MemoryStore>) -> Result<Arc<Runtime>, OpenError> {
-    Runtime::with_store(config(dir), Arc::clone(store) as Arc<dyn Store>).await
+    host::open(host::config(dir), Arc::clone(store) as Arc<dyn Store>).await
 }
 
 /// A store as a restore leaves it. No plugin names the components, so they are
@@ -38,23 +30,12 @@ fn left(store: &MemoryStore) -> usize {
     store.range("backup", &[], None, 10).expect("reads").len()
 }
 
-async fn records(runtime: &Runtime) -> Vec<String> {
-    let page = runtime.audit(Default::default()).await.expect("reads");
-    let found = page
-        .records
-        .iter()
-        .filter(|entry| entry.record.action == "admin.restore");
-    found
-        .map(|entry| serde_json::to_string(&entry.record.detail).expect("JSON"))
-        .collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn opening_finishes_a_restore_once_wherever_storage_fails() {
     let mut failures = 0;
     for n in 0..6 {
         for fault in [Fault::Write { n }, Fault::Sync { n }] {
-            let (dir, disk) = (tempfile::tempdir().expect("a directory"), Disk::default());
+            let (dir, disk) = place();
             restored(dir.path(), &disk).await;
             let failing = MemoryStore::on(&disk);
             failing.inject(fault);
@@ -62,7 +43,7 @@ async fn opening_finishes_a_restore_once_wherever_storage_fails() {
             let store = MemoryStore::on(&disk);
             let runtime = open(dir.path(), &store).await.expect("opens");
             assert_eq!(left(&store), 0, "{fault:?}");
-            let records = records(&runtime).await;
+            let records = audited(&runtime, "admin.restore").await;
             assert_eq!(records.len(), 1, "{fault:?}: {records:?}");
             assert!(records[0].contains("\"made_by\":\"ann\""), "{records:?}");
         }

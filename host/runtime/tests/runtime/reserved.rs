@@ -1,29 +1,27 @@
 //! Airlock's own data and keys can't be granted, by none of the ways that grant.
 
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use airlock_journal::MemoryStore;
 use airlock_journal::memory::Disk;
-use airlock_journal::{MemoryStore, Store};
 use airlock_runtime::{
-    Failure, GrantsUpdate, InstallRequest, OperationState, Policy, Principal, RollbackRequest,
-    Runtime, RuntimeConfig, ToolCall,
+    Failure, GrantsUpdate, Policy, Principal, RollbackRequest, Runtime, RuntimeConfig,
 };
-use airlock_sandbox::testing::{ECHO, guest};
+
+use crate::host::{self, place, run};
 
 const CODE: &str = "reserved-directory";
 
+/// The keys directory is one whose name begins as the data directory's.
 async fn open(dir: &Path, disk: &Disk) -> Arc<Runtime> {
     let config = RuntimeConfig {
-        compiler: PathBuf::new(),
-        compiler_args: Vec::new(),
-        guest_workers: Some(1),
-        calls_max: 8,
-        ..RuntimeConfig::new(dir.join("data"), dir.join("data-keys"))
+        keys_dir: dir.join("data-keys"),
+        ..host::config(dir)
     };
-    let store: Arc<dyn Store> = MemoryStore::on(disk);
-    Runtime::with_store(config, store).await.expect("opens")
+    let opened = host::open(config, MemoryStore::on(disk)).await;
+    opened.expect("opens")
 }
 
 fn who() -> Arc<Principal> {
@@ -31,17 +29,7 @@ fn who() -> Arc<Principal> {
 }
 
 async fn install(runtime: &Arc<Runtime>) {
-    let request = InstallRequest {
-        name: "echo".to_owned(),
-        component: guest("", ECHO),
-        digest: None,
-        activate: true,
-        check: false,
-        why: String::new(),
-    };
-    let begun = runtime.install(&who(), request).expect("begins");
-    let ended = runtime.wait_operation(&who(), &begun.id).await;
-    assert_eq!(ended.expect("is known").state, OperationState::Succeeded);
+    host::install(runtime, "echo", host::echo()).await;
 }
 
 fn rules(host: &Path) -> String {
@@ -66,7 +54,7 @@ async fn set(runtime: &Arc<Runtime>, host: &Path) -> Result<u64, (&'static str, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_way_of_granting_reaches_the_hosts_own_data() {
-    let (dir, disk) = (tempfile::tempdir().expect("a directory"), Disk::default());
+    let (dir, disk) = place();
     let dir = dir.path().canonicalize().expect("a real path");
     let runtime = open(&dir, &disk).await;
     install(&runtime).await;
@@ -113,7 +101,7 @@ async fn no_way_of_granting_reaches_the_hosts_own_data() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_put_there_later_is_found_when_it_is_opened() {
-    let (dir, disk) = (tempfile::tempdir().expect("a directory"), Disk::default());
+    let (dir, disk) = place();
     let dir = dir.path().canonicalize().expect("a real path");
     let runtime = open(&dir, &disk).await;
     install(&runtime).await;
@@ -141,15 +129,8 @@ async fn a_link_put_there_later_is_found_when_it_is_opened() {
     std::fs::remove_dir(dir.join("inbox")).expect("removes");
     symlink(dir.join("data-keys"), dir.join("inbox")).expect("link");
     let again = open(&dir, &disk).await;
-    let call = ToolCall {
-        plugin: "echo".to_owned(),
-        tool: "run".to_owned(),
-        input: "1".into(),
-        timeout: None,
-        idempotency_key: None,
-        stage: None,
-    };
-    let refused = again.call(&who(), call).await.expect_err("is refused");
+    let refused = again.call(&who(), run("echo", None)).await;
+    let refused = refused.expect_err("is refused");
     assert_eq!(refused.code(), "grants-not-in-force");
     let shown = again.plugin(&who(), "echo").await.expect("is there");
     let broken = shown.broken.expect("says why");

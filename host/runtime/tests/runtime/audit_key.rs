@@ -1,30 +1,20 @@
-//! An audit's key that is gone is noticed, and never replaced unasked.
+//! An audit's key that is gone, or another, is noticed and never goes on unasked.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use airlock_journal::MemoryStore;
 use airlock_journal::memory::Disk;
-use airlock_journal::{MemoryStore, Store};
 use airlock_runtime::{OpenError, Runtime, RuntimeConfig};
 
-fn config(dir: &Path) -> RuntimeConfig {
-    RuntimeConfig {
-        compiler: PathBuf::new(),
-        compiler_args: Vec::new(),
-        guest_workers: Some(1),
-        calls_max: 8,
-        ..RuntimeConfig::new(dir.join("data"), dir.join("keys"))
-    }
-}
+use crate::host::{self, audited, config, place};
 
 async fn open(config: RuntimeConfig, disk: &Disk) -> Result<Arc<Runtime>, OpenError> {
-    let store: Arc<dyn Store> = MemoryStore::on(disk);
-    Runtime::with_store(config, store).await
+    host::open(config, MemoryStore::on(disk)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_key_is_not_replaced_unasked() {
-    let (dir, disk) = (tempfile::tempdir().expect("a directory"), Disk::default());
+    let (dir, disk) = place();
     let config = config(dir.path());
     let key = config.key_file("audit.key");
     drop(open(config.clone(), &disk).await.expect("opens"));
@@ -48,14 +38,7 @@ async fn a_lost_key_is_not_replaced_unasked() {
         ..config.clone()
     };
     let runtime = open(anew, &disk).await.expect("opens");
-    let page = runtime.audit(Default::default()).await.expect("reads");
-    let actions = page.records.iter().map(|entry| &*entry.record.action);
-    assert_eq!(
-        actions
-            .filter(|action| *action == "admin.audit.new-key")
-            .count(),
-        1
-    );
+    assert_eq!(audited(&runtime, "admin.audit.new-key").await.len(), 1);
     drop(runtime);
     assert!(
         open(config, &disk).await.is_ok(),

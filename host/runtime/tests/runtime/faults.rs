@@ -1,69 +1,14 @@
 //! Calls while storage fails at each commit: nothing is acknowledged that is not
 //! durable, nothing runs that can't be put on record, nothing is repeated.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use airlock_journal::memory::Fault;
+use airlock_runtime::{CallRefused, Failure, GrantsUpdate, NotReady, StoredReply};
 
-use airlock_journal::memory::{Disk, Fault};
-use airlock_journal::{MemoryStore, Store};
-use airlock_runtime::{
-    CallRefused, Failure, GrantsUpdate, InstallRequest, NotReady, OperationState, Principal,
-    Runtime, RuntimeConfig, StoredReply, ToolCall,
-};
-use airlock_sandbox::testing::{ECHO, guest};
-
-struct Host {
-    runtime: Arc<Runtime>,
-    store: Arc<MemoryStore>,
-    who: Arc<Principal>,
-}
+use crate::host::{Host, place, run};
 
 impl Host {
-    async fn open(dir: &Path, disk: &Disk) -> Self {
-        let config = RuntimeConfig {
-            compiler: PathBuf::new(),
-            compiler_args: Vec::new(),
-            guest_workers: Some(1),
-            calls_max: 8,
-            ..RuntimeConfig::new(dir.join("data"), dir.join("keys"))
-        };
-        let store = MemoryStore::on(disk);
-        let opened = Runtime::with_store(config, Arc::clone(&store) as Arc<dyn Store>).await;
-        Self {
-            runtime: opened.expect("the runtime opens"),
-            store,
-            who: Arc::new(Principal::local_admin("test")),
-        }
-    }
-
-    async fn install(&self) {
-        let request = InstallRequest {
-            name: "echo".to_owned(),
-            component: guest("", ECHO),
-            digest: None,
-            activate: true,
-            check: false,
-            why: String::new(),
-        };
-        let begun = self.runtime.install(&self.who, request).expect("begins");
-        let ended = self
-            .runtime
-            .wait_operation(&self.who, &begun.id)
-            .await
-            .expect("is known");
-        assert_eq!(ended.state, OperationState::Succeeded, "{ended:?}");
-    }
-
     async fn call(&self, key: Option<&str>) -> Result<StoredReply, CallRefused> {
-        let call = ToolCall {
-            plugin: "echo".to_owned(),
-            tool: "run".to_owned(),
-            input: "1".into(),
-            timeout: None,
-            idempotency_key: key.map(str::to_owned),
-            stage: None,
-        };
-        self.runtime.call(&self.who, call).await
+        self.runtime.call(&self.who, run("echo", key)).await
     }
 
     async fn code(&self, key: Option<&str>) -> &'static str {
@@ -76,19 +21,15 @@ impl Host {
 
     /// Calls on record.
     async fn recorded(&self) -> usize {
-        let page = self.runtime.audit(Default::default()).await.expect("reads");
-        page.records
-            .iter()
-            .filter(|entry| entry.record.action == "call.done")
-            .count()
+        self.audited("call.done").await.len()
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_record_fails_is_unknown_and_no_other_begins() {
-    let (dir, disk) = (tempfile::tempdir().expect("a directory"), Disk::default());
+    let (dir, disk) = place();
     let host = Host::open(dir.path(), &disk).await;
-    host.install().await;
+    host.install("echo").await;
     assert_eq!(host.code(None).await, "ok");
     host.store.inject(Fault::Sync { n: 0 });
     assert_eq!(
@@ -115,9 +56,9 @@ async fn a_key_is_never_run_twice_wherever_storage_fails() {
         (1, "unknown", ["ok", "outcome_unknown"], 1),
     ] {
         for fault in [Fault::Write { n }, Fault::Sync { n }] {
-            let (dir, disk) = (tempfile::tempdir().expect("a directory"), Disk::default());
+            let (dir, disk) = place();
             let host = Host::open(dir.path(), &disk).await;
-            host.install().await;
+            host.install("echo").await;
             let before = host.recorded().await;
             host.store.inject(fault);
             assert_eq!(host.code(Some("k")).await, failed, "{fault:?}");
@@ -142,9 +83,9 @@ async fn a_key_is_never_run_twice_wherever_storage_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grants_that_were_not_stored_are_not_in_force() {
-    let (dir, disk) = (tempfile::tempdir().expect("a directory"), Disk::default());
+    let (dir, disk) = place();
     let host = Host::open(dir.path(), &disk).await;
-    host.install().await;
+    host.install("echo").await;
     host.store.inject(Fault::Write { n: 0 });
     let set = host
         .runtime

@@ -1,53 +1,12 @@
 //! Removing a plugin erases what it kept, wherever storage fails meanwhile.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use airlock_journal::memory::Fault;
+use airlock_journal::{Batch, Store};
+use airlock_runtime::{ErasedData, Failure, Removed};
 
-use airlock_journal::memory::{Disk, Fault};
-use airlock_journal::{Batch, MemoryStore, Store};
-use airlock_runtime::{
-    ErasedData, Failure, InstallRequest, OperationState, Principal, Removed, Runtime, RuntimeConfig,
-};
-use airlock_sandbox::testing::{ECHO, guest};
-
-struct Host {
-    runtime: Arc<Runtime>,
-    store: Arc<MemoryStore>,
-    who: Principal,
-}
+use crate::host::{Host, place};
 
 impl Host {
-    async fn open(dir: &Path, disk: &Disk) -> Self {
-        let config = RuntimeConfig {
-            compiler: PathBuf::new(),
-            compiler_args: Vec::new(),
-            guest_workers: Some(1),
-            calls_max: 8,
-            ..RuntimeConfig::new(dir.join("data"), dir.join("keys"))
-        };
-        let store = MemoryStore::on(disk);
-        let opened = Runtime::with_store(config, Arc::clone(&store) as Arc<dyn Store>).await;
-        Self {
-            runtime: opened.expect("the runtime opens"),
-            store,
-            who: Principal::local_admin("test"),
-        }
-    }
-
-    async fn install(&self, name: &str) {
-        let request = InstallRequest {
-            name: name.to_owned(),
-            component: guest("", ECHO),
-            digest: None,
-            activate: true,
-            check: false,
-            why: String::new(),
-        };
-        let begun = self.runtime.install(&self.who, request).expect("begins");
-        let ended = self.runtime.wait_operation(&self.who, &begun.id).await;
-        assert_eq!(ended.expect("is known").state, OperationState::Succeeded);
-    }
-
     /// What a plugin with the grants for it would have written.
     async fn fill(&self, name: &str, pairs: usize) {
         let mut batch = Batch::new();
@@ -70,15 +29,6 @@ impl Host {
             .runtime
             .remove_plugin(&self.who, "p", keep_data, "over");
         removed.await.map_err(|error| error.code())
-    }
-
-    async fn audited(&self, action: &str) -> Vec<String> {
-        let page = self.runtime.audit(Default::default()).await.expect("reads");
-        let records = page.records.iter().rev();
-        let found = records.filter(|entry| entry.record.action == action);
-        found
-            .map(|entry| serde_json::to_string(&entry.record.detail).expect("JSON"))
-            .collect()
     }
 }
 
@@ -106,7 +56,7 @@ fn removed(uninstalled: bool, pairs: Option<u64>) -> Removed {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn data_goes_with_its_plugin_unless_it_is_kept() {
-    let (dir, disk) = (tempfile::tempdir().expect("a directory"), Disk::default());
+    let (dir, disk) = place();
     let host = Host::open(dir.path(), &disk).await;
     for name in ["p", "p2"] {
         host.install(name).await;
@@ -137,7 +87,7 @@ async fn wherever_storage_fails_a_removed_plugin_has_no_data() {
     let mut failures = 0;
     for n in 0..12 {
         for fault in [Fault::Write { n }, Fault::Sync { n }] {
-            let (dir, disk) = (tempfile::tempdir().expect("a directory"), Disk::default());
+            let (dir, disk) = place();
             let host = Host::open(dir.path(), &disk).await;
             host.install("p").await;
             host.fill("p", 40).await;
@@ -164,7 +114,7 @@ async fn wherever_storage_fails_a_removed_plugin_has_no_data() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_that_was_cut_off_is_finished_at_the_next_start() {
-    let (dir, disk) = (tempfile::tempdir().expect("a directory"), Disk::default());
+    let (dir, disk) = place();
     let host = Host::open(dir.path(), &disk).await;
     host.install("p").await;
     host.fill("p", 40).await;

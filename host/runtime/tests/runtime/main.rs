@@ -1,0 +1,9 @@
+//! The runtime over stores in memory: what happens wherever storage fails, what
+//! is refused, what is on record.
+
+mod audit_key;
+mod faults;
+mod host;
+mod remove;
+mod reserved;
+mod restore;
