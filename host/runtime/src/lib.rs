@@ -7,6 +7,7 @@
 //! stable code.
 
 mod admission;
+mod audit_key;
 mod backup;
 mod calls;
 mod components;

@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use airlock_journal::audit::{Audit, STREAM, Signer};
+use airlock_journal::audit::Audit;
 use airlock_journal::{Batch, SqliteStore, Store, StoreError};
 use airlock_sandbox::capability::http::Network;
 use serde_json::json;
 use tokio::sync::{RwLock, Semaphore, watch};
 
-use crate::backup;
 use crate::calls::{InFlight, PrincipalIds};
 use crate::components::{self, Components};
 use crate::config::RuntimeConfig;
@@ -28,6 +27,7 @@ use crate::principal::{Principal, Role};
 use crate::record::{self, AuditFailure, AuditPage, AuditQuery, AuditVerified, Refusals};
 use crate::tokens::{AuthError, NewToken, TokenError, TokenRequest, TokenView, Tokens};
 use crate::views::ViewsHandle;
+use crate::{audit_key, backup};
 
 /// Time between two removals of kept replies whose time is over.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
@@ -60,6 +60,18 @@ pub enum OpenError {
     AuditKeyLost {
         /// Where it should be.
         path: PathBuf,
+    },
+    /// Another key signed the audit so far.
+    #[error(
+        "the audit's key {path} is {found}, and the audit was signed with {signed_by}: put that one there (and look for whoever replaced it); where it is lost for good, `airlock serve --new-audit-key` goes on with this one, on record, and what was signed before no longer verifies"
+    )]
+    AuditKeyOther {
+        /// Where it is.
+        path: PathBuf,
+        /// The key that is there.
+        found: String,
+        /// The key that signed the newest checkpoint.
+        signed_by: String,
     },
     /// The secrets or their key.
     #[error("opening the secrets")]
@@ -153,7 +165,7 @@ impl Runtime {
         sqlite: Option<Arc<SqliteStore>>,
     ) -> Result<Arc<Self>, OpenError> {
         make_dirs(&config)?;
-        let audit = open_audit(&config, &store).await?;
+        let audit = audit_key::open(&config, &store).await?;
         let vault = engine::open_vault(&config, &store)?;
         let network = engine::open_network(config.ca_file.as_deref())?;
         let dir = config.components_dir();
@@ -335,6 +347,7 @@ impl Runtime {
         who: &Principal,
         request: TokenRequest,
     ) -> Result<NewToken, TokenError> {
+        let _turn = self.tokens.turn().await;
         let (change, token) = self.tokens.prepare(&who.name, request, ids::now_ms())?;
         let record = record::admin(
             who,
@@ -361,6 +374,7 @@ impl Runtime {
         why: &str,
     ) -> Result<TokenView, TokenError> {
         crate::names::why(why)?;
+        let _turn = self.tokens.turn().await;
         let change = self.tokens.prepare_revoke(id, last, ids::now_ms())?;
         let detail = json!({ "for": change.view().principal, "why": why });
         let record = record::admin(who, "token.revoke", id, detail);
@@ -541,28 +555,6 @@ async fn blocking<T: Send + 'static>(
         cause: "opening was interrupted".to_owned(),
     };
     done.map_err(interrupted).map_err(OpenError::Store)
-}
-
-/// The audit with its key. Only an audit that has no records gets a key of its
-/// own accord.
-async fn open_audit(config: &RuntimeConfig, store: &Arc<dyn Store>) -> Result<Audit, OpenError> {
-    let path = config.key_file("audit.key");
-    let signed = store.head(STREAM.as_bytes())?.len > 0;
-    let lost = signed && matches!(path.try_exists(), Ok(false));
-    if lost && !config.new_audit_key {
-        return Err(OpenError::AuditKeyLost { path });
-    }
-    let signer = Signer::open_or_create(path)?;
-    let key = signer.public_key();
-    let audit = Audit::new(Arc::clone(store), signer).await?;
-    if lost {
-        let who = Principal::local_admin("start");
-        let detail = json!({ "public_key": key.to_string() });
-        let record = record::admin(&who, "audit.new-key", &key.id(), detail);
-        audit.append(&record).await?;
-        audit.checkpoint().await?;
-    }
-    Ok(audit)
 }
 
 fn make_dirs(config: &RuntimeConfig) -> Result<(), OpenError> {

@@ -192,6 +192,9 @@ struct Held {
 pub(crate) struct Tokens {
     store: Arc<dyn Store>,
     held: RwLock<HashMap<String, Arc<Held>>>,
+    /// Held from a change's check to its commit: two that each leave the other's
+    /// token as the last would leave none.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// A change of tokens: what to commit, then what to hold.
@@ -228,7 +231,13 @@ impl Tokens {
             held.insert(item.view.id.clone(), Arc::new(item));
         }
         let held = RwLock::new(held);
-        Ok(Self { store, held })
+        let turn = Default::default();
+        Ok(Self { store, held, turn })
+    }
+
+    /// The right to change tokens, until it is dropped.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     pub(crate) fn is_empty(&self) -> bool {

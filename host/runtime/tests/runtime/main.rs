@@ -7,3 +7,4 @@ mod host;
 mod remove;
 mod reserved;
 mod restore;
+mod tokens;
