@@ -378,6 +378,7 @@ async fn once(route: &'static Route, target: String, call: Call) -> Result<Reply
         return to_its_end((route.handler)(call)).await;
     };
     let key = key.to_owned();
+    let target = within(&call.who, target);
     let print = fingerprint(route.method, target, call.body.clone()).await;
     let runtime = Arc::clone(call.runtime());
     let now_ms = airlock_runtime::now_ms();
@@ -398,6 +399,18 @@ async fn once(route: &'static Route, target: String, call: Call) -> Result<Reply
                 keep(&runtime, &ticket, reply).await
             };
             to_its_end(work).await
+        }
+    }
+}
+
+/// The target as a token sees it. A principal's tokens share its keys, and a reply
+/// to one that reaches further is none for one that is limited to some plugins.
+fn within(who: &Principal, target: String) -> String {
+    match &who.plugins {
+        None => target,
+        Some(plugins) => {
+            let names: Vec<&str> = plugins.iter().map(String::as_str).collect();
+            format!("{target} for {}", names.join(" "))
         }
     }
 }

@@ -79,7 +79,7 @@ impl Runtime {
         let (slot, _) = self.installed(who, plugin)?;
         let mut row = slot.row.lock().await;
         let active = self.still_installed(&slot)?;
-        expect(
+        grants::expect(
             &active,
             update.expected_version,
             update.expected_digest.as_deref(),
@@ -303,19 +303,4 @@ fn grants_record(
         &grants.plugin,
         detail,
     )
-}
-
-fn expect(active: &Active, version: Option<u64>, digest: Option<&str>) -> Result<(), GrantError> {
-    let found = active.grants.version;
-    if let Some(expected) = version.filter(|expected| *expected != found) {
-        return Err(GrantError::VersionChanged { expected, found });
-    }
-    let found = &active.manifest.digest;
-    match digest.filter(|digest| digest != found) {
-        Some(expected) => Err(GrantError::DigestChanged {
-            expected: expected.to_owned(),
-            found: found.clone(),
-        }),
-        None => Ok(()),
-    }
 }

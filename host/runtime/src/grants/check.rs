@@ -5,6 +5,7 @@ use airlock_sandbox::{Grants, Limits};
 use crate::engine::Manifest;
 use crate::grants::{Descriptions, GrantError};
 use crate::nearest;
+use crate::plugins::Active;
 
 /// Most rules of one capability.
 const RULES_MAX: usize = 1_000;
@@ -93,6 +94,26 @@ pub(crate) fn check_limits(limits: &Limits) -> Result<(), GrantError> {
         return Err(GrantError::Invalid(text));
     }
     Ok(())
+}
+
+/// Refuses a change that was made from another state than the one in force.
+pub(crate) fn expect(
+    active: &Active,
+    version: Option<u64>,
+    digest: Option<&str>,
+) -> Result<(), GrantError> {
+    let found = active.grants.version;
+    if let Some(expected) = version.filter(|expected| *expected != found) {
+        return Err(GrantError::VersionChanged { expected, found });
+    }
+    let found = &active.manifest.digest;
+    match digest.filter(|digest| digest != found) {
+        Some(expected) => Err(GrantError::DigestChanged {
+            expected: expected.to_owned(),
+            found: found.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod rows;
 mod types;
 
 pub(crate) use admin::GrantsChange;
-pub(crate) use check::{check, check_descriptions, check_limits};
+pub(crate) use check::{check, check_descriptions, check_limits, expect};
 pub use error::GrantError;
 pub(crate) use rows::{history, load, put};
 pub use types::{

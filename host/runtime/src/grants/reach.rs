@@ -3,10 +3,10 @@
 //! What must stay true: rules that reach what belongs to the whole host (its
 //! directories, its secrets, its own and its private addresses) come from a
 //! token that is not limited, and such a token also chooses the component that
-//! uses them.
+//! uses them, and which of its tools only read.
 
-use airlock_sandbox::Grants;
 use airlock_sandbox::capability::http;
+use airlock_sandbox::{EffectClass, Grants};
 
 use crate::plugins::PluginError;
 use crate::principal::Principal;
@@ -29,11 +29,22 @@ pub(crate) fn check(
     if !after.files.iter().all(|rule| before.files.contains(rule)) {
         return refused("`files` rules, which name directories of the host");
     }
-    let mut reaching = after.http.iter().filter(|rule| reaches(rule));
-    match reaching.all(|rule| before.http.contains(rule)) {
-        true => Ok(()),
-        false => refused("`http` rules with `secret`, `allow_private` or `allow_own`"),
+    let reaching = || after.http.iter().filter(|rule| reaches(rule));
+    if !reaching().all(|rule| before.http.contains(rule)) {
+        return refused("`http` rules with `secret`, `allow_private` or `allow_own`");
     }
+    let kept = !after.files.is_empty() || reaching().next().is_some();
+    if kept && widens(before, after) {
+        return refused("another class than `read-only` beside rules that reach the host");
+    }
+    Ok(())
+}
+
+/// Whether a tool that only read may do more.
+fn widens(before: &Grants, after: &Grants) -> bool {
+    let read_only = Some(&EffectClass::ReadOnly);
+    let mut tools = before.effects.keys();
+    tools.any(|tool| before.effects.get(tool) == read_only && after.effects.get(tool) != read_only)
 }
 
 fn reaches(rule: &http::Rule) -> bool {

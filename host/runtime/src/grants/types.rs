@@ -26,7 +26,7 @@ pub struct GrantsUpdate {
     /// Descriptions in place of the component's own, 1 to 4,096 bytes each. What
     /// a component says of its tools is read by whoever chooses between them,
     /// often a model; this is the last word.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "airlock_sandbox::objects::once")]
     pub descriptions: Descriptions,
     /// Why, for the history and the audit.
     #[serde(default)]

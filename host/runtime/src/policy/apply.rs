@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::engine::Manifest;
 use crate::grants::{self, GrantError, GrantsChange};
-use crate::plugins::{Active, MANIFESTS, Slot, VersionChanges, version_changes};
+use crate::plugins::{Active, MANIFESTS, PluginError, Slot, VersionChanges, version_changes};
 use crate::policy::{
     PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyError, PolicyPlugin, diff,
 };
@@ -79,7 +79,7 @@ impl Runtime {
         for plugin in changed {
             let name = &plugin.plugin;
             let entry = &policy.plugins[name];
-            match self.apply_plugin(who, name, entry, why).await {
+            match self.apply_plugin(who, plugin, entry, why).await {
                 Ok(version) => drop(applied.grants_versions.insert(name.clone(), version)),
                 Err(source) => {
                     let applied = applied.grants_versions.into_keys().collect();
@@ -105,9 +105,13 @@ impl Runtime {
         }
         let refused = |error| PolicyError::plugin(name, error);
         grants::check_limits(&entry.limits).map_err(refused)?;
-        self.check_reserved(&entry.grants).await.map_err(refused)?;
         let installed = self.registry.get(name);
         check_reach(who, name, entry, installed.as_ref()).map_err(refused)?;
+        // Whoever may not grant is not told what there is on the host's disk.
+        let may_grant = who.has_one_of(&[]);
+        if may_grant {
+            self.check_reserved(&entry.grants).await.map_err(refused)?;
+        }
         let now = installed.as_ref().map(|(_, active)| active);
         let digest_now = now.map(|active| active.manifest.digest.clone());
         let digest_after = entry.digest.clone().or_else(|| digest_now.clone());
@@ -122,6 +126,7 @@ impl Runtime {
             digest_now,
             digest_after,
             missing,
+            grants_version_now: now.map_or(0, |active| active.grants.version),
             version_changes: VersionChanges::default(),
             changes: diff::changes(before, entry.into()),
         };
@@ -131,7 +136,7 @@ impl Runtime {
             if let Some(active) = now {
                 diff.version_changes = version_changes(&active.manifest, &manifest);
             }
-            if !diff.is_empty() {
+            if may_grant && !diff.is_empty() {
                 let opened = self.check_in_force(name, manifest, entry).await;
                 opened.map_err(refused)?;
             }
@@ -165,17 +170,25 @@ impl Runtime {
         opened.map_err(|error| GrantError::Prepare(error.to_string()))
     }
 
+    /// Applies what was checked, to what it was checked against.
     async fn apply_plugin(
         &self,
         who: &Principal,
-        name: &str,
+        checked: &PluginDiff,
         entry: &PolicyPlugin,
         why: &str,
     ) -> Result<u64, GrantError> {
+        let name = checked.plugin.as_str();
         let (slot, _) = self.installed(who, name)?;
         let mut row = slot.row.lock().await;
         let active = self.still_installed(&slot)?;
+        let (version, digest) = (checked.grants_version_now, checked.digest_now.as_deref());
+        grants::expect(&active, Some(version), digest)?;
         let after = entry.digest.as_ref().unwrap_or(&active.manifest.digest);
+        if !row.has(after) {
+            let (plugin, digest) = (name.to_owned(), after.clone());
+            return Err(PluginError::VersionNotFound { plugin, digest }.into());
+        }
         let mut changed = row.clone();
         changed.active = Some(after.clone());
         let mut more: Vec<Op> = Vec::new();

@@ -280,6 +280,7 @@ mod tests {
             digest_now: Some("sha256:1".to_owned()),
             digest_after: Some("sha256:2".to_owned()),
             missing: false,
+            grants_version_now: 0,
             version_changes: VersionChanges::default(),
             changes: changes((&before).into(), (&after).into()),
         };

@@ -38,6 +38,7 @@ pub struct PolicyPlugin {
     #[serde(deserialize_with = "airlock_sandbox::objects::only")]
     pub limits: Limits,
     /// Descriptions of tools in place of the component's own.
+    #[serde(deserialize_with = "airlock_sandbox::objects::once")]
     pub descriptions: Descriptions,
 }
 
@@ -61,6 +62,9 @@ pub struct PluginDiff {
     pub digest_after: Option<String>,
     /// The policy's component is not installed: install it first.
     pub missing: bool,
+    /// The version of the grants now; 0: nothing ever was granted.
+    #[serde(default)]
+    pub grants_version_now: u64,
     /// What the component after asks for beyond the one now.
     pub version_changes: VersionChanges,
     /// Changed lines of grants and limits.

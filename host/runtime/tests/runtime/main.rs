@@ -4,6 +4,7 @@
 mod audit_key;
 mod faults;
 mod host;
+mod policy;
 mod remove;
 mod reserved;
 mod restore;

@@ -165,7 +165,10 @@ macro_rules! registry {
                 pub $name: Vec<<$name::$marker as Capability>::Rule>,
             )*
             /// Effect class by tool; the tool's claim is only a default.
-            #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+            #[serde(
+                skip_serializing_if = "std::collections::BTreeMap::is_empty",
+                deserialize_with = "crate::objects::once"
+            )]
             pub effects: std::collections::BTreeMap<String, EffectClass>,
         }
 

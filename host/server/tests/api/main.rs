@@ -11,5 +11,6 @@ mod idempotency;
 mod leaving;
 mod policy;
 mod routes;
+mod scopes;
 mod server;
 mod stopping;

@@ -1,0 +1,145 @@
+//! What a token that is limited to some plugins, or that only reads, gets at by
+//! ways that look like its own.
+
+use airlock_runtime::Role;
+use serde_json::{Value, json};
+
+use crate::guests;
+use crate::server::Server;
+
+const GRANTS: &str = "/v1/plugins/echo/grants";
+
+async fn verdict(server: &Server, token: &str, method: &str, path: &str, body: &Value) -> String {
+    let answer = server.with(token, method, path, body.to_string()).await;
+    answer.verdict()
+}
+
+/// A class is what holds a tool back beside rules that it could write by.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_bounds_the_class_of_tools_beside_rules_that_reach() {
+    let server = Server::start().await;
+    server.install("echo", guests::echo()).await;
+    let folder = server.runtime.config().data_dir.with_file_name("granted");
+    std::fs::create_dir(&folder).expect("a folder");
+    let files = json!([{ "host": folder, "guest": "/d", "access": "read-write" }]);
+    let kept = json!({ "files": files, "effects": { "run": "read-only" } });
+    server.grant("echo", kept.clone(), json!({})).await;
+    let token = server
+        .token("scoped", &[Role::Admin], Some(&["echo"]))
+        .await;
+
+    for effects in [
+        json!({}),
+        json!({ "run": "plain" }),
+        json!({ "run": "idempotent" }),
+    ] {
+        let update = json!({ "grants": { "files": files, "effects": effects } });
+        let policy = json!({ "plugins": { "echo": update } });
+        for (method, path, body) in [
+            ("PUT", GRANTS, &update),
+            ("POST", "/v1/policy/diff", &policy),
+            ("POST", "/v1/policy/apply", &policy),
+        ] {
+            let found = verdict(&server, &token, method, path, body).await;
+            assert_eq!(found, "403 outside-scope", "{path}: {effects}");
+        }
+    }
+    let shown = server.admin("GET", "/v1/plugins/echo", "").await.json();
+    assert_eq!(shown["grants"], kept);
+
+    let beside = json!({ "files": files, "effects": kept["effects"], "kv": [{ "bucket": "b" }] });
+    for grants in [beside, json!({ "effects": { "run": "plain" } })] {
+        let update = json!({ "grants": grants });
+        let found = verdict(&server, &token, "PUT", GRANTS, &update).await;
+        assert_eq!(found, "200", "{update}");
+    }
+    server.stopped().await;
+}
+
+/// Comparing a policy opens what it names only for those who may grant it: for
+/// anybody else, all paths look alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_tells_nothing_of_the_hosts_disk_to_those_who_may_not_grant() {
+    let server = Server::start().await;
+    server.install("echo", guests::echo()).await;
+    let data = server.runtime.config().data_dir.clone();
+    let there = data.with_file_name("there");
+    std::fs::create_dir(&there).expect("a folder");
+    let viewer = server.token("viewer", &[Role::Viewer], None).await;
+    let operator = server.token("operator", &[Role::Operator], None).await;
+    let scoped = server
+        .token("scoped", &[Role::Admin], Some(&["echo"]))
+        .await;
+    for (token, expect) in [
+        (&viewer, ["200"; 3]),
+        (&operator, ["200"; 3]),
+        (&scoped, ["403 outside-scope"; 3]),
+        (
+            &server.admin,
+            ["200", "422 grants-not-in-force", "422 reserved-directory"],
+        ),
+    ] {
+        let mut found = Vec::new();
+        for host in [&there, &data.with_file_name("missing"), &data] {
+            let files = json!([{ "host": host, "guest": "/d", "access": "read" }]);
+            let policy = json!({ "plugins": { "echo": { "grants": { "files": files } } } });
+            found.push(verdict(&server, token, "POST", "/v1/policy/diff", &policy).await);
+        }
+        assert_eq!(found, expect);
+    }
+    server.stopped().await;
+}
+
+/// One principal's tokens share its keys, and not what a reply shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_reply_is_given_to_tokens_of_the_same_reach_alone() {
+    let server = Server::start().await;
+    server.install("echo", guests::echo()).await;
+    server.install("other", guests::echo_other()).await;
+    let whole = server.token("ann", &[Role::Admin], None).await;
+    let limited = server.token("ann", &[Role::Admin], Some(&["echo"])).await;
+    let again = server.token("ann", &[Role::Admin], Some(&["echo"])).await;
+    let body = json!({ "plugins": { "echo": {} } }).to_string();
+    let apply = async |token: &str, key: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", &*bearer), ("idempotency-key", key)];
+        let path = "/v1/policy/apply";
+        server.send("POST", path, &headers, body.clone()).await
+    };
+    let shown = apply(&whole, "one").await;
+    assert_eq!(shown.json()["diff"]["unnamed"], json!(["other"]));
+    let refused = apply(&limited, "one").await;
+    assert_eq!(refused.verdict(), "422 idempotency-key-reused");
+
+    let own = apply(&limited, "two").await;
+    assert_eq!(own.json()["diff"]["unnamed"], json!([]));
+    let replayed = apply(&again, "two").await;
+    assert_eq!(replayed.header("idempotency-replayed"), Some("true"));
+    assert_eq!(replayed.body, own.body);
+    let refused = apply(&whole, "two").await;
+    assert_eq!(refused.verdict(), "422 idempotency-key-reused");
+    server.stopped().await;
+}
+
+/// serde takes the last of two; a reader may have seen the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_named_twice_is_refused() {
+    let server = Server::start().await;
+    server.install("echo", guests::echo()).await;
+    let policies = [
+        r#"{"plugins":{"echo":{},"echo":{"grants":{"kv":[{"bucket":"b"}]}}}}"#,
+        r#"{"plugins":{"echo":{"grants":{},"grants":{"kv":[{"bucket":"b"}]}}}}"#,
+        r#"{"plugins":{"echo":{"grants":{"effects":{"run":"read-only","run":"plain"}}}}}"#,
+        r#"{"plugins":{"echo":{"descriptions":{"run":"Reads.","run":"Writes."}}}}"#,
+    ];
+    for policy in policies {
+        for path in ["/v1/policy/diff", "/v1/policy/apply"] {
+            let refused = server.admin("POST", path, policy).await;
+            assert_eq!(refused.verdict(), "400 invalid-body", "{policy}");
+        }
+    }
+    let update = r#"{"grants":{"effects":{"run":"read-only","run":"plain"}}}"#;
+    let refused = server.admin("PUT", GRANTS, update).await;
+    assert_eq!(refused.verdict(), "400 invalid-body");
+    server.stopped().await;
+}
