@@ -73,16 +73,25 @@ pub(super) struct Fold {
 }
 
 impl Fold {
+    /// The byte to compare where it is neither of a quote.
+    pub(super) fn plain(byte: u8) -> u8 {
+        match byte {
+            b'+' => b' ',
+            _ => byte.to_ascii_lowercase(),
+        }
+    }
+
+    /// Takes note of bytes that were not folded, of which `last` is the last.
+    pub(super) fn passed(&mut self, last: u8) {
+        (self.last, self.run) = (last, 0);
+    }
+
     /// The byte to compare, if it counts.
     pub(super) fn fold(&mut self, byte: u8) -> Option<u8> {
         let again = byte == self.last && matches!(byte, b'"' | b'\'') && self.run < QUOTES_MAX;
         self.run = if again { self.run + 1 } else { 0 };
         self.last = byte;
-        match byte {
-            _ if again => None,
-            b'+' => Some(b' '),
-            _ => Some(byte.to_ascii_lowercase()),
-        }
+        (!again).then(|| Self::plain(byte))
     }
 }
 

@@ -20,6 +20,7 @@ mod encodings;
 mod placeholder;
 mod redact;
 pub mod secret;
+mod skim;
 mod syntax;
 #[cfg(test)]
 pub(crate) mod tests;

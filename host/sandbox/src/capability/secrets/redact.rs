@@ -3,7 +3,10 @@
 //! frames.
 //!
 //! What must stay true: masking keeps the length; nothing is passed on that
-//! could still turn out to be the beginning of a match.
+//! could still turn out to be the beginning of a match; how much is held back
+//! does not tell what is in it. Else whoever can have a server repeat its words
+//! would learn from what is late, or masked, that they begin a secret, and have
+//! the whole of it character by character.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,15 +16,13 @@ use bytes::{Bytes, BytesMut};
 use super::automaton::Automaton;
 use super::encodings::{Fold, exact, folded, hexadecimal};
 use super::secret::Secret;
+use super::skim::Skim;
 use super::syntax::Syntax::{Backslash, Digits, Entity, Equals, Lines, Percent};
 use super::syntax::{Reader, Syntax, Token};
 
-/// A cut-off value of this many bytes or more is masked at the end of a stream.
-const TAIL_BYTES_MIN: usize = 8;
-
 /// The words to look for after reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Table {
+pub(super) enum Table {
     Exact,
     Folded,
     Hexadecimal,
@@ -55,16 +56,28 @@ pub(crate) struct Matcher {
     exact: Automaton,
     folded: Automaton,
     hexadecimal: Automaton,
+    /// For each of [`WAYS`].
+    skims: Vec<Skim>,
+    longest: usize,
 }
 
 impl Matcher {
     pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         let values: Vec<&[u8]> = secrets.into_iter().map(Secret::expose).collect();
-        Self {
+        let mut made = Self {
             exact: Automaton::new(values.iter().flat_map(|value| exact(value))),
             folded: Automaton::new(values.iter().flat_map(|value| folded(value))),
             hexadecimal: Automaton::new(values.iter().flat_map(|value| hexadecimal(value))),
-        }
+            skims: Vec::new(),
+            longest: 0,
+        };
+        let skim = |(syntaxes, table): &(&[Syntax], Table)| {
+            Skim::new(syntaxes, *table, made.automaton(*table))
+        };
+        made.skims = WAYS.iter().map(skim).collect();
+        let tables = [&made.exact, &made.folded, &made.hexadecimal];
+        made.longest = tables.map(Automaton::longest).into_iter().max().unwrap_or_default();
+        made
     }
 
     fn automaton(&self, table: Table) -> &Automaton {
@@ -78,8 +91,8 @@ impl Matcher {
     /// A copy of `text` with every match masked; `None` where there is none.
     pub(crate) fn mask(&self, text: &[u8]) -> Option<Vec<u8>> {
         let mut window = Window { held: BytesMut::from(text), start: 0 };
-        for mut way in ways() {
-            way.push(self, text, 0, &mut window);
+        for (mut way, skim) in ways().zip(&self.skims) {
+            way.push(self, skim, text, 0, &mut window);
             way.end(self, &mut window);
         }
         (window.held != text).then(|| window.held.to_vec())
@@ -107,57 +120,104 @@ impl Window {
 
 fn ways() -> impl Iterator<Item = Way> {
     WAYS.iter().map(|(syntaxes, table)| Way {
-        readers: syntaxes.iter().map(|syntax| Reader::new(*syntax)).collect(),
+        outer: syntaxes.first().copied().map(Reader::new),
+        inner: syntaxes.get(1).copied().map(Reader::new),
         cursor: Cursor { table: *table, fold: Fold::default(), state: 0, starts: VecDeque::new() },
+        #[cfg(test)]
+        read: 0,
     })
 }
 
 /// One way of reading, and how far it is.
 struct Way {
-    readers: Vec<Reader>,
+    outer: Option<Reader>,
+    /// Of what the outer one reads.
+    inner: Option<Reader>,
     cursor: Cursor,
+    /// Bytes that were not passed over.
+    #[cfg(test)]
+    read: u64,
 }
 
 impl Way {
     /// Reads `chunk`, which begins at `at` in the answer.
-    fn push(&mut self, matcher: &Matcher, chunk: &[u8], at: u64, window: &mut Window) {
-        let Self { readers, cursor } = self;
-        let automaton = matcher.automaton(cursor.table);
-        for (start, byte) in (at..).zip(chunk) {
-            let token = Token { byte: *byte, start, end: start + 1 };
-            read(readers, token, &mut |token| cursor.step(automaton, token, window));
+    fn push(&mut self, matcher: &Matcher, skim: &Skim, chunk: &[u8], at: u64, window: &mut Window) {
+        let automaton = matcher.automaton(self.cursor.table);
+        let mut place = 0;
+        while place < chunk.len() {
+            let passed = match self.is_idle() {
+                true => skim.pass(&chunk[place..], automaton),
+                false => 0,
+            };
+            place += passed;
+            if passed > 0 {
+                self.readers_mut().for_each(Reader::passed);
+                self.cursor.fold.passed(chunk[place - 1]);
+                continue;
+            }
+            let start = at + place as u64;
+            let token = Token { byte: chunk[place], start, end: start + 1 };
+            self.read(token, automaton, window);
+            place += 1;
+            #[cfg(test)]
+            {
+                self.read += 1;
+            }
+        }
+    }
+
+    /// Whether nothing that was read matters to what comes.
+    fn is_idle(&self) -> bool {
+        self.cursor.state == 0 && self.readers().all(Reader::is_idle)
+    }
+
+    fn readers(&self) -> impl Iterator<Item = &Reader> {
+        self.outer.iter().chain(&self.inner)
+    }
+
+    fn readers_mut(&mut self) -> impl Iterator<Item = &mut Reader> {
+        self.outer.iter_mut().chain(&mut self.inner)
+    }
+
+    fn read(&mut self, token: Token, automaton: &Automaton, window: &mut Window) {
+        let Self { outer, inner, cursor, .. } = self;
+        let mut step = |token| cursor.step(automaton, token, window);
+        match (outer, inner) {
+            (None, _) => step(token),
+            (Some(outer), None) => outer.push(token, &mut step),
+            (Some(outer), Some(inner)) => {
+                outer.push(token, &mut |token| inner.push(token, &mut step));
+            }
         }
     }
 
     fn end(&mut self, matcher: &Matcher, window: &mut Window) {
-        let Self { readers, cursor } = self;
+        let Self { outer, inner, cursor, .. } = self;
         let automaton = matcher.automaton(cursor.table);
-        for at in 0..readers.len() {
-            let (before, after) = readers.split_at_mut(at + 1);
-            before[at].end(&mut |token| {
-                read(after, token, &mut |token| cursor.step(automaton, token, window));
-            });
+        let mut step = |token| cursor.step(automaton, token, window);
+        match (outer, inner) {
+            (None, _) => {}
+            (Some(outer), None) => outer.end(&mut step),
+            (Some(outer), Some(inner)) => {
+                outer.end(&mut |token| inner.push(token, &mut step));
+                inner.end(&mut step);
+            }
         }
     }
 
-    /// Masks a value that the end of the answer cuts off.
-    fn tail(&self, window: &mut Window) {
-        if self.cursor.starts.len() >= TAIL_BYTES_MIN {
-            window.mask(self.cursor.starts[0], window.end());
+    /// Masks a value of which the end of the answer cuts off less than half.
+    fn tail(&self, matcher: &Matcher, window: &mut Window) {
+        let automaton = matcher.automaton(self.cursor.table);
+        if let Some(part) = automaton.part(self.cursor.state) {
+            let from = self.cursor.starts.len() - part;
+            window.mask(self.cursor.starts[from], window.end());
         }
     }
 
     /// Where the first byte is that may belong to a match.
     fn pending(&self) -> Option<u64> {
-        let readers = self.readers.iter().filter_map(Reader::pending);
+        let readers = self.readers().filter_map(Reader::pending);
         readers.chain(self.cursor.starts.front().copied()).min()
-    }
-}
-
-fn read(readers: &mut [Reader], token: Token, out: &mut dyn FnMut(Token)) {
-    match readers.split_first_mut() {
-        None => out(token),
-        Some((first, rest)) => first.push(token, &mut |token| read(rest, token, out)),
     }
 }
 
@@ -179,7 +239,9 @@ impl Cursor {
         let Some(byte) = byte else { return };
         self.state = automaton.step(self.state, byte);
         self.starts.push_back(token.start);
-        self.starts.drain(..self.starts.len() - automaton.depth(self.state));
+        while self.starts.len() > automaton.depth(self.state) {
+            self.starts.pop_front();
+        }
         let found = automaton.found(self.state);
         if found > 0 {
             window.mask(self.starts[self.starts.len() - found], token.end);
@@ -187,8 +249,8 @@ impl Cursor {
     }
 }
 
-/// Masks a stream. Bytes that may be the beginning of a match are held back until
-/// it is known.
+/// Masks a stream. A chunk is held back until the next one, and as many bytes as
+/// the longest word has; what may be the beginning of a match, until it is known.
 pub(crate) struct Redactor {
     matcher: Arc<Matcher>,
     ways: Vec<Way>,
@@ -200,26 +262,40 @@ impl Redactor {
         Self { matcher, ways: ways().collect(), window: Window::default() }
     }
 
-    /// Takes the next bytes, and returns those that are settled.
+    /// Takes the next bytes, and returns those before them that are settled.
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Bytes {
         let at = self.window.end();
         self.window.held.extend_from_slice(chunk);
-        for way in &mut self.ways {
-            way.push(&self.matcher, chunk, at, &mut self.window);
+        for (way, skim) in self.ways.iter_mut().zip(&self.matcher.skims) {
+            way.push(&self.matcher, skim, chunk, at, &mut self.window);
         }
-        let pending = self.ways.iter().filter_map(Way::pending).min();
-        self.release(pending.unwrap_or(self.window.end()))
+        let reach = self.window.end().saturating_sub(self.matcher.longest as u64);
+        let pending = self.ways.iter().filter_map(Way::pending);
+        let settled = pending.fold(reach.min(at), u64::min);
+        self.release(settled.max(self.window.start))
     }
 
     /// The rest, at the end of the stream.
     pub(crate) fn finish(&mut self) -> Bytes {
         for way in &mut self.ways {
-            way.tail(&mut self.window);
+            way.tail(&self.matcher, &mut self.window);
             way.end(&self.matcher, &mut self.window);
-            way.tail(&mut self.window);
+            way.tail(&self.matcher, &mut self.window);
         }
         self.ways = ways().collect();
         self.release(self.window.end())
+    }
+
+    /// How many ways of reading there are.
+    #[cfg(test)]
+    pub(super) fn ways(&self) -> usize {
+        self.ways.len()
+    }
+
+    /// Bytes that were taken apart, summed over all ways of reading.
+    #[cfg(test)]
+    pub(super) fn read(&self) -> u64 {
+        self.ways.iter().map(|way| way.read).sum()
     }
 
     fn release(&mut self, to: u64) -> Bytes {

@@ -54,7 +54,7 @@ enum Read {
 
 impl Syntax {
     /// Whether `byte` may begin something other than itself.
-    fn begins(self, byte: u8) -> bool {
+    pub(super) fn begins(self, byte: u8) -> bool {
         match self {
             Self::Percent => byte == b'%',
             Self::Backslash => byte == b'\\',
@@ -203,56 +203,86 @@ fn digits(text: &[u8]) -> Read {
 /// Reads one syntax out of a stream of tokens.
 pub(super) struct Reader {
     syntax: Syntax,
-    /// The beginning of what may be an escape.
-    partial: Vec<Token>,
+    /// The beginning of what may be an escape: its bytes, and where they are.
+    text: [u8; ESCAPE_BYTES_MAX],
+    places: [(u64, u64); ESCAPE_BYTES_MAX],
+    held: usize,
     dropped: u8,
 }
 
 impl Reader {
     pub(super) fn new(syntax: Syntax) -> Self {
-        Self { syntax, partial: Vec::new(), dropped: 0 }
+        let (text, places) = ([0; ESCAPE_BYTES_MAX], [(0, 0); ESCAPE_BYTES_MAX]);
+        Self { syntax, text, places, held: 0, dropped: 0 }
+    }
+
+    /// Whether nothing is held back.
+    pub(super) fn is_idle(&self) -> bool {
+        self.held == 0
+    }
+
+    /// Takes note of bytes that begin nothing and were not pushed.
+    pub(super) fn passed(&mut self) {
+        self.dropped = 0;
     }
 
     /// Where in the answer what is held back begins.
     pub(super) fn pending(&self) -> Option<u64> {
-        self.partial.first().map(|token| token.start)
+        (self.held > 0).then_some(self.places[0].0)
     }
 
-    pub(super) fn push(&mut self, token: Token, out: &mut dyn FnMut(Token)) {
-        if self.partial.is_empty() && !self.syntax.begins(token.byte) {
+    #[inline]
+    pub(super) fn push(&mut self, token: Token, out: &mut impl FnMut(Token)) {
+        if self.held == 0 && !self.syntax.begins(token.byte) {
             self.dropped = 0;
             return out(token);
         }
-        self.partial.push(token);
+        self.text[self.held] = token.byte;
+        self.places[self.held] = (token.start, token.end);
+        self.held += 1;
         self.settle(false, out);
     }
 
     /// The stream is over: what is held back stands for itself.
-    pub(super) fn end(&mut self, out: &mut dyn FnMut(Token)) {
+    pub(super) fn end(&mut self, out: &mut impl FnMut(Token)) {
         self.settle(true, out);
     }
 
-    fn settle(&mut self, over: bool, out: &mut dyn FnMut(Token)) {
-        while !self.partial.is_empty() {
-            let mut text = [0; ESCAPE_BYTES_MAX];
-            for (byte, token) in text.iter_mut().zip(&self.partial) {
-                *byte = token.byte;
-            }
-            let read = match self.syntax.read(&text[..self.partial.len()]) {
-                Read::More if !over && self.partial.len() < ESCAPE_BYTES_MAX => return,
+    fn settle(&mut self, over: bool, out: &mut impl FnMut(Token)) {
+        while self.held > 0 {
+            let read = match self.syntax.read(&self.text[..self.held]) {
+                Read::More if !over && self.held < ESCAPE_BYTES_MAX => return,
                 Read::Nothing(_) if self.dropped == DROPPED_MAX => Read::Literal,
                 read => read,
             };
-            let (count, bytes) = match read {
-                Read::Literal | Read::More => (1, vec![text[0]]),
-                Read::Byte(count, byte) => (count, vec![byte]),
-                Read::Code(count, code) => (count, utf8(code)),
-                Read::Nothing(count) => (count, Vec::new()),
+            self.dropped = if matches!(read, Read::Nothing(_)) { self.dropped + 1 } else { 0 };
+            let count = match read {
+                Read::Literal | Read::More => self.literals(out),
+                Read::Byte(count, byte) => self.escape(count, &[byte], out),
+                Read::Code(count, code) => self.escape(count, &utf8(code), out),
+                Read::Nothing(count) => count,
             };
-            self.dropped = if bytes.is_empty() { self.dropped + 1 } else { 0 };
-            let (start, end) = (self.partial[0].start, self.partial[count - 1].end);
-            self.partial.drain(..count);
-            bytes.into_iter().for_each(|byte| out(Token { byte, start, end }));
+            self.text.copy_within(count..self.held, 0);
+            self.places.copy_within(count..self.held, 0);
+            self.held -= count;
         }
+    }
+
+    /// The first byte stands for itself, and so do those up to the next that may
+    /// begin something. Tells how many they are.
+    fn literals(&self, out: &mut impl FnMut(Token)) -> usize {
+        let rest = self.text[1..self.held].iter();
+        let count = 1 + rest.take_while(|byte| !self.syntax.begins(**byte)).count();
+        for (byte, (start, end)) in self.text.iter().zip(self.places).take(count) {
+            out(Token { byte: *byte, start, end });
+        }
+        count
+    }
+
+    /// The first `count` bytes stand for `bytes`.
+    fn escape(&self, count: usize, bytes: &[u8], out: &mut impl FnMut(Token)) -> usize {
+        let (start, end) = (self.places[0].0, self.places[count - 1].1);
+        bytes.iter().for_each(|byte| out(Token { byte: *byte, start, end }));
+        count
     }
 }

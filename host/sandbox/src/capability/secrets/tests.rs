@@ -269,13 +269,52 @@ fn bases_are_masked_wherever_the_value_begins() {
 fn little_is_held_back() {
     let secret = Secret::new("s3cr3t/+Value=");
     let matcher = Arc::new(Matcher::new([&secret]));
+    const FRAME: usize = 300;
     for filler in [" ", "=\r\n", "\n", "%25", "&#0", "&", "\\u", "\"", "73 ", "s3cr3t/", "0x"] {
         let mut redactor = Redactor::new(Arc::clone(&matcher));
         let text = format!("73 {}", filler.repeat(2000));
-        let passed = redactor.push(text.as_bytes()).len();
-        assert!(text.len() - passed < 200, "{filler:?}: {passed} of {}", text.len());
+        let frames = text.as_bytes().chunks(FRAME);
+        let passed: usize = frames.map(|frame| redactor.push(frame).len()).sum();
+        assert!(text.len() - passed < FRAME + 200, "{filler:?}: {passed} of {}", text.len());
         assert_eq!(passed + redactor.finish().len(), text.len());
     }
+}
+
+/// The lengths of the parts in which `text` is passed on that comes in frames of
+/// `size` bytes.
+fn parts(matcher: &Arc<Matcher>, text: &[u8], size: usize) -> Vec<usize> {
+    let mut redactor = Redactor::new(Arc::clone(matcher));
+    let mut parts: Vec<usize> = text.chunks(size).map(|part| redactor.push(part).len()).collect();
+    parts.push(redactor.finish().len());
+    parts
+}
+
+/// A server that repeats what it was asked is no oracle: a guess that begins the
+/// value, or one of the forms it is looked for in, comes back as any other text.
+#[test]
+fn what_is_held_back_does_not_tell_what_it_is() {
+    let value = "sk_live_0123456789/abcdefghij+ABC";
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let plain = [value.to_owned(), value.chars().rev().collect(), STANDARD.encode(value), hex];
+    let escaped = formats(value).into_iter().map(|(_, text)| text);
+    let matcher = Arc::new(Matcher::new([&Secret::new(value)]));
+    let mut checked = 0;
+    for (forms, sizes) in [
+        (plain.to_vec(), &[1, 2, 3, 7, 20, 64, 1000][..]),
+        (escaped.collect(), &[500, 1000]),
+    ] {
+        for (form, size) in forms.iter().flat_map(|form| sizes.iter().map(move |size| (form, *size))) {
+            for end in 1..form.len() {
+                let text = format!("No results for {}", &form[..end]);
+                let other = "_".repeat(text.len());
+                let [found, expected] =
+                    [text.as_bytes(), other.as_bytes()].map(|text| parts(&matcher, text, size));
+                assert_eq!(found, expected, "{text} in frames of {size}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 1000, "{checked}");
 }
 
 #[test]
@@ -332,8 +371,51 @@ fn common_encodings_are_masked() {
 
 #[test]
 fn the_beginning_of_a_value_at_the_end_of_a_stream_is_masked() {
-    assert_eq!(redact(b"at: pa$$ w/o", 4), b"at: ********");
-    assert_eq!(redact(b"at: pa$$", 4), b"at: pa$$");
+    assert_eq!(redact(b"at: pa$$ w/o+rd", 4), b"at: ***********");
+    assert_eq!(redact(b"at: pa$$ w/o+", 4), b"at: pa$$ w/o+");
+    // From half of it on, so that nobody guesses it piece by piece.
+    let value = "sk_live_0123456789/abcdefghij+ABC";
+    for end in 1..value.len() {
+        let text = &value[..end];
+        let expected = if end < value.len().div_ceil(2) { text.to_owned() } else { "*".repeat(end) };
+        assert_eq!(redact_value(value, text.as_bytes(), 5), expected.as_bytes(), "{text}");
+    }
+    // The beginning of one value within another's that is too short to matter.
+    let secrets = [Secret::new(format!("abcd{}", "efgh".repeat(20))), Secret::new("efghefgh-12345")];
+    let mut redactor = Redactor::new(Arc::new(Matcher::new(&secrets)));
+    let mut out = redactor.push(b"<abcdefghefgh").to_vec();
+    out.extend_from_slice(&redactor.finish());
+    assert_eq!(String::from_utf8_lossy(&out), "<abcd********");
+}
+
+/// Bodies of 64 KiB and how often a byte of them may be taken apart, over all ways
+/// of reading.
+#[test]
+fn most_of_an_answer_is_passed_over() {
+    const BODY: usize = 64 << 10;
+    let prose = "The quick brown fox, 12 years old, jumps over the lazy dog. ";
+    let json = r#"{"id": 10457, "name": "Contract A-77", "paid": false, "sum": 1299.50}, "#;
+    let base64 = STANDARD.encode((0..=255).collect::<Vec<u8>>());
+    let html = "<li><a href=\"/c/10457?x=1&amp;y=2\">Contract&nbsp;A&#45;77</a></li>\n";
+    let secrets = ["sk_live_0123456789/abcdefghij+ABC", "correct horse battery", "Zm9vYmFyLWJheg.x-y"];
+    let secrets = secrets.map(Secret::new);
+    let matcher = Arc::new(Matcher::new(&secrets));
+    let all = Redactor::new(Arc::clone(&matcher)).ways();
+    for (name, text, most) in [
+        ("prose", prose, 2.0),
+        ("json", json, 4.0),
+        ("html", html, 6.0),
+        ("base64", &base64, 3.0),
+        ("ampersands", "&a", all as f64),
+        ("the beginning", "sk_live_01234567", all as f64),
+    ] {
+        let body = text.repeat(BODY.div_ceil(text.len()));
+        let mut redactor = Redactor::new(Arc::clone(&matcher));
+        let passed: usize = body.as_bytes().chunks(8 << 10).map(|part| redactor.push(part).len()).sum();
+        let each = redactor.read() as f64 / body.len() as f64;
+        assert!(each <= most, "{name}: {each:.2} times each byte");
+        assert_eq!(passed + redactor.finish().len(), body.len());
+    }
 }
 
 mod fuzz {

@@ -42,9 +42,9 @@ use crate::gate::{Missing, Permit, Reservation};
 use crate::limits::ByteSize;
 use crate::services::{AuditEvent, Services};
 
-/// Host memory one request may take at once: a connection's buffer, a frame, and
-/// what the guest wrote ahead.
-pub(super) const EXCHANGE_BYTES: u64 = 3 * dial::READ_BYTES_MAX as u64;
+/// Host memory one request may take at once: a connection's buffer, a frame, the
+/// one before it where it is searched for secrets, and what the guest wrote ahead.
+pub(super) const EXCHANGE_BYTES: u64 = 4 * dial::READ_BYTES_MAX as u64;
 
 /// How long connecting may take where the guest says nothing.
 const CONNECT_TIME: Duration = Duration::from_secs(30);
