@@ -223,6 +223,60 @@ fn a_damaged_backup_changes_nothing() {
     assert_eq!(entries(&place.path("data"), "replaced-"), 0);
 }
 
+/// A limit on the size of files stands for a full disk.
+#[test]
+fn a_restore_without_room_leaves_everything_in_its_place() {
+    let place = Place::new();
+    back_up(&place, "b.db");
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$@\"", "sh"])
+        .arg(airlock())
+        .args(["restore", "b.db", "--force"])
+        .env("AIRLOCK_DATA", place.path("data"))
+        .current_dir(place.0.path())
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("copying the backup"), "{said}");
+    assert!(place.has("data", "before") && place.has("data", "after"));
+    for prefix in ["replaced-", "restored-"] {
+        assert_eq!(entries(&place.path("data"), prefix), 0, "{prefix}");
+    }
+}
+
+/// Each state in which a restore can be cut off, and whether it is done at the
+/// next start or never was.
+#[test]
+fn a_restore_that_was_cut_off_is_finished_at_the_next_start() {
+    let (nothing, components, both): (&[&str], &[&str], &[&str]) =
+        (&[], &["components"], &["components", "journal"]);
+    for (moved, file, done) in [
+        (nothing, "journal.db.part", false),
+        (nothing, "journal.db", true),
+        (components, "journal.db", true),
+        (both, "journal.db", true),
+    ] {
+        let place = Place::new();
+        back_up(&place, "b.db");
+        let data = place.path("data");
+        let restored = data.join("restored-7");
+        std::fs::create_dir(&restored).expect("a folder");
+        std::fs::copy(place.path("b.db"), restored.join(file)).expect("a copy");
+        for name in moved {
+            std::fs::create_dir_all(data.join("replaced-7")).expect("a folder");
+            let to = data.join("replaced-7").join(name);
+            std::fs::rename(data.join(name), to).expect("moves");
+        }
+        assert!(place.has("data", "before"), "{moved:?} {file}");
+        assert_eq!(place.has("data", "after"), !done, "{moved:?} {file}");
+        let records = place.ok("data", &["audit", "export"]);
+        assert_eq!(records.contains("admin.restore"), done, "{moved:?} {file}");
+        assert_eq!(entries(&data, "restored-"), 0, "{moved:?} {file}");
+        assert_eq!(entries(&data, "replaced-"), usize::from(done), "{moved:?}");
+    }
+}
+
 #[test]
 fn beside_a_server() {
     let place = Place::new();

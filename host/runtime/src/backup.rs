@@ -32,6 +32,11 @@ const SPACE: &str = "backup";
 /// Directories in which backups are made, in the data directory.
 const WORK_PREFIX: &str = "backup-";
 
+/// The truth of a backup on its way into its place, in the data directory.
+const RESTORED_PREFIX: &str = "restored-";
+/// What was there before.
+const REPLACED_PREFIX: &str = "replaced-";
+
 /// Keys without which a backup's secrets and audit are of no use.
 const KEYS: [&str; 2] = ["vault.key", "audit.key"];
 
@@ -262,47 +267,99 @@ pub fn restore(
         return Err(RestoreError::KeyMissing(key));
     }
     let journal = config.journal_dir();
-    let aside = match journal.join(DATABASE_FILE).exists() {
-        true if !replace => return Err(RestoreError::DataExists(config.data_dir.clone())),
-        true => {
-            let _owned = DirLock::take(&journal).map_err(failed)?;
-            Some(set_aside(config)?)
-        }
-        false => None,
-    };
-    remove_views(config)?;
-    sqlite::restore(file, &journal).map_err(failed)?;
-    Ok(aside)
+    if !journal.join(DATABASE_FILE).exists() {
+        remove_views(config)?;
+        sqlite::restore(file, &journal).map_err(failed)?;
+        return Ok(None);
+    }
+    if !replace {
+        return Err(RestoreError::DataExists(config.data_dir.clone()));
+    }
+    let _owned = DirLock::take(&journal).map_err(failed)?;
+    // Beside what is there, so that whatever fails leaves that in its place.
+    let id = ids::now_ms().to_string();
+    let restored = config.data_dir.join(format!("{RESTORED_PREFIX}{id}"));
+    if let Err(source) = sqlite::restore(file, &restored) {
+        // The failure is what matters; the next start removes what stays.
+        let _ = fs::remove_dir_all(&restored);
+        return Err(failed(source));
+    }
+    put_in_place(config, &id).map(Some)
 }
 
-/// Moves the truth out of the way.
-fn set_aside(config: &RuntimeConfig) -> Result<PathBuf, RestoreError> {
-    let aside = config.data_dir.join(format!("replaced-{}", ids::now_ms()));
-    let failed = |step, path: &Path, source| RestoreError::Files {
-        step,
-        path: path.to_owned(),
-        source,
-    };
-    fs::create_dir(&aside).map_err(|source| failed("making", &aside, source))?;
+/// Puts the restored truth in the place of the one that is there, which is moved
+/// out of the way. It can be cut off anywhere and done again.
+fn put_in_place(config: &RuntimeConfig, id: &str) -> Result<PathBuf, RestoreError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let data = &config.data_dir;
+    let aside = data.join(format!("{REPLACED_PREFIX}{id}"));
+    let making = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&aside);
+    making.map_err(|source| files_of("making", &aside, source))?;
     for dir in [config.components_dir(), config.journal_dir()] {
         let Some(name) = dir.file_name().filter(|_| dir.exists()) else {
             continue;
         };
-        fs::rename(&dir, aside.join(name)).map_err(|source| failed("moving", &dir, source))?;
+        let to = aside.join(name);
+        fs::rename(&dir, to).map_err(|source| files_of("moving", &dir, source))?;
     }
-    sync_dir(&config.data_dir).map_err(|source| failed("syncing", &config.data_dir, source))?;
+    remove_views(config)?;
+    let restored = data.join(format!("{RESTORED_PREFIX}{id}"));
+    let renamed = fs::rename(&restored, config.journal_dir());
+    renamed.map_err(|source| files_of("moving", &restored, source))?;
+    sync_dir(data).map_err(|source| files_of("syncing", data, source))?;
     Ok(aside)
+}
+
+/// Does what a restore that was cut off left undone: its copy is put in place
+/// where it is whole, else removed.
+pub(crate) fn finish_restore(config: &RuntimeConfig) -> Result<(), RestoreError> {
+    let data = &config.data_dir;
+    let read = |source| files_of("reading", data, source);
+    let journal = config.journal_dir();
+    for entry in fs::read_dir(data).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        let name = entry.file_name();
+        let Some(id) = name.to_str().and_then(|n| n.strip_prefix(RESTORED_PREFIX)) else {
+            continue;
+        };
+        let path = entry.path();
+        // Whoever restores right now holds it.
+        let owned = journal
+            .exists()
+            .then(|| DirLock::take(&journal))
+            .transpose();
+        let _owned = owned.map_err(|source| RestoreError::Store {
+            file: path.clone(),
+            source,
+        })?;
+        match path.join(DATABASE_FILE).exists() {
+            true => drop(put_in_place(config, id)?),
+            false => {
+                fs::remove_dir_all(&path).map_err(|source| files_of("removing", &path, source))?
+            }
+        }
+    }
+    Ok(())
+}
+
+fn files_of(step: &'static str, path: &Path, source: std::io::Error) -> RestoreError {
+    RestoreError::Files {
+        step,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// They are of other data, and are computed again.
 fn remove_views(config: &RuntimeConfig) -> Result<(), RestoreError> {
     let path = config.views_dir();
     match fs::remove_dir_all(&path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(RestoreError::Files {
-            step: "removing",
-            path,
-            source,
-        }),
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(files_of("removing", &path, source))
+        }
         _ => Ok(()),
     }
 }

@@ -73,6 +73,9 @@ pub enum OpenError {
         /// The key that signed the newest checkpoint.
         signed_by: String,
     },
+    /// A restore that was cut off could not be finished.
+    #[error("finishing a restore")]
+    Restore(#[from] backup::RestoreError),
     /// The secrets or their key.
     #[error("opening the secrets")]
     Vault(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -143,6 +146,7 @@ impl Runtime {
     /// [`OpenError`] says what could not be opened.
     pub async fn open(config: RuntimeConfig) -> Result<Arc<Self>, OpenError> {
         make_dirs(&config)?;
+        backup::finish_restore(&config)?;
         let dir = config.journal_dir();
         let store = blocking(move || SqliteStore::open(dir)).await??;
         Self::assemble(config, Arc::clone(&store) as Arc<dyn Store>, Some(store)).await
@@ -165,6 +169,8 @@ impl Runtime {
         sqlite: Option<Arc<SqliteStore>>,
     ) -> Result<Arc<Self>, OpenError> {
         make_dirs(&config)?;
+        // Not before the store is this process's own: another's may be under way.
+        clean(&config)?;
         let audit = audit_key::open(&config, &store).await?;
         let vault = engine::open_vault(&config, &store)?;
         let network = engine::open_network(config.ca_file.as_deref())?;
@@ -557,24 +563,26 @@ async fn blocking<T: Send + 'static>(
     done.map_err(interrupted).map_err(OpenError::Store)
 }
 
-fn make_dirs(config: &RuntimeConfig) -> Result<(), OpenError> {
+fn make_dir(path: PathBuf) -> Result<(), OpenError> {
     use std::os::unix::fs::DirBuilderExt;
-    let dirs = [
-        config.data_dir().to_owned(),
-        config.keys_dir.clone(),
-        config.journal_dir(),
-    ];
-    for path in dirs {
-        let made = std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path);
-        made.map_err(|source| OpenError::Files {
-            step: "making",
-            path,
-            source,
-        })?;
-    }
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path);
+    made.map_err(|source| OpenError::Files {
+        step: "making",
+        path,
+        source,
+    })
+}
+
+fn make_dirs(config: &RuntimeConfig) -> Result<(), OpenError> {
+    make_dir(config.data_dir().to_owned())?;
+    make_dir(config.keys_dir.clone())
+}
+
+fn clean(config: &RuntimeConfig) -> Result<(), OpenError> {
+    make_dir(config.journal_dir())?;
     backup::clean(config.data_dir()).map_err(|source| OpenError::Files {
         step: "cleaning",
         path: config.data_dir().to_owned(),

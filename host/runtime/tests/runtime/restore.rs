@@ -51,6 +51,24 @@ async fn opening_finishes_a_restore_once_wherever_storage_fails() {
     assert!(failures >= 4, "only {failures} openings met a fault");
 }
 
+/// Also before it finds that the data directory is not its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_leaves_what_the_first_works_on_alone() {
+    let (dir, _) = place();
+    let config = host::config(dir.path());
+    let owner = Runtime::open(config.clone()).await.expect("opens");
+    let under_way = ["backup-7", "restored-7"].map(|name| config.data_dir.join(name));
+    for path in &under_way {
+        std::fs::create_dir(path).expect("a folder");
+        assert!(Runtime::open(config.clone()).await.is_err(), "it is owned");
+        assert!(path.exists(), "{}", path.display());
+    }
+    drop(owner);
+    let opened = Runtime::open(config).await;
+    assert!(opened.is_ok(), "{:?}", opened.err());
+    assert!(under_way.iter().all(|path| !path.exists()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_elsewhere_is_not_backed_up() {
     let dir = tempfile::tempdir().expect("a directory");
