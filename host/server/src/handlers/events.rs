@@ -38,7 +38,7 @@ pub(crate) fn wanted(call: &Call) -> bool {
 
 /// Makes a call and tells it as it goes. One that does not begin (it is refused,
 /// or was made before) is answered without events.
-pub(crate) async fn answer(call: &Call, mut tool_call: ToolCall) -> Result<Reply, Refusal> {
+pub(crate) async fn answer(call: Call, mut tool_call: ToolCall) -> Result<Reply, Refusal> {
     let (sender, mut stage) = watch::channel(CallStage::Waiting);
     tool_call.stage = Some(sender);
     let (runtime, who) = (Arc::clone(call.runtime()), Arc::clone(&call.who));
@@ -55,6 +55,7 @@ pub(crate) async fn answer(call: &Call, mut tool_call: ToolCall) -> Result<Reply
     let telling = Telling {
         stage: Some(stage),
         work,
+        _call: call,
     };
     let events = stream::unfold(Some(telling), |telling| async {
         let (event, telling) = telling?.next().await;
@@ -79,6 +80,8 @@ struct Telling {
     /// `None`: all of it was told.
     stage: Option<watch::Receiver<CallStage>>,
     work: Work,
+    /// Its body counts among those held for as long as the call goes on.
+    _call: Call,
 }
 
 impl Telling {

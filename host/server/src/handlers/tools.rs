@@ -56,7 +56,7 @@ pub(crate) async fn call(call: Call) -> Result<Reply, Refusal> {
         stage: None,
     };
     if events::wanted(&call) {
-        return events::answer(&call, tool_call).await;
+        return events::answer(call, tool_call).await;
     }
     let reply = call.runtime().call(&call.who, tool_call).await?;
     Ok(reply.into())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use airlock_server::ServerConfig;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -106,10 +107,15 @@ async fn what_fails_says_so_in_an_event_or_plainly_when_it_never_began() {
 
 /// Begins a call with events and reads until something came of it.
 async fn begin(server: &Server, tool: &str, more: &str) -> TcpStream {
+    begin_with(server, tool, more, "1").await
+}
+
+async fn begin_with(server: &Server, tool: &str, more: &str, input: &str) -> TcpStream {
     let request = format!(
         "POST /v1/tools/{tool}/run HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\
-         authorization: Bearer {}\r\n{more}content-length: 1\r\n\r\n1",
-        server.admin
+         authorization: Bearer {}\r\n{more}content-length: {}\r\n\r\n{input}",
+        server.admin,
+        input.len()
     );
     let mut stream = TcpStream::connect(server.address).await.expect("connects");
     stream.write_all(request.as_bytes()).await.expect("writes");
@@ -130,6 +136,30 @@ async fn outcomes(server: &Server, calls: usize) -> Vec<Value> {
         .iter()
         .map(|record| record["outcome"].clone())
         .collect()
+}
+
+/// A call that is told as it goes holds its input as any other does.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_input_of_a_call_that_goes_on_counts_among_the_bodies_held() {
+    let server = Server::start_with(ServerConfig {
+        bodies_bytes_max: 64 << 10,
+        ..ServerConfig::default()
+    })
+    .await;
+    server.install("sleep", guests::sleep()).await;
+    server
+        .grant("sleep", json!({}), json!({ "wall": "55s" }))
+        .await;
+    let input = format!("\"{}\"", "x".repeat(48 << 10));
+    let first = begin_with(&server, "sleep", "", &input).await;
+    let large = || server.admin("POST", "/v1/tools/sleep/run", input.clone());
+    assert_eq!(large().await.verdict(), "503 overloaded");
+    drop(first);
+    assert_eq!(outcomes(&server, 1).await, ["cancelled"]);
+    let again = begin_with(&server, "sleep", "", &input).await;
+    drop(again);
+    assert_eq!(outcomes(&server, 2).await, ["cancelled"; 2]);
+    server.stopped().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
