@@ -46,8 +46,8 @@ pub struct Global {
     /// directory is opened by this process.
     #[arg(long, global = true, env = "AIRLOCK_SERVER", value_name = "URL")]
     pub server: Option<String>,
-    /// File that holds the token for the server. Without it AIRLOCK_TOKEN, then
-    /// the first admin token in the data directory.
+    /// File that holds the token for the server. Without it AIRLOCK_TOKEN, then,
+    /// for the server that owns the data directory, its first admin token.
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Print JSON instead of text; an error too, as a problem with a `code`.

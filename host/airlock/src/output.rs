@@ -45,11 +45,16 @@ impl Format {
 /// # Errors
 /// The value is no JSON.
 pub fn json_text(value: &impl Serialize) -> Result<String> {
-    let text = serde_json::to_string_pretty(value)?;
+    Ok(json_escaped(serde_json::to_string_pretty(value)?))
+}
+
+/// JSON that means the same without anything that a terminal acts on. Such
+/// characters stand in its strings alone, where they may be escaped.
+pub fn json_escaped(text: String) -> String {
     let hostile =
         |c: char| c != '\n' && matches!(escape(c.encode_utf8(&mut [0; 4])), Cow::Owned(_));
     if !text.contains(hostile) {
-        return Ok(text);
+        return text;
     }
     let mut escaped = String::with_capacity(text.len() + 16);
     for c in text.chars() {
@@ -61,7 +66,7 @@ pub fn json_text(value: &impl Serialize) -> Result<String> {
             let _ = write!(escaped, "\\u{unit:04x}");
         }
     }
-    Ok(escaped)
+    escaped
 }
 
 /// Writes one text and a newline.

@@ -1,7 +1,11 @@
 //! What the command line prints, and how it ends, where something is wrong: words
 //! of plugins, output that is lost, errors for people and for scripts.
 
-use airlock_tests::component;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use airlock::harness::Server;
+use airlock_tests::{airlock, component};
 use serde_json::Value;
 
 use crate::{Place, path};
@@ -28,6 +32,52 @@ pub(crate) fn hostile_words(place: &Place) {
             ran.err
         );
     }
+    // Outside of what is granted, the path is on record.
+    let denied = r#"{"path": "/elsewhere/\u009b31m\u202e.txt"}"#;
+    let ran = place.run(&["tool", "call", "files/read", denied]);
+    assert_ne!(ran.code, 0, "{}", ran.out);
+    let exported = place.ok(&["audit", "export"]);
+    let raw = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!exported.contains(raw), "{exported:?}");
+    let mut records = exported.lines().map(|line| {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("no JSON: {line}"))
+    });
+    assert!(
+        records.any(|record| {
+            let operation = record["detail"]["operation"].as_str().unwrap_or_default();
+            operation.starts_with("read /elsewhere/") && operation.contains('\u{202e}')
+        }),
+        "the path is not on record: {exported}"
+    );
+}
+
+/// The administrator's token beside a data directory would open everything there
+/// to whoever runs another server.
+#[test]
+fn the_token_beside_a_data_directory_goes_to_its_own_server_alone() {
+    let place = Place::new();
+    let stranger = TcpListener::bind("127.0.0.1:0").expect("binds");
+    stranger.set_nonblocking(true).expect("a listener");
+    let address = stranger.local_addr().expect("an address");
+    let refused = || {
+        let base = format!("http://{address}");
+        let ran = place.run(&["--server", &base, "plugin", "list"]);
+        assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
+        assert!(ran.err.contains("no token for"), "{}", ran.err);
+        let asked = stranger.accept().map(|_| ());
+        let asked = asked.expect_err("it was asked").kind();
+        assert_eq!(asked, std::io::ErrorKind::WouldBlock);
+    };
+    place.ok(&["plugin", "list"]);
+    refused();
+    let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
+    refused();
+    let localhost = server.base().replace("127.0.0.1", "localhost") + "/";
+    for own in [server.base(), &localhost] {
+        place.ok(&["--server", own, "plugin", "list"]);
+    }
+    let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
+    assert!(stopped.success());
 }
 
 /// A body over the limit is refused with its code, not by a broken connection; a

@@ -12,7 +12,7 @@ use crate::cli::{Audit, Global};
 use crate::client::Request;
 use crate::config::Settings;
 use crate::exit::FOUND;
-use crate::output::{Format, cell, print_bytes, print_error, table, time};
+use crate::output::{Format, cell, json_escaped, print_bytes, print_error, table, time};
 
 pub(super) fn run(global: &Global, command: Audit) -> Result<ExitCode> {
     // A directory that no server owns is only looked at: what is damaged could
@@ -37,7 +37,8 @@ pub(super) fn run(global: &Global, command: Audit) -> Result<ExitCode> {
         Audit::Verify { head } => return verify(session, head.as_deref()),
         Audit::Export => {
             let reply = session.api.ok(&Request::new("GET", "/v1/audit/export"))?;
-            print_bytes(&reply.body)?;
+            let lines = String::from_utf8(reply.body).context("reading the records")?;
+            print_bytes(json_escaped(lines).as_bytes())?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -21,6 +21,7 @@ use clap::CommandFactory;
 use crate::cli::{Cli, Command, Global};
 use crate::client::{Api, Remote};
 use crate::config::Settings;
+use crate::exit::Misuse;
 use crate::harness::token_file;
 use crate::local::Local;
 use crate::logging::{FILTER, start_logging};
@@ -78,7 +79,7 @@ fn connect(global: &Global) -> Result<Session> {
     }
     let format = format_of(global);
     let api = match server_of(global, &settings)? {
-        Some(base) => Api::Remote(Remote::new(&base, &token(global, &settings)?)),
+        Some(base) => Api::Remote(Remote::new(&base, &token(global, &settings, &base)?)),
         None => Api::Local(Box::new(Local::open(&settings)?)),
     };
     Ok(Session { api, format })
@@ -101,7 +102,9 @@ fn server_of(global: &Global, settings: &Settings) -> Result<Option<String>> {
     }
 }
 
-fn token(global: &Global, settings: &Settings) -> Result<String> {
+/// The token for the server at `base`. The one beside the data directory opens
+/// everything on its own server, and goes to no other.
+fn token(global: &Global, settings: &Settings, base: &str) -> Result<String> {
     let read = |file: &std::path::Path| {
         let text = std::fs::read_to_string(file);
         text.map(|text| text.trim().to_owned())
@@ -114,7 +117,22 @@ fn token(global: &Global, settings: &Settings) -> Result<String> {
         return Ok(token.trim().to_owned());
     }
     let file = token_file(&settings.keys);
+    let own = settings.running_server()?;
+    if own.is_none_or(|own| address(&own) != address(base)) {
+        return Err(Misuse(format!(
+            "no token for {base}: give --token-file, or set AIRLOCK_TOKEN ({} is for the server of {} alone)",
+            file.display(),
+            settings.data.display()
+        ))
+        .into());
+    }
     read(&file).context("no token: give --token-file, or set AIRLOCK_TOKEN")
+}
+
+/// A server's address in one spelling.
+fn address(base: &str) -> String {
+    let base = base.trim_end_matches('/').to_ascii_lowercase();
+    base.replacen("//localhost", "//127.0.0.1", 1)
 }
 
 /// Bytes of a file, or of standard input for `-`.
