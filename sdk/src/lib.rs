@@ -69,6 +69,8 @@ mod error;
 mod input;
 mod plugin;
 
+#[cfg(target_family = "wasm")]
+pub mod agent;
 pub mod config;
 pub mod http;
 pub mod kv;
@@ -98,7 +100,7 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     #[cfg(target_family = "wasm")]
-    pub use crate::backend::{Component, bindings};
+    pub use crate::backend::{AgentComponent, Component, agent_bindings, bindings};
     pub use crate::input::{
         NoInput, ToolResult, input_schema, or_fail, output_schema, read_input, write_output,
     };

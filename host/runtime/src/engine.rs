@@ -24,6 +24,9 @@ use crate::config::RuntimeConfig;
 use crate::metrics::Gauge;
 use crate::runtime::OpenError;
 
+/// Agents in a sandbox at once.
+const AGENTS_MAX: u32 = 200;
+
 /// What can be granted.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Capabilities {
@@ -113,6 +116,7 @@ pub(crate) fn open_sandbox(
 ) -> Result<Arc<Sandbox>, OpenError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let settings = SandboxConfig {
+        agents_max: AGENTS_MAX,
         cache_dir: config.cache_dir(),
         cache_key_file: config.key_file("cache.key"),
         compiler: Compiler {

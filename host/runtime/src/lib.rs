@@ -26,6 +26,7 @@ mod principal;
 pub mod problem;
 mod record;
 mod rows;
+mod runs;
 mod runtime;
 mod secrets;
 mod tokens;
@@ -59,6 +60,10 @@ pub use principal::{Principal, Role};
 pub use problem::{Failure, Problem};
 pub use record::{
     AuditFailure, AuditPage, AuditQuery, AuditVerified, VerifyRequest, verify_offline,
+};
+pub use runs::{
+    ApprovalView, Block, Decide, End, OpenRequest, Outcome, ProgressView, Resume, RunDetail,
+    RunError, RunEvent, RunEvents, RunStatus, RunView, StartRun,
 };
 pub use runtime::{NotReady, OpenError, Runtime};
 pub use secrets::{SecretError, SecretView};

@@ -25,6 +25,7 @@ use crate::operations::Operations;
 use crate::plugins::{Active, Registry};
 use crate::principal::{Principal, Role};
 use crate::record::{self, AuditFailure, AuditPage, AuditQuery, AuditVerified, Refusals};
+use crate::runs::Runs;
 use crate::tokens::{AuthError, NewToken, TokenError, TokenRequest, TokenView, Tokens};
 use crate::views::ViewsHandle;
 use crate::{audit_key, backup};
@@ -130,6 +131,8 @@ pub struct Runtime {
     pub(crate) principal_ids: PrincipalIds,
     pub(crate) stop: watch::Sender<Stop>,
     pub(crate) views: ViewsHandle,
+    pub(crate) runs: Runs,
+    io: tokio::runtime::Handle,
     idempotency: Idempotency,
     metrics: Metrics,
     refusals: Refusals,
@@ -201,6 +204,8 @@ impl Runtime {
             in_flight: InFlight::new(config.calls_max),
             stop: watch::Sender::new(Stop::No),
             operations: Arc::default(),
+            runs: Runs::default(),
+            io: tokio::runtime::Handle::current(),
             metrics: Metrics::default(),
             refusals: Refusals::default(),
             first_token_file: None,
@@ -220,6 +225,7 @@ impl Runtime {
         runtime.adopt_backup().await?;
         runtime.finish_erasures().await;
         runtime.sweep_components().await;
+        runtime.runs.recover(&runtime)?;
         Ok(runtime)
     }
 
@@ -252,6 +258,11 @@ impl Runtime {
     /// rule says `allow_own`.
     pub fn set_own_addresses(&self, addresses: Vec<std::net::SocketAddr>) {
         self.network.set_own_addresses(addresses);
+    }
+
+    /// The runtime that does the host's own work, never a guest's.
+    pub(crate) fn io(&self) -> &tokio::runtime::Handle {
+        &self.io
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -294,6 +305,7 @@ impl Runtime {
     /// signs the audit. Returns how many calls were ended.
     pub async fn shutdown(&self, within: Duration) -> u64 {
         self.drain();
+        self.runs.stop();
         self.install_turns.close();
         let rest = match tokio::time::timeout(within, self.in_flight.none()).await {
             Ok(()) => 0,
@@ -308,6 +320,7 @@ impl Runtime {
         {
             tracing::error!("calls did not end");
         }
+        self.runs.durable().await;
         if let Err(error) = self.audit.checkpoint().await {
             tracing::error!(%error, "no last checkpoint of the audit");
         }

@@ -42,27 +42,41 @@ const WARM_SLOTS_MAX: u32 = 128;
 const MEMORY_KEPT_BYTES: usize = 128 << 10;
 const TABLE_KEPT_BYTES: usize = 16 << 10;
 
+/// What an engine is for. Code made for one does not load in the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Calls of tools.
+    Tools,
+    /// Agents: results that machines may differ in are made the same.
+    Agents,
+}
+
+impl Use {
+    /// All uses.
+    pub const ALL: [Self; 2] = [Self::Tools, Self::Agents];
+}
+
 /// An engine that compiles and never runs anything.
 ///
 /// # Errors
 /// Settings that this machine does not support.
-pub fn compiler() -> wasmtime::Result<Engine> {
-    Engine::new(&settings())
+pub fn compiler(what_for: Use) -> wasmtime::Result<Engine> {
+    Engine::new(&settings(what_for))
 }
 
 /// An engine with room for `calls_max` calls at once, and its tick.
 ///
 /// # Errors
 /// Too little address space for the pool, or no thread for the tick.
-pub fn runner(calls_max: u32) -> wasmtime::Result<Engine> {
-    let mut config = settings();
+pub fn runner(what_for: Use, calls_max: u32) -> wasmtime::Result<Engine> {
+    let mut config = settings(what_for);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(calls_max)));
     let engine = Engine::new(&config)?;
     start_tick(&engine)?;
     Ok(engine)
 }
 
-fn settings() -> Config {
+fn settings(what_for: Use) -> Config {
     let mut config = Config::new();
     features::configure(&mut config);
     config
@@ -74,6 +88,10 @@ fn settings() -> Config {
         .async_stack_size(ASYNC_STACK_BYTES)
         .memory_init_cow(true)
         .wasm_backtrace_max_frames(None);
+    let same_everywhere = what_for == Use::Agents;
+    config
+        .cranelift_nan_canonicalization(same_everywhere)
+        .relaxed_simd_deterministic(same_everywhere);
     config
 }
 

@@ -5,6 +5,7 @@
 //! What must stay true: an effect needs a [`gate::Permit`], only the gate makes
 //! one, and only for a rule an administrator wrote; every limit is on by default.
 
+pub mod agent;
 pub mod call;
 pub mod capability;
 pub mod compile;

@@ -74,6 +74,10 @@ impl Loaded {
                 let tools = TypedTools::new(&engine, component)?;
                 Exports::Typed { pre, tools }
             }
+            Kind::Agent => {
+                let reason = "an agent has no tools".to_owned();
+                return Err(InstallError::Contract { reason });
+            }
         };
         Ok(Self {
             engine,
@@ -101,16 +105,28 @@ fn call_index(component: &Component) -> Option<ComponentExportIndex> {
     component.get_export_index(Some(&tools), "call")
 }
 
-type Slot = Arc<OnceCell<Arc<Loaded>>>;
+/// What a [`LoadedSet`] keeps.
+pub(crate) trait Used {
+    /// The number of its last use.
+    fn last_used(&self) -> &AtomicU64;
+}
+
+impl Used for Loaded {
+    fn last_used(&self) -> &AtomicU64 {
+        &self.last_used
+    }
+}
+
+type Slot<T> = Arc<OnceCell<Arc<T>>>;
 
 /// Loaded components by digest.
-pub(crate) struct LoadedSet {
-    slots: Mutex<HashMap<String, Slot>>,
+pub(crate) struct LoadedSet<T = Loaded> {
+    slots: Mutex<HashMap<String, Slot<T>>>,
     uses: AtomicU64,
     max: usize,
 }
 
-impl LoadedSet {
+impl<T: Used> LoadedSet<T> {
     /// An empty set that keeps `max` components, at least one.
     pub(crate) fn new(max: usize) -> Self {
         Self {
@@ -121,17 +137,17 @@ impl LoadedSet {
     }
 
     /// Notes a use, so that the least recently used goes first.
-    pub(crate) fn touch(&self, loaded: &Loaded) {
+    pub(crate) fn touch(&self, loaded: &T) {
         let now = self.uses.fetch_add(1, Ordering::Relaxed);
-        loaded.last_used.store(now, Ordering::Relaxed);
+        loaded.last_used().store(now, Ordering::Relaxed);
     }
 
     /// The component, loaded by `load` when it is not there.
     pub(crate) async fn get<E>(
         &self,
         digest: &str,
-        load: impl Future<Output = Result<Loaded, E>>,
-    ) -> Result<Arc<Loaded>, E> {
+        load: impl Future<Output = Result<T, E>>,
+    ) -> Result<Arc<T>, E> {
         let slot = Arc::clone(self.lock().entry(digest.to_owned()).or_default());
         let got = slot
             .get_or_try_init(|| async { load.await.map(Arc::new) })
@@ -163,7 +179,7 @@ impl LoadedSet {
     fn evict(&self) {
         let mut slots = self.lock();
         while slots.len() > self.max {
-            let used = |slot: &Slot| slot.get().map(|l| l.last_used.load(Ordering::Relaxed));
+            let used = |slot: &Slot<T>| slot.get().map(|l| l.last_used().load(Ordering::Relaxed));
             let oldest = slots
                 .iter()
                 .filter_map(|(digest, slot)| used(slot).map(|used| (used, digest.clone())))
@@ -173,7 +189,7 @@ impl LoadedSet {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Slot<T>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

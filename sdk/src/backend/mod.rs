@@ -6,6 +6,8 @@ mod native;
 #[cfg(target_family = "wasm")]
 mod wasi;
 #[cfg(target_family = "wasm")]
+mod wasi_agent;
+#[cfg(target_family = "wasm")]
 mod wasi_http;
 
 #[cfg(not(target_family = "wasm"))]
@@ -17,5 +19,9 @@ pub(crate) use wasi::{
 };
 #[cfg(target_family = "wasm")]
 pub use wasi::{Component, bindings};
+#[cfg(target_family = "wasm")]
+pub(crate) use wasi_agent::host;
+#[cfg(target_family = "wasm")]
+pub use wasi_agent::{AgentComponent, bindings as agent_bindings};
 #[cfg(target_family = "wasm")]
 pub(crate) use wasi_http::send;

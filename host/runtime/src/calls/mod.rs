@@ -14,5 +14,6 @@ mod run;
 pub use error::CallRefused;
 pub(crate) use in_flight::InFlight;
 pub(crate) use principal_ids::PrincipalIds;
+pub(crate) use reply::code_of;
 pub use reply::status_of;
 pub use run::{CallStage, ToolCall};

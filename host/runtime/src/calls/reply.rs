@@ -26,7 +26,7 @@ pub(crate) fn outcome(result: &Result<String, CallError>) -> &'static str {
     }
 }
 
-fn code_of(error: &CallError) -> &'static str {
+pub(crate) fn code_of(error: &CallError) -> &'static str {
     match error {
         CallError::InvalidInput { .. } => "invalid-input",
         CallError::Denied(_) => "denied",

@@ -105,6 +105,30 @@ impl Runtime {
         result
     }
 
+    /// A call as a step of a run, which ends when its future is dropped. With
+    /// `once`, it is made once for its key: a reply that is kept is given again,
+    /// and when it can't be told whether it was made, that is the answer.
+    pub(crate) async fn call_step(
+        self: &Arc<Self>,
+        who: &Arc<Principal>,
+        call: ToolCall,
+        once: bool,
+    ) -> Result<StoredReply, CallRefused> {
+        let key = call.idempotency_key.clone().filter(|_| once);
+        let Some(key) = key else {
+            return self.call_once(who, call, None).await;
+        };
+        let target = format!("/v1/tools/{}/{}", call.plugin, call.tool);
+        let print = Fingerprint::of("POST", &target, &call.input);
+        let begun = self
+            .idempotency()
+            .begin(&who.name, &key, print, ids::now_ms())?;
+        match begun {
+            Begin::Replay(reply) => Ok(reply),
+            Begin::Run(ticket) => self.call_once(who, call, Some(ticket)).await,
+        }
+    }
+
     /// The largest input that a plugin takes, bytes; `None`: there is no such
     /// plugin.
     #[must_use]

@@ -158,6 +158,32 @@ impl From<types::Error> for CallError {
     }
 }
 
+impl From<CallError> for types::Error {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::InvalidInput { message } => Self::InvalidInput(message),
+            CallError::Denied(denial) => Self::Denied(types::Denial {
+                capability: denial.capability,
+                operation: denial.operation,
+                rule: denial.rule,
+            }),
+            CallError::NotFound { message } => Self::NotFound(message),
+            CallError::Transient {
+                message,
+                retry_after_ms,
+            } => Self::Transient(types::TransientError {
+                message,
+                retry_after_ms,
+            }),
+            CallError::Permanent { message } => Self::Permanent(message),
+            CallError::Escalate { message } => Self::Escalate(message),
+            CallError::Limit { limit, value } => Self::Limit(types::LimitError { limit, value }),
+            CallError::Cancelled => Self::Cancelled,
+            CallError::Unknown { message } => Self::Unknown(message),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -301,6 +301,7 @@ registry! {
     clocks: Clocks,
     random: Random,
     log: Log,
+    tools: Tools,
 }
 
 /// A capability as listings show it.
@@ -327,16 +328,20 @@ pub enum Served {
 /// `None` for what Airlock does not know, which must not be installed.
 pub fn served(import: &str) -> Option<Served> {
     let (interface, version) = import.split_once('@')?;
-    let serves = |interfaces: &[(&str, &[&str])]| {
-        interfaces.iter().any(|(name, accepted)| {
-            *name == interface && accepted.iter().any(|accepted| accepts(accepted, version))
-        })
-    };
-    if serves(crate::inert::INTERFACES) {
+    if serves(crate::inert::INTERFACES, interface, version) {
         return Some(Served::Inert);
     }
-    let room = LISTED.iter().find(|room| serves(room.interfaces))?;
+    let mut rooms = LISTED.iter();
+    let room = rooms.find(|room| serves(room.interfaces, interface, version))?;
     Some(Served::Capability(room.name))
+}
+
+/// Whether `interfaces`, a list as [`Capability::INTERFACES`], has this version
+/// of `interface`.
+pub(crate) fn serves(interfaces: &[(&str, &[&str])], interface: &str, version: &str) -> bool {
+    interfaces.iter().any(|(name, accepted)| {
+        *name == interface && accepted.iter().any(|accepted| accepts(accepted, version))
+    })
 }
 
 /// Whether `version` is one that `accepted` stands for, by the rules of the

@@ -144,6 +144,16 @@ const NOTES: &[Notes] = &[
                 An administrator sees what was written in \
                 [Airlock's log](administration.md#the-log), at `debug` under `airlock::guest`.",
     },
+    Notes {
+        name: "tools",
+        example: r#"tools = [{ tool = "files/read" }, { tool = "table/*" }]"#,
+        operations: &[(
+            "call PLUGIN/TOOL",
+            "a rule that names the tool, or its plugin with `*`",
+        )],
+        notes: "For agents. The call is made in the name and scope of whoever started the run, with \
+                the grants and the effect class of the tool's own plugin. Refused: `denied`.",
+    },
 ];
 
 const INTRODUCTION: &str = "# Capabilities
@@ -207,12 +217,17 @@ fn page() -> String {
 }
 
 fn write_room(page: &mut String, schema: &Value, room: &Listed, notes: &Notes) {
-    let _ = write!(page, "\n## `{}`\n\n{}\n\nServes ", room.name, room.summary);
+    let _ = write!(page, "\n## `{}`\n\n{}\n\n", room.name, room.summary);
     let interfaces = room.interfaces.iter().map(|(name, versions)| {
         let versions: Vec<String> = versions.iter().map(|v| version(v)).collect();
         format!("`{name}` ({})", versions.join(", "))
     });
-    let _ = writeln!(page, "{}.\n", interfaces.collect::<Vec<_>>().join(", "));
+    match interfaces.collect::<Vec<_>>() {
+        none if none.is_empty() => page.push_str("Serves no interface.\n\n"),
+        some => {
+            let _ = writeln!(page, "Serves {}.\n", some.join(", "));
+        }
+    }
     match rule_of(schema, room.name) {
         Some(rule) => write_rule(page, schema, rule),
         None => page.push_str("It takes no rules.\n"),

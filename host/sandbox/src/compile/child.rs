@@ -86,13 +86,7 @@ fn failed(step: &str, error: impl std::fmt::Display) -> Failure {
 fn serve(input: &mut impl Read, output: &mut impl Write) -> Result<(), Failure> {
     let order = Order::read(input).map_err(|e| failed("reading the order", e))?;
     limit(&order).map_err(|e| failed("limiting the compiler", e))?;
-    let engine = engine::compiler().map_err(|e| failed("starting the engine", e))?;
-    if compatible(&engine) != order.compatible {
-        return Err(failed(
-            "comparing engines",
-            "the compiler is of another build",
-        ));
-    }
+    let engine = asked_for(&order)?;
     let mut component = Vec::new();
     let read = input.read_to_end(&mut component);
     read.map_err(|e| failed("reading the component", e))?;
@@ -104,6 +98,20 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> Result<(), Failure> 
         })?;
     let written = output.write_all(&code).and_then(|()| output.flush());
     written.map_err(|e| failed("writing the code", e))
+}
+
+/// The engine that is compatible with the parent's.
+fn asked_for(order: &Order) -> Result<wasmtime::Engine, Failure> {
+    for what_for in engine::Use::ALL {
+        let engine = engine::compiler(what_for).map_err(|e| failed("starting the engine", e))?;
+        if compatible(&engine) == order.compatible {
+            return Ok(engine);
+        }
+    }
+    Err(failed(
+        "comparing engines",
+        "the compiler is of another build",
+    ))
 }
 
 fn limit(order: &Order) -> std::io::Result<()> {
@@ -121,8 +129,18 @@ fn limit(order: &Order) -> std::io::Result<()> {
 
 /// Compiles in this process: for tests that have no program to start.
 #[cfg(any(test, feature = "testing"))]
-pub(super) fn compile_here(component: &[u8]) -> Result<Vec<u8>, CompileError> {
-    let engine = engine::compiler().map_err(CompileError::load)?;
+pub(super) fn compile_here(
+    component: &[u8],
+    for_engine: &[u8; 32],
+) -> Result<Vec<u8>, CompileError> {
+    let order = Order {
+        cpu_seconds: 0,
+        memory_bytes: 0,
+        compatible: *for_engine,
+    };
+    let engine = asked_for(&order).map_err(|failure| CompileError::Refused {
+        reason: failure.reason,
+    })?;
     engine
         .precompile_component(component)
         .map_err(|error| CompileError::Refused {

@@ -29,7 +29,7 @@ pub(super) async fn compile(
 ) -> Result<Vec<u8>, CompileError> {
     #[cfg(any(test, feature = "testing"))]
     if compiler.program.as_os_str().is_empty() {
-        return super::child::compile_here(&component);
+        return super::child::compile_here(&component, compatible);
     }
     let order = Order {
         cpu_seconds: limits.cpu.0.as_secs().max(1),

@@ -6,7 +6,8 @@
 
 use semver::Version;
 
-use crate::capability::{LISTED, Served, served};
+use super::InstallError;
+use crate::capability::{LISTED, Served, served, serves};
 
 /// The package of the contract.
 pub const CONTRACT_PACKAGE: &str = "airlock:tool";
@@ -47,6 +48,49 @@ pub fn lookup(name: &str) -> Known {
         (false, true) => Known::OtherVersion(vec![contract_versions()]),
         (false, false) => Known::OtherVersion(versions),
     }
+}
+
+/// As [`lookup`], for what an agent may import: no capability is among it.
+pub fn lookup_for_agent(name: &str) -> Known {
+    let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+    if serves(crate::agent::INTERFACES, interface, version) {
+        return Known::Served(None);
+    }
+    if is_wasi_03(interface, version) {
+        return Known::Wasi03;
+    }
+    let known = crate::agent::INTERFACES.iter();
+    let known = known.filter(|(name, _)| *name == interface);
+    let accepted: Vec<String> = known
+        .flat_map(|(_, accepted)| accepted.iter().map(|spec| display(spec)))
+        .collect();
+    if accepted.is_empty() {
+        return Known::Unknown;
+    }
+    Known::OtherVersion(accepted)
+}
+
+/// Whether a component with these exports is an agent.
+///
+/// # Errors
+/// It is one of another version of the contract.
+pub fn agent_contract(exports: &[String]) -> Result<bool, InstallError> {
+    let exported = exports.iter().find_map(|name| {
+        let (interface, version) = name.split_once('@')?;
+        (interface == "airlock:agent/agent").then_some(version)
+    });
+    let Some(version) = exported else {
+        return Ok(false);
+    };
+    let known = crate::agent::CONTRACT;
+    if known.rsplit_once('@').map(|(_, known)| known) == Some(version) {
+        return Ok(true);
+    }
+    let reason = format!(
+        "it exports `airlock:agent/agent@{}`; accepted: `{known}`",
+        super::text::line(version)
+    );
+    Err(InstallError::Contract { reason })
 }
 
 /// Whether a component built for this version of the contract runs here.

@@ -17,6 +17,9 @@ pub struct Manifest {
     pub contract: Option<String>,
     /// Its tools, at most 256.
     pub tools: Vec<ToolInfo>,
+    /// What it is for, where it is an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentInfo>,
     /// What it would like to be granted, at most 64.
     pub wants: Vec<Want>,
     /// Names of all its imports that have functions or resources.
@@ -38,6 +41,17 @@ pub enum Kind {
     /// Its exported functions are its tools; JSON is converted to and from
     /// their types.
     Typed,
+    /// It exports `airlock:agent/agent`, and has no tools.
+    Agent,
+}
+
+/// What an agent says it is for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentInfo {
+    /// For those who choose between agents.
+    pub description: String,
+    /// JSON Schema (2020-12) of the input, an object schema.
+    pub input_schema: Value,
 }
 
 /// One tool.

@@ -5,8 +5,9 @@
 use std::collections::HashSet;
 
 use super::error::InstallError;
-use super::manifest::{Effects, ToolInfo, Want};
+use super::manifest::{AgentInfo, Effects, ToolInfo, Want};
 use super::{TOOLS_MAX, schema, text};
+use crate::agent::contract::agent;
 use crate::contract::types;
 
 /// Most wants of one component.
@@ -65,6 +66,22 @@ pub fn wants(listed: Vec<types::Want>) -> Result<Vec<Want>, InstallError> {
         want(listed).map_err(|reason| broken(&format!("want {index}: {reason}")))
     });
     checked.collect()
+}
+
+/// Checks the answer of an agent's `about`.
+///
+/// # Errors
+/// How it breaks the contract.
+pub fn about(about: agent::Purpose) -> Result<(AgentInfo, Vec<Want>), InstallError> {
+    let told = || {
+        let schema = schema::input(&about.input_schema);
+        Ok(AgentInfo {
+            description: bounded("description", about.description, DESCRIPTION_BYTES_MAX)?,
+            input_schema: schema.map_err(|reason| format!("the input schema {reason}"))?,
+        })
+    };
+    let info = told().map_err(|reason: String| broken(&reason))?;
+    Ok((info, wants(about.wants)?))
 }
 
 /// Whether `name` may be a tool's name: 1 to 64 of `[a-z0-9_-]`, a letter first.

@@ -22,7 +22,7 @@ use wasmparser::types::TypesRef;
 use self::docs::Docs;
 pub use self::error::{InstallError, Refused, UnknownImport};
 use self::known::Known;
-pub use self::manifest::{Effects, Kind, Manifest, ToolInfo, UnknownTools, Want};
+pub use self::manifest::{AgentInfo, Effects, Kind, Manifest, ToolInfo, UnknownTools, Want};
 pub use self::shape::Needs;
 use self::shape::Shape;
 pub(crate) use self::signatures::display_name;
@@ -76,8 +76,18 @@ pub fn component(bytes: &[u8], bounds: &Bounds) -> Result<Inspection, InstallErr
     check_magic(bytes)?;
     let (shape, features) = read(bytes)?;
     let types = shape.types.as_ref();
-    let (imports, capabilities) = check_imports(types, &shape.imports)?;
-    let (kind, contract) = check_exports(types, &shape)?;
+    let agent = known::agent_contract(&shape.exports)?;
+    let lookup = if agent {
+        known::lookup_for_agent
+    } else {
+        known::lookup
+    };
+    let (imports, capabilities) = check_imports(types, &shape.imports, lookup)?;
+    let (kind, contract) = if agent {
+        (Kind::Agent, Some(crate::agent::CONTRACT.to_owned()))
+    } else {
+        check_exports(types, &shape)?
+    };
     if let Some(feature) = features {
         return Err(feature);
     }
@@ -172,12 +182,13 @@ fn read(bytes: &[u8]) -> Result<(Shape, Option<InstallError>), InstallError> {
 fn check_imports(
     types: TypesRef<'_>,
     names: &[String],
+    lookup: fn(&str) -> Known,
 ) -> Result<(Vec<String>, Vec<String>), InstallError> {
     let (mut imports, mut capabilities) = (Vec::new(), Vec::new());
     let (mut unknown, mut wasi_03) = (Vec::new(), Vec::new());
     for name in signatures::linked(types, names) {
         let known = if signatures::is_interface(types, name) {
-            known::lookup(name)
+            lookup(name)
         } else {
             Known::Unknown
         };

@@ -18,7 +18,7 @@ use crate::capability::CallContext;
 use crate::compile::{CodeCache, CompileError, component_digest};
 use crate::contract::types::{Tool, Want};
 use crate::grants::{EffectClass, Grants};
-use crate::inspect::{self, Inspection, InstallError, Manifest, metadata};
+use crate::inspect::{self, Inspection, InstallError, Kind, Manifest, metadata};
 use crate::limits::{Limits, Span};
 use crate::loaded::{Exports, Loaded};
 use crate::state::CallState;
@@ -49,6 +49,10 @@ impl Sandbox {
         });
         let looked = looked.await.map_err(internal("looking at the component"))?;
         let (inspection, digest) = looked?;
+        if inspection.kind == Kind::Agent {
+            let agent = self.inspect_agent(component, digest, inspection, &bounds);
+            return agent.await;
+        }
         let component_bytes = component.len() as u64;
         let cache = Arc::clone(&self.loader.cache);
         let code = CodeCache::fetch(cache, &self.services.io, &digest, component).await?;
@@ -59,6 +63,7 @@ impl Sandbox {
             kind: inspection.kind,
             contract: inspection.contract.clone(),
             tools: Vec::new(),
+            agent: None,
             wants: Vec::new(),
             imports: inspection.imports.clone(),
             capabilities: inspection.capabilities.clone(),
@@ -91,11 +96,7 @@ impl Sandbox {
         manifest: Arc<Manifest>,
         loaded: Loaded,
     ) -> Result<(Vec<Tool>, Vec<Want>), InstallError> {
-        let limits = Limits {
-            cpu: Span(METADATA_CPU),
-            wall: Span(METADATA_WALL),
-            ..Limits::default()
-        };
+        let limits = metadata_limits();
         let plugin = self
             .plugin(METADATA, manifest, 0, Grants::default(), limits)
             .map_err(internal("preparing a sandbox without grants"))?;
@@ -125,6 +126,15 @@ impl Sandbox {
             let reason = error.to_string();
             InstallError::Metadata { reason }
         })
+    }
+}
+
+/// Limits of a call that asks a component what it is.
+pub(super) fn metadata_limits() -> Limits {
+    Limits {
+        cpu: Span(METADATA_CPU),
+        wall: Span(METADATA_WALL),
+        ..Limits::default()
     }
 }
 

@@ -3,6 +3,7 @@
 //! What must stay true: a call holds what was in force when it began, and sees a
 //! changed grant at its next use; dropping a call's future ends the guest.
 
+mod agents;
 mod begun;
 mod install;
 mod loader;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::agent::Agents;
 use crate::call::run::{Confines, ToolCall};
 use crate::call::{CallError, CallReport, CallRequest};
 use crate::capability::{CallContext, PrepareError, RoomStates, files};
@@ -52,7 +54,9 @@ pub struct SandboxConfig {
     pub guest_workers: usize,
     /// Calls at once, over all plugins.
     pub calls_max: u32,
-    /// Components whose compiled code is kept in memory.
+    /// Agents in a sandbox at once; runs that wait longer hold none.
+    pub agents_max: u32,
+    /// Components whose compiled code is kept in memory, tools and agents each.
     pub loaded_components_max: usize,
 }
 
@@ -69,6 +73,7 @@ impl SandboxConfig {
             install: InstallLimits::default(),
             guest_workers: cores,
             calls_max: 1_000,
+            agents_max: 200,
             loaded_components_max: 64,
         }
     }
@@ -123,6 +128,7 @@ pub struct Sandbox {
     loader: Arc<Loader>,
     services: Arc<Services>,
     calls: Arc<AtomicU64>,
+    agents: Agents,
 }
 
 impl Sandbox {
@@ -136,9 +142,10 @@ impl Sandbox {
         components: Arc<dyn ComponentSource>,
     ) -> Result<Arc<Self>, SandboxError> {
         engine::raise_open_files();
-        let engine = engine::runner(config.calls_max).map_err(engine_error)?;
+        let engine = engine::runner(engine::Use::Tools, config.calls_max).map_err(engine_error)?;
         let linker = link::linker(&engine).map_err(engine_error)?;
         let guests = Guests::new(config.guest_workers.max(1)).map_err(SandboxError::Guests)?;
+        let agents = Agents::new(&config)?;
         let cache = CodeCache::open(
             &engine,
             &config.cache_dir,
@@ -147,6 +154,7 @@ impl Sandbox {
             config.install,
         );
         Ok(Arc::new(Self {
+            agents,
             guests,
             loader: Arc::new(Loader {
                 linker,

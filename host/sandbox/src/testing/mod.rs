@@ -116,6 +116,7 @@ pub fn config(dir: &std::path::Path) -> SandboxConfig {
         install: InstallLimits::default(),
         guest_workers: 2,
         calls_max: 100,
+        agents_max: 20,
         loaded_components_max: 8,
     }
 }
@@ -200,6 +201,7 @@ fn manifest(digest: String, tools: &[&str]) -> Manifest {
         kind: Kind::ToolWorld,
         contract: Some("airlock:tool@1.0.0".to_owned()),
         tools: tools.iter().map(tool).collect(),
+        agent: None,
         wants: Vec::new(),
         imports: Vec::new(),
         capabilities: Vec::new(),

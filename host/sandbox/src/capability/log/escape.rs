@@ -1,6 +1,13 @@
 //! Text from a guest, made safe to show in a log: one line, no control
 //! characters, no invisible reordering.
 
+/// `text`, escaped.
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    escape_into(&mut out, text, usize::MAX);
+    out
+}
+
 /// Appends `text` to `out`, escaped, as far as `out` stays within `bytes_max`.
 /// Gives the bytes of `text` that were used.
 pub(super) fn escape_into(out: &mut String, text: &str, bytes_max: usize) -> usize {

@@ -20,6 +20,8 @@ mod escape;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use escape::escape;
+
 pub use backend::{LINE_BYTES_MAX, LogBuffer, LogOutput, Progress, RECORD_OVERHEAD_BYTES};
 
 /// The capability `log`.

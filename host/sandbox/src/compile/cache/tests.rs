@@ -11,7 +11,7 @@ use crate::engine;
 use crate::testing::{ECHO, guest};
 
 fn open(dir: &Path) -> Result<CodeCache, CacheError> {
-    let engine = engine::compiler().expect("an engine");
+    let engine = engine::compiler(engine::Use::Tools).expect("an engine");
     let compiler = Compiler {
         program: "".into(),
         args: Vec::new(),
@@ -176,7 +176,7 @@ fn the_key_is_private_and_elsewhere() {
             "{bytes}: {error}"
         );
     }
-    let engine = engine::compiler().expect("an engine");
+    let engine = engine::compiler(engine::Use::Tools).expect("an engine");
     let cache = dir.path().join("cache");
     for key in ["key", "deeper/key", "../cache/key"] {
         let compiler = Compiler {

@@ -219,6 +219,7 @@ fn described() {
         kind: Kind::Typed,
         contract: None,
         tools: infos,
+        agent: None,
         wants: Vec::new(),
         imports: Vec::new(),
         capabilities: Vec::new(),

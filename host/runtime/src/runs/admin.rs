@@ -1,0 +1,498 @@
+//! What people and services do with runs: start, list, look, signal, decide,
+//! resume, cancel.
+//!
+//! What must stay true: what is acknowledged is durable; each decision is on
+//! record with who made it.
+
+use std::sync::Arc;
+
+use airlock_journal::Batch;
+use airlock_sandbox::agent::{Request, RequestId};
+use airlock_sandbox::inspect::Kind;
+use airlock_sandbox::{CallError, Limits};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::event::{Block, Event, Record, Start, Told};
+use super::fold::{Asked, RunState};
+use super::rows::{self, Row};
+use super::session::Session;
+use super::types::{
+    ApprovalView, Decide, OpenRequest, Outcome, ProgressView, Resume, RunDetail, RunEvent,
+    RunStatus, RunView, StartRun,
+};
+use super::{RunError, new_id};
+use crate::ids;
+use crate::plugins::PluginError;
+use crate::principal::Principal;
+use crate::record;
+use crate::runtime::Runtime;
+
+const GOAL_BYTES_MAX: usize = 8 << 10;
+const INPUT_BYTES_MAX: usize = 1 << 20;
+const NOTE_BYTES_MAX: usize = 8 << 10;
+const NAME_BYTES_MAX: usize = 160;
+const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// Most events of one page.
+const EVENTS_MAX: usize = 1_000;
+/// Most runs of one listing.
+const RUNS_MAX: usize = 1_000;
+
+/// A page of a run's journal.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RunEvents {
+    /// The records, oldest first.
+    pub events: Vec<RunEvent>,
+    /// Where the next page begins; absent when this one is the last so far and
+    /// the run has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+impl Runtime {
+    /// Starts a run; it is durable when this returns.
+    ///
+    /// # Errors
+    /// The agent is not there or not one, the request makes no sense, or the
+    /// store failed.
+    pub async fn start_run(
+        self: &Arc<Self>,
+        who: &Principal,
+        request: StartRun,
+    ) -> Result<RunView, RunError> {
+        if self.is_stopping() {
+            return Err(RunError::ShuttingDown);
+        }
+        let digest = self.agent_digest(who, &request.agent)?;
+        let input = checked_input(&request)?;
+        let start = Start {
+            agent: request.agent,
+            digest,
+            goal: request.goal,
+            input,
+            by: who.name.clone(),
+            scope: who.plugins.clone(),
+            seed: ids::hex(&ids::random::<16>()),
+            continues: None,
+        };
+        let id = new_id();
+        let audit = record::admin(who, "run.start", &id, json!({ "agent": start.agent }));
+        let first = Record {
+            at_ms: ids::now_ms(),
+            event: Event::Started(start),
+        };
+        let session = Session::new(id.clone(), self, std::slice::from_ref(&first));
+        let row = rows::row(&id, &session.lock().state);
+        let batch = rows::append(Batch::new(), &id, &[first], &row).op(record::op(&audit));
+        self.store().commit(batch).await?;
+        self.runs.take_up(self, session);
+        Ok(view(&row, None))
+    }
+
+    fn agent_digest(&self, who: &Principal, agent: &str) -> Result<String, RunError> {
+        let gone = || PluginError::NotFound(agent.to_owned());
+        let known = self.registry.get(agent).filter(|_| who.may_see(agent));
+        let (_, active) = known.ok_or_else(gone)?;
+        match active.manifest.kind {
+            Kind::Agent => Ok(active.manifest.digest.clone()),
+            _ => Err(RunError::NotAnAgent(agent.to_owned())),
+        }
+    }
+
+    /// Limits of an agent's attempts: its plugin's.
+    pub(crate) fn agent_limits(&self, agent: &str) -> Arc<Limits> {
+        let active = self.registry.get(agent);
+        active.map_or_else(Arc::default, |(_, active)| Arc::clone(&active.limits))
+    }
+
+    /// Runs that `who` may see, newest first.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn runs(&self, who: &Principal) -> Result<Vec<RunView>, RunError> {
+        let mut rows: Vec<Row> = crate::rows::all(self.store(), rows::SPACE)?;
+        rows.retain(|row| who.may_see(&row.agent));
+        rows.sort_by(|a, b| b.id.cmp(&a.id));
+        rows.truncate(RUNS_MAX);
+        let shown = rows.iter().map(|row| {
+            let session = self.runs.get(&row.id);
+            view(row, session.as_deref())
+        });
+        Ok(shown.collect())
+    }
+
+    /// One run, with what it did.
+    ///
+    /// # Errors
+    /// There is none, or the store failed.
+    pub fn run_detail(&self, who: &Principal, id: &str) -> Result<RunDetail, RunError> {
+        let row = self.row(who, id)?;
+        let session = self.runs.get(id);
+        let state = match &session {
+            Some(session) => session.lock().state.clone(),
+            None => {
+                let mut state = RunState::default();
+                for record in rows::all(self.store(), id)? {
+                    state.apply(&record);
+                }
+                state
+            }
+        };
+        Ok(detail(view(&row, session.as_deref()), state))
+    }
+
+    /// A page of a run's journal from record `from`.
+    ///
+    /// # Errors
+    /// There is no such run, or the store failed.
+    pub fn run_events(
+        &self,
+        who: &Principal,
+        id: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<RunEvents, RunError> {
+        let row = self.row(who, id)?;
+        let limit = limit.clamp(1, EVENTS_MAX);
+        let read = rows::page(self.store(), id, from, limit)?;
+        let next = from + read.len() as u64;
+        let last = !row.is_open() && read.len() < limit;
+        let event = |(seq, record)| RunEvent { seq, record };
+        Ok(RunEvents {
+            events: read.into_iter().map(event).collect(),
+            next: (!last).then_some(next),
+        })
+    }
+
+    fn row(&self, who: &Principal, id: &str) -> Result<Row, RunError> {
+        let found = self.store().get(rows::SPACE, id.as_bytes())?;
+        let row = found.map(|bytes| crate::rows::decode::<Row>(rows::SPACE, id.as_bytes(), &bytes));
+        let row = row.transpose()?.filter(|row| who.may_see(&row.agent));
+        row.ok_or_else(|| RunError::NotFound(id.to_owned()))
+    }
+
+    /// The run where it goes on.
+    fn open_run(&self, who: &Principal, id: &str) -> Result<Arc<Session>, RunError> {
+        let row = self.row(who, id)?;
+        let session = self.runs.get(id).filter(|_| row.is_open());
+        session.ok_or_else(|| RunError::Ended(id.to_owned()))
+    }
+
+    /// Gives a run a signal; it is kept until the agent waits for it.
+    ///
+    /// # Errors
+    /// The run has ended, the signal makes no sense, or the store failed.
+    pub async fn signal_run(
+        &self,
+        who: &Principal,
+        id: &str,
+        name: &str,
+        payload: &Value,
+    ) -> Result<(), RunError> {
+        bounded("the signal's name", name.len(), NAME_BYTES_MAX)?;
+        let payload = payload.to_string();
+        bounded("the payload", payload.len(), PAYLOAD_BYTES_MAX)?;
+        let session = self.open_run(who, id)?;
+        let event = Event::Signalled {
+            name: name.to_owned(),
+            payload,
+            by: who.name.clone(),
+        };
+        self.decide(
+            who,
+            &session,
+            "run.signal",
+            json!({ "signal": name }),
+            [event],
+        )
+        .await
+    }
+
+    /// Ends a run: what is under way first, then the run.
+    ///
+    /// # Errors
+    /// It has ended already, or the store failed.
+    pub async fn cancel_run(&self, who: &Principal, id: &str, why: &str) -> Result<(), RunError> {
+        crate::names::why(why).map_err(|error| RunError::Invalid(error.to_string()))?;
+        let session = self.open_run(who, id)?;
+        let event = Event::CancelRequested {
+            by: who.name.clone(),
+            why: why.to_owned(),
+        };
+        let detail = json!({ "why": why });
+        self.decide(who, &session, "run.cancel", detail, [event])
+            .await?;
+        session.stop(super::session::Stop::Cancelled);
+        Ok(())
+    }
+
+    /// Lets a blocked run go on.
+    ///
+    /// # Errors
+    /// It is not blocked, what is said of it makes no sense, or the store failed.
+    pub async fn resume_run(
+        &self,
+        who: &Principal,
+        id: &str,
+        resume: Resume,
+    ) -> Result<(), RunError> {
+        let session = self.open_run(who, id)?;
+        let block = session.lock().state.block();
+        let block = block.ok_or_else(|| RunError::NotBlocked(id.to_owned()))?;
+        let detail =
+            json!({ "because": block, "outcome": resume.outcome.as_ref().map(outcome_name) });
+        let (events, again) = resumed(&session, &block, resume, &who.name)?;
+        self.decide(who, &session, "run.resume", detail, events)
+            .await?;
+        if let Some(request) = again {
+            super::effects::begin(&session, request);
+        }
+        Ok(())
+    }
+
+    /// Questions that wait for a person.
+    pub fn approvals(&self, who: &Principal) -> Vec<ApprovalView> {
+        let sessions: Vec<Arc<Session>> = self.runs.lock().values().cloned().collect();
+        let mut all = Vec::new();
+        for session in sessions {
+            let inner = session.lock();
+            let agent = inner.state.start.as_ref().map(|start| start.agent.clone());
+            let agent = agent.unwrap_or_default();
+            if who.may_see(&agent) {
+                let open = inner.state.open();
+                all.extend(open.filter_map(|(id, asked)| question(&session.id, &agent, id, asked)));
+            }
+        }
+        all.sort_by(|a, b| a.at_ms.cmp(&b.at_ms).then_with(|| a.id.cmp(&b.id)));
+        all
+    }
+
+    /// Answers a question; once.
+    ///
+    /// # Errors
+    /// It is not open, the decision is none of its choices, or the store failed.
+    pub async fn decide_approval(
+        &self,
+        who: &Principal,
+        id: &str,
+        decide: Decide,
+    ) -> Result<(), RunError> {
+        let none = || RunError::NoQuestion(id.to_owned());
+        let note = decide.note.as_deref().map_or(0, str::len);
+        bounded("the note", note, NOTE_BYTES_MAX)?;
+        let (run, request) = id.rsplit_once('.').ok_or_else(none)?;
+        let request: RequestId = request.parse().map_err(|_| none())?;
+        let session = self.open_run(who, run).map_err(|_| none())?;
+        let asked = session.lock().state.requests.get(&request).cloned();
+        let asked = asked
+            .filter(|asked| asked.answer.is_none())
+            .ok_or_else(none)?;
+        let Request::Ask { choices, .. } = &asked.request else {
+            return Err(none());
+        };
+        if !choices.contains(&decide.decision) {
+            let choices = choices.join("`, `");
+            return Err(RunError::Invalid(format!("decision: one of `{choices}`")));
+        }
+        let answer = json!({ "choice": decide.decision, "note": decide.note }).to_string();
+        let by = Some(who.name.clone());
+        if !session.answer(request, Told::Ok(answer), by) {
+            return Err(none());
+        }
+        let detail = json!({ "run": run, "decision": decide.decision, "note": decide.note });
+        self.recorded(who, &session, "approval.decide", id, detail)
+            .await
+    }
+
+    async fn decide(
+        &self,
+        who: &Principal,
+        session: &Arc<Session>,
+        action: &str,
+        detail: Value,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<(), RunError> {
+        session.push(events);
+        let subject = session.id.clone();
+        self.recorded(who, session, action, &subject, detail).await
+    }
+
+    async fn recorded(
+        &self,
+        who: &Principal,
+        session: &Arc<Session>,
+        action: &str,
+        subject: &str,
+        detail: Value,
+    ) -> Result<(), RunError> {
+        let record = record::admin(who, action, subject, detail);
+        self.audit.append(&record).await?;
+        match session.durable().await {
+            true => Ok(()),
+            false => Err(RunError::NotKept),
+        }
+    }
+}
+
+fn checked_input(request: &StartRun) -> Result<String, RunError> {
+    bounded("goal", request.goal.len(), GOAL_BYTES_MAX)?;
+    if !request.input.is_object() {
+        return Err(RunError::Invalid(
+            "input: a JSON object is needed".to_owned(),
+        ));
+    }
+    let input = request.input.to_string();
+    bounded("input", input.len(), INPUT_BYTES_MAX)?;
+    Ok(input)
+}
+
+fn bounded(what: &str, len: usize, max: usize) -> Result<(), RunError> {
+    match len > max {
+        true => Err(RunError::Invalid(format!(
+            "{what}: {len} bytes, more than {max}"
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Retry => "retry",
+        Outcome::Fail => "fail",
+        Outcome::Record(_) => "record",
+    }
+}
+
+/// What a person's word on a blocked run comes to, and the call to make again.
+fn resumed(
+    session: &Session,
+    block: &Block,
+    resume: Resume,
+    by: &str,
+) -> Result<(Vec<Event>, Option<RequestId>), RunError> {
+    let by = by.to_owned();
+    let Block::UnknownOutcome { id, .. } = *block else {
+        return Ok((vec![Event::Unblocked { by }], None));
+    };
+    let (Some(outcome), true) = (resume.outcome, resume.request == Some(id)) else {
+        return Err(RunError::Invalid(format!(
+            "request and outcome: say `\"request\": {id}` and what became of it: \"retry\", \"fail\" or {{\"record\": OUTPUT}}"
+        )));
+    };
+    let answered = |answer, by| Event::Answered { id, answer, by };
+    Ok(match outcome {
+        Outcome::Retry => {
+            let asked = session.lock().state.requests.get(&id).cloned();
+            let retried = Event::Retried {
+                id,
+                attempt: asked.map_or(1, |asked| asked.attempt) + 1,
+                after_ms: ids::now_ms(),
+                why: format!("{by} says that it did not happen"),
+            };
+            (vec![retried, Event::Unblocked { by }], Some(id))
+        }
+        Outcome::Fail => {
+            let message = "whether it happened is not known".to_owned();
+            let told = Told::Error(CallError::Unknown { message });
+            (vec![answered(told, Some(by))], None)
+        }
+        Outcome::Record(output) => {
+            let told = Told::Ok(output.to_string());
+            (vec![answered(told, Some(by))], None)
+        }
+    })
+}
+
+fn view(row: &Row, session: Option<&Session>) -> RunView {
+    let status = match (row.state.as_str(), session) {
+        ("succeeded", _) => RunStatus::Succeeded,
+        ("failed", _) => RunStatus::Failed,
+        ("escalated", _) => RunStatus::Escalated,
+        ("cancelled", _) => RunStatus::Cancelled,
+        ("continued", _) => RunStatus::Continued,
+        (_, Some(session)) => live_status(session),
+        ("blocked", None) => RunStatus::Blocked,
+        (_, None) => RunStatus::Running,
+    };
+    RunView {
+        id: row.id.clone(),
+        agent: row.agent.clone(),
+        goal: row.goal.clone(),
+        by: row.by.clone(),
+        status,
+        started_ms: row.started_ms,
+        updated_ms: row.updated_ms,
+    }
+}
+
+fn live_status(session: &Session) -> RunStatus {
+    let inner = session.lock();
+    if inner.state.cancelling {
+        RunStatus::Cancelling
+    } else if inner.state.block().is_some() {
+        RunStatus::Blocked
+    } else if inner.is_waiting() {
+        RunStatus::Waiting
+    } else {
+        RunStatus::Running
+    }
+}
+
+fn detail(run: RunView, state: RunState) -> RunDetail {
+    let open = state.open().map(|(id, asked)| OpenRequest {
+        id,
+        request: json!(asked.request),
+        at_ms: asked.at_ms,
+        attempt: asked.attempt,
+    });
+    let waits_for = open.collect();
+    let blocked = state.block();
+    let start = state.start;
+    let input = start.as_ref().map(|start| start.input.as_str());
+    RunDetail {
+        run,
+        input: input
+            .and_then(|input| serde_json::from_str(input).ok())
+            .unwrap_or_default(),
+        digest: start
+            .as_ref()
+            .map(|start| start.digest.clone())
+            .unwrap_or_default(),
+        continues: start.and_then(|start| start.continues),
+        events: state.len,
+        plan: state.plan,
+        progress: state.progress.map(|(done, total, message)| ProgressView {
+            done,
+            total,
+            message,
+        }),
+        waits_for,
+        blocked,
+        end: state.end,
+    }
+}
+
+fn question(run: &str, agent: &str, id: RequestId, asked: &Asked) -> Option<ApprovalView> {
+    let Request::Ask {
+        text,
+        choices,
+        payload,
+        due_ms,
+    } = &asked.request
+    else {
+        return None;
+    };
+    Some(ApprovalView {
+        id: format!("{run}.{id}"),
+        run: run.to_owned(),
+        agent: agent.to_owned(),
+        text: text.clone(),
+        choices: choices.clone(),
+        payload: payload
+            .as_deref()
+            .map(|text| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))),
+        at_ms: asked.at_ms,
+        due_ms: *due_ms,
+    })
+}

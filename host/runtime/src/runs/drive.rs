@@ -1,0 +1,247 @@
+//! Brings a run to its end: attempt after attempt, until its agent has ended.
+//!
+//! What must stay true: a run goes on from its journal alone; what it had under
+//! way when the host stopped is taken up, or a person is asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use airlock_sandbox::CallError;
+use airlock_sandbox::agent::{AgentEnd, AgentTask, Request, RequestId};
+
+use super::effects;
+use super::event::{Block, End, Event, Record, Start};
+use super::rows;
+use super::session::{Host, Session, Stop};
+use crate::ids;
+use crate::runtime::Runtime;
+
+/// The wait before an attempt that found no free sandbox is made again.
+const NO_SLOT_WAIT: Duration = Duration::from_millis(500);
+
+/// Takes up what was under way when the host stopped.
+pub(crate) fn recover(session: &Arc<Session>) {
+    let open: Vec<(RequestId, bool)> = {
+        let inner = session.lock();
+        let open = inner.state.open();
+        open.map(|(id, asked)| (id, asked.cancel_asked)).collect()
+    };
+    for (id, cancel_asked) in open {
+        match cancel_asked {
+            true => effects::cancel(session, id),
+            false => effects::begin(session, id),
+        }
+    }
+}
+
+/// Looks after a run until it has ended or the host stops.
+pub(crate) async fn drive(session: Arc<Session>) {
+    loop {
+        let next = session.wait_for(|inner| inner.next(next)).await;
+        let goes_on = match next {
+            Next::Over => break,
+            Next::Stop => return,
+            Next::Cancel => cancel(&session).await,
+            Next::Attempt(start) => attempt(&session, start).await,
+        };
+        if !goes_on {
+            return;
+        }
+    }
+    if let Some(runtime) = session.runtime.upgrade() {
+        runtime.runs.forget(&session.id);
+    }
+}
+
+pub(crate) enum Next {
+    Over,
+    Stop,
+    Cancel,
+    Attempt(Box<Start>),
+}
+
+/// What is to be done; `None`: a person decides first.
+fn next(state: &super::fold::RunState) -> Option<Next> {
+    if state.end.is_some() {
+        return Some(Next::Over);
+    }
+    if state.cancelling {
+        return Some(Next::Cancel);
+    }
+    if state.block().is_some() {
+        return None;
+    }
+    let start = state.start.clone()?;
+    Some(Next::Attempt(Box::new(start)))
+}
+
+/// Ends what is under way, then the run.
+async fn cancel(session: &Arc<Session>) -> bool {
+    let open: Vec<RequestId> = session.lock().state.open().map(|(id, _)| id).collect();
+    for id in open {
+        effects::cancel(session, id);
+    }
+    let unknown = {
+        let inner = session.lock();
+        let requests = inner.state.requests.iter();
+        let unknown = requests.filter(|(_, asked)| {
+            let Some(super::event::Told::Error(error)) = &asked.answer else {
+                return false;
+            };
+            matches!(asked.request, Request::Call { .. }) && is_unknown(error)
+        });
+        unknown.map(|(id, _)| *id).collect()
+    };
+    let end = End::Cancelled { unknown };
+    session.commit([Event::Ended { end }]).await
+}
+
+fn is_unknown(error: &CallError) -> bool {
+    matches!(error, CallError::Unknown { .. })
+}
+
+/// One attempt; `false`: the host stops.
+async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
+    if !session.durable().await {
+        return false;
+    }
+    let Some(runtime) = session.runtime.upgrade() else {
+        return false;
+    };
+    let records = match rows::all(runtime.store(), &session.id) {
+        Ok(records) => records,
+        Err(error) => {
+            tracing::error!(run = session.id, %error, "a run's journal can't be read");
+            return false;
+        }
+    };
+    session.begin(records);
+    let task = AgentTask {
+        goal: start.goal.clone(),
+        input: start.input.clone(),
+    };
+    let host = Arc::new(Host(Arc::clone(session)));
+    let limits = runtime.agent_limits(&start.agent);
+    let ran = runtime.sandbox.run_agent(&start.digest, host, limits, task);
+    let end = match ran.await {
+        Ok(report) => report.end,
+        Err(error) => {
+            let detail = error.to_string();
+            session.block(Block::Component { detail });
+            return true;
+        }
+    };
+    match session.stopped() {
+        Some(Stop::Host) => false,
+        Some(Stop::Parked(ids)) => {
+            drop(runtime);
+            parked(session, &ids).await;
+            true
+        }
+        Some(Stop::Blocked | Stop::Cancelled) => true,
+        None => ended(session, &runtime, &start, end).await,
+    }
+}
+
+/// Waits without a sandbox until there is something for the agent, or for
+/// [`drive`], to do.
+async fn parked(session: &Session, ids: &[RequestId]) {
+    session
+        .wait_for(|inner| {
+            let state = &inner.state;
+            let answered = ids.iter().any(|id| {
+                let asked = state.requests.get(id);
+                asked.is_some_and(|asked| asked.answer.is_some())
+            });
+            let over = state.cancelling || state.end.is_some() || state.block().is_some();
+            (answered || over || inner.is_stopped()).then_some(())
+        })
+        .await;
+}
+
+/// The agent ended by itself.
+async fn ended(
+    session: &Arc<Session>,
+    runtime: &Arc<Runtime>,
+    start: &Start,
+    end: AgentEnd,
+) -> bool {
+    let end = match end {
+        AgentEnd::Stopped => return true,
+        AgentEnd::Failed(CallError::Transient { .. }) => {
+            tokio::time::sleep(NO_SLOT_WAIT).await;
+            return true;
+        }
+        AgentEnd::Failed(CallError::Escalate { message }) => End::Escalated { reason: message },
+        AgentEnd::Failed(error) => End::Failed {
+            code: crate::calls::code_of(&error).to_owned(),
+            detail: error.to_string(),
+        },
+        AgentEnd::Done(output) => done(output),
+        AgentEnd::ContinueAsNew(input) => {
+            return go_on(session, runtime, start, input).await;
+        }
+    };
+    if !calls_ended(session).await {
+        return true;
+    }
+    session.commit([Event::Ended { end }]).await
+}
+
+fn done(output: String) -> End {
+    match serde_json::from_str::<&serde_json::value::RawValue>(&output) {
+        Ok(_) => End::Succeeded { output },
+        Err(error) => End::Failed {
+            code: "permanent".to_owned(),
+            detail: format!("the agent's result is not JSON: {error}"),
+        },
+    }
+}
+
+/// Calls that the agent let go of come to their end before the run does;
+/// `false`: a person decides first.
+async fn calls_ended(session: &Session) -> bool {
+    session
+        .wait_for(|inner| {
+            let state = &inner.state;
+            if state.cancelling || state.block().is_some() || inner.is_stopped() {
+                return Some(false);
+            }
+            let mut open = state.open();
+            let under_way = open.any(|(_, asked)| matches!(asked.request, Request::Call { .. }));
+            (!under_way).then_some(true)
+        })
+        .await
+}
+
+/// Ends the run and begins the one that continues it, in one write.
+async fn go_on(
+    session: &Arc<Session>,
+    runtime: &Arc<Runtime>,
+    start: &Start,
+    input: String,
+) -> bool {
+    if !calls_ended(session).await || !session.durable().await {
+        return true;
+    }
+    let id = super::new_id();
+    let next = Start {
+        input,
+        seed: ids::hex(&ids::random::<16>()),
+        continues: Some(session.id.clone()),
+        ..start.clone()
+    };
+    let first = Record {
+        at_ms: ids::now_ms(),
+        event: Event::Started(next),
+    };
+    let run = Session::new(id.clone(), runtime, std::slice::from_ref(&first));
+    let row = rows::row(&id, &run.lock().state);
+    let batch = rows::append(airlock_journal::Batch::new(), &id, &[first], &row);
+    let end = End::Continued { run: id };
+    if !session.commit_with(Event::Ended { end }, batch).await {
+        return false;
+    }
+    runtime.runs.take_up(runtime, run);
+    true
+}

@@ -1,0 +1,65 @@
+//! Why something can't be done with a run.
+
+use crate::problem::Failure;
+
+/// Why something can't be done with a run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// There is no such run, or it is out of the caller's scope.
+    #[error("there is no run `{0}`")]
+    NotFound(String),
+    /// The plugin is there and is no agent.
+    #[error("`{0}` is not an agent: it has tools, see `airlock tool list`")]
+    NotAnAgent(String),
+    /// The plugin is not there.
+    #[error(transparent)]
+    Plugin(#[from] crate::plugins::PluginError),
+    /// A member of the request.
+    #[error("{0}")]
+    Invalid(String),
+    /// It has ended.
+    #[error("run `{0}` has ended")]
+    Ended(String),
+    /// It waits for nobody.
+    #[error("run `{0}` is not blocked")]
+    NotBlocked(String),
+    /// The question is no longer open.
+    #[error("there is no open question `{0}`: it was answered, its time is over, or its run ended")]
+    NoQuestion(String),
+    /// It is stopping.
+    #[error("shutting down")]
+    ShuttingDown,
+    /// The store.
+    #[error("the store failed")]
+    Store(#[from] airlock_journal::StoreError),
+    /// The store failed earlier.
+    #[error("the store failed: whether this was kept shows after a restart")]
+    NotKept,
+}
+
+impl Failure for RunError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "run-not-found",
+            Self::NotAnAgent(_) => "not-an-agent",
+            Self::Plugin(error) => error.code(),
+            Self::Invalid(_) => "invalid-request",
+            Self::Ended(_) => "run-ended",
+            Self::NotBlocked(_) => "run-not-blocked",
+            Self::NoQuestion(_) => "approval-not-found",
+            Self::ShuttingDown => "shutting-down",
+            Self::Store(_) | Self::NotKept => "store-failed",
+        }
+    }
+
+    fn status(&self) -> u16 {
+        match self {
+            Self::NotFound(_) | Self::NoQuestion(_) => 404,
+            Self::NotAnAgent(_) | Self::Invalid(_) => 422,
+            Self::Plugin(error) => error.status(),
+            Self::Ended(_) | Self::NotBlocked(_) => 409,
+            Self::ShuttingDown | Self::Store(_) | Self::NotKept => 503,
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The records of a run's journal.
+//!
+//! What must stay true: a record that was written once is read for ever; what an
+//! agent was given is kept byte for byte.
+
+use airlock_sandbox::CallError;
+use airlock_sandbox::agent::{Answer, Note, Request, RequestId};
+use serde::{Deserialize, Serialize};
+
+/// A record: what happened and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// Milliseconds since 1970, never less than in the record before.
+    pub(crate) at_ms: u64,
+    #[serde(flatten)]
+    pub(crate) event: Event,
+}
+
+/// How a run begins: all that decides what it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Start {
+    /// The agent's plugin.
+    pub(crate) agent: String,
+    /// Its component, pinned.
+    pub(crate) digest: String,
+    pub(crate) goal: String,
+    /// A JSON value.
+    pub(crate) input: String,
+    /// Who started it: its calls are made in this name and scope.
+    pub(crate) by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scope: Option<std::collections::BTreeSet<String>>,
+    /// What its randomness comes from, hexadecimal.
+    pub(crate) seed: String,
+    /// The run that goes on in this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) continues: Option<String>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(crate) enum Event {
+    /// The first record.
+    Started(Start),
+    /// The agent asked for something: the intent, durable before the effect.
+    Requested { id: RequestId, request: Request },
+    /// A call that failed is tried again, not before `after_ms`.
+    Retried {
+        id: RequestId,
+        /// From 2.
+        attempt: u32,
+        after_ms: u64,
+        why: String,
+    },
+    /// A request has its answer: the outcome.
+    Answered {
+        id: RequestId,
+        answer: Told,
+        /// The person who gave it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// A poll of the agent reported these requests as ready.
+    Woke {
+        /// Number of the poll, from 0.
+        poll: u64,
+        ready: Vec<RequestId>,
+    },
+    /// The agent asked for a request to end.
+    CancelAsked { id: RequestId },
+    /// The agent will not look at a request any more.
+    Detached { id: RequestId },
+    /// The agent told something.
+    Noted(Note),
+    /// The run got a signal.
+    Signalled {
+        name: String,
+        /// A JSON value.
+        payload: String,
+        by: String,
+    },
+    /// It does not go on until a person decides.
+    Blocked { why: Block },
+    /// A person let it go on.
+    Unblocked { by: String },
+    /// A person asked for it to end.
+    CancelRequested { by: String, why: String },
+    /// The last record.
+    Ended { end: End },
+}
+
+/// An answer as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Told {
+    /// A JSON value, byte for byte.
+    Ok(String),
+    /// Why there is none.
+    Error(CallError),
+}
+
+/// Why a run waits for a person to look at it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "because", rename_all = "kebab-case")]
+pub enum Block {
+    /// A call may have happened or not.
+    UnknownOutcome {
+        /// The request.
+        id: u64,
+        /// What is known.
+        detail: String,
+    },
+    /// The agent did something else than its journal says.
+    Nondeterminism {
+        /// What the journal has next.
+        expected: String,
+        /// What the agent did.
+        found: String,
+    },
+    /// The agent's component can't be run.
+    Component {
+        /// Why.
+        detail: String,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum End {
+    /// The goal is reached.
+    Succeeded {
+        /// A JSON value, as text.
+        output: String,
+    },
+    /// It is given up.
+    Failed {
+        /// Code of the error taxonomy.
+        code: String,
+        /// Why.
+        detail: String,
+    },
+    /// A person must take over.
+    Escalated {
+        /// The agent's reason.
+        reason: String,
+    },
+    /// A person ended it.
+    Cancelled {
+        /// Requests whose effect may have happened.
+        unknown: Vec<u64>,
+    },
+    /// It goes on as another run.
+    Continued {
+        /// That run.
+        run: String,
+    },
+}
+
+impl From<Told> for Answer {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Ok(output) => Ok(output),
+            Told::Error(error) => Err(error),
+        }
+    }
+}
+
+impl From<Answer> for Told {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Ok(output) => Self::Ok(output),
+            Err(error) => Self::Error(error),
+        }
+    }
+}
+
+impl End {
+    /// The state's name.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Escalated { .. } => "escalated",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Continued { .. } => "continued",
+        }
+    }
+}
+
+impl Event {
+    /// Whether the agent itself did this: replay expects it again, in order.
+    pub(crate) fn is_the_agents(&self) -> bool {
+        matches!(
+            self,
+            Self::Requested { .. }
+                | Self::Woke { .. }
+                | Self::CancelAsked { .. }
+                | Self::Detached { .. }
+                | Self::Noted(_)
+        )
+    }
+}

@@ -1,0 +1,157 @@
+//! A run's state: a pure fold over its journal.
+//!
+//! What must stay true: the same records give the same state; nothing here knows
+//! a clock, a store or an agent.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use airlock_sandbox::agent::{Note, PlanTask, Request, RequestId};
+
+use super::event::{Block, End, Event, Record, Start, Told};
+
+/// What the journal says of a run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct RunState {
+    pub(crate) start: Option<Start>,
+    pub(crate) started_ms: u64,
+    pub(crate) last_ms: u64,
+    /// Records so far.
+    pub(crate) len: u64,
+    pub(crate) requests: BTreeMap<RequestId, Asked>,
+    /// Signals that nobody has waited for yet, by name.
+    pub(crate) inbox: HashMap<String, VecDeque<String>>,
+    pub(crate) plan: Vec<PlanTask>,
+    /// The latest report: done, total, message.
+    pub(crate) progress: Option<(f64, Option<f64>, String)>,
+    pub(crate) blocked: Option<Block>,
+    pub(crate) cancelling: bool,
+    pub(crate) end: Option<End>,
+}
+
+/// A request and what became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Asked {
+    pub(crate) request: Request,
+    pub(crate) at_ms: u64,
+    /// From 1.
+    pub(crate) attempt: u32,
+    /// When the next attempt may begin.
+    pub(crate) not_before_ms: u64,
+    pub(crate) answer: Option<Told>,
+    pub(crate) cancel_asked: bool,
+    pub(crate) detached: bool,
+    /// Whether it happened is not known, and a person has to say: what is known.
+    pub(crate) unknown: Option<String>,
+}
+
+impl RunState {
+    /// The state after `records`.
+    #[cfg(test)]
+    pub(crate) fn of(records: &[Record]) -> Self {
+        let mut state = Self::default();
+        for record in records {
+            state.apply(record);
+        }
+        state
+    }
+
+    /// Goes on by one record.
+    pub(crate) fn apply(&mut self, record: &Record) {
+        if self.len == 0 {
+            self.started_ms = record.at_ms;
+        }
+        self.len += 1;
+        self.last_ms = record.at_ms;
+        match &record.event {
+            Event::Started(start) => self.start = Some(start.clone()),
+            Event::Requested { id, request } => self.requested(*id, request, record.at_ms),
+            Event::Retried {
+                id,
+                attempt,
+                after_ms,
+                ..
+            } => self.with(*id, |asked| {
+                asked.attempt = *attempt;
+                asked.not_before_ms = *after_ms;
+                asked.unknown = None;
+            }),
+            Event::Answered { id, answer, .. } => self.answered(*id, answer),
+            Event::CancelAsked { id } => self.with(*id, |asked| asked.cancel_asked = true),
+            Event::Detached { id } => self.with(*id, |asked| asked.detached = true),
+            Event::Noted(note) => self.noted(note),
+            Event::Signalled { name, payload, .. } => {
+                let inbox = self.inbox.entry(name.clone()).or_default();
+                inbox.push_back(payload.clone());
+            }
+            Event::Blocked {
+                why: Block::UnknownOutcome { id, detail },
+            } => self.with(*id, |asked| asked.unknown = Some(detail.clone())),
+            Event::Blocked { why } => self.blocked = Some(why.clone()),
+            Event::Unblocked { .. } => self.blocked = None,
+            Event::CancelRequested { .. } => self.cancelling = true,
+            Event::Ended { end } => self.end = Some(end.clone()),
+            Event::Woke { .. } => {}
+        }
+    }
+
+    /// Requests without an answer.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (RequestId, &Asked)> {
+        let all = self.requests.iter().map(|(id, asked)| (*id, asked));
+        all.filter(|(_, asked)| asked.answer.is_none())
+    }
+
+    /// Why it does not go on until a person decides.
+    pub(crate) fn block(&self) -> Option<Block> {
+        let mut open = self.open();
+        let unknown = open.find_map(|(id, asked)| {
+            let detail = asked.unknown.clone()?;
+            Some(Block::UnknownOutcome { id, detail })
+        });
+        unknown.or_else(|| self.blocked.clone())
+    }
+
+    fn requested(&mut self, id: RequestId, request: &Request, at_ms: u64) {
+        let asked = Asked {
+            request: request.clone(),
+            at_ms,
+            attempt: 1,
+            not_before_ms: at_ms,
+            answer: None,
+            cancel_asked: false,
+            detached: false,
+            unknown: None,
+        };
+        self.requests.insert(id, asked);
+    }
+
+    fn answered(&mut self, id: RequestId, answer: &Told) {
+        let Some(asked) = self.requests.get_mut(&id) else {
+            return;
+        };
+        asked.answer = Some(answer.clone());
+        asked.unknown = None;
+        if let (Request::Signal { name }, Told::Ok(_)) = (&asked.request, answer)
+            && let Some(inbox) = self.inbox.get_mut(name)
+        {
+            inbox.pop_front();
+        }
+    }
+
+    fn noted(&mut self, note: &Note) {
+        match note {
+            Note::Plan { tasks } => self.plan.clone_from(tasks),
+            Note::Progress {
+                done,
+                total,
+                message,
+            } => self.progress = Some((*done, *total, message.clone())),
+            Note::Log { .. } => {}
+        }
+    }
+
+    fn with(&mut self, id: RequestId, change: impl FnOnce(&mut Asked)) {
+        if let Some(asked) = self.requests.get_mut(&id) {
+            change(asked);
+        }
+    }
+}

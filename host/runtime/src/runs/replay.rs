@@ -1,0 +1,191 @@
+//! Where an attempt of an agent stands in its journal: what it does is compared
+//! with what is recorded, until the records are used up.
+//!
+//! What must stay true: an agent that does what it did before sees what it saw
+//! before, in the same order; one that does something else is stopped before
+//! anything of it counts.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use airlock_sandbox::agent::{Note, Request, RequestId};
+use sha2::{Digest, Sha256};
+
+use super::event::{Block, Event, Record};
+
+/// One attempt's place in its journal.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    /// What the agent did before and has not done again yet.
+    rest: VecDeque<Record>,
+    /// Requests whose answers this attempt was given.
+    delivered: BTreeSet<RequestId>,
+    next_id: RequestId,
+    polls: u64,
+    /// The run's clock.
+    now_ms: u64,
+    seed: Vec<u8>,
+    /// Blocks of randomness used so far, and what is left of the last one.
+    blocks: u64,
+    random: Vec<u8>,
+}
+
+/// What to do about something the agent did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step<T> {
+    /// It did that before: this came of it.
+    Before(T),
+    /// It is new.
+    New,
+    /// The journal has something else here.
+    Differs(Block),
+}
+
+impl Replay {
+    /// At the start of `records`.
+    pub(crate) fn new(seed: &[u8], started_ms: u64, records: Vec<Record>) -> Self {
+        let agents = records
+            .into_iter()
+            .filter(|record| record.event.is_the_agents());
+        Self {
+            rest: agents.collect(),
+            now_ms: started_ms,
+            seed: seed.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the agent has caught up with its journal.
+    pub(crate) fn is_live(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The agent asks for something, as the request of the number given back.
+    pub(crate) fn request(&mut self, request: &Request) -> (RequestId, Step<()>) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let step = self.expect(
+            |event| matches!(event, Event::Requested { id: known, request: asked } if *known == id && asked == request),
+            || format!("request {id}: {}", json(request)),
+        );
+        (id, step)
+    }
+
+    /// The agent tells something. What it says may change, that it says it not.
+    pub(crate) fn note(&mut self, note: &Note) -> Step<()> {
+        self.expect(
+            |event| matches!(event, Event::Noted(_)),
+            || format!("a note: {}", json(note)),
+        )
+    }
+
+    /// The agent asks for a request to end.
+    pub(crate) fn cancel(&mut self, id: RequestId) -> Step<()> {
+        self.expect(
+            |event| *event == Event::CancelAsked { id },
+            || format!("request {id} is cancelled"),
+        )
+    }
+
+    /// The agent lets go of a request; only before its answer is that worth a
+    /// record.
+    pub(crate) fn detach(&mut self, id: RequestId) -> Step<()> {
+        if self.delivered.contains(&id) {
+            return Step::Before(());
+        }
+        self.expect(
+            |event| *event == Event::Detached { id },
+            || format!("request {id} is detached"),
+        )
+    }
+
+    /// The agent looks which of `ids` are ready.
+    pub(crate) fn poll(&mut self, ids: &[RequestId], wait: bool) -> Step<Vec<RequestId>> {
+        let known = ids.iter().copied().filter(|id| self.delivered.contains(id));
+        let known: Vec<RequestId> = known.collect();
+        if !known.is_empty() {
+            return Step::Before(known);
+        }
+        let poll = self.polls;
+        self.polls += 1;
+        match self.rest.front() {
+            None => Step::New,
+            Some(Record {
+                at_ms,
+                event: Event::Woke { poll: at, ready },
+            }) if *at == poll => {
+                let (ready, now_ms) = (ready.clone(), *at_ms);
+                self.rest.pop_front();
+                self.deliver(&ready, now_ms);
+                Step::Before(ready)
+            }
+            Some(_) if !wait => Step::Before(Vec::new()),
+            Some(next) => Step::Differs(Block::Nondeterminism {
+                expected: json(&next.event),
+                found: format!("it waits for the requests {ids:?}"),
+            }),
+        }
+    }
+
+    /// The answers of `ready` reach the agent at `now_ms`; gives the record of
+    /// that for a poll that was new.
+    pub(crate) fn deliver(&mut self, ready: &[RequestId], now_ms: u64) -> Event {
+        self.delivered.extend(ready);
+        self.now_ms = self.now_ms.max(now_ms);
+        Event::Woke {
+            poll: self.polls.saturating_sub(1),
+            ready: ready.to_vec(),
+        }
+    }
+
+    /// Whether this attempt was given the answer to a request.
+    pub(crate) fn is_delivered(&self, id: RequestId) -> bool {
+        self.delivered.contains(&id)
+    }
+
+    /// The run's randomness: SHA-256 over the seed and a counter.
+    pub(crate) fn random(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            if self.random.is_empty() {
+                let block = Sha256::new()
+                    .chain_update(&self.seed)
+                    .chain_update(self.blocks.to_le_bytes());
+                self.random = block.finalize().to_vec();
+                self.blocks += 1;
+            }
+            *byte = self.random.pop().unwrap_or_default();
+        }
+    }
+
+    fn expect(
+        &mut self,
+        is_it: impl FnOnce(&Event) -> bool,
+        found: impl FnOnce() -> String,
+    ) -> Step<()> {
+        let Some(next) = self.rest.front() else {
+            return Step::New;
+        };
+        if is_it(&next.event) {
+            self.rest.pop_front();
+            return Step::Before(());
+        }
+        Step::Differs(Block::Nondeterminism {
+            expected: json(&next.event),
+            found: found(),
+        })
+    }
+}
+
+/// For people, so cut.
+fn json<T: serde::Serialize>(value: &T) -> String {
+    const BYTES_MAX: usize = 500;
+    let text = serde_json::to_string(value).unwrap_or_default();
+    let end = text.floor_char_boundary(BYTES_MAX);
+    match text.len() > end {
+        true => format!("{}…", &text[..end]),
+        false => text,
+    }
+}

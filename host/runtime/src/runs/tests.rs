@@ -1,0 +1,221 @@
+//! The fold and the comparison with the journal, without a host.
+
+use airlock_sandbox::CallError;
+use airlock_sandbox::agent::{Note, Request};
+
+use super::event::{Block, End, Event, Record, Start, Told};
+use super::fold::RunState;
+use super::replay::{Replay, Step};
+
+fn start() -> Event {
+    Event::Started(Start {
+        agent: "a".to_owned(),
+        digest: "sha256:0".to_owned(),
+        goal: String::new(),
+        input: "{}".to_owned(),
+        by: "me".to_owned(),
+        scope: None,
+        seed: "00".to_owned(),
+        continues: None,
+    })
+}
+
+fn timer(due_ms: u64) -> Request {
+    Request::Timer { due_ms }
+}
+
+fn signal(name: &str) -> Request {
+    Request::Signal {
+        name: name.to_owned(),
+    }
+}
+
+fn signalled(name: &str, payload: &str) -> Event {
+    Event::Signalled {
+        name: name.to_owned(),
+        payload: payload.to_owned(),
+        by: "me".to_owned(),
+    }
+}
+
+fn log(message: &str) -> Note {
+    Note::Log {
+        level: "info".to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+fn records(events: impl IntoIterator<Item = Event>) -> Vec<Record> {
+    let record = |(at_ms, event)| Record { at_ms, event };
+    (1_000..).zip(events).map(record).collect()
+}
+
+fn journal() -> Vec<Record> {
+    let ok = |id, output: &str| Event::Answered {
+        id,
+        answer: Told::Ok(output.to_owned()),
+        by: None,
+    };
+    let asks = |id, request| Event::Requested { id, request };
+    records([
+        start(),
+        asks(0, timer(5_000)),
+        asks(1, signal("go")),
+        signalled("go", "1"),
+        signalled("go", "2"),
+        ok(1, "1"),
+        Event::Woke {
+            poll: 1,
+            ready: vec![1],
+        },
+        Event::Noted(log("half")),
+        Event::CancelAsked { id: 0 },
+        Event::Answered {
+            id: 0,
+            answer: Told::Error(CallError::Cancelled),
+            by: None,
+        },
+        Event::Detached { id: 0 },
+    ])
+}
+
+#[test]
+fn a_record_is_read_as_it_was_written() {
+    for record in journal() {
+        let text = serde_json::to_string(&record).expect("JSON");
+        let back: Record = serde_json::from_str(&text).expect(&text);
+        assert_eq!(back, record, "{text}");
+    }
+    // What is on disks already.
+    let old = r#"{"at_ms":7,"event":"answered","id":3,"answer":{"ok":"{\"a\":  1e400}"}}"#;
+    let record: Record = serde_json::from_str(old).expect("reads");
+    assert_eq!(serde_json::to_string(&record).expect("JSON"), old);
+}
+
+#[test]
+fn the_state_is_what_the_records_say() {
+    let mut events: Vec<Event> = journal().into_iter().map(|record| record.event).collect();
+    let state = RunState::of(&records(events.clone()));
+    assert_eq!((state.started_ms, state.len), (1_000, 11));
+    assert_eq!(state.inbox["go"], ["2"], "one of two signals was taken");
+    assert_eq!(state.open().count(), 0);
+    assert!(state.requests[&0].cancel_asked && state.requests[&0].detached);
+
+    let unknown = Block::UnknownOutcome {
+        id: 2,
+        detail: "?".to_owned(),
+    };
+    let call = Request::Call {
+        tool: "a/b".to_owned(),
+        input: "{}".to_owned(),
+    };
+    events.push(Event::Requested {
+        id: 2,
+        request: call,
+    });
+    events.push(Event::Blocked {
+        why: unknown.clone(),
+    });
+    assert_eq!(
+        RunState::of(&records(events.clone())).block(),
+        Some(unknown)
+    );
+    events.push(Event::Retried {
+        id: 2,
+        attempt: 2,
+        after_ms: 9,
+        why: String::new(),
+    });
+    let state = RunState::of(&records(events.clone()));
+    assert_eq!((state.block(), state.requests[&2].attempt), (None, 2));
+    let end = End::Succeeded {
+        output: "null".to_owned(),
+    };
+    events.push(Event::Ended { end: end.clone() });
+    assert_eq!(RunState::of(&records(events)).end, Some(end));
+}
+
+fn replay() -> Replay {
+    Replay::new(b"00", 1_000, journal())
+}
+
+/// The agent of [`journal`], up to its first wait.
+fn begun() -> Replay {
+    let mut replay = replay();
+    assert_eq!(replay.request(&timer(5_000)), (0, Step::Before(())));
+    assert_eq!(replay.request(&signal("go")), (1, Step::Before(())));
+    replay
+}
+
+#[test]
+fn the_same_agent_sees_the_same_again() {
+    let mut replay = begun();
+    assert_eq!(replay.poll(&[0, 1], false), Step::Before(vec![]), "not yet");
+    assert_eq!(replay.now_ms(), 1_000, "the clock stands still");
+    assert_eq!(replay.poll(&[0, 1], true), Step::Before(vec![1]));
+    assert_eq!(replay.now_ms(), 1_006, "when the answer came");
+    assert!(replay.is_delivered(1) && !replay.is_delivered(0));
+    assert_eq!(replay.poll(&[1], true), Step::Before(vec![1]), "again");
+    assert_eq!(replay.note(&log("half, in other words")), Step::Before(()));
+    assert_eq!(replay.cancel(0), Step::Before(()));
+    assert_eq!(replay.detach(1), Step::Before(()), "it was delivered");
+    assert!(!replay.is_live());
+    assert_eq!(replay.detach(0), Step::Before(()));
+    assert!(replay.is_live());
+    assert_eq!(replay.request(&timer(1)), (2, Step::New));
+    assert_eq!(replay.poll(&[2], true), Step::New);
+}
+
+#[test]
+fn an_agent_that_does_something_else_is_stopped() {
+    type Does = fn(&mut Replay) -> bool;
+    fn differs<T>(step: &Step<T>) -> bool {
+        matches!(step, Step::Differs(Block::Nondeterminism { .. }))
+    }
+    let cases: [(&str, Does); 8] = [
+        ("another argument", |r| differs(&r.request(&timer(5_001)).1)),
+        ("another request", |r| differs(&r.request(&signal("go")).1)),
+        ("a wait instead", |r| differs(&r.poll(&[0], true))),
+        ("a note instead", |r| differs(&r.note(&log("x")))),
+        ("a cancellation instead", |r| differs(&r.cancel(0))),
+        ("a detachment instead", |r| differs(&r.detach(0))),
+        ("one request more", |r| {
+            r.request(&timer(5_000));
+            r.request(&signal("go"));
+            differs(&r.request(&timer(1)).1)
+        }),
+        ("a wait more", |r| {
+            r.request(&timer(5_000));
+            r.request(&signal("go"));
+            r.poll(&[0, 1], false);
+            r.poll(&[0, 1], true);
+            differs(&r.poll(&[0], true))
+        }),
+    ];
+    for (name, does) in cases {
+        assert!(does(&mut replay()), "{name}");
+    }
+}
+
+#[test]
+fn randomness_is_the_runs_own_and_the_same_again() {
+    let drawn = |seed: &[u8], sizes: &[usize]| {
+        let mut replay = Replay::new(seed, 0, Vec::new());
+        let mut all = Vec::new();
+        for size in sizes {
+            let mut bytes = vec![0; *size];
+            replay.random(&mut bytes);
+            all.extend(bytes);
+        }
+        all
+    };
+    let first = drawn(b"seed", &[100]);
+    assert_eq!(
+        first,
+        drawn(b"seed", &[1, 31, 32, 36]),
+        "however it is asked for"
+    );
+    assert_ne!(first, drawn(b"other", &[100]));
+    let distinct: std::collections::BTreeSet<u8> = first.iter().copied().collect();
+    assert!(distinct.len() > 50, "{distinct:?}");
+}

@@ -1,0 +1,194 @@
+//! Runs as the API shows them.
+
+use airlock_sandbox::agent::PlanTask;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::event::{Block, End, Record};
+
+/// Starts a run.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartRun {
+    /// The agent's plugin.
+    pub agent: String,
+    /// What is to be reached, in words, at most 8 KiB.
+    #[serde(default)]
+    pub goal: String,
+    /// The agent's input, a JSON object, at most 1 MiB.
+    #[serde(default = "empty")]
+    pub input: Value,
+}
+
+fn empty() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunStatus {
+    /// Its agent works.
+    Running,
+    /// Its agent waits for an answer.
+    Waiting,
+    /// A person has to look at it.
+    Blocked,
+    /// It is being ended.
+    Cancelling,
+    /// The goal is reached.
+    Succeeded,
+    /// It is given up.
+    Failed,
+    /// A person must take over.
+    Escalated,
+    /// A person ended it.
+    Cancelled,
+    /// It goes on as another run.
+    Continued,
+}
+
+/// A run.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RunView {
+    /// Its id.
+    pub id: String,
+    /// The agent's plugin.
+    pub agent: String,
+    /// What is to be reached.
+    pub goal: String,
+    /// Who started it.
+    pub by: String,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Milliseconds since 1970.
+    pub started_ms: u64,
+    /// When something was last written into its journal, milliseconds since 1970.
+    pub updated_ms: u64,
+}
+
+/// A run with what it did.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RunDetail {
+    /// What listings show.
+    #[serde(flatten)]
+    pub run: RunView,
+    /// The component it began with.
+    pub digest: String,
+    /// The agent's input, JSON.
+    pub input: Value,
+    /// The run that goes on in this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
+    /// Records in its journal.
+    pub events: u64,
+    /// Its plan.
+    #[schemars(with = "Vec<Value>")]
+    pub plan: Vec<PlanTask>,
+    /// Its latest report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressView>,
+    /// Requests without an answer.
+    pub waits_for: Vec<OpenRequest>,
+    /// Why a person has to look at it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Block>,
+    /// How it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<End>,
+}
+
+/// How far a run is, as its agent says.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ProgressView {
+    /// In units of the agent's own choosing.
+    pub done: f64,
+    /// All there is to do, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<f64>,
+    /// For people.
+    pub message: String,
+}
+
+/// A request without an answer.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct OpenRequest {
+    /// Its number within the run.
+    pub id: u64,
+    /// What was asked for.
+    pub request: Value,
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
+    /// From 1.
+    pub attempt: u32,
+}
+
+/// A record of a run's journal.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RunEvent {
+    /// Its number, from 0.
+    pub seq: u64,
+    /// What happened, and when.
+    #[serde(flatten)]
+    #[schemars(with = "Value")]
+    pub(crate) record: Record,
+}
+
+/// A question that waits for a person.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ApprovalView {
+    /// `run.request`: what a decision names.
+    pub id: String,
+    /// The run.
+    pub run: String,
+    /// Its agent.
+    pub agent: String,
+    /// What is asked.
+    pub text: String,
+    /// The answers to choose from.
+    pub choices: Vec<String>,
+    /// A JSON value to look at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Value>,
+    /// When it was asked, milliseconds since 1970.
+    pub at_ms: u64,
+    /// When nobody need answer any more, milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due_ms: Option<u64>,
+}
+
+/// A person's decision.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Decide {
+    /// One of the choices.
+    pub decision: String,
+    /// For the agent and the record, at most 8 KiB.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// What becomes of a blocked run.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// For an unknown outcome: the request it is about.
+    #[serde(default)]
+    pub request: Option<u64>,
+    /// For an unknown outcome: what became of the call.
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
+}
+
+/// What a person knows of a call whose outcome was lost.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Outcome {
+    /// It did not happen: it is made (again).
+    Retry,
+    /// It is not made again; the agent is told `unknown`.
+    Fail,
+    /// It happened, and this was its output.
+    Record(Value),
+}

@@ -1,0 +1,407 @@
+//! Runs of agents: what they do, and what is left of them wherever the host
+//! stops.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use airlock_journal::memory::{Disk, Fault};
+use airlock_journal::{MemoryStore, Store};
+use airlock_runtime::{
+    Decide, End, Failure, GrantsUpdate, InstallRequest, OperationState, Outcome, Principal, Resume,
+    RunDetail, RunStatus, Runtime, RuntimeConfig, StartRun, ToolCall,
+};
+use airlock_sandbox::testing::built;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Host {
+    runtime: Arc<Runtime>,
+    store: Arc<MemoryStore>,
+    who: Arc<Principal>,
+}
+
+impl Host {
+    async fn open(dir: &Path, disk: &Disk) -> Self {
+        let config = RuntimeConfig {
+            compiler: PathBuf::new(),
+            compiler_args: Vec::new(),
+            guest_workers: Some(1),
+            calls_max: 8,
+            ..RuntimeConfig::new(dir.join("data"), dir.join("keys"))
+        };
+        let store = MemoryStore::on(disk);
+        let opened = Runtime::with_store(config, Arc::clone(&store) as Arc<dyn Store>).await;
+        Self {
+            runtime: opened.expect("the runtime opens"),
+            store,
+            who: Arc::new(Principal::local_admin("test")),
+        }
+    }
+
+    /// With the agent `prober`, granted the tools of `keeper` in `granted`.
+    async fn with_plugins(dir: &Path, disk: &Disk, granted: &[&str]) -> Self {
+        let host = Self::open(dir, disk).await;
+        host.install("prober", built("agent_prober")).await;
+        host.install("keeper", built("keeper")).await;
+        let effects = json!({ "put": "idempotent", "get": "read-only", "add": "plain" });
+        let kept = json!({ "kv": [{ "bucket": "kept", "bytes": "1MiB" }], "effects": effects });
+        host.grant("keeper", kept).await;
+        let tools: Vec<Value> = granted.iter().map(|tool| json!({ "tool": tool })).collect();
+        host.grant("prober", json!({ "tools": tools })).await;
+        host
+    }
+
+    async fn install(&self, name: &str, component: Bytes) {
+        let request = InstallRequest {
+            name: name.to_owned(),
+            component,
+            digest: None,
+            activate: true,
+            check: false,
+            why: String::new(),
+        };
+        let begun = self.runtime.install(&self.who, request).expect("begins");
+        let ended = self.runtime.wait_operation(&self.who, &begun.id).await;
+        assert_eq!(ended.expect("is known").state, OperationState::Succeeded);
+    }
+
+    async fn grant(&self, plugin: &str, grants: Value) {
+        let update: GrantsUpdate =
+            serde_json::from_value(json!({ "grants": grants })).expect("grants");
+        let granted = self.runtime.set_grants(&self.who, plugin, update).await;
+        granted.expect("they hold");
+    }
+
+    async fn start(&self, steps: Value) -> String {
+        let request = StartRun {
+            agent: "prober".to_owned(),
+            goal: "test".to_owned(),
+            input: json!({ "steps": steps }),
+        };
+        let started = self.runtime.start_run(&self.who, request).await;
+        started.expect("it starts").id
+    }
+
+    fn run(&self, id: &str) -> RunDetail {
+        self.runtime.run_detail(&self.who, id).expect("a run")
+    }
+
+    /// Waits until the run is as `is_it` says.
+    async fn until(&self, id: &str, is_it: impl Fn(&RunDetail) -> bool) -> RunDetail {
+        let wait = async {
+            loop {
+                let run = self.run(id);
+                if is_it(&run) {
+                    return run;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, wait).await;
+        waited.unwrap_or_else(|_| panic!("{:?}", self.run(id)))
+    }
+
+    async fn ended(&self, id: &str) -> RunDetail {
+        self.until(id, |run| run.end.is_some()).await
+    }
+
+    /// What the run's steps gave.
+    async fn results(&self, id: &str) -> Value {
+        let run = self.ended(id).await;
+        let Some(End::Succeeded { output }) = &run.end else {
+            panic!("{run:?}")
+        };
+        let output: Value = serde_json::from_str(output).expect("JSON");
+        output["results"].clone()
+    }
+
+    /// How often `keeper/add` had its effect.
+    async fn added(&self) -> u64 {
+        let call = ToolCall {
+            plugin: "keeper".to_owned(),
+            tool: "get".to_owned(),
+            input: Bytes::from_static(br#"{"key":"added"}"#),
+            timeout: None,
+            idempotency_key: None,
+            stage: None,
+        };
+        let reply = self.runtime.call(&self.who, call).await.expect("a reply");
+        let reply: Value = serde_json::from_slice(&reply.body).expect("JSON");
+        let value = &reply["output"]["value"];
+        value
+            .as_str()
+            .map_or(0, |count| count.parse().expect("a number"))
+    }
+}
+
+fn add() -> Value {
+    json!({ "call": { "tool": "keeper/add", "input": {} } })
+}
+
+fn put(value: &str) -> Value {
+    json!({ "call": { "tool": "keeper/put", "input": { "key": "k", "value": value } } })
+}
+
+fn scene() -> (tempfile::TempDir, Disk) {
+    (tempfile::tempdir().expect("a directory"), Disk::default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_calls_what_it_was_granted_and_nothing_else() {
+    let (dir, disk) = scene();
+    let host = Host::with_plugins(dir.path(), &disk, &["keeper/add"]).await;
+    let steps =
+        json!([add(), add(), put("x"), { "call": { "tool": "nobody/there", "input": {} } }]);
+    let id = host.start(steps).await;
+    let results = host.results(&id).await;
+    assert_eq!(results[0], json!({ "ok": { "count": 1 } }));
+    assert_eq!(results[1], json!({ "ok": { "count": 2 } }));
+    let denied = results[2]["error"].as_str().expect("an error");
+    assert!(
+        denied.contains("needed: tools = [{ tool = \"keeper/put\" }]"),
+        "{denied}"
+    );
+    assert!(results[3]["error"].is_string(), "{results}");
+    assert_eq!(host.added().await, 2);
+    assert_eq!(host.run(&id).run.status, RunStatus::Succeeded);
+
+    let page = host.runtime.audit(Default::default()).await.expect("reads");
+    let actions: Vec<&str> = page
+        .records
+        .iter()
+        .map(|entry| &*entry.record.action)
+        .collect();
+    assert!(actions.contains(&"admin.run.start"), "{actions:?}");
+    assert!(
+        actions.iter().filter(|action| **action == "denied").count() >= 2,
+        "{actions:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_end_of_an_agent_has_its_name() {
+    let (dir, disk) = scene();
+    let host = Host::with_plugins(dir.path(), &disk, &[]).await;
+    for (steps, expect) in [
+        (json!([]), RunStatus::Succeeded),
+        (json!([{ "fail": { "text": "no" } }]), RunStatus::Failed),
+        (
+            json!([{ "escalate": { "text": "look" } }]),
+            RunStatus::Escalated,
+        ),
+        (json!([{ "panic": {} }]), RunStatus::Failed),
+        (json!([{ "spin": {} }]), RunStatus::Failed),
+        (json!([{ "nonsense": {} }]), RunStatus::Failed),
+    ] {
+        let id = host.start(steps.clone()).await;
+        assert_eq!(host.ended(&id).await.run.status, expect, "{steps}");
+    }
+    let next = json!([{ "sleep": { "ms": 1 } }]);
+    let id = host
+        .start(json!([{ "continue-as-new": { "steps": next } }]))
+        .await;
+    let Some(End::Continued { run }) = host.ended(&id).await.end else {
+        panic!("{:?}", host.run(&id))
+    };
+    assert_eq!(host.results(&run).await, json!([{ "ok": null }]));
+    assert_eq!(host.run(&run).continues, Some(id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_people_and_timers_are_waited_for() {
+    let (dir, disk) = scene();
+    let host = Host::with_plugins(dir.path(), &disk, &[]).await;
+    let ask = json!({ "ask": { "text": "send?", "choices": ["yes", "no"] } });
+    let steps = json!([
+        { "signal": { "name": "early" } },
+        { "select": [{ "sleep": { "ms": 3_600_000 } }, { "signal": { "name": "late" } }] },
+        ask,
+        { "std-sleep": { "ms": 20 } },
+        { "cancel-sleep": { "ms": 3_600_000 } },
+    ]);
+    let id = host.start(steps).await;
+    let signal = |name: &'static str, payload: Value| {
+        let host = &host;
+        let id = id.clone();
+        async move {
+            host.runtime
+                .signal_run(&host.who, &id, name, &payload)
+                .await
+        }
+    };
+    signal("early", json!({ "n": 1 })).await.expect("kept");
+    host.until(&id, |run| run.waits_for.len() == 2).await;
+    signal("late", json!("now")).await.expect("kept");
+    host.until(&id, |_| !host.runtime.approvals(&host.who).is_empty())
+        .await;
+    let asked = host.runtime.approvals(&host.who).remove(0);
+    assert_eq!((asked.text.as_str(), asked.choices.len()), ("send?", 2));
+    let decide = |decision: &str| Decide {
+        decision: decision.to_owned(),
+        note: Some("fine".to_owned()),
+    };
+    let runtime = &host.runtime;
+    let wrong = runtime
+        .decide_approval(&host.who, &asked.id, decide("maybe"))
+        .await;
+    assert_eq!(wrong.expect_err("no choice").code(), "invalid-request");
+    runtime
+        .decide_approval(&host.who, &asked.id, decide("yes"))
+        .await
+        .expect("decided");
+    let twice = runtime
+        .decide_approval(&host.who, &asked.id, decide("no"))
+        .await;
+    assert_eq!(twice.expect_err("once").code(), "approval-not-found");
+    let results = host.results(&id).await;
+    assert_eq!(results[0], json!({ "ok": { "n": 1 } }));
+    assert_eq!(results[1]["first"], 1);
+    assert_eq!(
+        results[2],
+        json!({ "ok": { "choice": "yes", "note": "fine" } })
+    );
+    assert_eq!(results[4], json!({ "error": "cancelled" }));
+    let late = signal("late", json!(null)).await;
+    assert_eq!(late.expect_err("over").code(), "run-ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_ended_by_a_person() {
+    let (dir, disk) = scene();
+    let host = Host::with_plugins(dir.path(), &disk, &[]).await;
+    for steps in [
+        json!([{ "signal": { "name": "never" } }]),
+        json!([{ "spin": {} }]),
+    ] {
+        let id = host.start(steps).await;
+        host.runtime
+            .cancel_run(&host.who, &id, "enough")
+            .await
+            .expect("taken");
+        let end = host.ended(&id).await.end;
+        assert!(
+            matches!(end, Some(End::Cancelled { .. } | End::Failed { .. })),
+            "{end:?}"
+        );
+        let again = host.runtime.cancel_run(&host.who, &id, "").await;
+        assert_eq!(again.expect_err("over").code(), "run-ended");
+    }
+}
+
+/// What a run does in the test of failing writes: an effect that may not be
+/// repeated, one that may, waiting, and both at once.
+fn work() -> Value {
+    json!([
+        { "look": {} },
+        add(),
+        put("a"),
+        { "tell": { "text": "half" } },
+        { "join": [add(), put("b"), { "sleep": { "ms": 5 } }] },
+        { "select": [{ "sleep": { "ms": 1 } }, { "sleep": { "ms": 600_000 } }] },
+        add(),
+    ])
+}
+
+const WORK_ADDS: u64 = 3;
+
+/// Each boundary between two writes in turn: the host dies there, and the run
+/// goes on where it was when it starts again.
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_a_write_fails_no_effect_is_lost_or_repeated() {
+    let (mut failures, mut unknown) = (0, 0);
+    for n in 0..60 {
+        let (dir, disk) = scene();
+        let host = Host::with_plugins(dir.path(), &disk, &["keeper/*"]).await;
+        let id = host.start(work()).await;
+        host.store.inject(Fault::Write { n });
+        let over = host
+            .until(&id, |run| {
+                run.end.is_some() || host.runtime.ready().is_err()
+            })
+            .await;
+        let met = host.runtime.ready().is_err();
+        assert!(met || over.end.is_some(), "{over:?}");
+        failures += u64::from(met);
+        drop(host);
+        let host = Host::open(dir.path(), &disk).await;
+        unknown += finish(&host, &id).await;
+        let look = host.results(&id).await[0].clone();
+        assert!(look["now_ms"].is_u64(), "{look}");
+        assert_eq!(host.added().await, WORK_ADDS, "write {n}");
+        if !met {
+            break;
+        }
+    }
+    assert!(failures >= 12, "only {failures} runs met a fault");
+    assert!(
+        unknown >= 1,
+        "no call was ever cut off between its effect and its record"
+    );
+}
+
+/// Brings a run to its end as a person would who looks at what happened. Gives
+/// how often that was needed.
+async fn finish(host: &Host, id: &str) -> u64 {
+    let mut looked = 0;
+    loop {
+        let run = host
+            .until(id, |run| run.end.is_some() || run.blocked.is_some())
+            .await;
+        let Some(airlock_runtime::Block::UnknownOutcome { id: request, .. }) = run.blocked else {
+            assert!(run.end.is_some(), "{run:?}");
+            return looked;
+        };
+        looked += 1;
+        let happened = host.added().await > answered_adds(host, id);
+        let outcome = match happened {
+            true => Outcome::Record(json!({ "count": 0 })),
+            false => Outcome::Retry,
+        };
+        let resume = Resume {
+            request: Some(request),
+            outcome: Some(outcome),
+        };
+        host.runtime
+            .resume_run(&host.who, id, resume)
+            .await
+            .expect("goes on");
+    }
+}
+
+/// How many calls of `keeper/add` the run knows the end of.
+fn answered_adds(host: &Host, id: &str) -> u64 {
+    let page = host.runtime.run_events(&host.who, id, 0, 1_000);
+    let events = json!(page.expect("reads").events);
+    let events = events.as_array().expect("a list");
+    let of = |kind: &'static str| events.iter().filter(move |event| event["event"] == kind);
+    let adds: Vec<&Value> = of("requested")
+        .filter(|event| event["request"]["tool"] == "keeper/add")
+        .map(|event| &event["id"])
+        .collect();
+    of("answered")
+        .filter(|event| adds.contains(&&event["id"]))
+        .count() as u64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_stops_in_order_loses_nothing() {
+    let (dir, disk) = scene();
+    let host = Host::with_plugins(dir.path(), &disk, &["keeper/*"]).await;
+    let steps = json!([add(), { "signal": { "name": "go" } }, add(), { "sleep": { "ms": 1 } }]);
+    let id = host.start(steps).await;
+    host.until(&id, |run| run.waits_for.len() == 1 && run.events > 3)
+        .await;
+    host.runtime.shutdown(Duration::from_secs(5)).await;
+    drop(host);
+    let host = Host::open(dir.path(), &disk).await;
+    host.runtime
+        .signal_run(&host.who, &id, "go", &json!(1))
+        .await
+        .expect("kept");
+    host.results(&id).await;
+    assert_eq!(host.added().await, 2);
+}

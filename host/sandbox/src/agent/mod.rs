@@ -1,0 +1,182 @@
+//! Agents: components that decide. They reach nothing but the one who runs them
+//! ([`AgentHost`]), and time, randomness and readiness come from there too, so
+//! that the same answers lead to the same run.
+//!
+//! What must stay true: an agent is linked to no room of the registry; what it
+//! sees depends on its component and on what [`AgentHost`] says, and on nothing
+//! else.
+
+pub mod contract;
+mod host;
+mod link;
+mod run;
+mod state;
+mod stdio;
+#[cfg(test)]
+mod tests;
+mod waits;
+
+use airlock_journal::store::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::call::CallError;
+
+pub use link::INTERFACES;
+pub(crate) use run::{AgentAsk, AgentSays, Agents, LoadedAgent, ask};
+pub use run::{AgentEnd, AgentReport, AgentTask};
+
+/// The agents' contract that this host runs.
+pub const CONTRACT: &str = "airlock:agent@0.1.0";
+
+/// Number of a request within its run, from 0, in the order of asking.
+pub type RequestId = u64;
+
+/// What an agent asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Request {
+    /// A call of a tool.
+    Call {
+        /// `plugin/tool`.
+        tool: String,
+        /// The input, a JSON value.
+        input: String,
+    },
+    /// A timer.
+    Timer {
+        /// When it is due, milliseconds since 1970.
+        due_ms: u64,
+    },
+    /// The next signal of a name.
+    Signal {
+        /// The signal's name.
+        name: String,
+    },
+    /// A person's answer.
+    Ask {
+        /// What is asked.
+        text: String,
+        /// The answers to choose from.
+        choices: Vec<String>,
+        /// A JSON value shown beside the question.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payload: Option<String>,
+        /// When nobody need answer any more, milliseconds since 1970.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due_ms: Option<u64>,
+    },
+}
+
+/// What an agent tells, without waiting for anything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "note", rename_all = "kebab-case")]
+pub enum Note {
+    /// Its plan; replaces the one before.
+    Plan {
+        /// The tasks in order.
+        tasks: Vec<PlanTask>,
+    },
+    /// How far it is.
+    Progress {
+        /// In units of its own choosing.
+        done: f64,
+        /// All there is to do, where known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        total: Option<f64>,
+        /// For people.
+        message: String,
+    },
+    /// A log record.
+    Log {
+        /// `trace` to `error`; `stdout` and `stderr` for what was written there.
+        level: String,
+        /// The text; control characters are escaped.
+        message: String,
+    },
+}
+
+/// A task of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanTask {
+    /// What is to be done.
+    pub title: String,
+    /// How far it is.
+    pub state: TaskState,
+}
+
+/// How far a task of a plan is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskState {
+    /// Not begun.
+    Todo,
+    /// Under way.
+    Doing,
+    /// Done.
+    Done,
+    /// Tried, without success.
+    Failed,
+    /// Left out.
+    Skipped,
+}
+
+/// What a request ended with: a JSON value, or why there is none.
+pub type Answer = Result<String, CallError>;
+
+/// The attempt is over, whatever the agent would do next; the host knows why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the host ended this attempt")]
+pub struct Stopped;
+
+/// Whoever runs an agent: gives it its answers, live or out of a journal.
+///
+/// All functions may be called from the guests' threads and must not block.
+pub trait AgentHost: Send + Sync + 'static {
+    /// The agent asks for something.
+    ///
+    /// # Errors
+    /// The attempt is over.
+    fn request(&self, request: Request) -> Result<RequestId, Stopped>;
+
+    /// Which of `ids` are ready; waits for one when `wait`.
+    fn poll(
+        &self,
+        ids: Vec<RequestId>,
+        wait: bool,
+    ) -> BoxFuture<'_, Result<Vec<RequestId>, Stopped>>;
+
+    /// The answer to a request that a poll reported as ready.
+    fn answer(&self, id: RequestId) -> Option<Answer>;
+
+    /// The agent asks for a request to end.
+    ///
+    /// # Errors
+    /// The attempt is over.
+    fn cancel(&self, id: RequestId) -> Result<(), Stopped>;
+
+    /// The agent will not look at this request any more.
+    ///
+    /// # Errors
+    /// The attempt is over.
+    fn detach(&self, id: RequestId) -> Result<(), Stopped>;
+
+    /// The agent tells something.
+    ///
+    /// # Errors
+    /// The attempt is over.
+    fn note(&self, note: Note) -> Result<(), Stopped>;
+
+    /// The run's clock, milliseconds since 1970: it stands still between polls.
+    fn now_ms(&self) -> u64;
+
+    /// When the run began, on the same clock.
+    fn started_ms(&self) -> u64;
+
+    /// Fills `bytes` with the run's randomness.
+    fn random(&self, bytes: &mut [u8]);
+}
+
+/// Host side of the contract's `handle`.
+pub struct Handle {
+    pub(crate) id: RequestId,
+}

@@ -1,0 +1,212 @@
+//! One attempt at a run: a fresh store, the agent, its end.
+//!
+//! What must stay true: nothing of a store outlives the attempt; an agent is
+//! compiled and run by an engine of its own, whose results are the same on every
+//! machine.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wasmtime::Store;
+use wasmtime::component::{Component, Linker};
+
+use super::contract::{AgentWorldPre, agent};
+use super::state::AgentState;
+use super::{AgentHost, Stopped};
+use crate::call::guard::{Guard, Vitals};
+use crate::call::{CallError, outcome};
+use crate::compile::CodeCache;
+use crate::engine;
+use crate::grants::EffectClass;
+use crate::guests::{Guests, Work};
+use crate::inspect::InstallError;
+use crate::limits::Limits;
+use crate::loaded::{LoadedSet, Used};
+use crate::sandbox::{SandboxConfig, SandboxError};
+
+/// Agents have no wall limit: a run waits for as long as it takes.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Entries in the table of resources behind each handle.
+const ENTRIES_PER_HANDLE: usize = 4;
+
+/// What an agent is asked to do.
+#[derive(Debug, Clone)]
+pub struct AgentTask {
+    /// What is to be reached, in words.
+    pub goal: String,
+    /// A JSON value.
+    pub input: String,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentEnd {
+    /// The agent reached its goal: a JSON value.
+    Done(String),
+    /// It goes on as a new run with this input.
+    ContinueAsNew(String),
+    /// It failed, crashed, or reached a limit.
+    Failed(CallError),
+    /// Its host ended the attempt.
+    Stopped,
+}
+
+/// An attempt's end and cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentReport {
+    /// How it ended.
+    pub end: AgentEnd,
+    /// CPU time of the attempt, replay included, microseconds.
+    pub cpu_us: u64,
+}
+
+/// An agent's component, ready to be instantiated.
+pub(crate) struct LoadedAgent {
+    world: AgentWorldPre<AgentState>,
+    last_used: AtomicU64,
+}
+
+impl Used for LoadedAgent {
+    fn last_used(&self) -> &AtomicU64 {
+        &self.last_used
+    }
+}
+
+/// The agents' engine and what is loaded into it.
+pub(crate) struct Agents {
+    linker: Linker<AgentState>,
+    pub(crate) cache: Arc<CodeCache>,
+    pub(crate) loaded: LoadedSet<LoadedAgent>,
+}
+
+impl Agents {
+    /// The engine of agents. Its code is cached beside that of tools: the cache
+    /// knows code of the other engine and does not load it.
+    pub(crate) fn new(config: &SandboxConfig) -> Result<Self, SandboxError> {
+        let engine_error =
+            |error: wasmtime::Error| SandboxError::Engine(error.into_boxed_dyn_error());
+        let runner = engine::runner(engine::Use::Agents, config.agents_max);
+        let engine = runner.map_err(engine_error)?;
+        let linker = super::link::linker(&engine).map_err(engine_error)?;
+        let cache = CodeCache::open(
+            &engine,
+            &config.cache_dir,
+            &config.cache_key_file,
+            config.compiler.clone(),
+            config.install.clone(),
+        );
+        Ok(Self {
+            linker,
+            cache: Arc::new(cache.map_err(SandboxError::Cache)?),
+            loaded: LoadedSet::new(config.loaded_components_max),
+        })
+    }
+
+    /// Links a compiled component.
+    pub(crate) fn link(&self, component: &Component) -> Result<LoadedAgent, InstallError> {
+        let pre = self.linker.instantiate_pre(component);
+        let pre = pre.map_err(|error| InstallError::ImportMismatch {
+            reason: format!("{error:#}"),
+        })?;
+        let world = AgentWorldPre::new(pre).map_err(|error| InstallError::Contract {
+            reason: format!("{error:#}"),
+        })?;
+        let last_used = AtomicU64::new(0);
+        Ok(LoadedAgent { world, last_used })
+    }
+}
+
+/// What is asked of an agent's component.
+pub(crate) enum AgentAsk {
+    /// To work on a task.
+    Run(AgentTask),
+    /// To say what it is for.
+    About,
+}
+
+/// What it answers.
+pub(crate) enum AgentSays {
+    Ran(AgentEnd),
+    About(agent::Purpose),
+}
+
+/// Asks an agent in a fresh store. Dropping the future ends it.
+pub(crate) async fn ask(
+    guests: &Guests,
+    loaded: Arc<LoadedAgent>,
+    host: Arc<dyn AgentHost>,
+    limits: Arc<Limits>,
+    asked: AgentAsk,
+) -> (AgentSays, u64) {
+    let vitals = Arc::new(Vitals::default());
+    let own = Arc::clone(&vitals);
+    let work: Work<AgentSays> = Box::pin(async move {
+        let mut store = store(&loaded, host, Arc::clone(&limits), Arc::clone(&own));
+        let says = match answer(&loaded, &mut store, asked).await {
+            Ok(says) => says,
+            Err(error) => AgentSays::Ran(ended(&error, &limits, &own)),
+        };
+        let rest: Box<dyn Send> = Box::new((store, loaded));
+        (says, rest)
+    });
+    let says = guests.run(Arc::clone(&vitals), work).await;
+    let says = says.unwrap_or_else(|| {
+        AgentSays::Ran(AgentEnd::Failed(CallError::Permanent {
+            message: "the host failed while the agent ran".to_owned(),
+        }))
+    });
+    let cpu_us = u64::try_from(vitals.meter.spent().as_micros()).unwrap_or(u64::MAX);
+    (says, cpu_us)
+}
+
+fn ended(error: &wasmtime::Error, limits: &Limits, vitals: &Vitals) -> AgentEnd {
+    if error.downcast_ref::<Stopped>().is_some() {
+        return AgentEnd::Stopped;
+    }
+    AgentEnd::Failed(outcome::ended(error, limits, vitals, EffectClass::ReadOnly))
+}
+
+async fn answer(
+    loaded: &LoadedAgent,
+    store: &mut Store<AgentState>,
+    asked: AgentAsk,
+) -> wasmtime::Result<AgentSays> {
+    let instance = loaded.world.instantiate_async(&mut *store).await?;
+    let guest = instance.airlock_agent_agent();
+    Ok(match asked {
+        AgentAsk::About => AgentSays::About(guest.call_about(store).await?),
+        AgentAsk::Run(task) => {
+            let ran = guest.call_run(store, &task.goal, &task.input).await?;
+            AgentSays::Ran(match ran {
+                Ok(agent::Outcome::Done(output)) => AgentEnd::Done(output),
+                Ok(agent::Outcome::ContinueAsNew(input)) => AgentEnd::ContinueAsNew(input),
+                Err(error) => AgentEnd::Failed(error.into()),
+            })
+        }
+    })
+}
+
+fn store(
+    loaded: &LoadedAgent,
+    host: Arc<dyn AgentHost>,
+    limits: Arc<Limits>,
+    vitals: Arc<Vitals>,
+) -> Store<AgentState> {
+    let mut table = wasmtime::component::ResourceTable::new();
+    let handles = limits.handles as usize;
+    table.set_max_capacity(handles.saturating_mul(ENTRIES_PER_HANDLE));
+    let host_memory = usize::try_from(limits.host_memory.0).unwrap_or(usize::MAX);
+    let deadline = Instant::now() + FOR_EVER;
+    let guard = Guard::new(vitals, limits, deadline, FOR_EVER);
+    let state = AgentState::new(host, table, guard);
+    let mut store = Store::new(loaded.world.engine(), state);
+    store.limiter(|state| &mut state.guard);
+    store.set_max_component_handles(handles);
+    store.set_hostcall_fuel(host_memory);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|store| store.data().guard.tick());
+    store
+}

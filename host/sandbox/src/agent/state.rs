@@ -1,0 +1,71 @@
+//! The data of an agent's store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi::cli::{WasiCliCtx, WasiCliCtxView};
+use wasmtime_wasi::filesystem::{WasiFilesystemCtx, WasiFilesystemCtxView};
+use wasmtime_wasi::p2::{DynPollable, Pollable};
+
+use super::{AgentHost, RequestId};
+use crate::call::guard::Guard;
+
+/// What an agent's store holds.
+pub(crate) struct AgentState {
+    pub(crate) host: Arc<dyn AgentHost>,
+    pub(crate) table: ResourceTable,
+    /// What stands behind a pollable; one that is not listed is always ready.
+    pub(crate) waits: HashMap<u32, RequestId>,
+    pub(crate) guard: Guard,
+    cli: WasiCliCtx,
+    files: WasiFilesystemCtx,
+}
+
+/// A pollable's own entry in the table: readiness is the journal's to tell.
+struct Waiting;
+
+#[async_trait::async_trait]
+impl Pollable for Waiting {
+    async fn ready(&mut self) {}
+}
+
+impl AgentState {
+    pub(crate) fn new(host: Arc<dyn AgentHost>, table: ResourceTable, guard: Guard) -> Self {
+        Self {
+            host,
+            table,
+            waits: HashMap::new(),
+            guard,
+            cli: WasiCliCtx::default(),
+            files: WasiFilesystemCtx::default(),
+        }
+    }
+
+    pub(crate) fn cli(&mut self) -> WasiCliCtxView<'_> {
+        WasiCliCtxView {
+            ctx: &mut self.cli,
+            table: &mut self.table,
+        }
+    }
+
+    pub(crate) fn files(&mut self) -> WasiFilesystemCtxView<'_> {
+        WasiFilesystemCtxView {
+            ctx: &mut self.files,
+            table: &mut self.table,
+        }
+    }
+
+    /// A pollable that is ready when the request has its answer; `None`: at once.
+    pub(crate) fn pollable(
+        &mut self,
+        request: Option<RequestId>,
+    ) -> wasmtime::Result<Resource<DynPollable>> {
+        let entry = self.table.push(Waiting)?;
+        let pollable = wasmtime_wasi::p2::subscribe(&mut self.table, entry)?;
+        if let Some(request) = request {
+            self.waits.insert(pollable.rep(), request);
+        }
+        Ok(pollable)
+    }
+}

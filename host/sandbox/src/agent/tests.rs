@@ -1,0 +1,212 @@
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use airlock_journal::store::BoxFuture;
+use bytes::Bytes;
+
+use super::{AgentEnd, AgentHost, AgentTask, Answer, Note, Request, RequestId, Stopped};
+use crate::inspect::{InstallError, Kind};
+use crate::limits::{Limits, Span};
+use crate::testing::{self, TestSandbox, built};
+
+/// When the run of a test began and stands, milliseconds since 1970.
+const NOW_MS: u64 = 1_800_000_000_123;
+
+/// A host whose every answer is there at once: the request as JSON.
+#[derive(Default)]
+struct Echo {
+    requests: Mutex<Vec<Request>>,
+    notes: Mutex<Vec<Note>>,
+    /// Ends the attempt at the request of this number.
+    stop_at: Option<usize>,
+}
+
+impl AgentHost for Echo {
+    fn request(&self, request: Request) -> Result<RequestId, Stopped> {
+        let mut requests = self.requests.lock().expect("no panic");
+        if Some(requests.len()) == self.stop_at {
+            return Err(Stopped);
+        }
+        requests.push(request);
+        Ok(requests.len() as u64 - 1)
+    }
+    fn poll(&self, ids: Vec<RequestId>, _: bool) -> BoxFuture<'_, Result<Vec<RequestId>, Stopped>> {
+        Box::pin(async { Ok(ids) })
+    }
+    fn answer(&self, id: RequestId) -> Option<Answer> {
+        let requests = self.requests.lock().expect("no panic");
+        Some(match &requests[usize::try_from(id).expect("small")] {
+            Request::Timer { .. } => Ok("null".to_owned()),
+            request => Ok(serde_json::to_string(request).expect("JSON")),
+        })
+    }
+    fn cancel(&self, _: RequestId) -> Result<(), Stopped> {
+        Ok(())
+    }
+    fn detach(&self, _: RequestId) -> Result<(), Stopped> {
+        Ok(())
+    }
+    fn note(&self, note: Note) -> Result<(), Stopped> {
+        self.notes.lock().expect("no panic").push(note);
+        Ok(())
+    }
+    fn now_ms(&self) -> u64 {
+        NOW_MS
+    }
+    fn started_ms(&self) -> u64 {
+        NOW_MS
+    }
+    fn random(&self, bytes: &mut [u8]) {
+        bytes.fill(7);
+    }
+}
+
+async fn run(test: &TestSandbox, host: &Arc<Echo>, steps: &str) -> AgentEnd {
+    let digest = test.components.add(built("agent_prober"));
+    let task = AgentTask {
+        goal: "test".to_owned(),
+        input: format!(r#"{{"steps":[{steps}]}}"#),
+    };
+    let limits = Limits {
+        cpu: Span(std::time::Duration::from_millis(500)),
+        ..Limits::default()
+    };
+    let host = Arc::clone(host) as Arc<dyn AgentHost>;
+    let ran = test
+        .sandbox
+        .run_agent(&digest, host, Arc::new(limits), task);
+    ran.await.expect("it loads").end
+}
+
+fn results(end: &AgentEnd) -> serde_json::Value {
+    let AgentEnd::Done(output) = end else {
+        panic!("{end:?}")
+    };
+    let output: serde_json::Value = serde_json::from_str(output).expect("JSON");
+    output["results"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_known_by_its_contract() {
+    let test = testing::sandbox();
+    let manifest = test.sandbox.inspect(built("agent_prober")).await;
+    let manifest = manifest.expect("an agent");
+    assert_eq!(manifest.kind, Kind::Agent);
+    assert_eq!(manifest.contract.as_deref(), Some(super::CONTRACT));
+    assert_eq!(manifest.tools, []);
+    let agent = manifest.agent.as_ref().expect("what it is for");
+    assert_eq!(agent.description, "Does what its input says.");
+    assert_eq!(agent.input_schema["type"], "object");
+    assert!(manifest.capabilities.is_empty(), "{manifest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_sees_what_its_host_says_and_nothing_else() {
+    let test = testing::sandbox();
+    let (first, second) = (Arc::<Echo>::default(), Arc::<Echo>::default());
+    let look = r#"{"look":{}}"#;
+    let seen = results(&run(&test, &first, look).await);
+    assert_eq!(seen[0]["now_ms"], NOW_MS);
+    for (what, expect) in [("args", 0), ("vars", 0)] {
+        assert_eq!(seen[0][what], expect, "{what}");
+    }
+    assert_eq!(seen[0]["file"], false);
+    let again = results(&run(&test, &second, look).await);
+    assert_eq!(seen, again, "the order of a hash map too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_and_notes_reach_the_host_in_order() {
+    let test = testing::sandbox();
+    let host = Arc::<Echo>::default();
+    let steps = r#"{"call":{"tool":"a/b","input":{"x":1}}}, {"std-sleep":{"ms":5}},
+        {"tell":{"text":"half\u001b[31m"}}, {"join":[{"signal":{"name":"go"}},
+        {"ask":{"text":"ok?","choices":["yes","no"]}}]}"#;
+    results(&run(&test, &host, steps).await);
+    let expect = [
+        Request::Call {
+            tool: "a/b".to_owned(),
+            input: r#"{"x":1}"#.to_owned(),
+        },
+        Request::Timer { due_ms: NOW_MS + 5 },
+        Request::Signal {
+            name: "go".to_owned(),
+        },
+        Request::Ask {
+            text: "ok?".to_owned(),
+            choices: vec!["yes".to_owned(), "no".to_owned()],
+            payload: None,
+            due_ms: None,
+        },
+    ];
+    assert_eq!(*host.requests.lock().expect("no panic"), expect);
+    let notes = serde_json::to_string(&*host.notes.lock().expect("no panic")).expect("JSON");
+    for kind in ["\"stdout\"", "\"info\"", "progress", "plan"] {
+        assert!(notes.contains(kind), "{kind}: {notes}");
+    }
+    assert!(!notes.contains("\\u001b[31m"), "{notes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_an_attempt_is_told_apart() {
+    let test = testing::sandbox();
+    let cases = [
+        (
+            r#"{"fail":{"text":"no"}}"#,
+            r#"Permanent { message: "no" }"#,
+        ),
+        (
+            r#"{"escalate":{"text":"look"}}"#,
+            r#"Escalate { message: "look" }"#,
+        ),
+        (r#"{"panic":{}}"#, "aborted"),
+        (r#"{"spin":{}}"#, r#"Limit { limit: "cpu""#),
+        (
+            r#"{"call":{"tool":"a/b","input":{}}}, {"call":{"tool":"a/b","input":{}}}"#,
+            "Stopped",
+        ),
+        (
+            r#"{"continue-as-new":{"steps":[]}}"#,
+            r#"ContinueAsNew("{\"steps\":[]}")"#,
+        ),
+    ];
+    for (steps, expect) in cases {
+        let host = Arc::new(Echo {
+            stop_at: Some(1),
+            ..Echo::default()
+        });
+        let end = format!("{:?}", run(&test, &host, steps).await);
+        assert!(end.contains(expect), "{steps}: {end}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_may_import_nothing_that_has_effects() {
+    let test = testing::sandbox();
+    let cases = [
+        "wasi:http/outgoing-handler@0.2.0",
+        "wasi:sockets/tcp@0.2.0",
+        "wasi:keyvalue/store@0.2.0-draft",
+        "airlock:tool/host@1.0.0",
+        "wasi:config/store@0.2.0-draft",
+    ];
+    for import in cases {
+        let refused = test.sandbox.inspect(importing(import)).await;
+        let Err(InstallError::UnknownImports(unknown)) = refused else {
+            panic!("{import}: {refused:?}")
+        };
+        assert_eq!(unknown[0].name, import);
+    }
+}
+
+/// An agent, by its export, that imports a function of `interface`.
+fn importing(interface: &str) -> Bytes {
+    let text = format!(
+        r#"(component
+            (import "{interface}" (instance (export "f" (func))))
+            (component $empty)
+            (instance $agent (instantiate $empty))
+            (export "airlock:agent/agent@0.1.0" (instance $agent)))"#
+    );
+    wat::parse_str(text).expect("a component").into()
+}

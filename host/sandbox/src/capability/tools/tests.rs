@@ -1,0 +1,34 @@
+use crate::capability::Cases;
+use crate::testing::grants;
+
+pub(crate) const CASES: Cases = Cases {
+    grants: r#"tools = [{ tool = "files/read" }, { tool = "table/*" }]"#,
+    allowed: &["call files/read", "call table/query", "call table/x"],
+    denied: &[
+        "call files/write",
+        "call files/readx",
+        "call files",
+        "call files/*",
+        "call table",
+        "call table/",
+        "call tablex/query",
+        "call /",
+        "call ",
+    ],
+};
+
+#[test]
+fn a_rule_that_makes_no_sense_is_refused() {
+    for tool in ["", "files", "/", "files/", "/read", "*/read", "*/*", "a/b/c", "a b/c", "a/b*"] {
+        let rule = super::Rule {
+            tool: tool.to_owned(),
+        };
+        let complaint = rule.validate().expect_err(tool);
+        assert!(complaint.contains("plugin/tool"), "{complaint}");
+    }
+    let long = super::Rule {
+        tool: format!("a/{}", "b".repeat(159)),
+    };
+    assert_eq!(long.validate(), Err("tool is over 160 bytes".to_owned()));
+    assert_eq!(grants(CASES.grants).tools.len(), 2);
+}

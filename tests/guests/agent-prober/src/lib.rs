@@ -1,0 +1,187 @@
+//! An agent that does what its input says, step by step: for tests of runs.
+#![cfg(target_family = "wasm")]
+
+use std::future::{Future, IntoFuture, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use airlock_sdk::agent::{self, Outcome, PlanTask, TaskState};
+use airlock_sdk::prelude::*;
+use airlock_sdk::serde_json::{Value, json};
+
+/// One step.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+enum Step {
+    /// Calls a tool.
+    Call { tool: String, input: Value },
+    /// Waits by the host's timer.
+    Sleep { ms: u64 },
+    /// Waits as the standard library does.
+    StdSleep { ms: u64 },
+    /// Waits for a signal.
+    Signal { name: String },
+    /// Asks a person.
+    Ask { text: String, choices: Vec<String> },
+    /// All of these, side by side.
+    Join(Vec<Step>),
+    /// These, side by side, until the first is done; gives its index too.
+    Select(Vec<Step>),
+    /// Asks for a timer, cancels it and tells how it ended.
+    CancelSleep { ms: u64 },
+    /// Randomness and clocks.
+    Look {},
+    /// Writes to stdout, the log, the plan and the progress.
+    Tell { text: String },
+    /// Fails.
+    Fail { text: String },
+    /// Asks for a person to look.
+    Escalate { text: String },
+    /// Panics.
+    Panic {},
+    /// Never ends and never waits.
+    Spin {},
+    /// The steps so often.
+    Repeat { times: u64, steps: Vec<Step> },
+    /// Ends the run and goes on with these.
+    ContinueAsNew { steps: Vec<Value> },
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Input {
+    /// What to do, in order.
+    steps: Vec<Step>,
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// What a step gives; an error of a request is part of it.
+fn told<T: Serialize>(result: Result<T, Error>) -> Value {
+    match result {
+        Ok(value) => json!({ "ok": value }),
+        Err(error) => json!({ "error": error.to_string() }),
+    }
+}
+
+fn step(step: Step) -> Boxed<Result<Value, Error>> {
+    Box::pin(async move {
+        Ok(match step {
+            Step::Call { tool, input } => told(agent::call::<Value>(&tool, &input).await),
+            Step::Sleep { ms } => told(agent::sleep(Duration::from_millis(ms)).await),
+            Step::StdSleep { ms } => {
+                std::thread::sleep(Duration::from_millis(ms));
+                Value::Null
+            }
+            Step::Signal { name } => told(agent::signal::<Value>(&name).await),
+            Step::Ask { text, choices } => {
+                let choices: Vec<&str> = choices.iter().map(String::as_str).collect();
+                told(agent::ask(&text, &choices).await)
+            }
+            Step::Join(steps) => join(steps).await?,
+            Step::Select(steps) => select(steps).await?,
+            Step::CancelSleep { ms } => {
+                let request = agent::sleep(Duration::from_millis(ms));
+                request.cancel();
+                told(request.into_future().await)
+            }
+            Step::Look {} => look(),
+            Step::Tell { text } => tell(&text),
+            Step::Fail { text } => return Err(Error::Permanent(text)),
+            Step::Escalate { text } => return Err(Error::Escalate(text)),
+            Step::Panic {} => panic!("as asked"),
+            Step::Spin {} => loop {
+                std::hint::spin_loop();
+            },
+            Step::Repeat { times, steps } => repeat(times, steps).await?,
+            Step::ContinueAsNew { .. } => Value::Null,
+        })
+    })
+}
+
+async fn repeat(times: u64, steps: Vec<Step>) -> Result<Value, Error> {
+    let mut last = Value::Null;
+    for _ in 0..times {
+        for one in steps.clone() {
+            last = step(one).await?;
+        }
+    }
+    Ok(last)
+}
+
+/// Polls all until `enough` of them have ended.
+async fn side_by_side(steps: Vec<Step>, enough: usize) -> Result<Vec<Option<Value>>, Error> {
+    let mut futures: Vec<_> = steps.into_iter().map(|one| Some(step(one))).collect();
+    let mut results: Vec<Option<Value>> = futures.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (future, result) in futures.iter_mut().zip(&mut results) {
+            if let Some(running) = future
+                && let Poll::Ready(ended) = running.as_mut().poll(context)
+            {
+                *future = None;
+                match ended {
+                    Ok(value) => *result = Some(value),
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+        }
+        if results.iter().flatten().count() >= enough {
+            return Poll::Ready(Ok(std::mem::take(&mut results)));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+async fn join(steps: Vec<Step>) -> Result<Value, Error> {
+    let all = steps.len();
+    Ok(json!(side_by_side(steps, all).await?))
+}
+
+async fn select(steps: Vec<Step>) -> Result<Value, Error> {
+    let results = side_by_side(steps, 1).await?;
+    let first = results.iter().position(Option::is_some);
+    Ok(json!({ "first": first, "results": results }))
+}
+
+fn look() -> Value {
+    let wall = std::time::SystemTime::now();
+    let since = wall.duration_since(std::time::UNIX_EPOCH);
+    let order = std::collections::HashMap::from([(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')]);
+    let order: String = order.values().collect();
+    json!({
+        "now_ms": since.map(|since| since.as_millis() as u64).unwrap_or_default(),
+        "order": order,
+        "args": std::env::args().count(),
+        "vars": std::env::vars().count(),
+        "file": std::fs::read("/etc/passwd").is_ok(),
+    })
+}
+
+fn tell(text: &str) -> Value {
+    println!("{text}");
+    agent::log(text);
+    agent::progress(1.0, Some(2.0), text);
+    agent::plan(&[PlanTask {
+        title: text.to_owned(),
+        state: TaskState::Doing,
+    }]);
+    Value::Null
+}
+
+async fn run(goal: String, input: Input) -> Result<Outcome, Error> {
+    let mut results = Vec::new();
+    for one in input.steps {
+        if let Step::ContinueAsNew { steps } = &one {
+            return Outcome::continue_as_new(&json!({ "steps": steps }));
+        }
+        results.push(step(one).await?);
+    }
+    Outcome::done(&json!({ "goal": goal, "results": results }))
+}
+
+airlock_sdk::agent! {
+    description: "Does what its input says.",
+    input: Input,
+    run: run,
+}
