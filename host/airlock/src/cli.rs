@@ -1,9 +1,13 @@
 //! The command line: what can be typed, and its help.
 
+mod runs;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use runs::{Approvals, Run, Runs, Signal};
 
 /// Exit codes, printed under the help.
 const EXIT_CODES: &str = "\
@@ -91,6 +95,19 @@ pub enum Command {
     /// List and call tools.
     #[command(subcommand)]
     Tool(Tool),
+    /// Start a run of an agent.
+    #[command(after_help = "Example:\n  \
+        airlock run reconcile --goal 'check May' --input '{\"month\":\"2026-05\"}' --follow")]
+    Run(Run),
+    /// List, show, end and resume runs.
+    #[command(subcommand)]
+    Runs(Runs),
+    /// Give a run a signal.
+    #[command(after_help = "Example:\n  airlock signal run_01a1fd… paid '{\"invoice\":7}'")]
+    Signal(Signal),
+    /// Answer what agents ask people.
+    #[command(subcommand)]
+    Approvals(Approvals),
     /// Store secrets that plugins may use and never see.
     #[command(subcommand)]
     Secret(Secret),

@@ -225,7 +225,6 @@ impl Runtime {
         runtime.adopt_backup().await?;
         runtime.finish_erasures().await;
         runtime.sweep_components().await;
-        runtime.runs.recover(&runtime)?;
         Ok(runtime)
     }
 

@@ -35,8 +35,10 @@ impl Host {
         };
         let store = MemoryStore::on(disk);
         let opened = Runtime::with_store(config, Arc::clone(&store) as Arc<dyn Store>).await;
+        let runtime = opened.expect("the runtime opens");
+        runtime.take_up_runs().expect("they are read");
         Self {
-            runtime: opened.expect("the runtime opens"),
+            runtime,
             store,
             who: Arc::new(Principal::local_admin("test")),
         }

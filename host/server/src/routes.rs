@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::dispatch::Call;
 use crate::handlers::{
-    audit, backup, grants, health, operations, plugins, policy, secrets, tokens, tools, views,
+    audit, backup, grants, health, operations, plugins, policy, runs, secrets, tokens, tools, views,
 };
 use crate::reply::{Refusal, Reply};
 
@@ -145,6 +145,15 @@ pub static ROUTES: &[Route] = &[
     route!("POST" "/v1/plugins/{plugin}/explain" Access::Plugin(READERS), "Whether an operation is allowed, and by which rule", grants::explain, takes: Takes::Json, body: Some(of::<airlock_runtime::ExplainRequest>), replies: &[(200, Some(of::<airlock_runtime::Explanation>))]),
     route!("POST" "/v1/policy/diff" Access::Roles(READERS), "What a policy would change", policy::diff, takes: Takes::Policy, body: Some(of::<airlock_runtime::Policy>), replies: &[(200, Some(of::<policy::Diff>))]),
     route!("POST" "/v1/policy/apply" Access::Roles(ADMIN), "Apply a policy", policy::apply, once: true, takes: Takes::Policy, query: Some(of::<plugins::WhyQuery>), body: Some(of::<airlock_runtime::Policy>), replies: &[(200, Some(of::<airlock_runtime::PolicyApplied>))]),
+    route!("GET" "/v1/runs" Access::Roles(EVERYBODY), "Runs of agents, newest first, at most 1,000", runs::list, replies: &[(200, Some(of::<runs::RunList>))]),
+    route!("POST" "/v1/runs" Access::Roles(&[Caller]), "Start a run of an agent", runs::start, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::StartRun>), replies: &[(201, Some(of::<airlock_runtime::RunView>))]),
+    route!("GET" "/v1/runs/{id}" Access::Roles(EVERYBODY), "A run: its plan, what it waits for, how it ended", runs::show, replies: &[(200, Some(of::<airlock_runtime::RunDetail>))]),
+    route!("GET" "/v1/runs/{id}/events" Access::Roles(EVERYBODY), "A run's journal, a page at a time", runs::events, query: Some(of::<runs::EventsQuery>), replies: &[(200, Some(of::<airlock_runtime::RunEvents>))]),
+    route!("POST" "/v1/runs/{id}/cancel" Access::Roles(&[Caller, Operator]), "End a run: what is under way first", runs::cancel, once: true, takes: Takes::OptionalJson, body: Some(of::<runs::CancelRequest>), replies: &[(200, Some(of::<airlock_runtime::RunView>))]),
+    route!("POST" "/v1/runs/{id}/resume" Access::Roles(&[Operator]), "Let a blocked run go on, saying what became of a call whose outcome was lost", runs::resume, once: true, takes: Takes::OptionalJson, body: Some(of::<airlock_runtime::Resume>), replies: &[(200, Some(of::<airlock_runtime::RunView>))]),
+    route!("POST" "/v1/runs/{id}/signals/{name}" Access::Roles(&[Caller, Operator]), "Give a run a signal; it is kept until the agent waits for it", runs::signal, once: true, takes: Takes::OptionalJson, body: Some(of::<runs::SignalRequest>), replies: &[(200, Some(of::<airlock_runtime::RunView>))]),
+    route!("GET" "/v1/approvals" Access::Roles(&[Viewer, Operator, Approver]), "Questions that wait for a person, oldest first", runs::approvals, replies: &[(200, Some(of::<runs::ApprovalList>))]),
+    route!("POST" "/v1/approvals/{id}" Access::Roles(&[Approver]), "Answer a question, once", runs::decide, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::Decide>), replies: &[(204, None)]),
     route!("GET" "/v1/tokens" Access::Host(ADMIN), "Tokens, without their secrets", tokens::list, replies: &[(200, Some(of::<tokens::TokenList>))]),
     route!("POST" "/v1/tokens" Access::Host(ADMIN), "Make a token; its text is in this reply alone", tokens::create, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::TokenRequest>), replies: &[(201, Some(of::<airlock_runtime::NewToken>))]),
     route!("DELETE" "/v1/tokens/{id}" Access::Host(ADMIN), "Revoke a token", tokens::revoke, query: Some(of::<tokens::RevokeQuery>), replies: &[(200, Some(of::<airlock_runtime::TokenView>))]),

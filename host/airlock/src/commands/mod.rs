@@ -7,6 +7,7 @@ mod grants;
 mod new;
 mod plugins;
 mod policy;
+mod runs;
 mod secrets;
 mod serve;
 mod tokens;
@@ -59,6 +60,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Rollback(args) => grants::rollback(&connect(global)?, &args)?,
         Command::Explain(args) => return grants::explain(&connect(global)?, &args),
         Command::Tool(args) => tools::run(&connect(global)?, args)?,
+        Command::Run(args) => runs::start(&connect(global)?, &args)?,
+        Command::Runs(args) => runs::run(&connect(global)?, args)?,
+        Command::Signal(args) => runs::signal(&connect(global)?, &args)?,
+        Command::Approvals(args) => runs::approvals(&connect(global)?, args)?,
         Command::Secret(args) => secrets::run(&connect(global)?, args)?,
         Command::Token(args) => tokens::run(&connect(global)?, args)?,
         Command::Audit(args) => return audit::run(global, args),

@@ -71,6 +71,9 @@ async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
     if let Some(warning) = exposure(bound) {
         tracing::warn!("{warning}");
     }
+    runtime
+        .take_up_runs()
+        .context("taking up runs that have not ended")?;
     announce(&format!("listening on {base}"));
     let served = airlock_server::serve(
         runtime,

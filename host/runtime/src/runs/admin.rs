@@ -90,6 +90,14 @@ impl Runtime {
         Ok(view(&row, None))
     }
 
+    /// Looks after every run that has not ended, from now on.
+    ///
+    /// # Errors
+    /// The list of runs can't be read. A run that can't be is named in the log.
+    pub fn take_up_runs(self: &Arc<Self>) -> Result<(), airlock_journal::StoreError> {
+        self.runs.recover(self)
+    }
+
     fn agent_digest(&self, who: &Principal, agent: &str) -> Result<String, RunError> {
         let gone = || PluginError::NotFound(agent.to_owned());
         let known = self.registry.get(agent).filter(|_| who.may_see(agent));
@@ -175,8 +183,11 @@ impl Runtime {
     /// The run where it goes on.
     fn open_run(&self, who: &Principal, id: &str) -> Result<Arc<Session>, RunError> {
         let row = self.row(who, id)?;
-        let session = self.runs.get(id).filter(|_| row.is_open());
-        session.ok_or_else(|| RunError::Ended(id.to_owned()))
+        if !row.is_open() {
+            return Err(RunError::Ended(id.to_owned()));
+        }
+        let session = self.runs.get(id);
+        session.ok_or_else(|| RunError::NotHere(id.to_owned()))
     }
 
     /// Gives a run a signal; it is kept until the agent waits for it.

@@ -21,6 +21,9 @@ pub enum RunError {
     /// It has ended.
     #[error("run `{0}` has ended")]
     Ended(String),
+    /// It goes on when a server does.
+    #[error("no server looks after run `{0}`: start `airlock serve`, and it goes on")]
+    NotHere(String),
     /// It waits for nobody.
     #[error("run `{0}` is not blocked")]
     NotBlocked(String),
@@ -46,6 +49,7 @@ impl Failure for RunError {
             Self::Plugin(error) => error.code(),
             Self::Invalid(_) => "invalid-request",
             Self::Ended(_) => "run-ended",
+            Self::NotHere(_) => "run-not-here",
             Self::NotBlocked(_) => "run-not-blocked",
             Self::NoQuestion(_) => "approval-not-found",
             Self::ShuttingDown => "shutting-down",
@@ -58,7 +62,7 @@ impl Failure for RunError {
             Self::NotFound(_) | Self::NoQuestion(_) => 404,
             Self::NotAnAgent(_) | Self::Invalid(_) => 422,
             Self::Plugin(error) => error.status(),
-            Self::Ended(_) | Self::NotBlocked(_) => 409,
+            Self::Ended(_) | Self::NotHere(_) | Self::NotBlocked(_) => 409,
             Self::ShuttingDown | Self::Store(_) | Self::NotKept => 503,
         }
     }

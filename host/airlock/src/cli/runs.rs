@@ -1,0 +1,101 @@
+//! Runs of agents: what can be typed.
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The agent: a plugin.
+    pub agent: String,
+    /// What is to be reached, in words.
+    #[arg(long, default_value = "")]
+    pub goal: String,
+    /// Its input, a JSON object; `-` reads it from standard input.
+    #[arg(long, default_value = "{}", value_name = "JSON")]
+    pub input: String,
+    /// Show what happens until the run has ended or waits for a person.
+    #[arg(long)]
+    pub follow: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Runs {
+    /// List runs, newest first.
+    #[command(after_help = "Example:\n  airlock runs list")]
+    List,
+    /// Show a run: its plan, each step with its result, what it waits for.
+    #[command(after_help = "Example:\n  airlock runs show run_01a1fd…")]
+    Show {
+        /// The run.
+        id: String,
+    },
+    /// Print a run's journal, a line for each record.
+    #[command(after_help = "Example:\n  airlock runs events run_01a1fd… --json")]
+    Events {
+        /// The run.
+        id: String,
+    },
+    /// End a run: what is under way first.
+    #[command(after_help = "Example:\n  airlock runs cancel run_01a1fd… --why 'wrong month'")]
+    Cancel {
+        /// The run.
+        id: String,
+        /// Why, for the record.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// Let a blocked run go on.
+    ///
+    /// Where it is not known whether a call happened, say what became of it; look
+    /// at the system it would have changed before you do.
+    #[command(after_help = "Examples:\n  \
+        airlock runs resume run_01a1fd… --request 3 --retry          it did not happen: make it again\n  \
+        airlock runs resume run_01a1fd… --request 3 --record '{}'    it happened, with this output\n  \
+        airlock runs resume run_01a1fd… --request 3 --fail           tell the agent that nobody knows")]
+    Resume {
+        /// The run.
+        id: String,
+        /// The request whose outcome was lost, as `runs show` numbers it.
+        #[arg(long)]
+        request: Option<u64>,
+        /// It did not happen: make the call again.
+        #[arg(long, group = "outcome", requires = "request")]
+        retry: bool,
+        /// Don't make it again, and tell the agent `unknown`.
+        #[arg(long, group = "outcome", requires = "request")]
+        fail: bool,
+        /// It happened, and this was its output.
+        #[arg(long, group = "outcome", requires = "request", value_name = "JSON")]
+        record: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Signal {
+    /// The run.
+    pub id: String,
+    /// The signal's name.
+    pub name: String,
+    /// What the agent gets, JSON.
+    #[arg(default_value = "null", value_name = "PAYLOAD")]
+    pub payload: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Approvals {
+    /// List questions that wait for a person, oldest first.
+    #[command(after_help = "Example:\n  airlock approvals list")]
+    List,
+    /// Answer a question with one of its choices.
+    #[command(
+        after_help = "Example:\n  airlock approvals decide run_01a1fd….4 yes --note 'checked'"
+    )]
+    Decide {
+        /// The question, as `approvals list` names it.
+        id: String,
+        /// One of its choices.
+        decision: String,
+        /// For the agent and the record.
+        #[arg(long)]
+        note: Option<String>,
+    },
+}

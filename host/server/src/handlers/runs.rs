@@ -1,0 +1,115 @@
+//! Runs of agents, and the questions they ask people.
+
+use airlock_runtime::{ApprovalView, Decide, Resume, RunView, StartRun};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::dispatch::Call;
+use crate::reply::{Refusal, Reply};
+
+/// Runs, newest first.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct RunList {
+    runs: Vec<RunView>,
+}
+
+/// Which page of a run's journal.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventsQuery {
+    /// The first record, from 0.
+    #[serde(default)]
+    from: u64,
+    /// Most records, 1 to 1,000.
+    #[serde(default = "page")]
+    limit: usize,
+}
+
+fn page() -> usize {
+    100
+}
+
+/// Why a run is ended.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CancelRequest {
+    /// For the record.
+    #[serde(default)]
+    why: String,
+}
+
+/// A signal.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignalRequest {
+    /// What the agent gets, at most 1 MiB.
+    #[serde(default)]
+    payload: Value,
+}
+
+/// Questions that wait for a person, oldest first.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ApprovalList {
+    approvals: Vec<ApprovalView>,
+}
+
+pub(crate) async fn list(call: Call) -> Result<Reply, Refusal> {
+    let runs = call.runtime().runs(&call.who)?;
+    Reply::json(&RunList { runs })
+}
+
+pub(crate) async fn start(call: Call) -> Result<Reply, Refusal> {
+    let request: StartRun = call.json()?;
+    let run = call.runtime().start_run(&call.who, request).await?;
+    Reply::json_as(201, &run)
+}
+
+pub(crate) async fn show(call: Call) -> Result<Reply, Refusal> {
+    Reply::json(&call.runtime().run_detail(&call.who, call.param("id"))?)
+}
+
+pub(crate) async fn events(call: Call) -> Result<Reply, Refusal> {
+    let query: EventsQuery = call.query()?;
+    let (id, from) = (call.param("id"), query.from);
+    let events = call
+        .runtime()
+        .run_events(&call.who, id, from, query.limit)?;
+    Reply::json(&events)
+}
+
+pub(crate) async fn cancel(call: Call) -> Result<Reply, Refusal> {
+    let request: CancelRequest = call.json()?;
+    let (runtime, id) = (call.runtime(), call.param("id"));
+    runtime.cancel_run(&call.who, id, &request.why).await?;
+    Reply::json(&runtime.run_detail(&call.who, id)?.run)
+}
+
+pub(crate) async fn resume(call: Call) -> Result<Reply, Refusal> {
+    let request: Resume = call.json()?;
+    let (runtime, id) = (call.runtime(), call.param("id"));
+    runtime.resume_run(&call.who, id, request).await?;
+    Reply::json(&runtime.run_detail(&call.who, id)?.run)
+}
+
+pub(crate) async fn signal(call: Call) -> Result<Reply, Refusal> {
+    let request: SignalRequest = call.json()?;
+    let (id, name) = (call.param("id"), call.param("name"));
+    let runtime = call.runtime();
+    runtime
+        .signal_run(&call.who, id, name, &request.payload)
+        .await?;
+    Reply::json(&runtime.run_detail(&call.who, id)?.run)
+}
+
+pub(crate) async fn approvals(call: Call) -> Result<Reply, Refusal> {
+    let approvals = call.runtime().approvals(&call.who);
+    Reply::json(&ApprovalList { approvals })
+}
+
+pub(crate) async fn decide(call: Call) -> Result<Reply, Refusal> {
+    let request: Decide = call.json()?;
+    let (runtime, id) = (call.runtime(), call.param("id"));
+    runtime.decide_approval(&call.who, id, request).await?;
+    Ok(Reply::nothing())
+}
