@@ -8,4 +8,5 @@ mod policy;
 mod remove;
 mod reserved;
 mod restore;
+mod runs;
 mod tokens;

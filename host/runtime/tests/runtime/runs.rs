@@ -1,74 +1,41 @@
 //! Runs of agents: what they do, and what is left of them wherever the host
 //! stops.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use airlock_journal::memory::{Disk, Fault};
-use airlock_journal::{MemoryStore, Store};
 use airlock_runtime::{
-    Decide, End, Failure, GrantsUpdate, InstallRequest, OperationState, Outcome, Principal, Resume,
-    RunDetail, RunStatus, Runtime, RuntimeConfig, StartRun, ToolCall,
+    Decide, End, Failure, GrantsUpdate, Outcome, Resume, RunDetail, RunStatus, StartRun, ToolCall,
 };
 use airlock_sandbox::testing::built;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::host::{Host, install, place};
+
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Host {
-    runtime: Arc<Runtime>,
-    store: Arc<MemoryStore>,
-    who: Arc<Principal>,
-}
-
 impl Host {
-    async fn open(dir: &Path, disk: &Disk) -> Self {
-        let config = RuntimeConfig {
-            compiler: PathBuf::new(),
-            compiler_args: Vec::new(),
-            guest_workers: Some(1),
-            calls_max: 8,
-            ..RuntimeConfig::new(dir.join("data"), dir.join("keys"))
-        };
-        let store = MemoryStore::on(disk);
-        let opened = Runtime::with_store(config, Arc::clone(&store) as Arc<dyn Store>).await;
-        let runtime = opened.expect("the runtime opens");
-        runtime.take_up_runs().expect("they are read");
-        Self {
-            runtime,
-            store,
-            who: Arc::new(Principal::local_admin("test")),
-        }
+    /// A host that goes on with the runs there are.
+    async fn again(dir: &Path, disk: &Disk) -> Self {
+        let host = Self::open(dir, disk).await;
+        host.runtime.take_up_runs().expect("they are read");
+        host
     }
 
     /// With the agent `prober`, granted the tools of `keeper` in `granted`.
-    async fn with_plugins(dir: &Path, disk: &Disk, granted: &[&str]) -> Self {
+    async fn with_agent(dir: &Path, disk: &Disk, granted: &[&str]) -> Self {
         let host = Self::open(dir, disk).await;
-        host.install("prober", built("agent_prober")).await;
-        host.install("keeper", built("keeper")).await;
+        install(&host.runtime, "prober", built("agent_prober")).await;
+        install(&host.runtime, "keeper", built("keeper")).await;
         let effects = json!({ "put": "idempotent", "get": "read-only", "add": "plain" });
         let kept = json!({ "kv": [{ "bucket": "kept", "bytes": "1MiB" }], "effects": effects });
         host.grant("keeper", kept).await;
         let tools: Vec<Value> = granted.iter().map(|tool| json!({ "tool": tool })).collect();
         host.grant("prober", json!({ "tools": tools })).await;
         host
-    }
-
-    async fn install(&self, name: &str, component: Bytes) {
-        let request = InstallRequest {
-            name: name.to_owned(),
-            component,
-            digest: None,
-            activate: true,
-            check: false,
-            why: String::new(),
-        };
-        let begun = self.runtime.install(&self.who, request).expect("begins");
-        let ended = self.runtime.wait_operation(&self.who, &begun.id).await;
-        assert_eq!(ended.expect("is known").state, OperationState::Succeeded);
     }
 
     async fn grant(&self, plugin: &str, grants: Value) {
@@ -148,14 +115,10 @@ fn put(value: &str) -> Value {
     json!({ "call": { "tool": "keeper/put", "input": { "key": "k", "value": value } } })
 }
 
-fn scene() -> (tempfile::TempDir, Disk) {
-    (tempfile::tempdir().expect("a directory"), Disk::default())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_calls_what_it_was_granted_and_nothing_else() {
-    let (dir, disk) = scene();
-    let host = Host::with_plugins(dir.path(), &disk, &["keeper/add"]).await;
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/add"]).await;
     let steps =
         json!([add(), add(), put("x"), { "call": { "tool": "nobody/there", "input": {} } }]);
     let id = host.start(steps).await;
@@ -186,8 +149,8 @@ async fn a_run_calls_what_it_was_granted_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_end_of_an_agent_has_its_name() {
-    let (dir, disk) = scene();
-    let host = Host::with_plugins(dir.path(), &disk, &[]).await;
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
     for (steps, expect) in [
         (json!([]), RunStatus::Succeeded),
         (json!([{ "fail": { "text": "no" } }]), RunStatus::Failed),
@@ -215,8 +178,8 @@ async fn each_end_of_an_agent_has_its_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_people_and_timers_are_waited_for() {
-    let (dir, disk) = scene();
-    let host = Host::with_plugins(dir.path(), &disk, &[]).await;
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
     let ask = json!({ "ask": { "text": "send?", "choices": ["yes", "no"] } });
     let steps = json!([
         { "signal": { "name": "early" } },
@@ -273,8 +236,8 @@ async fn signals_people_and_timers_are_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_ended_by_a_person() {
-    let (dir, disk) = scene();
-    let host = Host::with_plugins(dir.path(), &disk, &[]).await;
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
     for steps in [
         json!([{ "signal": { "name": "never" } }]),
         json!([{ "spin": {} }]),
@@ -316,8 +279,8 @@ const WORK_ADDS: u64 = 3;
 async fn wherever_a_write_fails_no_effect_is_lost_or_repeated() {
     let (mut failures, mut unknown) = (0, 0);
     for n in 0..60 {
-        let (dir, disk) = scene();
-        let host = Host::with_plugins(dir.path(), &disk, &["keeper/*"]).await;
+        let (dir, disk) = place();
+        let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
         let id = host.start(work()).await;
         host.store.inject(Fault::Write { n });
         let over = host
@@ -329,7 +292,7 @@ async fn wherever_a_write_fails_no_effect_is_lost_or_repeated() {
         assert!(met || over.end.is_some(), "{over:?}");
         failures += u64::from(met);
         drop(host);
-        let host = Host::open(dir.path(), &disk).await;
+        let host = Host::again(dir.path(), &disk).await;
         unknown += finish(&host, &id).await;
         let look = host.results(&id).await[0].clone();
         assert!(look["now_ms"].is_u64(), "{look}");
@@ -391,15 +354,15 @@ fn answered_adds(host: &Host, id: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_stops_in_order_loses_nothing() {
-    let (dir, disk) = scene();
-    let host = Host::with_plugins(dir.path(), &disk, &["keeper/*"]).await;
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
     let steps = json!([add(), { "signal": { "name": "go" } }, add(), { "sleep": { "ms": 1 } }]);
     let id = host.start(steps).await;
     host.until(&id, |run| run.waits_for.len() == 1 && run.events > 3)
         .await;
     host.runtime.shutdown(Duration::from_secs(5)).await;
     drop(host);
-    let host = Host::open(dir.path(), &disk).await;
+    let host = Host::again(dir.path(), &disk).await;
     host.runtime
         .signal_run(&host.who, &id, "go", &json!(1))
         .await

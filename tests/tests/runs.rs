@@ -1,0 +1,210 @@
+//! Runs of agents in the real server: killed at random moments, and followed
+//! from the command line. `AIRLOCK_KILL_ROUNDS` sets how often it is killed.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use airlock::client::{Api, Request};
+use airlock::commands::install;
+use airlock::harness::Server;
+use airlock_tests::{airlock, component};
+use serde_json::{Value, json};
+
+/// Runs at once.
+const RUNS: usize = 20;
+
+/// Calls of `keeper/add`, which may not be repeated, in each run.
+const ADDS: u64 = 4;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn rounds() -> usize {
+    let set = std::env::var("AIRLOCK_KILL_ROUNDS").ok();
+    set.and_then(|text| text.parse().ok()).unwrap_or(5)
+}
+
+fn set_up(data: &Path) -> Server {
+    let server = Server::start(&airlock(), data, &[]).expect("the server starts");
+    let api = server.api();
+    for (name, package) in [("keeper", "keeper"), ("prober", "agent-prober")] {
+        let bytes = std::fs::read(component(package)).expect("a component");
+        install(&api, name, bytes, None).expect("installed");
+    }
+    let kept = json!({
+        "grants": {
+            "kv": [{ "bucket": "kept", "bytes": "100MiB", "keys": 1_000_000 }],
+            "effects": { "put": "idempotent", "get": "read-only", "add": "plain" },
+        },
+        "limits": { "wall": "30s", "concurrency": 64 },
+    });
+    grant(&api, "keeper", &kept);
+    let tools = json!({ "grants": { "tools": [{ "tool": "keeper/*" }] } });
+    grant(&api, "prober", &tools);
+    server
+}
+
+fn grant(api: &Api, plugin: &str, grants: &Value) {
+    let path = format!("/v1/plugins/{plugin}/grants");
+    api.ok(&Request::json("PUT", &path, grants))
+        .expect("granted");
+}
+
+fn start(api: &Api, steps: &Value) -> String {
+    let body = json!({ "agent": "prober", "goal": "test", "input": { "steps": steps } });
+    let run: Value = api
+        .value(&Request::json("POST", "/v1/runs", &body))
+        .expect("started");
+    run["id"].as_str().expect("an id").to_owned()
+}
+
+fn show(api: &Api, id: &str) -> Value {
+    api.get(&format!("/v1/runs/{id}")).expect("a run")
+}
+
+/// Settles what a crash left open, as an operator would who can't look: a call
+/// that may have happened is not made again.
+fn settle(api: &Api, id: &str) -> u64 {
+    let run = show(api, id);
+    let Some(request) = run["blocked"]["id"].as_u64() else {
+        assert!(run.get("blocked").is_none(), "{run}");
+        return 0;
+    };
+    let body = json!({ "request": request, "outcome": "fail" });
+    let path = format!("/v1/runs/{id}/resume");
+    u64::from(api.ok(&Request::json("POST", &path, &body)).is_ok())
+}
+
+/// Whether the run has ended; then, how many of its calls of `keeper/add` it
+/// knows to have happened.
+fn ended(api: &Api, id: &str) -> Option<u64> {
+    let run = show(api, id);
+    let end = run.get("end")?;
+    assert_eq!(end["state"], "succeeded", "{run}");
+    let page = api.get(&format!("/v1/runs/{id}/events?limit=1000"));
+    let events = page.expect("events")["events"].clone();
+    let events = events.as_array().expect("a list").clone();
+    let adds: Vec<&Value> = events
+        .iter()
+        .filter(|event| event["request"]["tool"] == "keeper/add")
+        .map(|event| &event["id"])
+        .collect();
+    assert_eq!(adds.len() as u64, ADDS, "each call is asked for once");
+    let answered = events.iter().filter(|event| {
+        event["event"] == "answered"
+            && adds.contains(&&event["id"])
+            && event["answer"].get("ok").is_some()
+    });
+    Some(answered.count() as u64)
+}
+
+#[test]
+fn runs_survive_kills_and_repeat_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    let mut server = set_up(&data);
+    let add = json!({ "call": { "tool": "keeper/add", "input": {} } });
+    let put = json!({ "call": { "tool": "keeper/put", "input": { "key": "k", "value": "v" } } });
+    let steps = json!([
+        { "look": {} }, add, put, { "sleep": { "ms": 60 } },
+        { "join": [add, put, { "sleep": { "ms": 40 } }] },
+        { "repeat": { "times": 2, "steps": [put, add, { "std-sleep": { "ms": 30 } }] } },
+    ]);
+    let runs: Vec<String> = (0..RUNS).map(|_| start(&server.api(), &steps)).collect();
+    let mut unknown = 0;
+    for round in 0..rounds() {
+        std::thread::sleep(Duration::from_millis(37 * (round as u64 % 11) + 20));
+        server.kill().expect("killed");
+        server = Server::start(&airlock(), &data, &[]).expect("it starts again");
+        for id in &runs {
+            unknown += settle(&server.api(), id);
+        }
+    }
+    let api = server.api();
+    let begun = Instant::now();
+    let mut known = 0;
+    for id in &runs {
+        known += loop {
+            unknown += settle(&api, id);
+            if let Some(adds) = ended(&api, id) {
+                break adds;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{}", show(&api, id));
+            std::thread::sleep(Duration::from_millis(20));
+        };
+    }
+    let read = Request::json("POST", "/v1/tools/keeper/get", &json!({ "key": "added" }));
+    let read: Value = api.value(&read).expect("a reply");
+    let count = read["output"]["value"]
+        .as_str()
+        .expect("a count")
+        .parse::<u64>();
+    let count = count.expect("a number");
+    assert_eq!(known + unknown, RUNS as u64 * ADDS, "each call has one end");
+    assert!(
+        (known..=known + unknown).contains(&count),
+        "{count} effects; {known} are known and {unknown} may be"
+    );
+    let report = Request::json("POST", "/v1/audit/verify", &json!({}));
+    let report: Value = api.value(&report).expect("verify");
+    assert_eq!(report["ok"], true, "{report}");
+}
+
+/// What a command prints, and its exit code.
+fn command(server: &Server, args: &[&str]) -> (String, i32) {
+    let output = Command::new(airlock())
+        .args(args)
+        .env("AIRLOCK_SERVER", server.base())
+        .env("AIRLOCK_TOKEN", server.token())
+        .output()
+        .expect("it runs");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    (text, output.status.code().expect("an exit code"))
+}
+
+#[test]
+fn a_run_is_started_followed_and_decided_from_the_command_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = set_up(&dir.path().join("data"));
+    let input = r#"{"steps":[{"tell":{"text":"half\u001b[31m"}},
+        {"ask":{"text":"send it?","choices":["yes","no"]}},{"signal":{"name":"go"}}]}"#;
+    let run = [
+        "run", "prober", "--goal", "send", "--input", input, "--follow",
+    ];
+    let (text, code) = command(&server, &run);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("send it?") && text.contains("half"), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    let id = text.lines().next().expect("the id").to_owned();
+
+    let (text, _) = command(&server, &["approvals", "list"]);
+    assert!(text.contains("yes|no"), "{text}");
+    let question = format!("{id}.0");
+    let (text, code) = command(&server, &["approvals", "decide", &question, "perhaps"]);
+    assert!(
+        code != 0 && text.contains("one of `yes`, `no`"),
+        "{code} {text}"
+    );
+    let (text, code) = command(&server, &["approvals", "decide", &question, "yes"]);
+    assert_eq!(code, 0, "{text}");
+    let (text, code) = command(&server, &["signal", &id, "go", r#"{"n":1}"#]);
+    assert_eq!(code, 0, "{text}");
+    let begun = Instant::now();
+    while show(&server.api(), &id).get("end").is_none() {
+        assert!(begun.elapsed() < PATIENCE, "{}", show(&server.api(), &id));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (text, _) = command(&server, &["runs", "show", &id]);
+    assert!(
+        text.contains("succeeded") && text.contains("answered"),
+        "{text}"
+    );
+    let (text, _) = command(&server, &["runs", "list"]);
+    assert!(text.contains(&id) && text.contains("succeeded"), "{text}");
+    let (text, code) = command(&server, &["runs", "cancel", &id]);
+    assert!(code != 0 && text.contains("has ended"), "{code} {text}");
+    let (text, code) = command(&server, &["run", "keeper"]);
+    assert!(code != 0 && text.contains("not an agent"), "{code} {text}");
+}
