@@ -11,8 +11,8 @@ use airlock::harness::Server;
 use airlock_tests::{airlock, component};
 use serde_json::{Value, json};
 
-/// Runs at once.
-const RUNS: usize = 20;
+/// Runs that are started before each kill.
+const RUNS: usize = 10;
 
 /// Calls of `keeper/add`, which may not be repeated, in each run.
 const ADDS: u64 = 4;
@@ -111,13 +111,16 @@ fn runs_survive_kills_and_repeat_nothing() {
         { "join": [add, put, { "sleep": { "ms": 40 } }] },
         { "repeat": { "times": 2, "steps": [put, add, { "std-sleep": { "ms": 30 } }] } },
     ]);
-    let runs: Vec<String> = (0..RUNS).map(|_| start(&server.api(), &steps)).collect();
+    let mut runs = Vec::new();
     let mut unknown = 0;
     for round in 0..rounds() {
+        // New ones each time, so that every kill meets runs under way.
+        runs.extend((0..RUNS).map(|_| start(&server.api(), &steps)));
         std::thread::sleep(Duration::from_millis(37 * (round as u64 % 11) + 20));
         server.kill().expect("killed");
         server = Server::start(&airlock(), &data, &[]).expect("it starts again");
-        for id in &runs {
+        let newest = runs.len() - RUNS;
+        for id in &runs[newest..] {
             unknown += settle(&server.api(), id);
         }
     }
@@ -141,7 +144,11 @@ fn runs_survive_kills_and_repeat_nothing() {
         .expect("a count")
         .parse::<u64>();
     let count = count.expect("a number");
-    assert_eq!(known + unknown, RUNS as u64 * ADDS, "each call has one end");
+    assert_eq!(
+        known + unknown,
+        runs.len() as u64 * ADDS,
+        "each call has one end"
+    );
     assert!(
         (known..=known + unknown).contains(&count),
         "{count} effects; {known} are known and {unknown} may be"
