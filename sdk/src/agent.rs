@@ -69,12 +69,15 @@ impl Outcome {
     }
 }
 
+/// A run under way in the component.
+type Running = Pin<Box<dyn Future<Output = Result<Outcome, Error>>>>;
+
 /// What `agent!` knows of an agent.
 #[doc(hidden)]
 pub struct Agent {
     pub description: &'static str,
     pub input_schema: fn() -> String,
-    pub run: fn(String, String) -> Pin<Box<dyn Future<Output = Result<Outcome, Error>>>>,
+    pub run: fn(String, String) -> Running,
 }
 
 /// Reads an agent's input and runs it. For `agent!` only.
