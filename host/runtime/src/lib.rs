@@ -62,8 +62,8 @@ pub use record::{
     AuditFailure, AuditPage, AuditQuery, AuditVerified, VerifyRequest, verify_offline,
 };
 pub use runs::{
-    ApprovalView, Block, Decide, End, OpenRequest, Outcome, ProgressView, Resume, RunDetail,
-    RunError, RunEvent, RunEvents, RunStatus, RunView, StartRun,
+    ApprovalView, Autonomy, Block, Budget, Decide, End, OpenRequest, Outcome, ProgressView, Resume,
+    RunDetail, RunError, RunEvent, RunEvents, RunStatus, RunView, StartRun,
 };
 pub use runtime::{NotReady, OpenError, Runtime};
 pub use secrets::{SecretError, SecretView};

@@ -12,6 +12,16 @@ pub struct Run {
     /// Its input, a JSON object; `-` reads it from standard input.
     #[arg(long, default_value = "{}", value_name = "JSON")]
     pub input: String,
+    /// What it does without asking a person.
+    #[arg(
+        long,
+        default_value = "supervised",
+        value_parser = ["observe", "ask", "supervised", "autonomous"]
+    )]
+    pub autonomy: String,
+    /// Calls of tools it may make at most.
+    #[arg(long, value_name = "NUMBER")]
+    pub calls: Option<u64>,
     /// Show what happens until the run has ended or waits for a person.
     #[arg(long)]
     pub follow: bool,
@@ -43,7 +53,13 @@ pub enum Runs {
         #[arg(long, default_value = "")]
         why: String,
     },
-    /// Let a blocked run go on.
+    /// Keep a run from going on; what is under way ends and is kept.
+    #[command(after_help = "Example:\n  airlock runs pause run_01a1fd…")]
+    Pause {
+        /// The run.
+        id: String,
+    },
+    /// Let a paused or blocked run go on.
     ///
     /// Where it is not known whether a call happened, say what became of it; look
     /// at the system it would have changed before you do.
@@ -63,6 +79,9 @@ pub enum Runs {
         /// Don't make it again, and tell the agent `unknown`.
         #[arg(long, group = "outcome", requires = "request")]
         fail: bool,
+        /// Where it used up its budget of records: how many it may have.
+        #[arg(long, value_name = "NUMBER")]
+        events: Option<u64>,
         /// It happened, and this was its output.
         #[arg(long, group = "outcome", requires = "request", value_name = "JSON")]
         record: Option<String>,

@@ -24,7 +24,13 @@ pub(super) fn start(session: &Session, command: &Run) -> Result<()> {
         text => text.as_bytes().to_vec(),
     };
     let input = parse(&String::from_utf8_lossy(&input), "the input")?;
-    let body = json!({ "agent": command.agent, "goal": command.goal, "input": input });
+    let mut body = json!({
+        "agent": command.agent, "goal": command.goal, "input": input,
+        "autonomy": command.autonomy,
+    });
+    if let Some(calls) = command.calls {
+        body["budget"] = json!({ "calls": calls });
+    }
     let run: Value = session
         .api
         .value(&Request::json("POST", "/v1/runs", &body))?;
@@ -63,9 +69,8 @@ fn follow(session: &Session, id: &str) -> Result<()> {
 }
 
 fn asks(run: &Value) -> bool {
-    let open = run["waits_for"].as_array().into_iter().flatten();
-    open.into_iter()
-        .any(|open| open["request"]["kind"] == "ask")
+    let mut open = run["waits_for"].as_array().into_iter().flatten();
+    open.any(|open| open["request"]["kind"] == "ask" || open["to_approve"] == true)
 }
 
 /// Prints a run's records from `from` on; gives where the next ones begin.
@@ -105,12 +110,14 @@ pub(super) fn run(session: &Session, command: Runs) -> Result<()> {
         }
         Runs::Events { id } => events(session, &id, 0).map(drop),
         Runs::Cancel { id, why } => act(session, &id, "cancel", &json!({ "why": why })),
+        Runs::Pause { id } => act(session, &id, "pause", &json!({})),
         Runs::Resume {
             id,
             request,
             retry,
             fail,
             record,
+            events,
         } => {
             let outcome = match record {
                 Some(text) => Some(json!({ "record": parse(&text, "the output")? })),
@@ -118,7 +125,8 @@ pub(super) fn run(session: &Session, command: Runs) -> Result<()> {
                 None if fail => Some(json!("fail")),
                 None => None,
             };
-            let body = json!({ "request": request, "outcome": outcome });
+            let budget = events.map(|events| json!({ "events": events }));
+            let body = json!({ "request": request, "outcome": outcome, "budget": budget });
             act(session, &id, "resume", &body)
         }
     }

@@ -14,8 +14,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::approval;
 use super::event::{Block, Event, Record, Start, Told};
-use super::fold::{Asked, RunState};
+use super::fold::RunState;
 use super::rows::{self, Row};
 use super::session::Session;
 use super::types::{
@@ -74,6 +75,8 @@ impl Runtime {
             by: who.name.clone(),
             scope: who.plugins.clone(),
             seed: ids::hex(&ids::random::<16>()),
+            autonomy: request.autonomy,
+            budget: request.budget,
             continues: None,
         };
         let id = new_id();
@@ -238,10 +241,24 @@ impl Runtime {
         Ok(())
     }
 
-    /// Lets a blocked run go on.
+    /// Keeps a run from going on; what is under way ends and is kept.
     ///
     /// # Errors
-    /// It is not blocked, what is said of it makes no sense, or the store failed.
+    /// It has ended, or the store failed.
+    pub async fn pause_run(&self, who: &Principal, id: &str) -> Result<(), RunError> {
+        let session = self.open_run(who, id)?;
+        let by = who.name.clone();
+        let event = [Event::Paused { by }];
+        self.decide(who, &session, "run.pause", json!({}), event)
+            .await?;
+        session.stop(super::session::Stop::Blocked);
+        Ok(())
+    }
+
+    /// Lets a blocked or paused run go on.
+    ///
+    /// # Errors
+    /// It is neither, what is said of it makes no sense, or the store failed.
     pub async fn resume_run(
         &self,
         who: &Principal,
@@ -249,8 +266,20 @@ impl Runtime {
         resume: Resume,
     ) -> Result<(), RunError> {
         let session = self.open_run(who, id)?;
-        let block = session.lock().state.block();
-        let block = block.ok_or_else(|| RunError::NotBlocked(id.to_owned()))?;
+        let (block, paused) = {
+            let inner = session.lock();
+            (inner.state.block(), inner.state.paused)
+        };
+        let Some(block) = block else {
+            if !paused {
+                return Err(RunError::NotBlocked(id.to_owned()));
+            }
+            let by = who.name.clone();
+            let event = [Event::Unpaused { by }];
+            return self
+                .decide(who, &session, "run.resume", json!({}), event)
+                .await;
+        };
         let detail =
             json!({ "because": block, "outcome": resume.outcome.as_ref().map(outcome_name) });
         let (events, again) = resumed(&session, &block, resume, &who.name)?;
@@ -272,7 +301,8 @@ impl Runtime {
             let agent = agent.unwrap_or_default();
             if who.may_see(&agent) {
                 let open = inner.state.open();
-                all.extend(open.filter_map(|(id, asked)| question(&session.id, &agent, id, asked)));
+                let asked = |(id, asked)| approval::question(&session.id, &agent, id, asked);
+                all.extend(open.filter_map(asked));
             }
         }
         all.sort_by(|a, b| a.at_ms.cmp(&b.at_ms).then_with(|| a.id.cmp(&b.id)));
@@ -295,25 +325,44 @@ impl Runtime {
         let (run, request) = id.rsplit_once('.').ok_or_else(none)?;
         let request: RequestId = request.parse().map_err(|_| none())?;
         let session = self.open_run(who, run).map_err(|_| none())?;
-        let asked = session.lock().state.requests.get(&request).cloned();
-        let asked = asked
-            .filter(|asked| asked.answer.is_none())
-            .ok_or_else(none)?;
-        let Request::Ask { choices, .. } = &asked.request else {
-            return Err(none());
-        };
-        if !choices.contains(&decide.decision) {
-            let choices = choices.join("`, `");
-            return Err(RunError::Invalid(format!("decision: one of `{choices}`")));
-        }
-        let answer = json!({ "choice": decide.decision, "note": decide.note }).to_string();
-        let by = Some(who.name.clone());
-        if !session.answer(request, Told::Ok(answer), by) {
+        let event = self.decision(who, &session, request, &decide, none)?;
+        if !session.settle_question(request, event) {
             return Err(none());
         }
         let detail = json!({ "run": run, "decision": decide.decision, "note": decide.note });
         self.recorded(who, &session, "approval.decide", id, detail)
             .await
+    }
+
+    /// The record that a decision comes to.
+    fn decision(
+        &self,
+        who: &Principal,
+        session: &Session,
+        id: RequestId,
+        decide: &Decide,
+        none: impl Fn() -> RunError,
+    ) -> Result<Event, RunError> {
+        let (asked, start) = {
+            let inner = session.lock();
+            let asked = inner.state.requests.get(&id).cloned();
+            (asked, inner.state.start.clone())
+        };
+        let open = asked.filter(|asked| asked.answer.is_none());
+        let (asked, start) = open.zip(start).ok_or_else(&none)?;
+        let question = approval::question(&session.id, &start.agent, id, &asked);
+        let question = question.ok_or_else(&none)?;
+        if !question.choices.contains(&decide.decision) {
+            let choices = question.choices.join("`, `");
+            return Err(RunError::Invalid(format!("decision: one of `{choices}`")));
+        }
+        if let Request::Call { tool, .. } = &asked.request {
+            let own = who.name == start.by;
+            if own && !super::step::own_approval(self, &start.agent, tool) {
+                return Err(RunError::OwnApproval);
+            }
+        }
+        approval::decided(id, &asked, decide, &who.name).ok_or_else(none)
     }
 
     async fn decide(
@@ -383,6 +432,17 @@ fn resumed(
     by: &str,
 ) -> Result<(Vec<Event>, Option<RequestId>), RunError> {
     let by = by.to_owned();
+    if let Block::Budget { events } = block {
+        let budget = resume.budget.filter(|budget| budget.events > *events);
+        let budget = budget.ok_or_else(|| {
+            RunError::Invalid(format!("budget: give it more than {events} events"))
+        })?;
+        let budgeted = Event::Budgeted {
+            budget,
+            by: by.clone(),
+        };
+        return Ok((vec![budgeted, Event::Unblocked { by }], None));
+    }
     let Block::UnknownOutcome { id, .. } = *block else {
         return Ok((vec![Event::Unblocked { by }], None));
     };
@@ -443,6 +503,8 @@ fn live_status(session: &Session) -> RunStatus {
         RunStatus::Cancelling
     } else if inner.state.block().is_some() {
         RunStatus::Blocked
+    } else if inner.state.paused {
+        RunStatus::Paused
     } else if inner.is_waiting() {
         RunStatus::Waiting
     } else {
@@ -456,6 +518,7 @@ fn detail(run: RunView, state: RunState) -> RunDetail {
         request: json!(asked.request),
         at_ms: asked.at_ms,
         attempt: asked.attempt,
+        to_approve: asked.to_approve.is_some(),
     });
     let waits_for = open.collect();
     let blocked = state.block();
@@ -466,6 +529,15 @@ fn detail(run: RunView, state: RunState) -> RunDetail {
         input: input
             .and_then(|input| serde_json::from_str(input).ok())
             .unwrap_or_default(),
+        autonomy: start
+            .as_ref()
+            .map(|start| start.autonomy)
+            .unwrap_or_default(),
+        budget: start
+            .as_ref()
+            .map(|start| start.budget.clone())
+            .unwrap_or_default(),
+        calls: state.calls,
         digest: start
             .as_ref()
             .map(|start| start.digest.clone())
@@ -482,28 +554,4 @@ fn detail(run: RunView, state: RunState) -> RunDetail {
         blocked,
         end: state.end,
     }
-}
-
-fn question(run: &str, agent: &str, id: RequestId, asked: &Asked) -> Option<ApprovalView> {
-    let Request::Ask {
-        text,
-        choices,
-        payload,
-        due_ms,
-    } = &asked.request
-    else {
-        return None;
-    };
-    Some(ApprovalView {
-        id: format!("{run}.{id}"),
-        run: run.to_owned(),
-        agent: agent.to_owned(),
-        text: text.clone(),
-        choices: choices.clone(),
-        payload: payload
-            .as_deref()
-            .map(|text| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))),
-        at_ms: asked.at_ms,
-        due_ms: *due_ms,
-    })
 }

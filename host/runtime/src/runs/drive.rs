@@ -68,7 +68,7 @@ fn next(state: &super::fold::RunState) -> Option<Next> {
     if state.cancelling {
         return Some(Next::Cancel);
     }
-    if state.block().is_some() {
+    if state.block().is_some() || state.paused {
         return None;
     }
     let start = state.start.clone()?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use airlock_sandbox::agent::{Request, RequestId};
 use airlock_sandbox::{CallError, EffectClass};
 
+use super::approval::{self, Verdict};
 use super::event::{Block, Event, Told};
 use super::fold::Asked;
 use super::session::Session;
@@ -102,6 +103,15 @@ async fn call(session: Arc<Session>, runtime: Arc<Runtime>, id: RequestId) {
         let Request::Call { tool, input } = &asked.request else {
             return;
         };
+        match may_begin(&session, &runtime, id, &asked, tool, input).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                session.answer(id, Told::Error(error), None);
+                return;
+            }
+            // A person was asked: what holds now is looked at anew.
+            None => continue,
+        }
         let made = step::call(&runtime, &session, id, &asked, tool, input).await;
         let Some(answer) = made else { return };
         let again = may_repeat(runtime.class_of(tool)) && asked.attempt < ATTEMPTS_MAX;
@@ -125,6 +135,36 @@ async fn call(session: Arc<Session>, runtime: Arc<Runtime>, id: RequestId) {
             }
         }
     }
+}
+
+/// Whether the call may be made now; `None` after a person was waited for.
+async fn may_begin(
+    session: &Arc<Session>,
+    runtime: &Runtime,
+    id: RequestId,
+    asked: &Asked,
+    tool: &str,
+    input: &str,
+) -> Option<Result<(), CallError>> {
+    match step::judge(runtime, session, tool).await {
+        Err(error) => return Some(Err(error)),
+        Ok((_, Verdict::Ask)) => {}
+        Ok(_) => return Some(Ok(())),
+    }
+    let binding = approval::binding(runtime, tool, input);
+    if asked.approved.as_ref() == Some(&binding) {
+        return Some(Ok(()));
+    }
+    if asked.to_approve.as_ref() != Some(&binding) {
+        session.push([Event::ApprovalAsked { id, binding }]);
+    }
+    session
+        .wait_for(|inner| {
+            let asked = inner.state.requests.get(&id)?;
+            (asked.answer.is_some() || asked.to_approve.is_none()).then_some(())
+        })
+        .await;
+    None
 }
 
 fn retry(session: &Arc<Session>, id: RequestId, attempt: u32, after: Option<u64>, why: String) {

@@ -30,6 +30,11 @@ pub enum RunError {
     /// The question is no longer open.
     #[error("there is no open question `{0}`: it was answered, its time is over, or its run ended")]
     NoQuestion(String),
+    /// Whoever started the run does not approve its calls.
+    #[error(
+        "you started this run: somebody else has to approve its calls, unless the agent's rule says `own_approval = true`"
+    )]
+    OwnApproval,
     /// It is stopping.
     #[error("shutting down")]
     ShuttingDown,
@@ -52,6 +57,7 @@ impl Failure for RunError {
             Self::NotHere(_) => "run-not-here",
             Self::NotBlocked(_) => "run-not-blocked",
             Self::NoQuestion(_) => "approval-not-found",
+            Self::OwnApproval => "own-approval",
             Self::ShuttingDown => "shutting-down",
             Self::Store(_) | Self::NotKept => "store-failed",
         }
@@ -62,6 +68,7 @@ impl Failure for RunError {
             Self::NotFound(_) | Self::NoQuestion(_) => 404,
             Self::NotAnAgent(_) | Self::Invalid(_) => 422,
             Self::Plugin(error) => error.status(),
+            Self::OwnApproval => 403,
             Self::Ended(_) | Self::NotHere(_) | Self::NotBlocked(_) => 409,
             Self::ShuttingDown | Self::Store(_) | Self::NotKept => 503,
         }

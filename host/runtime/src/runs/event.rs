@@ -32,9 +32,50 @@ pub(crate) struct Start {
     pub(crate) scope: Option<std::collections::BTreeSet<String>>,
     /// What its randomness comes from, hexadecimal.
     pub(crate) seed: String,
+    #[serde(default)]
+    pub(crate) autonomy: Autonomy,
+    #[serde(default)]
+    pub(crate) budget: Budget,
     /// The run that goes on in this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) continues: Option<String>,
+}
+
+/// What a run does without asking a person.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Autonomy {
+    /// Calls read-only tools. What else it would call is on record, and is not
+    /// done.
+    Observe,
+    /// Calls read-only tools; asks before each other call.
+    Ask,
+    /// Asks before each call of a destructive tool.
+    #[default]
+    Supervised,
+    /// Asks before none.
+    Autonomous,
+}
+
+/// What a run may use, its continuations each anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// Calls of tools, attempts apart.
+    pub calls: u64,
+    /// Records of its journal. An agent that works for longer continues as new.
+    pub events: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            calls: 10_000,
+            events: 50_000,
+        }
+    }
 }
 
 /// What happened.
@@ -45,6 +86,27 @@ pub(crate) enum Event {
     Started(Start),
     /// The agent asked for something: the intent, durable before the effect.
     Requested { id: RequestId, request: Request },
+    /// A person has to approve a call before it is made.
+    ApprovalAsked {
+        id: RequestId,
+        /// What is approved: a hash of the tool, its input, its component and its
+        /// grants.
+        binding: String,
+    },
+    /// A person approved a call.
+    Approved {
+        id: RequestId,
+        binding: String,
+        by: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
+    /// A person changed what it may use.
+    Budgeted { budget: Budget, by: String },
+    /// A person paused it.
+    Paused { by: String },
+    /// A person let it go on.
+    Unpaused { by: String },
     /// A call that failed is tried again, not before `after_ms`.
     Retried {
         id: RequestId,
@@ -117,6 +179,11 @@ pub enum Block {
         expected: String,
         /// What the agent did.
         found: String,
+    },
+    /// Its journal has as many records as its budget allows.
+    Budget {
+        /// The records.
+        events: u64,
     },
     /// The agent's component can't be run.
     Component {

@@ -18,12 +18,15 @@ pub(crate) struct RunState {
     /// Records so far.
     pub(crate) len: u64,
     pub(crate) requests: BTreeMap<RequestId, Asked>,
+    /// Calls that were asked for.
+    pub(crate) calls: u64,
     /// Signals that nobody has waited for yet, by name.
     pub(crate) inbox: HashMap<String, VecDeque<String>>,
     pub(crate) plan: Vec<PlanTask>,
     /// The latest report: done, total, message.
     pub(crate) progress: Option<(f64, Option<f64>, String)>,
     pub(crate) blocked: Option<Block>,
+    pub(crate) paused: bool,
     pub(crate) cancelling: bool,
     pub(crate) end: Option<End>,
 }
@@ -42,6 +45,10 @@ pub(crate) struct Asked {
     pub(crate) detached: bool,
     /// Whether it happened is not known, and a person has to say: what is known.
     pub(crate) unknown: Option<String>,
+    /// What a person has to approve before the call is made.
+    pub(crate) to_approve: Option<String>,
+    /// What a person approved.
+    pub(crate) approved: Option<String>,
 }
 
 impl RunState {
@@ -88,6 +95,20 @@ impl RunState {
             } => self.with(*id, |asked| asked.unknown = Some(detail.clone())),
             Event::Blocked { why } => self.blocked = Some(why.clone()),
             Event::Unblocked { .. } => self.blocked = None,
+            Event::ApprovalAsked { id, binding } => {
+                self.with(*id, |asked| asked.to_approve = Some(binding.clone()));
+            }
+            Event::Approved { id, binding, .. } => self.with(*id, |asked| {
+                asked.approved = Some(binding.clone());
+                asked.to_approve = None;
+            }),
+            Event::Budgeted { budget, .. } => {
+                if let Some(start) = &mut self.start {
+                    start.budget = budget.clone();
+                }
+            }
+            Event::Paused { .. } => self.paused = true,
+            Event::Unpaused { .. } => self.paused = false,
             Event::CancelRequested { .. } => self.cancelling = true,
             Event::Ended { end } => self.end = Some(end.clone()),
             Event::Woke { .. } => {}
@@ -120,7 +141,10 @@ impl RunState {
             cancel_asked: false,
             detached: false,
             unknown: None,
+            to_approve: None,
+            approved: None,
         };
+        self.calls += u64::from(matches!(request, Request::Call { .. }));
         self.requests.insert(id, asked);
     }
 
@@ -130,6 +154,7 @@ impl RunState {
         };
         asked.answer = Some(answer.clone());
         asked.unknown = None;
+        asked.to_approve = None;
         if let (Request::Signal { name }, Told::Ok(_)) = (&asked.request, answer)
             && let Some(inbox) = self.inbox.get_mut(name)
         {

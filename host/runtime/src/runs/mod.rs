@@ -7,6 +7,7 @@
 //! have happened is never repeated in silence.
 
 mod admin;
+mod approval;
 mod drive;
 mod effects;
 mod error;
@@ -25,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use admin::RunEvents;
 pub use error::RunError;
-pub use event::{Block, End};
+pub use event::{Autonomy, Block, Budget, End};
 pub use types::{
     ApprovalView, Decide, OpenRequest, Outcome, ProgressView, Resume, RunDetail, RunEvent,
     RunStatus, RunView, StartRun,

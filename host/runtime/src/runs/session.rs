@@ -33,7 +33,7 @@ const WARM: Duration = Duration::from_secs(10);
 pub(crate) enum Stop {
     /// It waits for long; it is started again when an answer is there.
     Parked(Vec<RequestId>),
-    /// A person has to look at it.
+    /// A person has to look at it, or paused it.
     Blocked,
     /// It is to end.
     Cancelled,
@@ -164,10 +164,41 @@ impl Session {
         true
     }
 
+    /// Adds what a person decided about a request, unless it is settled already.
+    pub(crate) fn settle_question(self: &Arc<Self>, id: RequestId, event: Event) -> bool {
+        let mut inner = self.lock();
+        let open = inner.state.requests.get(&id);
+        let settled = open.is_none_or(|asked| match event {
+            Event::Approved { .. } => asked.answer.is_some() || asked.to_approve.is_none(),
+            _ => asked.answer.is_some(),
+        });
+        if settled || inner.dead || inner.state.end.is_some() {
+            return false;
+        }
+        inner.push(event);
+        drop(inner);
+        self.kick();
+        true
+    }
+
     /// The agent does not go on in this attempt.
     pub(crate) fn stop(&self, stop: Stop) {
         self.lock().stop.get_or_insert(stop);
         self.bump();
+    }
+
+    /// The journal is as long as it may be: a person decides. Only what the agent
+    /// does on top counts; what is under way still gets its answer.
+    fn check_length(self: &Arc<Self>) -> Result<(), Stopped> {
+        let events = {
+            let inner = self.lock();
+            let budget = inner.state.start.as_ref().map(|start| start.budget.events);
+            let over = budget.is_some_and(|budget| inner.state.len >= budget);
+            (over && inner.replay.is_live()).then_some(inner.state.len)
+        };
+        let Some(events) = events else { return Ok(()) };
+        self.block(Block::Budget { events });
+        Err(Stopped)
     }
 
     /// Why the attempt was ended, if it was.
@@ -350,6 +381,22 @@ impl Inner {
         self.push_at(self.now_ms(), event);
     }
 
+    /// What the agent asks for; a call over its budget is answered at once.
+    fn request(&mut self, id: RequestId, request: Request) {
+        let budget = self.state.start.as_ref().map(|start| start.budget.calls);
+        let call = matches!(request, Request::Call { .. });
+        let over = call && budget.is_some_and(|budget| self.state.calls >= budget);
+        self.push(Event::Requested { id, request });
+        if over {
+            let limit = CallError::Limit {
+                limit: "calls".to_owned(),
+                value: budget.unwrap_or_default().to_string(),
+            };
+            let (answer, by) = (Told::Error(limit), None);
+            self.push(Event::Answered { id, answer, by });
+        }
+    }
+
     /// The agent's clock and the record must say the same.
     fn push_at(&mut self, at_ms: u64, event: Event) {
         let record = Record { at_ms, event };
@@ -411,6 +458,7 @@ impl Host {
         event: impl FnOnce() -> Event,
         at_once: bool,
     ) -> Result<(), Stopped> {
+        self.0.check_length()?;
         let step = {
             let mut inner = self.0.lock();
             if inner.stop.is_some() {
@@ -432,6 +480,7 @@ impl Host {
 
 impl AgentHost for Host {
     fn request(&self, request: Request) -> Result<RequestId, Stopped> {
+        self.0.check_length()?;
         let (step, id) = {
             let mut inner = self.0.lock();
             if inner.stop.is_some() {
@@ -439,7 +488,7 @@ impl AgentHost for Host {
             }
             let (id, step) = inner.replay.request(&request);
             if step == Step::New {
-                inner.push(Event::Requested { id, request });
+                inner.request(id, request);
             }
             (step, id)
         };

@@ -1,6 +1,6 @@
 //! One call of a tool, as a step of a run.
 //!
-//! What must stay true: the agent's grant is asked each time; a tool that may
+//! What must stay true: the agent's grant is asked before each attempt; a tool that may
 //! not be repeated is called under the step's own key, so that what became of an
 //! earlier attempt is found.
 
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::approval::{Verdict, verdict};
 use super::effects::may_repeat;
 use super::fold::Asked;
 use super::session::Session;
@@ -24,6 +25,7 @@ use crate::ids;
 use crate::principal::{Principal, Role};
 use crate::problem::Failure;
 use crate::runtime::Runtime;
+use airlock_sandbox::gate::Allowed;
 
 /// Makes the call and gives what the agent is told; `None`: the host stops, and
 /// what became of the call is found at the next start.
@@ -56,10 +58,6 @@ async fn made(
     let Some(start) = session.lock().state.start.clone() else {
         return Err(CallError::Cancelled);
     };
-    if let Err(denial) = permitted(runtime, &start.agent, tool) {
-        denied(runtime, &session.id, &start, &denial).await?;
-        return Err(CallError::Denied(denial));
-    }
     let Some((plugin, name)) = tool.split_once('/') else {
         return Err(CallError::NotFound {
             message: format!("`{tool}` is not `plugin/tool`"),
@@ -107,7 +105,8 @@ fn expired(runtime: &Runtime, asked: &Asked) -> bool {
     ids::now_ms().saturating_sub(since) >= kept / 2
 }
 
-fn permitted(runtime: &Runtime, agent: &str, tool: &str) -> Result<(), Denial> {
+/// The agent's rule for a tool.
+fn permitted(runtime: &Runtime, agent: &str, tool: &str) -> Result<tools::Rule, Denial> {
     let op = tools::Op {
         tool: tool.to_owned(),
     };
@@ -119,8 +118,47 @@ fn permitted(runtime: &Runtime, agent: &str, tool: &str) -> Result<(), Denial> {
     let Some((_, active)) = runtime.registry.get(agent) else {
         return Err(missing(format!("`{agent}` is no longer installed")));
     };
-    let decided = tools::Tools::decide(&active.grants.grants, &op);
-    decided.map(drop).map_err(|rule| missing(rule.0))
+    let grants = &active.grants.grants;
+    match tools::Tools::decide(grants, &op) {
+        Ok(Allowed::Rule(rule)) => Ok(grants.tools[rule].clone()),
+        Ok(Allowed::Ambient) => Err(missing("a tool is never called without a rule".to_owned())),
+        Err(rule) => Err(missing(rule.0)),
+    }
+}
+
+/// What the agent's grant and the run's autonomy make of a call. A denial is on
+/// record when this returns.
+pub(super) async fn judge(
+    runtime: &Runtime,
+    session: &Session,
+    tool: &str,
+) -> Result<(tools::Rule, Verdict), CallError> {
+    let Some(start) = session.lock().state.start.clone() else {
+        return Err(CallError::Cancelled);
+    };
+    let class = runtime.class_of(tool).unwrap_or_default();
+    let judged = permitted(runtime, &start.agent, tool).and_then(|rule| {
+        match verdict(start.autonomy, class, rule.approval) {
+            Verdict::Withhold => Err(Denial {
+                capability: "autonomy".to_owned(),
+                operation: format!("call {}", tool.escape_debug()),
+                rule: "the run only observes: this was not called".to_owned(),
+            }),
+            verdict => Ok((rule, verdict)),
+        }
+    });
+    match judged {
+        Ok(judged) => Ok(judged),
+        Err(denial) => {
+            denied(runtime, &session.id, &start, &denial).await?;
+            Err(CallError::Denied(denial))
+        }
+    }
+}
+
+/// Whether whoever started the run may approve this call.
+pub(super) fn own_approval(runtime: &Runtime, agent: &str, tool: &str) -> bool {
+    permitted(runtime, agent, tool).is_ok_and(|rule| rule.own_approval)
 }
 
 async fn denied(

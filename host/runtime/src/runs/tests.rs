@@ -16,6 +16,8 @@ fn start() -> Event {
         by: "me".to_owned(),
         scope: None,
         seed: "00".to_owned(),
+        autonomy: super::event::Autonomy::default(),
+        budget: super::event::Budget::default(),
         continues: None,
     })
 }

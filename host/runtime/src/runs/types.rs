@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::event::{Block, End, Record};
+use super::event::{Autonomy, Block, Budget, End, Record};
 
 /// Starts a run.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -19,6 +19,12 @@ pub struct StartRun {
     /// The agent's input, a JSON object, at most 1 MiB.
     #[serde(default = "empty")]
     pub input: Value,
+    /// What it does without asking a person.
+    #[serde(default)]
+    pub autonomy: Autonomy,
+    /// What it may use.
+    #[serde(default)]
+    pub budget: Budget,
 }
 
 fn empty() -> Value {
@@ -33,6 +39,8 @@ pub enum RunStatus {
     Running,
     /// Its agent waits for an answer.
     Waiting,
+    /// A person paused it.
+    Paused,
     /// A person has to look at it.
     Blocked,
     /// It is being ended.
@@ -81,6 +89,12 @@ pub struct RunDetail {
     /// The run that goes on in this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continues: Option<String>,
+    /// What it does without asking a person.
+    pub autonomy: Autonomy,
+    /// What it may use.
+    pub budget: Budget,
+    /// Calls of tools so far.
+    pub calls: u64,
     /// Records in its journal.
     pub events: u64,
     /// Its plan.
@@ -122,6 +136,9 @@ pub struct OpenRequest {
     pub at_ms: u64,
     /// From 1.
     pub attempt: u32,
+    /// A person has to approve it first.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub to_approve: bool,
 }
 
 /// A record of a run's journal.
@@ -135,7 +152,8 @@ pub struct RunEvent {
     pub(crate) record: Record,
 }
 
-/// A question that waits for a person.
+/// A question that waits for a person: an agent's own, or whether a call is
+/// made.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ApprovalView {
     /// `run.request`: what a decision names.
@@ -151,6 +169,10 @@ pub struct ApprovalView {
     /// A JSON value to look at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
+    /// For a call: the hash of what is approved, the tool, its input, its
+    /// component and its grants. When one of these changes, it is asked again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binding: Option<String>,
     /// When it was asked, milliseconds since 1970.
     pub at_ms: u64,
     /// When nobody need answer any more, milliseconds since 1970.
@@ -170,9 +192,12 @@ pub struct Decide {
 }
 
 /// What becomes of a blocked run.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
+    /// For a run that is at the end of its budget: a larger one.
+    #[serde(default)]
+    pub budget: Option<Budget>,
     /// For an unknown outcome: the request it is about.
     #[serde(default)]
     pub request: Option<u64>,

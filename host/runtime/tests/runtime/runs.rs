@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use airlock_journal::memory::{Disk, Fault};
 use airlock_runtime::{
-    Decide, End, Failure, GrantsUpdate, Outcome, Resume, RunDetail, RunStatus, StartRun, ToolCall,
+    ApprovalView, Budget, Decide, End, Failure, GrantsUpdate, Outcome, Principal, Resume,
+    RunDetail, RunStatus, StartRun, ToolCall,
 };
 use airlock_sandbox::testing::built;
 use bytes::Bytes;
@@ -46,11 +47,16 @@ impl Host {
     }
 
     async fn start(&self, steps: Value) -> String {
-        let request = StartRun {
-            agent: "prober".to_owned(),
-            goal: "test".to_owned(),
-            input: json!({ "steps": steps }),
-        };
+        self.start_with(steps, json!({})).await
+    }
+
+    /// A run with further members of the request.
+    async fn start_with(&self, steps: Value, members: Value) -> String {
+        let mut request = json!({ "agent": "prober", "goal": "test", "input": { "steps": steps } });
+        for (name, value) in members.as_object().expect("an object") {
+            request[name] = value.clone();
+        }
+        let request: StartRun = serde_json::from_value(request).expect("a request");
         let started = self.runtime.start_run(&self.who, request).await;
         started.expect("it starts").id
     }
@@ -329,6 +335,7 @@ async fn finish(host: &Host, id: &str) -> u64 {
         let resume = Resume {
             request: Some(request),
             outcome: Some(outcome),
+            ..Resume::default()
         };
         host.runtime
             .resume_run(&host.who, id, resume)
@@ -369,4 +376,165 @@ async fn a_host_that_stops_in_order_loses_nothing() {
         .expect("kept");
     host.results(&id).await;
     assert_eq!(host.added().await, 2);
+}
+
+/// How a question is answered, by whom.
+async fn decide(host: &Host, by: &str, id: &str, decision: &str) -> Result<(), &'static str> {
+    let who = Principal::local_admin(by);
+    let decide = Decide {
+        decision: decision.to_owned(),
+        note: None,
+    };
+    let decided = host.runtime.decide_approval(&who, id, decide).await;
+    decided.map_err(|error| error.code())
+}
+
+async fn question(host: &Host, run: &str) -> ApprovalView {
+    host.until(run, |_| !host.runtime.approvals(&host.who).is_empty())
+        .await;
+    host.runtime.approvals(&host.who).remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_may_do_unasked_is_what_its_autonomy_says() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let get = json!({ "call": { "tool": "keeper/get", "input": { "key": "added" } } });
+    let steps = json!([get, add()]);
+    let observes = host
+        .start_with(steps.clone(), json!({ "autonomy": "observe" }))
+        .await;
+    let results = host.results(&observes).await;
+    assert_eq!(results[0], json!({ "ok": { "value": null } }));
+    let withheld = results[1]["error"].as_str().expect("an error");
+    assert!(withheld.contains("only observes"), "{withheld}");
+    assert_eq!(host.added().await, 0);
+
+    let asks = host
+        .start_with(steps.clone(), json!({ "autonomy": "ask" }))
+        .await;
+    let asked = question(&host, &asks).await;
+    assert_eq!(asked.choices, ["approve", "deny"]);
+    assert!(asked.text.contains("keeper/add"), "{asked:?}");
+    assert_eq!(
+        decide(&host, "test", &asked.id, "approve").await,
+        Err("own-approval")
+    );
+    assert_eq!(decide(&host, "other", &asked.id, "deny").await, Ok(()));
+    let results = host.results(&asks).await;
+    assert!(
+        results[1]["error"]
+            .as_str()
+            .expect("an error")
+            .contains("a person said no")
+    );
+    assert_eq!(host.added().await, 0);
+
+    let free = host
+        .start_with(steps, json!({ "autonomy": "autonomous" }))
+        .await;
+    host.results(&free).await;
+    assert_eq!(host.added().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_holds_for_what_it_was_given_for_and_survives() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let run = host
+        .start_with(json!([add()]), json!({ "autonomy": "ask" }))
+        .await;
+    let before = question(&host, &run).await;
+    drop(host);
+    let host = Host::again(dir.path(), &disk).await;
+    let after = question(&host, &run).await;
+    assert_eq!(after.binding, before.binding, "asked once, over a restart");
+    // Other grants, another question.
+    let effects = json!({ "put": "idempotent", "get": "read-only", "add": "plain" });
+    let kept = json!({ "kv": [{ "bucket": "kept", "bytes": "2MiB" }], "effects": effects });
+    host.grant("keeper", kept).await;
+    assert_eq!(decide(&host, "other", &after.id, "approve").await, Ok(()));
+    host.until(&run, |_| {
+        let open = host.runtime.approvals(&host.who);
+        open.iter().any(|asked| asked.binding != before.binding)
+    })
+    .await;
+    assert_eq!(
+        host.added().await,
+        0,
+        "what was approved is not what would be done"
+    );
+    let again = question(&host, &run).await;
+    assert_eq!(decide(&host, "other", &again.id, "approve").await, Ok(()));
+    host.results(&run).await;
+    assert_eq!(host.added().await, 1);
+    assert_eq!(
+        decide(&host, "other", &again.id, "approve").await,
+        Err("approval-not-found")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_bounds_calls_and_records() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let calls = json!({ "budget": { "calls": 2 } });
+    let run = host.start_with(json!([add(), add(), add()]), calls).await;
+    let results = host.results(&run).await;
+    assert_eq!(
+        results[2],
+        json!({ "error": "limit: calls (2)" }),
+        "{results}"
+    );
+    assert_eq!(host.added().await, 2);
+
+    let endless = json!([{ "repeat": { "times": 1_000, "steps": [{ "sleep": { "ms": 0 } }] } }]);
+    let run = host
+        .start_with(endless, json!({ "budget": { "events": 50 } }))
+        .await;
+    host.until(&run, |run| run.blocked.is_some()).await;
+    let resume = |events: u64| Resume {
+        budget: Some(Budget {
+            events,
+            ..Budget::default()
+        }),
+        ..Resume::default()
+    };
+    let few = host.runtime.resume_run(&host.who, &run, resume(10)).await;
+    assert_eq!(few.expect_err("too few").code(), "invalid-request");
+    host.runtime
+        .resume_run(&host.who, &run, resume(100_000))
+        .await
+        .expect("goes on");
+    host.results(&run).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_run_stands_still_over_a_restart() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let run = host
+        .start(json!([{ "signal": { "name": "go" } }, add()]))
+        .await;
+    host.until(&run, |run| run.waits_for.len() == 1).await;
+    host.runtime
+        .pause_run(&host.who, &run)
+        .await
+        .expect("paused");
+    drop(host);
+    let host = Host::again(dir.path(), &disk).await;
+    host.runtime
+        .signal_run(&host.who, &run, "go", &json!(1))
+        .await
+        .expect("kept");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let paused = host.run(&run);
+    assert_eq!(paused.run.status, RunStatus::Paused, "{paused:?}");
+    assert_eq!(host.added().await, 0);
+    host.runtime
+        .resume_run(&host.who, &run, Resume::default())
+        .await
+        .expect("goes on");
+    host.results(&run).await;
+    assert_eq!(host.added().await, 1);
 }

@@ -146,7 +146,11 @@ const NOTES: &[Notes] = &[
     },
     Notes {
         name: "tools",
-        example: r#"tools = [{ tool = "files/read" }, { tool = "table/*" }]"#,
+        example: r#"tools = [
+    { tool = "files/read" },
+    { tool = "files/write", approval = "always" },
+    { tool = "table/*" },
+]"#,
         operations: &[(
             "call PLUGIN/TOOL",
             "a rule that names the tool, or its plugin with `*`",

@@ -85,6 +85,12 @@ pub(crate) async fn cancel(call: Call) -> Result<Reply, Refusal> {
     Reply::json(&runtime.run_detail(&call.who, id)?.run)
 }
 
+pub(crate) async fn pause(call: Call) -> Result<Reply, Refusal> {
+    let (runtime, id) = (call.runtime(), call.param("id"));
+    runtime.pause_run(&call.who, id).await?;
+    Reply::json(&runtime.run_detail(&call.who, id)?.run)
+}
+
 pub(crate) async fn resume(call: Call) -> Result<Reply, Refusal> {
     let request: Resume = call.json()?;
     let (runtime, id) = (call.runtime(), call.param("id"));

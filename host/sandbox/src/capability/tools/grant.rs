@@ -15,6 +15,33 @@ const TOOL_BYTES_MAX: usize = 160;
 pub struct Rule {
     /// `plugin/tool`, or `plugin/*` for all tools the plugin has and will have.
     pub tool: String,
+    /// Whether a person is asked before each call.
+    #[serde(default, skip_serializing_if = "Approval::is_default")]
+    pub approval: Approval,
+    /// Whether whoever started the run may approve its calls.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_approval: bool,
+}
+
+/// Whether a person is asked before a call.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Approval {
+    /// As the run's autonomy says.
+    #[default]
+    ByAutonomy,
+    /// Always, also in an autonomous run.
+    Always,
+    /// Never, also for a destructive tool.
+    Never,
+}
+
+impl Approval {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Rule {

@@ -17,7 +17,7 @@ mod grant;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use grant::Rule;
+pub use grant::{Approval, Rule};
 
 /// The capability `tools`.
 pub enum Tools {}
