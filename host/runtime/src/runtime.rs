@@ -132,7 +132,6 @@ pub struct Runtime {
     pub(crate) stop: watch::Sender<Stop>,
     pub(crate) views: ViewsHandle,
     pub(crate) runs: Runs,
-    io: tokio::runtime::Handle,
     idempotency: Idempotency,
     metrics: Metrics,
     refusals: Refusals,
@@ -204,8 +203,7 @@ impl Runtime {
             in_flight: InFlight::new(config.calls_max),
             stop: watch::Sender::new(Stop::No),
             operations: Arc::default(),
-            runs: Runs::default(),
-            io: tokio::runtime::Handle::current(),
+            runs: Runs::new(),
             metrics: Metrics::default(),
             refusals: Refusals::default(),
             first_token_file: None,
@@ -257,11 +255,6 @@ impl Runtime {
     /// rule says `allow_own`.
     pub fn set_own_addresses(&self, addresses: Vec<std::net::SocketAddr>) {
         self.network.set_own_addresses(addresses);
-    }
-
-    /// The runtime that does the host's own work, never a guest's.
-    pub(crate) fn io(&self) -> &tokio::runtime::Handle {
-        &self.io
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

@@ -33,7 +33,7 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId) {
     if asked.answer.is_some() || asked.unknown.is_some() {
         return;
     }
-    let (own, io) = (Arc::clone(session), runtime.io().clone());
+    let (own, io) = (Arc::clone(session), runtime.runs.io.clone());
     let task = match asked.request {
         Request::Timer { due_ms } => io.spawn(async move {
             until(due_ms).await;

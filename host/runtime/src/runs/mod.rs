@@ -42,12 +42,21 @@ fn new_id() -> String {
 }
 
 /// The runs that are looked after in this process.
-#[derive(Default)]
 pub(crate) struct Runs {
     live: Mutex<HashMap<String, Arc<Session>>>,
+    /// The runtime that does the host's own work, never a guest's.
+    io: tokio::runtime::Handle,
 }
 
 impl Runs {
+    /// None yet. Must run on the host's own runtime.
+    pub(crate) fn new() -> Self {
+        Self {
+            live: Mutex::default(),
+            io: tokio::runtime::Handle::current(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -59,7 +68,7 @@ impl Runs {
     /// Looks after a run from now on.
     fn take_up(&self, runtime: &Runtime, session: Arc<Session>) {
         self.lock().insert(session.id.clone(), Arc::clone(&session));
-        runtime.io().spawn(drive::drive(session));
+        runtime.runs.io.spawn(drive::drive(session));
     }
 
     fn forget(&self, id: &str) {

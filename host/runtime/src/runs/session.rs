@@ -271,7 +271,7 @@ impl Session {
         let Some(runtime) = self.runtime.upgrade() else {
             return self.die();
         };
-        let (session, io) = (Arc::clone(self), runtime.io().clone());
+        let (session, io) = (Arc::clone(self), runtime.runs.io.clone());
         io.spawn(session.flush(runtime));
     }
 

@@ -30,7 +30,39 @@ async fn every_error_is_a_problem_with_its_code() {
     let json = ("content-type", "application/json");
     let s = &server;
     check(s, "GET /nowhere", &[], "", expect!["404 route-not-found"]).await;
-    check(s, "GET /v1/runs", &[], "", expect!["404 route-not-found"]).await;
+    check(
+        s,
+        "GET /v1/schedules",
+        &[],
+        "",
+        expect!["404 route-not-found"],
+    )
+    .await;
+    for (line, body, expect) in [
+        ("GET /v1/runs/none", "", expect!["404 run-not-found"]),
+        (
+            "POST /v1/runs",
+            r#"{"agent":"echo"}"#,
+            expect!["422 not-an-agent"],
+        ),
+        (
+            "POST /v1/runs",
+            r#"{"agent":"none"}"#,
+            expect!["404 plugin-not-found"],
+        ),
+        (
+            "POST /v1/runs/none/cancel",
+            "",
+            expect!["404 run-not-found"],
+        ),
+        (
+            "POST /v1/approvals/none.1",
+            r#"{"decision":"yes"}"#,
+            expect!["404 approval-not-found"],
+        ),
+    ] {
+        check(s, line, &[json], body, expect).await;
+    }
     check(
         s,
         "PATCH /v1/plugins",

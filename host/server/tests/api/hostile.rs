@@ -98,6 +98,15 @@ fn valid_body(path: &str) -> Value {
             json!({ "principal": "a", "roles": ["caller"], "plugins": ["echo"], "expires_in_s": 9 })
         }
         "/v1/audit/verify" => json!({ "head": "airlock-head:v1:0" }),
+        "/v1/runs" => {
+            json!({ "agent": "echo", "goal": "g", "input": {}, "autonomy": "ask", "budget": { "calls": 1 } })
+        }
+        "/v1/runs/{id}/cancel" => json!({ "why": "fuzz" }),
+        "/v1/runs/{id}/resume" => {
+            json!({ "request": 1, "outcome": { "record": 1 }, "budget": { "events": 9 } })
+        }
+        "/v1/runs/{id}/signals/{name}" => json!({ "payload": { "a": 1 } }),
+        "/v1/approvals/{id}" => json!({ "decision": "yes", "note": "n" }),
         _ => json!({ "a": [1, "b", null] }),
     }
 }
