@@ -142,7 +142,7 @@ async fn outcomes(server: &Server, calls: usize) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_input_of_a_call_that_goes_on_counts_among_the_bodies_held() {
     let server = Server::start_with(ServerConfig {
-        bodies_bytes_max: 64 << 10,
+        bodies_bytes_max: 24 << 10,
         ..ServerConfig::default()
     })
     .await;
@@ -150,7 +150,7 @@ async fn the_input_of_a_call_that_goes_on_counts_among_the_bodies_held() {
     server
         .grant("sleep", json!({}), json!({ "wall": "55s" }))
         .await;
-    let input = format!("\"{}\"", "x".repeat(48 << 10));
+    let input = format!("\"{}\"", "x".repeat(20 << 10));
     let first = begin_with(&server, "sleep", "", &input).await;
     let large = || server.admin("POST", "/v1/tools/sleep/run", input.clone());
     assert_eq!(large().await.verdict(), "503 overloaded");
