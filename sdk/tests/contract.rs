@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use wit_component::WitPrinter;
-use wit_parser::Resolve;
+use wit_parser::{Docs, Resolve, TypeDefKind};
 
 fn wit(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("wit").join(path)
@@ -111,6 +111,58 @@ fn changes_are_found_and_comments_are_not_changes() {
         changes(&meaning(&released), &meaning(&comment)),
         Vec::<String>::new()
     );
+}
+
+/// What has no documentation, and how much has.
+fn undocumented(resolve: &Resolve) -> (Vec<String>, usize) {
+    let (mut without, mut with) = (Vec::new(), 0);
+    let mut check = |name: String, docs: &Docs| match docs.contents.as_deref().map(str::trim) {
+        None | Some("") => without.push(name),
+        Some(_) => with += 1,
+    };
+    for (_, interface) in &resolve.interfaces {
+        let name = interface.name.as_deref().unwrap_or_default();
+        check(name.to_owned(), &interface.docs);
+        for (function, about) in &interface.functions {
+            check(format!("{name}.{function}"), &about.docs);
+        }
+    }
+    for (_, world) in &resolve.worlds {
+        check(world.name.clone(), &world.docs);
+    }
+    for (_, ty) in &resolve.types {
+        let Some(name) = &ty.name else { continue };
+        match &ty.kind {
+            TypeDefKind::Record(record) => {
+                let fields = record.fields.iter();
+                fields.for_each(|field| check(format!("{name}.{}", field.name), &field.docs));
+            }
+            TypeDefKind::Variant(variant) => {
+                let cases = variant.cases.iter();
+                cases.for_each(|case| check(format!("{name}.{}", case.name), &case.docs));
+            }
+            // Another interface's, by `use`.
+            TypeDefKind::Type(_) => continue,
+            _ => {}
+        }
+        check(name.clone(), &ty.docs);
+    }
+    (without, with)
+}
+
+#[test]
+fn the_contract_documents_all_that_it_names() {
+    let text = std::fs::read_to_string(wit("airlock-tool/types.wit")).unwrap();
+    let parsed = |text: &str| {
+        let mut resolve = Resolve::default();
+        resolve.push_str("tool.wit", text).expect("it parses");
+        undocumented(&resolve)
+    };
+    let (without, with) = parsed(&text);
+    assert_eq!(without, Vec::<String>::new());
+    assert!(with > 50, "only {with} things are documented");
+    let (without, _) = parsed(&text.replacen("/// A grant is missing.", "", 1));
+    assert_eq!(without, ["error.denied"]);
 }
 
 #[test]

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use airlock_tests::root;
+use serde_json::Value;
 use syn::spanned::Spanned;
 use syn::visit::Visit;
 
@@ -310,6 +312,61 @@ fn test_names() -> BTreeSet<String> {
 
 /// Each proof that the page on security names is a test, or an attack of the
 /// self-test.
+/// The packages that building `name` needs, by id.
+fn needed<'m>(metadata: &'m Value, name: &str) -> BTreeSet<&'m str> {
+    let list = |value: &'m Value| value.as_array().into_iter().flatten();
+    let id = |value: &'m Value| value.as_str().expect("an id");
+    let nodes: BTreeMap<&str, &Value> = list(&metadata["resolve"]["nodes"])
+        .map(|node| (id(&node["id"]), node))
+        .collect();
+    let named = list(&metadata["packages"]).filter(|package| package["name"] == name);
+    let mut waiting: Vec<&str> = named.map(|package| id(&package["id"])).collect();
+    let mut found = BTreeSet::new();
+    while let Some(next) = waiting.pop() {
+        if !found.insert(next) {
+            continue;
+        }
+        let for_building = |dependency: &&'m Value| {
+            list(&dependency["dep_kinds"]).any(|kind| kind["kind"] != "dev")
+        };
+        let dependencies = list(&nodes[next]["deps"]).filter(for_building);
+        waiting.extend(dependencies.map(|dependency| id(&dependency["pkg"])));
+    }
+    found
+}
+
+/// No plugin needs a C compiler: no package that it is built from brings C along.
+#[test]
+fn plugins_are_rust_all_the_way_down() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--offline", "--locked", "--format-version", "1"])
+        .args(["--filter-platform", "wasm32-wasip2"])
+        .current_dir(root())
+        .output()
+        .expect("cargo starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let compilers = |name: &str| -> Vec<&str> {
+        let needed = needed(&metadata, name).into_iter();
+        let is_compiler = |id: &&str| ["#cc@", "#cmake@"].iter().any(|part| id.contains(part));
+        needed.filter(is_compiler).collect()
+    };
+    assert!(
+        !compilers("airlock-journal").is_empty(),
+        "SQLite is C: nothing would be found"
+    );
+    let mut packages = 0;
+    for manifest in files("plugins", "toml") {
+        let text = fs::read_to_string(&manifest).expect("UTF-8");
+        let manifest: toml::Value = toml::from_str(&text).expect("TOML");
+        let name = manifest["package"]["name"].as_str().expect("a name");
+        assert_eq!(compilers(name), Vec::<&str>::new(), "{name}");
+        packages += needed(&metadata, name).len();
+    }
+    assert!(packages > 100, "only {packages} packages were looked at");
+}
+
 #[test]
 fn every_named_proof_exists() {
     let tests = test_names();
