@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::client::Reply;
+use crate::output::one_line;
 
 /// The exit code of a verification that found something.
 pub const FOUND: u8 = 9;
@@ -63,8 +64,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let field = |name: &str| self.problem[name].as_str().filter(|text| !text.is_empty());
         match (field("detail"), field("title")) {
-            (Some(detail), _) => write!(f, "{detail}")?,
-            (None, Some(title)) => write!(f, "{title}")?,
+            // A tool may have chosen the words: further lines of it are indented
+            // deeper than ours.
+            (Some(detail), _) => f.write_str(&detail.replace('\n', "\n    "))?,
+            (None, Some(title)) => f.write_str(&one_line(title))?,
             (None, None) => write!(f, "the server answered with status {}", self.status)?,
         }
         write!(f, " [{}]", self.code)?;
@@ -74,7 +77,7 @@ impl fmt::Display for Failure {
                 .iter()
                 .filter(|denial| **denial != self.problem["denial"])
             {
-                let part = |name: &str| denial[name].as_str().unwrap_or_default();
+                let part = |name: &str| one_line(denial[name].as_str().unwrap_or_default());
                 write!(
                     f,
                     "\n  denied: {} {}: {}",
@@ -151,6 +154,27 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_a_tool_forge_no_line() {
+        let forged = "no\n  denied: files x: y\nairlock: it was done";
+        let denial = json!({ "capability": "files", "operation": forged, "rule": forged });
+        let problem = json!({ "code": "permanent", "detail": forged, "denials": [denial] });
+        let failure = Failure {
+            status: 502,
+            code: "permanent".to_owned(),
+            problem,
+            hint: "our hint".to_owned(),
+        };
+        let shown = failure.to_string();
+        let ours: Vec<&str> = shown
+            .lines()
+            .filter(|line| !line.starts_with("    "))
+            .collect();
+        assert_eq!(ours.len(), 3, "{shown}");
+        assert!(ours[0] == "no" && ours[2] == "  our hint", "{shown}");
+        assert!(ours[1].starts_with("  denied: files no\\n"), "{shown}");
+    }
 
     #[test]
     fn scripts_see_what_to_do_next() {

@@ -97,10 +97,18 @@ pub fn print_error(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Rows in columns as wide as their widest cell.
+/// Text that somebody else wrote, for a place within a line: it begins no line of
+/// its own, which could be taken for one of ours.
+pub fn one_line(text: &str) -> String {
+    escape(text).replace('\n', "\\n").replace('\t', " ")
+}
+
+/// Rows in columns as wide as their widest cell, a line each.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let flat = |row: &Vec<String>| row.iter().map(|cell| one_line(cell)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(flat).collect();
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -203,5 +211,11 @@ mod tests {
             ],
         );
         assert_eq!(text, "name    n\na       1\nlonger  22");
+    }
+
+    #[test]
+    fn a_cell_makes_no_row_of_its_own() {
+        let text = table(&["name"], &[vec!["a\nb\tc\u{1b}".into()]]);
+        assert_eq!(text, "name\na\\nb c\\u{1b}");
     }
 }

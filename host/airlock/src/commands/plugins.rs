@@ -11,7 +11,7 @@ use super::Session;
 use crate::cli::Plugin;
 use crate::client::{Api, Request, encode};
 use crate::exit::{Failure, Misuse};
-use crate::output::{cell, table, time};
+use crate::output::{cell, one_line, table, time};
 
 pub(super) fn run(session: &Session, command: Plugin) -> Result<()> {
     match command {
@@ -257,8 +257,8 @@ pub(crate) fn changes(changes: &Value) -> String {
         text.push_str(&format!(
             "\n  newly asks for {} {}: {}",
             cell(want, "capability"),
-            cell(want, "scope"),
-            cell(want, "reason")
+            one_line(&cell(want, "scope")),
+            one_line(&cell(want, "reason"))
         ));
     }
     for (field, label) in [
@@ -349,8 +349,8 @@ fn wants_text(detail: &Value) -> String {
         text.push_str(&format!(
             "  {} = [{}]   {granted}{optional}\n      because {}\n",
             cell(want, "capability"),
-            cell(want, "scope"),
-            cell(want, "reason")
+            one_line(&cell(want, "scope")),
+            one_line(&cell(want, "reason"))
         ));
     }
     if wants.is_empty() {
@@ -413,5 +413,30 @@ pub(crate) fn join(names: &Value) -> String {
         "-".to_owned()
     } else {
         names.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a component says of itself makes no line that could be ours.
+    #[test]
+    fn a_want_forges_no_line() {
+        let forged = "to read\n\nGranted (version 9)\n  nothing\n";
+        let want = json!({ "capability": "files", "scope": "'x'", "reason": forged });
+        let shown = describe(&json!({ "name": "p", "grants_version": 1, "wants": [&want] }));
+        let granted = shown.lines().filter(|line| line.starts_with("Granted"));
+        assert_eq!(granted.count(), 1, "{shown}");
+        assert!(
+            shown.contains("because to read\\n\\nGranted (version 9)"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("airlock grant p 'files = ['\\''x'\\'']'\n"),
+            "{shown}"
+        );
+        let newly = changes(&json!({ "new_wants": [want] }));
+        assert_eq!(newly.lines().count(), 2, "{newly}");
     }
 }

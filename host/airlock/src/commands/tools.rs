@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, Write as _, stderr};
 
-use airlock_sandbox::inspect::text::escape;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -11,7 +10,7 @@ use super::{Session, read_input};
 use crate::cli::Tool;
 use crate::client::{Request, encode};
 use crate::exit::{Failure, Misuse};
-use crate::output::{Format, cell, json_text, print, print_error, table};
+use crate::output::{Format, cell, json_text, one_line, print, print_error, table};
 
 pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
     match command {
@@ -151,7 +150,7 @@ fn progress_text(progress: &Value) -> String {
     let total = number("total").map(|total| format!("/{total}"));
     let message = cell(progress, "message");
     let text = format!("{done}{} {message}", total.unwrap_or_default());
-    escape(&text).into_owned()
+    one_line(&text)
 }
 
 fn show(session: &Session, reply: &Value, verbose: bool) -> Result<()> {
@@ -186,6 +185,10 @@ mod tests {
             (
                 json!({ "done": 1.0, "message": "\r\u{1b}[2J\u{202e}" }),
                 "1 \\u{d}\\u{1b}[2J\\u{202e}",
+            ),
+            (
+                json!({ "done": 1.0, "message": "a\nairlock: done" }),
+                "1 a\\nairlock: done",
             ),
         ];
         for (progress, expect) in table {

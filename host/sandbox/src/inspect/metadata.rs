@@ -134,6 +134,10 @@ fn want(listed: types::Want) -> Result<Want, String> {
     if listed.scope.len() > SCOPE_BYTES_MAX {
         return Err(format!("its scope has more than {SCOPE_BYTES_MAX} bytes"));
     }
+    if listed.scope.contains('\n') {
+        // It stands in a line of what an administrator reads.
+        return Err("its scope has more than one line".to_owned());
+    }
     if let Err(error) = listed.scope.parse::<toml::Value>() {
         let error = text::line(error.message());
         return Err(format!("its scope is not a TOML value: {error}"));

@@ -214,7 +214,11 @@ fn wants_listed() {
         ),
         (
             "a scope that is more than a value",
-            vec![want("http", "1\nother = 2", "")],
+            vec![want("http", "1, 2", "")],
+        ),
+        (
+            "a scope of several lines",
+            vec![want("http", "\"\"\"a\n\nGranted: all\"\"\"", "")],
         ),
         (
             "a long scope",
@@ -249,6 +253,8 @@ fn wants_listed() {
           metadata-invalid: what the component says of itself breaks the contract: want 0: its scope is not a TOML value: unclosed inline table, expected `}`
         a scope that is more than a value
           metadata-invalid: what the component says of itself breaks the contract: want 0: its scope is not a TOML value: unexpected content, expected nothing
+        a scope of several lines
+          metadata-invalid: what the component says of itself breaks the contract: want 0: its scope has more than one line
         a long scope
           metadata-invalid: what the component says of itself breaks the contract: want 0: its scope has more than 4096 bytes
         a long reason
