@@ -1,11 +1,11 @@
 //! What a token that is limited to some plugins may grant to them.
 //!
 //! What must stay true: rules that reach what belongs to the whole host (its
-//! directories, its secrets, its own and its private addresses) come from a
-//! token that is not limited, and such a token also chooses the component that
+//! directories, its secrets, its own and its private addresses) or to plugins
+//! outside the scope come from a token that is not limited, and such a token also chooses the component that
 //! uses them, and which of its tools only read.
 
-use airlock_sandbox::capability::http;
+use airlock_sandbox::capability::{http, tools};
 use airlock_sandbox::{EffectClass, Grants};
 
 use crate::plugins::PluginError;
@@ -29,6 +29,13 @@ pub(crate) fn check(
     if !after.files.iter().all(|rule| before.files.contains(rule)) {
         return refused("`files` rules, which name directories of the host");
     }
+    let mut outside = after
+        .tools
+        .iter()
+        .filter(|rule| !who.may_see(plugin_of(rule)));
+    if !outside.all(|rule| before.tools.contains(rule)) {
+        return refused("`tools` rules of plugins that it does not reach");
+    }
     let reaching = || after.http.iter().filter(|rule| reaches(rule));
     if !reaching().all(|rule| before.http.contains(rule)) {
         return refused("`http` rules with `secret`, `allow_private` or `allow_own`");
@@ -45,6 +52,11 @@ fn widens(before: &Grants, after: &Grants) -> bool {
     let read_only = Some(&EffectClass::ReadOnly);
     let mut tools = before.effects.keys();
     tools.any(|tool| before.effects.get(tool) == read_only && after.effects.get(tool) != read_only)
+}
+
+/// An agent calls tools with the reach of whoever starts its run.
+fn plugin_of(rule: &tools::Rule) -> &str {
+    rule.tool.split_once('/').map_or("", |(plugin, _)| plugin)
 }
 
 fn reaches(rule: &http::Rule) -> bool {

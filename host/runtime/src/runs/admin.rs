@@ -26,7 +26,7 @@ use super::types::{
 use super::{RunError, new_id};
 use crate::ids;
 use crate::plugins::PluginError;
-use crate::principal::Principal;
+use crate::principal::{Principal, Role};
 use crate::record;
 use crate::runtime::Runtime;
 
@@ -39,6 +39,13 @@ const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 const EVENTS_MAX: usize = 1_000;
 /// Most runs of one listing.
 const RUNS_MAX: usize = 1_000;
+/// Who sees what others started. Callers see their own runs alone.
+const READERS: &[Role] = &[Role::Viewer, Role::Operator, Role::Approver];
+
+/// Whether a run is its own, or one of `others` lets it at those of others.
+fn reaches(who: &Principal, row: &Row, others: &[Role]) -> bool {
+    who.may_see(&row.agent) && (row.by == who.name || who.has_one_of(others))
+}
 
 /// A page of a run's journal.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -123,7 +130,7 @@ impl Runtime {
     /// The store failed.
     pub fn runs(&self, who: &Principal) -> Result<Vec<RunView>, RunError> {
         let mut rows: Vec<Row> = crate::rows::all(self.store(), rows::SPACE)?;
-        rows.retain(|row| who.may_see(&row.agent));
+        rows.retain(|row| reaches(who, row, READERS));
         rows.sort_by(|a, b| b.id.cmp(&a.id));
         rows.truncate(RUNS_MAX);
         let shown = rows.iter().map(|row| {
@@ -138,7 +145,7 @@ impl Runtime {
     /// # Errors
     /// There is none, or the store failed.
     pub fn run_detail(&self, who: &Principal, id: &str) -> Result<RunDetail, RunError> {
-        let row = self.row(who, id)?;
+        let row = self.row(who, id, READERS)?;
         let session = self.runs.get(id);
         let state = match &session {
             Some(session) => session.lock().state.clone(),
@@ -164,7 +171,7 @@ impl Runtime {
         from: u64,
         limit: usize,
     ) -> Result<RunEvents, RunError> {
-        let row = self.row(who, id)?;
+        let row = self.row(who, id, READERS)?;
         let limit = limit.clamp(1, EVENTS_MAX);
         let read = rows::page(self.store(), id, from, limit)?;
         let next = from + read.len() as u64;
@@ -176,16 +183,21 @@ impl Runtime {
         })
     }
 
-    fn row(&self, who: &Principal, id: &str) -> Result<Row, RunError> {
+    fn row(&self, who: &Principal, id: &str, others: &[Role]) -> Result<Row, RunError> {
         let found = self.store().get(rows::SPACE, id.as_bytes())?;
         let row = found.map(|bytes| crate::rows::decode::<Row>(rows::SPACE, id.as_bytes(), &bytes));
-        let row = row.transpose()?.filter(|row| who.may_see(&row.agent));
+        let row = row.transpose()?.filter(|row| reaches(who, row, others));
         row.ok_or_else(|| RunError::NotFound(id.to_owned()))
     }
 
     /// The run where it goes on.
-    fn open_run(&self, who: &Principal, id: &str) -> Result<Arc<Session>, RunError> {
-        let row = self.row(who, id)?;
+    fn open_run(
+        &self,
+        who: &Principal,
+        id: &str,
+        others: &[Role],
+    ) -> Result<Arc<Session>, RunError> {
+        let row = self.row(who, id, others)?;
         if !row.is_open() {
             return Err(RunError::Ended(id.to_owned()));
         }
@@ -207,7 +219,7 @@ impl Runtime {
         bounded("the signal's name", name.len(), NAME_BYTES_MAX)?;
         let payload = payload.to_string();
         bounded("the payload", payload.len(), PAYLOAD_BYTES_MAX)?;
-        let session = self.open_run(who, id)?;
+        let session = self.open_run(who, id, &[Role::Operator])?;
         let event = Event::Signalled {
             name: name.to_owned(),
             payload,
@@ -229,7 +241,7 @@ impl Runtime {
     /// It has ended already, or the store failed.
     pub async fn cancel_run(&self, who: &Principal, id: &str, why: &str) -> Result<(), RunError> {
         crate::names::why(why).map_err(|error| RunError::Invalid(error.to_string()))?;
-        let session = self.open_run(who, id)?;
+        let session = self.open_run(who, id, &[Role::Operator])?;
         let event = Event::CancelRequested {
             by: who.name.clone(),
             why: why.to_owned(),
@@ -246,7 +258,7 @@ impl Runtime {
     /// # Errors
     /// It has ended, or the store failed.
     pub async fn pause_run(&self, who: &Principal, id: &str) -> Result<(), RunError> {
-        let session = self.open_run(who, id)?;
+        let session = self.open_run(who, id, &[Role::Operator])?;
         let by = who.name.clone();
         let event = [Event::Paused { by }];
         self.decide(who, &session, "run.pause", json!({}), event)
@@ -265,7 +277,7 @@ impl Runtime {
         id: &str,
         resume: Resume,
     ) -> Result<(), RunError> {
-        let session = self.open_run(who, id)?;
+        let session = self.open_run(who, id, &[Role::Operator])?;
         let (block, paused) = {
             let inner = session.lock();
             (inner.state.block(), inner.state.paused)
@@ -324,7 +336,8 @@ impl Runtime {
         bounded("the note", note, NOTE_BYTES_MAX)?;
         let (run, request) = id.rsplit_once('.').ok_or_else(none)?;
         let request: RequestId = request.parse().map_err(|_| none())?;
-        let session = self.open_run(who, run).map_err(|_| none())?;
+        let session = self.open_run(who, run, &[Role::Approver]);
+        let session = session.map_err(|_| none())?;
         let event = self.decision(who, &session, request, &decide, none)?;
         if !session.settle_question(request, event) {
             return Err(none());

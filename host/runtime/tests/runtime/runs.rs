@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use airlock_journal::memory::{Disk, Fault};
 use airlock_runtime::{
-    ApprovalView, Budget, Decide, End, Failure, GrantsUpdate, Outcome, Principal, Resume,
+    ApprovalView, Budget, Decide, End, Failure, GrantsUpdate, Outcome, Principal, Resume, Role,
     RunDetail, RunStatus, StartRun, ToolCall,
 };
 use airlock_sandbox::testing::built;
@@ -238,6 +238,45 @@ async fn signals_people_and_timers_are_waited_for() {
     assert_eq!(results[4], json!({ "error": "cancelled" }));
     let late = signal("late", json!(null)).await;
     assert_eq!(late.expect_err("over").code(), "run-ended");
+}
+
+/// Tenants of one host: a caller has its own runs alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_another_is_seen_by_readers_and_changed_by_operators() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
+    let id = host.start(json!([{ "signal": { "name": "go" } }])).await;
+    let owner = host.who.name.clone();
+    // By role, whether it is the owner: may it see the run, may it change it.
+    for (name, role, sees, changes) in [
+        ("bob", Role::Caller, false, false),
+        ("bob", Role::Viewer, true, false),
+        ("bob", Role::Approver, true, false),
+        ("bob", Role::Operator, true, true),
+        ("bob", Role::Admin, true, true),
+        (&owner, Role::Caller, true, true),
+    ] {
+        let who = Principal {
+            name: name.to_owned(),
+            token_id: None,
+            roles: [role].into(),
+            plugins: None,
+        };
+        let runtime = &host.runtime;
+        let listed = runtime.runs(&who).expect("reads").len() == 1;
+        let shown = runtime.run_detail(&who, &id).is_ok();
+        let told = runtime.run_events(&who, &id, 0, 10).is_ok();
+        assert_eq!([listed, shown, told], [sees; 3], "{name} {role}");
+        let signalled = runtime.signal_run(&who, &id, "other", &json!(1)).await;
+        let code = signalled.map_or_else(|error| error.code(), |()| "ok");
+        let expected = if changes { "ok" } else { "run-not-found" };
+        assert_eq!(code, expected, "{name} {role}");
+        if !changes {
+            let ended = runtime.cancel_run(&who, &id, "").await;
+            let code = ended.map_or_else(|error| error.code(), |()| "ok");
+            assert_eq!(code, "run-not-found", "{name} {role}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

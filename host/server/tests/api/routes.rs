@@ -144,6 +144,7 @@ async fn a_scope_bounds_what_is_granted() {
         json!({ "http": [{ "url": URL, "secret": "k1" }] }),
         json!({ "http": [{ "url": URL, "allow_own": true }] }),
         json!({ "http": [{ "url": URL, "allow_private": true }] }),
+        json!({ "tools": [{ "tool": "other/run" }, { "tool": "echo/run" }] }),
     ];
     for rules in &reaching {
         let update = json!({ "grants": rules });
@@ -160,7 +161,8 @@ async fn a_scope_bounds_what_is_granted() {
             server.grant("echo", json!({}), json!({})).await;
         }
     }
-    let own = json!({ "http": [{ "url": URL }], "kv": [{ "bucket": "b" }] });
+    let tools = json!([{ "tool": "echo/*" }]);
+    let own = json!({ "http": [{ "url": URL }], "kv": [{ "bucket": "b" }], "tools": tools });
     let own = json!({ "grants": own });
     assert_eq!(by(&server, &token, "PUT", GRANTS, own).await, "200");
     server.stopped().await;
