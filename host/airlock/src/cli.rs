@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use runs::{Approvals, Run, Runs, Signal};
+pub use runs::{Approvals, Halt, Run, Runs, Signal};
 
 /// Exit codes, printed under the help.
 const EXIT_CODES: &str = "\
@@ -105,6 +105,9 @@ pub enum Command {
     /// Give a run a signal.
     #[command(after_help = "Example:\n  airlock signal run_01a1fd… paid '{\"invoice\":7}'")]
     Signal(Signal),
+    /// Make everything stand still: no call starts, those in flight end, runs wait.
+    #[command(after_help = "Examples:\n  airlock halt --why 'incident 12'\n  airlock halt --lift")]
+    Halt(Halt),
     /// Answer what agents ask people.
     #[command(subcommand)]
     Approvals(Approvals),

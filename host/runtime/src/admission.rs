@@ -50,6 +50,9 @@ pub enum NotAdmitted {
     /// The host is stopping.
     #[error("the host is shutting down")]
     ShuttingDown,
+    /// Somebody halted it.
+    #[error("the host is halted")]
+    Halted,
 }
 
 impl Failure for NotAdmitted {
@@ -60,6 +63,7 @@ impl Failure for NotAdmitted {
             Self::QueueTimeout { .. } => "queue-timeout",
             Self::Overloaded => "overloaded",
             Self::ShuttingDown => "shutting-down",
+            Self::Halted => "halted",
         }
     }
     fn status(&self) -> u16 {

@@ -14,6 +14,7 @@ mod components;
 mod config;
 mod engine;
 mod grants;
+mod halt;
 pub mod idempotency;
 mod ids;
 mod metrics;
@@ -29,6 +30,7 @@ mod rows;
 mod runs;
 mod runtime;
 mod secrets;
+mod stop;
 mod tokens;
 mod views;
 
@@ -45,6 +47,7 @@ pub use grants::{
     Descriptions, ExplainRequest, GrantError, GrantsHistory, GrantsUpdate, GrantsVersion,
     RollbackRequest,
 };
+pub use halt::{HaltError, HaltRequest, HaltView};
 pub use idempotency::{IdempotencyError, StoredReply};
 pub use ids::{digest, new_id, now_ms};
 pub use metrics::Metrics;
@@ -65,7 +68,8 @@ pub use runs::{
     ApprovalView, Autonomy, Block, Budget, Decide, End, OpenRequest, Outcome, ProgressView, Resume,
     RunDetail, RunError, RunEvent, RunEvents, RunStatus, RunView, StartRun,
 };
-pub use runtime::{NotReady, OpenError, Runtime};
+pub use runtime::{OpenError, Runtime};
 pub use secrets::{SecretError, SecretView};
+pub use stop::NotReady;
 pub use tokens::{AuthError, NewToken, TokenError, TokenRequest, TokenView};
 pub use views::{CallsPage, CallsQuery, ViewError};

@@ -26,6 +26,7 @@ use crate::plugins::{Active, Registry};
 use crate::principal::{Principal, Role};
 use crate::record::{self, AuditFailure, AuditPage, AuditQuery, AuditVerified, Refusals};
 use crate::runs::Runs;
+use crate::stop::Stop;
 use crate::tokens::{AuthError, NewToken, TokenError, TokenRequest, TokenView, Tokens};
 use crate::views::ViewsHandle;
 use crate::{audit_key, backup};
@@ -83,28 +84,6 @@ pub enum OpenError {
     /// The sandbox.
     #[error("starting the sandbox")]
     Sandbox(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// Why no work is taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotReady {
-    /// It is stopping.
-    #[error("shutting down")]
-    ShuttingDown,
-    /// The store acknowledges nothing any more.
-    #[error("the store failed: restart, and look at the disk")]
-    Store,
-}
-
-/// How far stopping has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stop {
-    /// Working.
-    No,
-    /// New calls are refused.
-    Draining,
-    /// Calls in flight end now.
-    Now,
 }
 
 /// Plugins, grants, calls, tokens, secrets and audit of one data directory.
@@ -201,7 +180,7 @@ impl Runtime {
             install_turns: Semaphore::new(config.install_jobs_max.max(1)),
             naming: RwLock::default(),
             in_flight: InFlight::new(config.calls_max),
-            stop: watch::Sender::new(Stop::No),
+            stop: watch::Sender::new(crate::halt::begin(&*store)?),
             operations: Arc::default(),
             runs: Runs::new(),
             metrics: Metrics::default(),
@@ -267,56 +246,6 @@ impl Runtime {
     /// As [`Store::commit`].
     pub async fn commit(&self, ops: Vec<airlock_journal::Op>) -> Result<(), StoreError> {
         self.store.commit(Batch { ops }).await.map(drop)
-    }
-
-    /// Whether it takes work.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn ready(&self) -> Result<(), NotReady> {
-        if self.is_stopping() {
-            return Err(NotReady::ShuttingDown);
-        }
-        self.store.health().map_err(|_| NotReady::Store)
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        *self.stop.borrow() != Stop::No
-    }
-
-    /// Refuses new calls and installs from now on; [`Runtime::ready`] fails.
-    pub fn drain(&self) {
-        self.stop.send_if_modified(|stop| {
-            let changed = *stop < Stop::Draining;
-            *stop = (*stop).max(Stop::Draining);
-            changed
-        });
-    }
-
-    /// Drains, waits for calls in flight, at most `within`, ends the rest, and
-    /// signs the audit. Returns how many calls were ended.
-    pub async fn shutdown(&self, within: Duration) -> u64 {
-        self.drain();
-        self.runs.stop();
-        self.install_turns.close();
-        let rest = match tokio::time::timeout(within, self.in_flight.none()).await {
-            Ok(()) => 0,
-            Err(_) => self.in_flight.count(),
-        };
-        self.stop.send_replace(Stop::Now);
-        // Their records are still written; a call can't hold this up, because
-        // its future is dropped, guest and all.
-        if tokio::time::timeout(Duration::from_secs(10), self.in_flight.none())
-            .await
-            .is_err()
-        {
-            tracing::error!("calls did not end");
-        }
-        self.runs.durable().await;
-        if let Err(error) = self.audit.checkpoint().await {
-            tracing::error!(%error, "no last checkpoint of the audit");
-        }
-        rest
     }
 
     /// The principal of a bearer token. A refusal is recorded, up to a rate.

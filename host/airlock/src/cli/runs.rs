@@ -99,6 +99,16 @@ pub struct Signal {
     pub payload: String,
 }
 
+#[derive(Debug, Args)]
+pub struct Halt {
+    /// Let everything go on.
+    #[arg(long)]
+    pub lift: bool,
+    /// Why, for the record.
+    #[arg(long, default_value = "")]
+    pub why: String,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Approvals {
     /// List questions that wait for a person, oldest first.

@@ -63,6 +63,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => runs::start(&connect(global)?, &args)?,
         Command::Runs(args) => runs::run(&connect(global)?, args)?,
         Command::Signal(args) => runs::signal(&connect(global)?, &args)?,
+        Command::Halt(args) => runs::halt(&connect(global)?, &args)?,
         Command::Approvals(args) => runs::approvals(&connect(global)?, args)?,
         Command::Secret(args) => secrets::run(&connect(global)?, args)?,
         Command::Token(args) => tokens::run(&connect(global)?, args)?,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::plugins::list_of;
 use super::{Session, read_input};
-use crate::cli::{Approvals, Run, Runs, Signal};
+use crate::cli::{Approvals, Halt, Run, Runs, Signal};
 use crate::client::{Request, encode};
 use crate::exit::Misuse;
 use crate::output::{Format, cell, json_text, print, table, time};
@@ -141,6 +141,19 @@ pub(super) fn signal(session: &Session, command: &Signal) -> Result<()> {
         &action,
         &json!({ "payload": payload }),
     )
+}
+
+pub(super) fn halt(session: &Session, command: &Halt) -> Result<()> {
+    let body = json!({ "halted": !command.lift, "why": command.why });
+    let view: Value = session
+        .api
+        .value(&Request::json("POST", "/v1/halt", &body))?;
+    session
+        .format
+        .show(&view, |view| match view["halted"].as_bool() {
+            Some(true) => "everything stands still; `airlock halt --lift` lets it go on".to_owned(),
+            _ => "it goes on".to_owned(),
+        })
 }
 
 pub(super) fn approvals(session: &Session, command: Approvals) -> Result<()> {

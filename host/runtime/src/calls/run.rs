@@ -21,7 +21,8 @@ use crate::ids;
 use crate::plugins::{Active, Slot};
 use crate::principal::Principal;
 use crate::problem::Failure;
-use crate::runtime::{Runtime, Stop};
+use crate::runtime::Runtime;
+use crate::stop::Stop;
 
 /// How long a cancelled guest is waited for before its call is put on record; it
 /// ends at its next epoch tick or host call.
@@ -182,8 +183,10 @@ impl Runtime {
 
     /// Everything that can be refused without effect.
     async fn admit(&self, who: &Principal, call: &ToolCall) -> Result<Ready, CallRefused> {
-        if self.is_stopping() {
-            return Err(NotAdmitted::ShuttingDown.into());
+        match *self.stop.borrow() {
+            Stop::No => {}
+            Stop::Halted => return Err(NotAdmitted::Halted.into()),
+            Stop::Draining | Stop::Now => return Err(NotAdmitted::ShuttingDown.into()),
         }
         // What can't be put on record must not happen.
         self.store().health().map_err(CallRefused::Store)?;
@@ -254,7 +257,7 @@ impl Runtime {
                 tokio::select! {
                     biased;
                     report = &mut call => break Some(report),
-                    _ = stop.wait_for(|stop| *stop == Stop::Now) => break None,
+                    _ = stop.wait_for(|stop| matches!(stop, Stop::Halted | Stop::Now)) => break None,
                     () = Told::more(&mut told) => {}
                 }
             }

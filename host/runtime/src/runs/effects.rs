@@ -30,7 +30,7 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId) {
     let (Some(runtime), Some(asked)) = (session.runtime.upgrade(), asked(session, id)) else {
         return;
     };
-    if asked.answer.is_some() || asked.unknown.is_some() {
+    if asked.answer.is_some() || asked.unknown.is_some() || session.is_performing(id) {
         return;
     }
     let (own, io) = (Arc::clone(session), runtime.runs.io.clone());

@@ -65,8 +65,20 @@ impl Runs {
         self.lock().get(id).cloned()
     }
 
+    /// The kill switch for the runs that are looked after.
+    pub(crate) fn halt(&self, halted: bool) {
+        let sessions: Vec<Arc<Session>> = self.lock().values().cloned().collect();
+        for session in sessions {
+            session.halt(halted);
+            if !halted {
+                drive::recover(&session);
+            }
+        }
+    }
+
     /// Looks after a run from now on.
     fn take_up(&self, runtime: &Runtime, session: Arc<Session>) {
+        session.halt(runtime.ready() == Err(crate::NotReady::Halted));
         self.lock().insert(session.id.clone(), Arc::clone(&session));
         runtime.runs.io.spawn(drive::drive(session));
     }

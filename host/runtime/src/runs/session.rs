@@ -61,6 +61,8 @@ pub(crate) struct Inner {
     /// The store failed: nothing more is kept.
     dead: bool,
     stop: Option<Stop>,
+    /// Everything stands still.
+    halted: bool,
     effects: HashMap<RequestId, AbortHandle>,
     /// The agent waits for an answer.
     waiting: bool,
@@ -84,6 +86,7 @@ impl Session {
                 flushing: false,
                 dead: false,
                 stop: None,
+                halted: false,
                 effects: HashMap::new(),
                 waiting: false,
             }),
@@ -201,6 +204,15 @@ impl Session {
         Err(Stopped)
     }
 
+    /// The kill switch: the attempt under way ends, and none begins.
+    pub(crate) fn halt(&self, halted: bool) {
+        self.lock().halted = halted;
+        match halted {
+            true => self.stop(Stop::Blocked),
+            false => self.bump(),
+        }
+    }
+
     /// Why the attempt was ended, if it was.
     pub(crate) fn stopped(&self) -> Option<Stop> {
         self.lock().stop.clone()
@@ -220,6 +232,13 @@ impl Session {
     /// Notes the task that performs a request.
     pub(crate) fn performing(&self, id: RequestId, task: AbortHandle) {
         self.lock().effects.insert(id, task);
+    }
+
+    /// Whether something is under way for a request.
+    pub(crate) fn is_performing(&self, id: RequestId) -> bool {
+        let inner = self.lock();
+        let task = inner.effects.get(&id);
+        task.is_some_and(|task| !task.is_finished())
     }
 
     /// Ends the request: at once where nothing is under way, else by ending the
@@ -414,6 +433,7 @@ impl Inner {
     pub(crate) fn next(&self, by_state: fn(&RunState) -> Option<Next>) -> Option<Next> {
         match self.is_stopped() {
             true => Some(Next::Stop),
+            false if self.halted => None,
             false => by_state(&self.state),
         }
     }

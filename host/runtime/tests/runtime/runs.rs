@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use airlock_journal::memory::{Disk, Fault};
 use airlock_runtime::{
-    ApprovalView, Budget, Decide, End, Failure, GrantsUpdate, Outcome, Principal, Resume, Role,
-    RunDetail, RunStatus, StartRun, ToolCall,
+    ApprovalView, Budget, Decide, End, Failure, GrantsUpdate, HaltRequest, NotReady, Outcome,
+    Principal, Resume, Role, RunDetail, RunStatus, StartRun, ToolCall,
 };
 use airlock_sandbox::testing::built;
 use bytes::Bytes;
@@ -576,4 +576,50 @@ async fn a_paused_run_stands_still_over_a_restart() {
         .expect("goes on");
     host.results(&run).await;
     assert_eq!(host.added().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kill_switch_holds_calls_and_runs_over_a_restart() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let run = host
+        .start(json!([{ "signal": { "name": "go" } }, add(), put("x")]))
+        .await;
+    let spins = host.start(json!([{ "spin": {} }])).await;
+    host.until(&run, |run| run.waits_for.len() == 1).await;
+    let halt = |halted: bool| HaltRequest {
+        halted,
+        why: "incident".to_owned(),
+    };
+    let view = host
+        .runtime
+        .halt(&host.who, halt(true))
+        .await
+        .expect("halted");
+    assert!(view.halted);
+    assert_eq!(host.runtime.ready(), Err(NotReady::Halted));
+    let call = crate::host::run("keeper", None);
+    let refused = host.runtime.call(&host.who, call).await;
+    assert_eq!(refused.expect_err("halted").code(), "halted");
+    drop(host);
+    let host = Host::again(dir.path(), &disk).await;
+    assert_eq!(
+        host.runtime.ready(),
+        Err(NotReady::Halted),
+        "over a restart"
+    );
+    host.runtime
+        .signal_run(&host.who, &run, "go", &json!(1))
+        .await
+        .expect("kept");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(host.run(&run).end.is_none() && host.run(&run).calls == 0);
+    host.runtime
+        .halt(&host.who, halt(false))
+        .await
+        .expect("lifted");
+    host.results(&run).await;
+    assert_eq!(host.added().await, 1);
+    assert_eq!(host.ended(&spins).await.run.status, RunStatus::Failed);
+    assert_eq!(host.audited("admin.halt").await.len(), 1);
 }

@@ -1,6 +1,6 @@
 //! Runs of agents, and the questions they ask people.
 
-use airlock_runtime::{ApprovalView, Decide, Resume, RunView, StartRun};
+use airlock_runtime::{ApprovalView, Decide, HaltRequest, Resume, RunView, StartRun};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -106,6 +106,15 @@ pub(crate) async fn signal(call: Call) -> Result<Reply, Refusal> {
         .signal_run(&call.who, id, name, &request.payload)
         .await?;
     Reply::json(&runtime.run_detail(&call.who, id)?.run)
+}
+
+pub(crate) async fn halted(call: Call) -> Result<Reply, Refusal> {
+    Reply::json(&call.runtime().halt_view()?)
+}
+
+pub(crate) async fn halt(call: Call) -> Result<Reply, Refusal> {
+    let request: HaltRequest = call.json()?;
+    Reply::json(&call.runtime().halt(&call.who, request).await?)
 }
 
 pub(crate) async fn approvals(call: Call) -> Result<Reply, Refusal> {

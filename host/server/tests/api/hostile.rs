@@ -101,6 +101,7 @@ fn valid_body(path: &str) -> Value {
         "/v1/runs" => {
             json!({ "agent": "echo", "goal": "g", "input": {}, "autonomy": "ask", "budget": { "calls": 1 } })
         }
+        "/v1/halt" => json!({ "halted": false, "why": "fuzz" }),
         "/v1/runs/{id}/cancel" => json!({ "why": "fuzz" }),
         "/v1/runs/{id}/resume" => {
             json!({ "request": 1, "outcome": { "record": 1 }, "budget": { "events": 9 } })
