@@ -18,7 +18,7 @@ use super::approval;
 use super::event::{Block, Event, Record, Start, Told};
 use super::fold::RunState;
 use super::rows::{self, Row};
-use super::session::Session;
+use super::session::{Inner, Session};
 use super::types::{
     ApprovalView, Decide, OpenRequest, Outcome, ProgressView, Resume, RunDetail, RunEvent,
     RunStatus, RunView, StartRun,
@@ -129,13 +129,15 @@ impl Runtime {
     /// # Errors
     /// The store failed.
     pub fn runs(&self, who: &Principal) -> Result<Vec<RunView>, RunError> {
+        // Before the rows: a run that ends meanwhile is seen as one or the other.
+        let sessions = self.runs.lock().clone();
         let mut rows: Vec<Row> = crate::rows::all(self.store(), rows::SPACE)?;
         rows.retain(|row| reaches(who, row, READERS));
         rows.sort_by(|a, b| b.id.cmp(&a.id));
         rows.truncate(RUNS_MAX);
         let shown = rows.iter().map(|row| {
-            let session = self.runs.get(&row.id);
-            view(row, session.as_deref())
+            let session = sessions.get(&row.id);
+            view(row, session.map(|session| live_status(&session.lock())))
         });
         Ok(shown.collect())
     }
@@ -145,19 +147,23 @@ impl Runtime {
     /// # Errors
     /// There is none, or the store failed.
     pub fn run_detail(&self, who: &Principal, id: &str) -> Result<RunDetail, RunError> {
-        let row = self.row(who, id, READERS)?;
         let session = self.runs.get(id);
-        let state = match &session {
-            Some(session) => session.lock().state.clone(),
+        self.row(who, id, READERS)?;
+        let (state, live) = match &session {
+            Some(session) => {
+                let inner = session.lock();
+                (inner.seen.clone(), Some(live_status(&inner)))
+            }
             None => {
                 let mut state = RunState::default();
                 for record in rows::all(self.store(), id)? {
                     state.apply(&record);
                 }
-                state
+                (state, None)
             }
         };
-        Ok(detail(view(&row, session.as_deref()), state))
+        let run = view(&rows::row(id, &state), live);
+        Ok(detail(run, state))
     }
 
     /// A page of a run's journal from record `from`.
@@ -309,10 +315,10 @@ impl Runtime {
         let mut all = Vec::new();
         for session in sessions {
             let inner = session.lock();
-            let agent = inner.state.start.as_ref().map(|start| start.agent.clone());
+            let agent = inner.seen.start.as_ref().map(|start| start.agent.clone());
             let agent = agent.unwrap_or_default();
             if who.may_see(&agent) {
-                let open = inner.state.open();
+                let open = inner.seen.open();
                 let asked = |(id, asked)| approval::question(&session.id, &agent, id, asked);
                 all.extend(open.filter_map(asked));
             }
@@ -488,14 +494,14 @@ fn resumed(
     })
 }
 
-fn view(row: &Row, session: Option<&Session>) -> RunView {
-    let status = match (row.state.as_str(), session) {
+fn view(row: &Row, live: Option<RunStatus>) -> RunView {
+    let status = match (row.state.as_str(), live) {
         ("succeeded", _) => RunStatus::Succeeded,
         ("failed", _) => RunStatus::Failed,
         ("escalated", _) => RunStatus::Escalated,
         ("cancelled", _) => RunStatus::Cancelled,
         ("continued", _) => RunStatus::Continued,
-        (_, Some(session)) => live_status(session),
+        (_, Some(live)) => live,
         ("blocked", None) => RunStatus::Blocked,
         (_, None) => RunStatus::Running,
     };
@@ -510,13 +516,13 @@ fn view(row: &Row, session: Option<&Session>) -> RunView {
     }
 }
 
-fn live_status(session: &Session) -> RunStatus {
-    let inner = session.lock();
-    if inner.state.cancelling {
+/// Where a run stands that has not ended, as far as that is durable.
+fn live_status(inner: &Inner) -> RunStatus {
+    if inner.seen.cancelling {
         RunStatus::Cancelling
-    } else if inner.state.block().is_some() {
+    } else if inner.seen.block().is_some() {
         RunStatus::Blocked
-    } else if inner.state.paused {
+    } else if inner.seen.paused {
         RunStatus::Paused
     } else if inner.is_waiting() {
         RunStatus::Waiting

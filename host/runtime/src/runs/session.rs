@@ -53,6 +53,8 @@ pub(crate) struct Session {
 /// What changes.
 pub(crate) struct Inner {
     pub(crate) state: RunState,
+    /// The same as far as it is durable: what others may see.
+    pub(crate) seen: RunState,
     replay: Replay,
     pending: Vec<Record>,
     /// What is written together with them.
@@ -79,6 +81,7 @@ impl Session {
             id,
             runtime: Arc::downgrade(runtime),
             inner: Mutex::new(Inner {
+                seen: state.clone(),
                 state,
                 replay: Replay::default(),
                 pending: Vec::new(),
@@ -311,6 +314,7 @@ impl Session {
                 tracing::error!(run = self.id, %error, "a run's records are not kept");
                 return self.die();
             }
+            self.show(&records);
             for record in &records {
                 if let Event::Requested { id, .. } = record.event {
                     effects::begin(&self, id);
@@ -319,6 +323,14 @@ impl Session {
             self.bump();
         }
         self.bump();
+    }
+
+    /// Others may see these records from now on.
+    fn show(&self, records: &[Record]) {
+        let mut inner = self.lock();
+        for record in records {
+            inner.seen.apply(record);
+        }
     }
 
     /// Which of `ids` have an answer, as the agent is to see it; `None`: it has
