@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::Bench;
-use crate::round::{interleave, us};
+use crate::round::{each, interleave, us};
 
 /// The process's side.
 pub(crate) fn echo() -> Result<()> {
@@ -19,7 +19,7 @@ pub(crate) fn echo() -> Result<()> {
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let own = std::env::current_exe().context("finding this program")?;
-    let mut spawn = || {
+    let mut spawn = each(|| {
         let mut child = Command::new(&own)
             .arg("echo-process")
             .stdin(Stdio::piped())
@@ -37,7 +37,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             "a wrong answer"
         );
         Ok(())
-    };
+    });
     let medians = interleave(bench.times(50), 20, &mut [&mut spawn])?;
     println!(
         "a process per call, echo in native code: {}",

@@ -17,7 +17,7 @@ use airlock_sandbox::{EffectClass, Grants, GrantsCell};
 use anyhow::{Context, Result};
 
 use crate::Bench;
-use crate::round::{interleave, us};
+use crate::round::{each, interleave, us};
 
 const GRANTS: &str = r#"
 kv = [{ bucket = "seen" }]
@@ -71,8 +71,8 @@ fn files(bench: &Bench, folder: &Path) -> Result<()> {
         anyhow::ensure!(bytes == 1024, "{bytes} bytes read");
         Ok(())
     };
-    let mut direct = || check(runtime.block_on(room.borrow().direct("file")));
-    let mut gated = || check(runtime.block_on(room.borrow_mut().granted("file")));
+    let mut direct = each(|| check(runtime.block_on(room.borrow().direct("file"))));
+    let mut gated = each(|| check(runtime.block_on(room.borrow_mut().granted("file"))));
     let medians = interleave(bench.times(101), 2000, &mut [&mut direct, &mut gated])?;
     report("file read, 1 KiB, open, read and close", &medians);
     Ok(())
@@ -86,18 +86,18 @@ fn measure<C: Capability>(
     read: impl Fn() -> Result<usize>,
 ) -> Result<()> {
     let op = C::parse_op(op).map_err(|error| anyhow::anyhow!("{error}"))?;
-    let mut direct = || {
+    let mut direct = each(|| {
         black_box(read()?);
         Ok(())
-    };
-    let mut gated = || {
+    });
+    let mut gated = each(|| {
         let permit = gate.permit::<C>(op.clone())?;
         permit.recheck()?;
         let bytes = read()?;
         permit.count_in(bytes as u64);
         black_box(permit);
         Ok(())
-    };
+    });
     let medians = interleave(bench.times(101), 2000, &mut [&mut direct, &mut gated])?;
     report(what, &medians);
     Ok(())

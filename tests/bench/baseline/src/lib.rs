@@ -1,11 +1,13 @@
 //! The floor that Airlock's calls are measured against: the same component in a
 //! fresh instance for each call, on wasmtime alone with the fastest settings
 //! found. No limits, no gate, no interruption, synchronous calls: what is
-//! measured above it is what Airlock adds.
+//! measured above it is what Airlock adds. [`Interruptible`] shows what of that
+//! any host pays that can end a guest's loop and let a guest wait.
 
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store,
+    UpdateDeadline, format_err,
 };
 
 mod contract {
@@ -16,16 +18,26 @@ mod contract {
     wasmtime::component::bindgen!({ path: "../../../wit/airlock-tool", world: "tool" });
 }
 
-use contract::ToolPre;
-use contract::exports::airlock::tool::tools::Context;
+use contract::exports::airlock::tool::tools::{Context, Error};
 
 /// A component ready to be called, each time in a fresh instance.
-pub struct Baseline {
+pub struct Baseline(Callee);
+
+/// The same on an engine that interrupts guests: epochs in the compiled code, a
+/// stack of its own for each call.
+pub struct Interruptible(Callee);
+
+/// What is called.
+struct Callee {
     engine: Engine,
-    pre: ToolPre<()>,
+    pre: InstancePre<()>,
+    call: ComponentExportIndex,
 }
 
-/// The settings: pooling, copy-on-write images, no epochs, no fuel, no async.
+type Params<'a> = (&'a str, &'a str, &'a Context);
+type Results = (std::result::Result<String, Error>,);
+
+/// The settings: pooling, copy-on-write images, no fuel.
 fn config() -> Config {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(64);
@@ -44,18 +56,15 @@ fn config() -> Config {
     config
 }
 
-impl Baseline {
+impl Callee {
     /// Compiles the component. Imports but the hash seed trap: the calls measured use
     /// none.
-    ///
-    /// # Errors
-    /// When it does not compile or is not a tool.
     #[expect(
         clippy::disallowed_methods,
         reason = "the floor links nothing at all, so that only wasmtime is measured"
     )]
-    pub fn new(component: &[u8]) -> Result<Self> {
-        let engine = Engine::new(&config())?;
+    fn new(config: &Config, component: &[u8]) -> Result<Self> {
+        let engine = Engine::new(config)?;
         let component = Component::new(&engine, component)?;
         let mut linker = Linker::<()>::new(&engine);
         // The one import that the component calls: a seed for its hash maps.
@@ -63,8 +72,38 @@ impl Baseline {
             .instance("wasi:random/insecure-seed@0.2.6")?
             .func_wrap("insecure-seed", |_, (): ()| Ok(((1u64, 2u64),)))?;
         linker.define_unknown_imports_as_traps(&component)?;
-        let pre = ToolPre::new(linker.instantiate_pre(&component)?)?;
-        Ok(Self { engine, pre })
+        let pre = linker.instantiate_pre(&component)?;
+        let missing = || format_err!("the component is no tool");
+        let tools = component.get_export_index(None, "airlock:tool/tools@1.0.0");
+        let call = component.get_export_index(Some(&tools.ok_or_else(missing)?), "call");
+        let call = call.ok_or_else(missing)?;
+        Ok(Self { engine, pre, call })
+    }
+}
+
+fn context() -> Context {
+    Context {
+        call_id: "0000000000000000".into(),
+        principal: "p".into(),
+        idempotency_key: None,
+        deadline_ms: 10_000,
+        attempt: 1,
+    }
+}
+
+fn output(results: Results) -> Result<String> {
+    results
+        .0
+        .map_err(|error| format_err!("the tool answered {error:?}"))
+}
+
+impl Baseline {
+    /// Compiles the component.
+    ///
+    /// # Errors
+    /// When it does not compile or is not a tool.
+    pub fn new(component: &[u8]) -> Result<Self> {
+        Callee::new(&config(), component).map(Self)
     }
 
     /// Calls a tool in a fresh instance.
@@ -72,19 +111,35 @@ impl Baseline {
     /// # Errors
     /// A trap, or the tool's own error as text.
     pub fn call(&self, tool: &str, input: &str) -> Result<String> {
-        let mut store = Store::new(&self.engine, ());
-        let instance = self.pre.instantiate(&mut store)?;
-        let context = Context {
-            call_id: "0000000000000000".into(),
-            principal: "p".into(),
-            idempotency_key: None,
-            deadline_ms: 10_000,
-            attempt: 1,
-        };
-        let tools = instance.airlock_tool_tools();
-        match tools.call_call(&mut store, tool, input, &context)? {
-            Ok(output) => Ok(output),
-            Err(error) => wasmtime::bail!("the tool answered {error:?}"),
-        }
+        let mut store = Store::new(&self.0.engine, ());
+        let instance = self.0.pre.instantiate(&mut store)?;
+        let call = instance.get_typed_func::<Params<'_>, Results>(&mut store, &self.0.call)?;
+        output(call.call(&mut store, (tool, input, &context()))?)
+    }
+}
+
+impl Interruptible {
+    /// Compiles the component.
+    ///
+    /// # Errors
+    /// When it does not compile or is not a tool.
+    pub fn new(component: &[u8]) -> Result<Self> {
+        Callee::new(config().epoch_interruption(true), component).map(Self)
+    }
+
+    /// Calls a tool in a fresh instance.
+    ///
+    /// # Errors
+    /// A trap, or the tool's own error as text.
+    pub async fn call(&self, tool: &str, input: &str) -> Result<String> {
+        let mut store = Store::new(&self.0.engine, ());
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        let instance = self.0.pre.instantiate_async(&mut store).await?;
+        let call = instance.get_typed_func::<Params<'_>, Results>(&mut store, &self.0.call)?;
+        output(
+            call.call_async(&mut store, (tool, input, &context()))
+                .await?,
+        )
     }
 }
