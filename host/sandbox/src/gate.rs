@@ -6,7 +6,6 @@
 //! behind a stream or descriptor is rechecked at each use, so a revoked grant
 //! stops a call in flight; each denial is recorded.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +33,7 @@ pub struct CallInfo {
     /// Unique to the call.
     pub call_id: String,
     /// The plugin's name.
-    pub plugin: String,
+    pub plugin: Arc<str>,
     /// The tool's name.
     pub tool: String,
     /// Opaque id of the caller.
@@ -58,9 +57,13 @@ struct Inner {
     ledger: Mutex<Ledger>,
 }
 
+/// A capability's name and the index of its rule.
+type UsageKey = (&'static str, Option<usize>);
+
 #[derive(Default)]
 struct Ledger {
-    usage: BTreeMap<(&'static str, Option<usize>), CapabilityUsage>,
+    /// By capability and rule.
+    usage: Vec<(UsageKey, CapabilityUsage)>,
     denials: Vec<Denial>,
     last_denial: Option<Denial>,
 }
@@ -241,7 +244,12 @@ impl Gate {
 
     /// What was used so far, per capability and rule.
     pub fn usage(&self) -> Vec<CapabilityUsage> {
-        self.ledger().usage.values().cloned().collect()
+        let ledger = self.ledger();
+        ledger
+            .usage
+            .iter()
+            .map(|(_, usage)| usage.clone())
+            .collect()
     }
 
     /// The grants in force now, e.g. to list the names a room may ask for. What
@@ -267,15 +275,18 @@ impl Gate {
         change: impl FnOnce(&mut CapabilityUsage),
     ) {
         let mut ledger = self.ledger();
-        let usage = ledger
-            .usage
-            .entry((name, rule))
-            .or_insert_with(|| CapabilityUsage {
-                capability: name.to_owned(),
+        let key = (name, rule);
+        let found = ledger.usage.binary_search_by_key(&key, |(key, _)| *key);
+        let at = found.unwrap_or_else(|at| {
+            let usage = CapabilityUsage {
+                capability: name.into(),
                 rule,
                 ..CapabilityUsage::default()
-            });
-        change(usage);
+            };
+            ledger.usage.insert(at, (key, usage));
+            at
+        });
+        change(&mut ledger.usage[at].1);
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

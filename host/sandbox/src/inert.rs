@@ -50,8 +50,19 @@ pub const INTERFACES: &[(&str, &[&str])] = &[
 /// What the inert interfaces keep per call: contexts that allow nothing.
 #[derive(Default)]
 pub struct State {
-    cli: WasiCliCtx,
-    sockets: WasiSocketsCtx,
+    /// Made when first asked for, as the other: most calls ask for neither.
+    cli: Option<Box<WasiCliCtx>>,
+    sockets: Option<Box<WasiSocketsCtx>>,
+}
+
+impl State {
+    fn cli(&mut self) -> &mut WasiCliCtx {
+        self.cli.get_or_insert_default()
+    }
+
+    fn sockets(&mut self) -> &mut WasiSocketsCtx {
+        self.sockets.get_or_insert_default()
+    }
 }
 
 /// The guest called `wasi:cli/exit`. As a wasmtime error it ends the call; a tool
@@ -119,7 +130,7 @@ fn link_sockets(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
 
 fn terminal(state: &mut CallState) -> WasiCliCtxView<'_> {
     WasiCliCtxView {
-        ctx: &mut state.inert.cli,
+        ctx: state.inert.cli(),
         table: &mut state.table,
     }
 }
@@ -130,7 +141,7 @@ fn cli_view(state: &mut CallState) -> CliView<'_> {
 
 fn denied(state: &mut CallState) -> WasiSocketsCtxView<'_> {
     WasiSocketsCtxView {
-        ctx: &mut state.inert.sockets,
+        ctx: state.inert.sockets(),
         table: &mut state.table,
     }
 }
@@ -139,7 +150,7 @@ fn sockets(state: &mut CallState) -> SocketsView<'_> {
     SocketsView {
         gate: &state.gate,
         inner: WasiSocketsCtxView {
-            ctx: &mut state.inert.sockets,
+            ctx: state.inert.sockets(),
             table: &mut state.table,
         },
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
+use super::left::Left;
 use super::meter::Meter;
 use crate::gate::LimitReached;
 use crate::limits::Limits;
@@ -26,6 +27,8 @@ pub(crate) struct Vitals {
     pub(crate) memory_refused: AtomicBool,
     /// A table was refused to grow.
     pub(crate) table_refused: AtomicBool,
+    /// Whether anything of the guest is left.
+    pub(crate) left: Left,
 }
 
 /// Answers the engine's questions for one call.

@@ -1,8 +1,8 @@
-//! CPU time of one call, read from the clock of the thread it runs on.
+//! CPU time of one call, by the clocks of the thread it runs on.
 //!
 //! What must stay true: whoever polls the call's future enters before and leaves
-//! after, on the same thread; what is charged is at least the CPU time of the
-//! poll, and never more than the poll took.
+//! after, on the same thread; what is charged is never less than the CPU time of
+//! the poll, and never more than the poll took.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,12 +10,26 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// A poll that took less wall time than this is charged that instead of its CPU
+/// time, which is at most as much: asking for CPU time is a system call, a tenth
+/// of what Airlock adds to a short call. However many short polls a guest makes,
+/// they are charged all the time they take, that of being preempted included.
+const SHORT_NS: u64 = 50_000;
+
+/// A reading older than this is taken anew when a poll begins, so that a longer
+/// poll is charged at most this much of what the thread did before it.
+const STALE_NS: u64 = 1_000_000;
+
+/// A thread's CPU clock, and the monotonic clock when it was read, nanoseconds.
+#[derive(Clone, Copy)]
+struct Reading {
+    cpu_ns: u64,
+    at_ns: u64,
+}
+
 thread_local! {
-    /// This thread's CPU clock when it was last read, nanoseconds; 0: never.
-    /// Reading it is a system call, a fiftieth of a short call, so a poll does it
-    /// once: what the thread did since then and before the poll is charged only
-    /// as far as the poll itself took that long.
-    static LAST_READ_NS: Cell<u64> = const { Cell::new(0) };
+    /// Of this thread, the last one.
+    static LAST_READING: Cell<Option<Reading>> = const { Cell::new(None) };
 }
 
 /// Counts the CPU time of one call over all threads it ran on.
@@ -30,24 +44,26 @@ pub(crate) struct Meter {
 impl Meter {
     /// A poll begins on this thread.
     pub(crate) fn enter(&self) {
-        LAST_READ_NS.with(|last| {
-            if last.get() == 0 {
-                last.set(thread_cpu_ns());
-            }
-        });
-        self.entered_ns.store(monotonic_ns(), Ordering::Relaxed);
+        let now = monotonic_ns();
+        let fresh = |last: Reading| now.saturating_sub(last.at_ns) < STALE_NS;
+        if !LAST_READING.get().is_some_and(fresh) {
+            LAST_READING.set(Some(Reading::taken(now)));
+        }
+        self.entered_ns.store(now, Ordering::Relaxed);
     }
 
     /// The poll ends.
     pub(crate) fn leave(&self) {
-        let read = thread_cpu_ns();
-        self.spent_ns.store(self.until(read), Ordering::Relaxed);
-        LAST_READ_NS.set(read);
+        let (spent_ns, reading) = self.until_now();
+        self.spent_ns.store(spent_ns, Ordering::Relaxed);
+        if reading.is_some() {
+            LAST_READING.set(reading);
+        }
     }
 
     /// CPU time up to now; only inside a poll.
     pub(crate) fn now(&self) -> Duration {
-        Duration::from_nanos(self.until(thread_cpu_ns()))
+        Duration::from_nanos(self.until_now().0)
     }
 
     /// CPU time of all finished polls.
@@ -55,10 +71,26 @@ impl Meter {
         Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed))
     }
 
-    fn until(&self, thread_cpu_ns: u64) -> u64 {
-        let cpu = thread_cpu_ns.saturating_sub(LAST_READ_NS.get());
-        let wall = monotonic_ns().saturating_sub(self.entered_ns.load(Ordering::Relaxed));
-        self.spent_ns.load(Ordering::Relaxed) + cpu.min(wall)
+    /// CPU time up to now, and the reading it took to know, if it took one.
+    fn until_now(&self) -> (u64, Option<Reading>) {
+        let now = monotonic_ns();
+        let wall_ns = now.saturating_sub(self.entered_ns.load(Ordering::Relaxed));
+        let spent_ns = self.spent_ns.load(Ordering::Relaxed);
+        let Some(last) = LAST_READING.get().filter(|_| wall_ns >= SHORT_NS) else {
+            return (spent_ns + wall_ns, None);
+        };
+        let reading = Reading::taken(now);
+        let cpu_ns = reading.cpu_ns.saturating_sub(last.cpu_ns);
+        (spent_ns + cpu_ns.min(wall_ns), Some(reading))
+    }
+}
+
+impl Reading {
+    fn taken(at_ns: u64) -> Self {
+        Self {
+            cpu_ns: thread_cpu_ns(),
+            at_ns,
+        }
     }
 }
 
@@ -101,6 +133,46 @@ mod tests {
         let spent = meter.spent();
         assert!(spent >= SLICE * 3, "{spent:?}");
         assert!(spent < SLICE * 5, "{spent:?}");
+    }
+
+    /// However it divides its work, a guest is charged at least what it used.
+    #[test]
+    fn many_polls_of_any_length_are_charged_all_their_cpu_time() {
+        let micros = Duration::from_micros;
+        for pattern in [
+            &[1][..],
+            &[10, 20, 40],
+            &[49, 51],
+            &[5, 5, 5, 5, 400],
+            &[100, 1, 1_500, 30],
+        ] {
+            let (meter, mut used) = (Meter::default(), 0);
+            for span in pattern.iter().cycle().take(2_000 / pattern.len()) {
+                meter.enter();
+                let before = thread_cpu_ns();
+                burn(micros(*span));
+                used += thread_cpu_ns() - before;
+                meter.leave();
+                burn(micros(3));
+            }
+            let spent = meter.spent();
+            assert!(
+                spent >= Duration::from_nanos(used),
+                "{pattern:?}: {spent:?} of {used} ns"
+            );
+        }
+    }
+
+    #[test]
+    fn a_long_poll_is_charged_little_of_what_the_thread_did_before_it() {
+        let meter = Meter::default();
+        meter.enter();
+        meter.leave();
+        burn(SLICE * 5);
+        meter.enter();
+        std::thread::sleep(SLICE * 5);
+        meter.leave();
+        assert!(meter.spent() < SLICE, "{:?}", meter.spent());
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! What goes into a call and what comes out of it.
 
 pub(crate) mod guard;
+pub(crate) mod left;
 pub(crate) mod meter;
 pub(crate) mod outcome;
 pub(crate) mod run;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -134,7 +136,7 @@ pub struct Usage {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapabilityUsage {
     /// The capability's name.
-    pub capability: String,
+    pub capability: Cow<'static, str>,
     /// Index of the rule in the grants file; absent for what needs no rule and
     /// for denials.
     pub rule: Option<usize>,

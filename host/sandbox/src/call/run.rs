@@ -4,21 +4,21 @@
 //! What must stay true: nothing of a store or instance outlives the use; the
 //! deadline covers everything, host functions included.
 
-use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::task::coop::Unconstrained;
 use tokio::task::unconstrained;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use wasmtime::Store;
 
 use super::guard::{Guard, Vitals, wall_reached};
-use super::{CallError, CallRequest, outcome};
+use super::left::Present;
+use super::{CallError, outcome};
 use crate::capability::RoomStates;
-use crate::contract::types::{self, Context};
+use crate::contract::types;
 use crate::gate::Gate;
 use crate::guests::{Ended, Work};
 use crate::inert::{self, GuestExit};
@@ -43,7 +43,7 @@ pub(crate) struct Confines {
     /// When it must end.
     pub(crate) deadline: Instant,
     /// Dropped once nothing of the guest is left.
-    pub(crate) alive: watch::Sender<()>,
+    pub(crate) present: Present,
 }
 
 /// What is asked of a guest.
@@ -61,33 +61,31 @@ pub(crate) trait Ask: Send + Sync + 'static {
 
 impl Confines {
     /// The use of a guest as a future for the guests' threads.
-    pub(crate) fn work<A: Ask>(mut self, asked: A) -> Work<Result<A::Answer, CallError>> {
+    pub(crate) fn work<A: Ask>(self, asked: A) -> Work<Result<A::Answer, CallError>> {
         let (deadline, wall) = (self.deadline, self.wall);
-        let alive = std::mem::take(&mut self.alive);
-        Box::pin(async move {
-            // Goes after the store when the future is dropped in the middle.
-            let _alive = alive;
-            if let Some(ended) = before(deadline, self.run(asked)).await {
-                return ended;
-            }
-            let nothing: Box<dyn Send> = Box::new(());
-            (Err(wall_reached(wall).into()), nothing)
+        Box::pin(Bounded {
+            // Some 2 KiB, that are moved once.
+            run: Some(Box::pin(self.run(asked))),
+            deadline,
+            wall,
+            timer: None,
         })
     }
 
     async fn run<A: Ask>(self, asked: A) -> Ended<Result<A::Answer, CallError>> {
         let (loaded, limits) = (Arc::clone(&self.loaded), Arc::clone(&self.limits));
         let (vitals, class) = (Arc::clone(&self.vitals), self.gate.info().class);
-        let mut store = self.store();
+        // Whenever this is dropped, the store goes first.
+        let (present, mut store) = self.open();
         let answer = match asked.ask(&loaded, &mut store).await {
             Ok(answer) => answer,
             Err(error) => Err(outcome::ended(&error, &limits, &vitals, class)),
         };
-        (answer, Box::new((store, loaded)))
+        (answer, Box::new((store, loaded, present)))
     }
 
     /// A store with every limit set.
-    fn store(self) -> Store<CallState> {
+    fn open(self) -> (Present, Store<CallState>) {
         let limits = self.limits;
         let mut table = wasmtime::component::ResourceTable::new();
         let handles = limits.handles as usize;
@@ -106,35 +104,51 @@ impl Confines {
         store.set_hostcall_fuel(host_memory);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| store.data().guard.tick());
-        store
+        (self.present, store)
     }
 }
 
-/// What `run` ends with, if before `deadline`. A timer is set up only when `run`
-/// has to wait: most calls never do.
-async fn before<T>(deadline: Instant, run: impl Future<Output = T>) -> Option<T> {
-    let mut run = pin!(run);
-    let mut timer = None;
-    poll_fn(|cx| {
-        if let Poll::Ready(ended) = run.as_mut().poll(cx) {
-            return Poll::Ready(Some(ended));
+/// What `run` ends with, if before `deadline`.
+struct Bounded<T> {
+    /// `None` once it was ended: nothing of the guest is left when that is told.
+    run: Option<Work<Result<T, CallError>>>,
+    deadline: Instant,
+    wall: Duration,
+    /// Set up only when `run` has to wait: most calls never do. A guest that uses
+    /// up its task's turn must not keep it from it.
+    timer: Option<Pin<Box<Unconstrained<Sleep>>>>,
+}
+
+impl<T> Future for Bounded<T> {
+    type Output = Ended<Result<T, CallError>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(run) = &mut this.run
+            && let Poll::Ready(ended) = run.as_mut().poll(cx)
+        {
+            return Poll::Ready(ended);
         }
-        // A guest that uses up its task's turn must not keep the timer from it.
-        let timer = timer.get_or_insert_with(|| Box::pin(unconstrained(sleep_until(deadline))));
-        timer.as_mut().poll(cx).map(|()| None)
-    })
-    .await
+        let timer = || Box::pin(unconstrained(sleep_until(this.deadline)));
+        ready!(this.timer.get_or_insert_with(timer).as_mut().poll(cx));
+        this.run = None;
+        Poll::Ready((Err(wall_reached(this.wall).into()), Box::new(())))
+    }
 }
 
 /// Parameters of the contract's `call`.
-type CallParams<'a> = (&'a str, &'a str, &'a Context);
+type CallParams<'a> = (&'a str, &'a str, &'a types::Context);
 
 /// Its result.
 type CallResult = (Result<String, types::Error>,);
 
 /// A call of one tool.
 pub(crate) struct ToolCall {
-    pub(crate) request: CallRequest,
+    /// Names the tool, the caller and the call.
+    pub(crate) gate: Gate,
+    pub(crate) input: String,
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) attempt: u32,
     pub(crate) limits: Arc<Limits>,
     /// How long it may take from now on.
     pub(crate) left: Duration,
@@ -150,7 +164,7 @@ impl Ask for ToolCall {
     ) -> wasmtime::Result<Result<String, CallError>> {
         match loaded.exports() {
             Exports::ToolWorld { pre, call, .. } => {
-                let (tool, input) = (&self.request.tool, &self.request.input);
+                let (tool, input) = (&self.gate.info().tool, &self.input);
                 if let Err(error) = json::check_input(input, self.limits.input) {
                     return Ok(Err(error));
                 }
@@ -187,13 +201,13 @@ impl ToolCall {
         tools: &TypedTools,
         store: &mut Store<CallState>,
     ) -> wasmtime::Result<Result<String, CallError>> {
-        let Some(tool) = tools.find(&self.request.tool) else {
+        let name = &self.gate.info().tool;
+        let Some(tool) = tools.find(name) else {
             return Ok(Err(CallError::NotFound {
-                message: format!("no tool `{}`", self.request.tool),
+                message: format!("no tool `{name}`"),
             }));
         };
-        let input = &self.request.input;
-        let params = match tool.read_input(input, self.limits.host_memory) {
+        let params = match tool.read_input(&self.input, self.limits.host_memory) {
             Ok(params) => params,
             Err(error) => return Ok(Err(error)),
         };
@@ -205,13 +219,14 @@ impl ToolCall {
         Ok(tool.write_output(result.as_ref(), self.limits.output))
     }
 
-    fn context(&self) -> Context {
-        Context {
-            call_id: self.request.call_id.clone(),
-            principal: self.request.principal.clone(),
-            idempotency_key: self.request.idempotency_key.clone(),
+    fn context(&self) -> types::Context {
+        let info = self.gate.info();
+        types::Context {
+            call_id: info.call_id.clone(),
+            principal: info.principal.clone(),
+            idempotency_key: self.idempotency_key.clone(),
             deadline_ms: u64::try_from(self.left.as_millis()).unwrap_or(u64::MAX),
-            attempt: self.request.attempt,
+            attempt: self.attempt,
         }
     }
 

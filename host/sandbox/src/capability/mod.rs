@@ -12,6 +12,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use wasmtime::component::Linker;
 
 use crate::gate::{Allowed, Gate, Missing};
@@ -47,7 +48,7 @@ pub trait Capability: Sized + Send + Sync + 'static {
     type Op: Clone + fmt::Debug + fmt::Display + Send + Sync;
     /// Made once per plugin and grants version: opened directories, pools.
     type Prepared: Send + Sync + 'static;
-    /// Made for each call.
+    /// Made for each call, when it first uses the room.
     type State: Send + 'static;
 
     /// The room's rules in a plugin's grants.
@@ -82,7 +83,7 @@ pub trait Capability: Sized + Send + Sync + 'static {
     fn prepare(cx: &PrepareContext<'_>) -> Result<Self::Prepared, PrepareError>;
 
     /// The state of one call.
-    fn state(cx: &CallContext<'_>, prepared: &Arc<Self::Prepared>) -> Self::State;
+    fn state(cx: &CallContext, prepared: &Arc<Self::Prepared>) -> Self::State;
 
     /// Links the room's interfaces, each by its own function.
     ///
@@ -105,16 +106,18 @@ pub struct PrepareContext<'a> {
     pub services: &'a Arc<Services>,
 }
 
-/// What a room sees when a call starts.
-pub struct CallContext<'a> {
+/// What a room sees of a call.
+pub struct CallContext {
     /// The gate of the call.
-    pub gate: &'a Gate,
+    pub gate: Gate,
     /// The plugin's limits.
-    pub limits: &'a Limits,
+    pub limits: Arc<Limits>,
     /// Storage, audit, runtime.
-    pub services: &'a Arc<Services>,
+    pub services: Arc<Services>,
+    /// When the call began.
+    pub started: Instant,
     /// When the call must end.
-    pub deadline: tokio::time::Instant,
+    pub deadline: Instant,
 }
 
 /// A rule that could not be put in force.
@@ -178,10 +181,19 @@ macro_rules! registry {
             pub $name: Arc<<$name::$marker as Capability>::Prepared>,
         )* }
 
-        /// The rooms' states of one call.
-        pub struct RoomStates { $(
+        /// The rooms' states of one call, each made when it is first asked for.
+        pub struct RoomStates {
+            cx: CallContext,
+            prepared: Arc<RoomsPrepared>,
+            $( $name: Option<Box<<$name::$marker as Capability>::State>>, )*
+        }
+
+        impl RoomStates { $(
             #[doc = concat!("Of `", stringify!($name), "`.")]
-            pub $name: <$name::$marker as Capability>::State,
+            pub fn $name(&mut self) -> &mut <$name::$marker as Capability>::State {
+                let (cx, prepared) = (&self.cx, &self.prepared.$name);
+                self.$name.get_or_insert_with(|| Box::new($name::$marker::state(cx, prepared)))
+            }
         )* }
 
         impl RoomsPrepared {
@@ -194,8 +206,8 @@ macro_rules! registry {
             }
 
             /// The states of one call.
-            pub fn states(&self, cx: &CallContext<'_>) -> RoomStates {
-                RoomStates { $( $name: $name::$marker::state(cx, &self.$name), )* }
+            pub fn states(self: &Arc<Self>, cx: CallContext) -> RoomStates {
+                RoomStates { cx, prepared: Arc::clone(self), $( $name: None, )* }
             }
         }
 

@@ -11,26 +11,29 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::plugin::Terms;
-use super::{InFlight, Place, Plugin, Sandbox, micros, rooms};
+use super::{InFlight, Place, Plugin, Sandbox, micros};
 use crate::call::guard::Vitals;
+use crate::call::left::Present;
 use crate::call::run::{Confines, ToolCall};
 use crate::call::{CallError, CallReport, CallRequest, Usage};
-use crate::capability::RoomStates;
 use crate::capability::log::{LogBuffer, Progress};
-use crate::gate::Gate;
+use crate::capability::{CallContext, RoomStates};
+use crate::gate::{CallInfo, Gate};
 
 /// A call that was asked for. Nothing of it happens before [`Begun::run`], but
 /// its time runs.
 pub struct Begun<'s> {
     sandbox: &'s Sandbox,
     plugin: Arc<Plugin>,
-    request: CallRequest,
+    input: String,
+    idempotency_key: Option<String>,
+    attempt: u32,
     terms: Terms,
     rooms: RoomStates,
     wall: Duration,
     deadline: Instant,
     watch: Watch,
-    alive: watch::Sender<()>,
+    present: Present,
 }
 
 /// Sees one call from outside. Clones see the same call.
@@ -40,37 +43,50 @@ pub struct Watch {
     gate: Gate,
     vitals: Arc<Vitals>,
     log: LogBuffer,
-    /// Closed once nothing of the guest is left.
-    alive: watch::Receiver<()>,
 }
 
 impl<'s> Begun<'s> {
     pub(super) fn new(sandbox: &'s Sandbox, plugin: &Arc<Plugin>, request: CallRequest) -> Self {
         let started = Instant::now();
         let terms = plugin.terms();
-        let gate = plugin.gate(&request, &terms);
+        let info = CallInfo {
+            call_id: request.call_id,
+            plugin: plugin.shared_name(),
+            tool: request.tool,
+            principal: request.principal,
+            class: request.class,
+        };
+        let gate = plugin.gate(info, &terms);
         let wall = terms.limits.wall.0;
         let wall = request.timeout.map_or(wall, |timeout| timeout.min(wall));
         let deadline = started + wall;
-        let rooms = rooms(plugin, &terms, &gate, deadline);
-        let alive = watch::Sender::default();
-        let watch = Watch {
+        let mut rooms = terms.rooms.states(CallContext {
+            gate: gate.clone(),
+            limits: Arc::clone(&terms.limits),
+            services: Arc::clone(plugin.services()),
             started,
-            gate,
-            vitals: Arc::default(),
-            log: rooms.log.clone(),
-            alive: alive.subscribe(),
-        };
+            deadline,
+        });
+        let vitals = Arc::default();
+        let present = Present::new(&vitals);
+        let log = rooms.log().clone();
         Self {
             sandbox,
             plugin: Arc::clone(plugin),
-            request,
+            input: request.input,
+            idempotency_key: request.idempotency_key,
+            attempt: request.attempt,
             terms,
             rooms,
             wall,
             deadline,
-            watch,
-            alive,
+            watch: Watch {
+                started,
+                gate,
+                vitals,
+                log,
+            },
+            present,
         }
     }
 
@@ -90,21 +106,25 @@ impl<'s> Begun<'s> {
         let (sandbox, watch) = (*sandbox, watch.clone());
         let _in_flight = InFlight::new(&sandbox.calls);
         let (plugin, limits) = (&self.plugin, &self.terms.limits);
-        let admitted = sandbox.admit(plugin, &self.request, limits, self.deadline);
+        let asked = (&*watch.gate.info().tool, &*self.input);
+        let admitted = sandbox.admit(plugin, asked, limits, self.deadline);
         let result = match admitted.await {
             Ok(loaded) => {
                 let confines = Confines {
                     loaded,
                     limits: Arc::clone(&self.terms.limits),
-                    gate: self.watch.gate,
+                    gate: self.watch.gate.clone(),
                     rooms: self.rooms,
                     vitals: self.watch.vitals,
                     wall: self.wall,
                     deadline: self.deadline,
-                    alive: self.alive,
+                    present: self.present,
                 };
                 let asked = ToolCall {
-                    request: self.request,
+                    gate: self.watch.gate,
+                    input: self.input,
+                    idempotency_key: self.idempotency_key,
+                    attempt: self.attempt,
                     limits: self.terms.limits,
                     left: self.deadline.saturating_duration_since(Instant::now()),
                 };
@@ -126,8 +146,7 @@ impl Watch {
     /// Resolves once nothing of the guest is left. File operations that had
     /// started may still run to their end.
     pub async fn ended(&self) {
-        let mut alive = self.alive.clone();
-        while alive.changed().await.is_ok() {}
+        self.vitals.left.wait().await;
     }
 
     /// What the call did up to now, with `result` as its end. Takes its log.

@@ -11,12 +11,14 @@ use bytes::Bytes;
 use wasmtime::Store;
 
 use super::{Sandbox, engine_bounds};
+use crate::call::CallError;
 use crate::call::guard::Vitals;
+use crate::call::left::Present;
 use crate::call::run::{Ask, Confines};
-use crate::call::{CallError, CallRequest};
 use crate::capability::CallContext;
 use crate::compile::{CodeCache, CompileError, component_digest};
 use crate::contract::types::{Tool, Want};
+use crate::gate::CallInfo;
 use crate::grants::{EffectClass, Grants};
 use crate::inspect::{self, Inspection, InstallError, Kind, Manifest, metadata};
 use crate::limits::{Limits, Span};
@@ -101,13 +103,15 @@ impl Sandbox {
             .plugin(METADATA, manifest, 0, Grants::default(), limits)
             .map_err(internal("preparing a sandbox without grants"))?;
         let terms = plugin.terms();
-        let gate = plugin.gate(&request(), &terms);
+        let gate = plugin.gate(info(), &terms);
         let wall = terms.limits.wall.0;
-        let deadline = tokio::time::Instant::now() + wall;
-        let rooms = terms.rooms.states(&CallContext {
-            gate: &gate,
-            limits: &terms.limits,
-            services: &self.services,
+        let started = tokio::time::Instant::now();
+        let deadline = started + wall;
+        let rooms = terms.rooms.states(CallContext {
+            gate: gate.clone(),
+            limits: Arc::clone(&terms.limits),
+            services: Arc::clone(&self.services),
+            started,
             deadline,
         });
         let vitals = Arc::new(Vitals::default());
@@ -119,7 +123,7 @@ impl Sandbox {
             vitals: Arc::clone(&vitals),
             wall,
             deadline,
-            alive: Default::default(),
+            present: Present::new(&vitals),
         };
         let answer = self.guests.run(vitals, confines.work(Metadata)).await;
         answer.unwrap_or_else(super::host_failed).map_err(|error| {
@@ -159,16 +163,13 @@ impl Ask for Metadata {
     }
 }
 
-fn request() -> CallRequest {
-    CallRequest {
+fn info() -> CallInfo {
+    CallInfo {
         call_id: "install".to_owned(),
+        plugin: METADATA.into(),
         tool: METADATA.to_owned(),
-        input: String::new(),
         principal: String::new(),
-        idempotency_key: None,
-        attempt: 1,
         class: EffectClass::ReadOnly,
-        timeout: None,
     }
 }
 

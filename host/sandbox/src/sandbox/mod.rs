@@ -21,10 +21,10 @@ use tokio::time::Instant;
 use crate::agent::Agents;
 use crate::call::run::{Confines, ToolCall};
 use crate::call::{CallError, CallReport, CallRequest};
-use crate::capability::{CallContext, PrepareError, RoomStates, files};
+use crate::capability::{PrepareError, files};
 use crate::compile::{CodeCache, Compiler, InstallLimits};
 use crate::engine;
-use crate::gate::{Gate, LimitReached};
+use crate::gate::LimitReached;
 use crate::grants::Grants;
 use crate::guests::Guests;
 use crate::inspect::{Bounds, Manifest};
@@ -36,7 +36,6 @@ use crate::services::Services;
 pub use begun::{Begun, Watch};
 use loader::Loader;
 pub use plugin::Plugin;
-use plugin::Terms;
 
 /// How the sandbox is set up. Given once, at start.
 #[derive(Debug, Clone)]
@@ -234,11 +233,11 @@ impl Sandbox {
     async fn admit(
         &self,
         plugin: &Plugin,
-        request: &CallRequest,
+        (tool, input): (&str, &str),
         limits: &Limits,
         deadline: Instant,
     ) -> Result<Arc<Loaded>, CallError> {
-        if request.input.len() as u64 > limits.input.0 {
+        if input.len() as u64 > limits.input.0 {
             let value = limits.input.to_string();
             return Err(LimitReached {
                 limit: "input",
@@ -247,9 +246,9 @@ impl Sandbox {
             .into());
         }
         let mut tools = plugin.manifest().tools.iter();
-        if !tools.any(|tool| tool.name == request.tool) {
+        if !tools.any(|known| known.name == tool) {
             return Err(CallError::NotFound {
-                message: format!("`{}` has no tool `{}`", plugin.name(), request.tool),
+                message: format!("`{}` has no tool `{tool}`", plugin.name()),
             });
         }
         self.loader.load(plugin, deadline).await
@@ -278,16 +277,6 @@ enum Place {
     Guests,
     /// On the task that makes it.
     Here,
-}
-
-/// The rooms' states for one call.
-fn rooms(plugin: &Plugin, terms: &Terms, gate: &Gate, deadline: Instant) -> RoomStates {
-    terms.rooms.states(&CallContext {
-        gate,
-        limits: &terms.limits,
-        services: plugin.services(),
-        deadline,
-    })
 }
 
 /// What a component may need to be installed at all.

@@ -5,7 +5,6 @@
 
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use crate::call::CallRequest;
 use crate::capability::{PrepareContext, PrepareError, RoomsPrepared};
 use crate::gate::{CallInfo, Gate};
 use crate::grants::{Grants, GrantsCell};
@@ -16,7 +15,7 @@ use crate::services::Services;
 
 /// An installed component with a name, its grants and its limits.
 pub struct Plugin {
-    name: String,
+    name: Arc<str>,
     manifest: Arc<Manifest>,
     services: Arc<Services>,
     grants: Arc<GrantsCell>,
@@ -45,7 +44,7 @@ impl Plugin {
         Ok(Self {
             terms: RwLock::new(Terms::new(name, &services, version, &grants, limits)?),
             grants: Arc::new(GrantsCell::new(version, grants)),
-            name: name.to_owned(),
+            name: name.into(),
             manifest,
             services,
             loaded: RwLock::default(),
@@ -109,14 +108,11 @@ impl Plugin {
         *slot = Arc::downgrade(loaded);
     }
 
-    pub(super) fn gate(&self, request: &CallRequest, terms: &Terms) -> Gate {
-        let info = CallInfo {
-            call_id: request.call_id.clone(),
-            plugin: self.name.clone(),
-            tool: request.tool.clone(),
-            principal: request.principal.clone(),
-            class: request.class,
-        };
+    pub(super) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    pub(super) fn gate(&self, info: CallInfo, terms: &Terms) -> Gate {
         let start = (terms.version, Arc::clone(&terms.grants));
         let cell = Arc::clone(&self.grants);
         Gate::starting(info, cell, start, terms.limits.host_memory.0)

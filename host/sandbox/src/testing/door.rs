@@ -33,7 +33,7 @@ impl Door {
     pub(crate) fn gate(&self) -> Gate {
         let info = CallInfo {
             call_id: "call-1".to_owned(),
-            plugin: "plugin".to_owned(),
+            plugin: "plugin".into(),
             tool: "tool".to_owned(),
             principal: self.principal.to_owned(),
             class: self.class,

@@ -22,13 +22,13 @@ pub struct CallClocks {
 }
 
 impl CallClocks {
-    /// Clocks of a call that ends at `deadline`.
-    pub fn new(gate: Gate, deadline: Instant) -> Self {
+    /// Clocks of a call that began at `started` and ends at `deadline`.
+    pub fn new(gate: Gate, started: Instant, deadline: Instant) -> Self {
         Self {
             gate,
             read: None,
             sleep: None,
-            started: Instant::now(),
+            started,
             deadline,
         }
     }

@@ -16,7 +16,7 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
 
 fn view(state: &mut CallState) -> ClocksView<'_> {
     ClocksView {
-        clocks: &mut state.rooms.clocks,
+        clocks: state.rooms.clocks(),
         table: &mut state.table,
     }
 }

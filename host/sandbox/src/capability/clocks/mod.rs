@@ -80,8 +80,8 @@ impl Capability for Clocks {
         Ok(())
     }
 
-    fn state(cx: &CallContext<'_>, _: &Arc<()>) -> CallClocks {
-        CallClocks::new(cx.gate.clone(), cx.deadline)
+    fn state(cx: &CallContext, _: &Arc<()>) -> CallClocks {
+        CallClocks::new(cx.gate.clone(), cx.started, cx.deadline)
     }
 
     fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {

@@ -14,7 +14,7 @@ pub(crate) const CASES: Cases = Cases {
 };
 
 fn clocks(deadline: Instant) -> CallClocks {
-    CallClocks::new(Door::new("").gate(), deadline)
+    CallClocks::new(Door::new("").gate(), Instant::now(), deadline)
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -80,7 +80,7 @@ async fn polling_with_no_timeout_lets_others_run() {
 #[tokio::test]
 async fn use_is_counted_once_per_kind_and_call() {
     let gate = Door::new("").gate();
-    let mut clocks = CallClocks::new(gate.clone(), Instant::now());
+    let mut clocks = CallClocks::new(gate.clone(), Instant::now(), Instant::now());
     for _ in 0..100 {
         clocks.monotonic_ns().unwrap();
         clocks.sleep_for(0).unwrap();

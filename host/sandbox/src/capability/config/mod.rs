@@ -85,7 +85,7 @@ impl Capability for Config {
         Ok(())
     }
 
-    fn state(_: &CallContext<'_>, _: &Arc<()>) {}
+    fn state(_: &CallContext, _: &Arc<()>) {}
 
     fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
         bind::link(linker)

@@ -74,7 +74,7 @@ impl Capability for Env {
         Ok(())
     }
 
-    fn state(_: &CallContext<'_>, _: &Arc<()>) {}
+    fn state(_: &CallContext, _: &Arc<()>) {}
 
     fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
         bind::link(linker)

@@ -51,7 +51,7 @@ impl FileReadBench {
         };
         let info = CallInfo {
             call_id: "bench".to_owned(),
-            plugin: "bench".to_owned(),
+            plugin: "bench".into(),
             tool: "read".to_owned(),
             principal: "bench".to_owned(),
             class: EffectClass::Plain,

@@ -82,7 +82,7 @@ impl Capability for Files {
         Prepared::new(&cx.grants.files, &services.reserved, &services.io)
     }
 
-    fn state(_: &CallContext<'_>, prepared: &Arc<Prepared>) -> FilesState {
+    fn state(_: &CallContext, prepared: &Arc<Prepared>) -> FilesState {
         FilesState::new(prepared)
     }
 
@@ -91,7 +91,7 @@ impl Capability for Files {
             view::FilesView {
                 table: &mut state.table,
                 gate: &state.gate,
-                room: &state.rooms.files,
+                room: state.rooms.files(),
             }
         }
         types::add_to_linker::<CallState, Files>(linker, view)?;

@@ -70,13 +70,13 @@ fn handle_bytes(limits: &Limits) -> usize {
 }
 
 impl State {
-    pub(super) fn new(cx: &CallContext<'_>, prepared: &Arc<Prepared>) -> Self {
-        let handle_bytes = handle_bytes(cx.limits);
+    pub(super) fn new(cx: &CallContext, prepared: &Arc<Prepared>) -> Self {
+        let handle_bytes = handle_bytes(&cx.limits);
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(handle_bytes);
         let hooks = Hooks {
             gate: cx.gate.clone(),
-            services: Arc::clone(cx.services),
+            services: Arc::clone(&cx.services),
             prepared: Arc::clone(prepared),
             placeholders: Placeholders::default(),
             deadline: cx.deadline,
@@ -127,8 +127,9 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
 }
 
 fn view(state: &mut CallState) -> HttpView<'_> {
-    let http = &mut state.rooms.http;
-    http.hooks.set_placeholders(state.rooms.secrets.placeholders().clone());
+    let placeholders = state.rooms.secrets().placeholders().clone();
+    let http = state.rooms.http();
+    http.hooks.set_placeholders(placeholders);
     HttpView { hooks: &mut http.hooks, table: &mut state.table, ctx: &mut http.ctx }
 }
 

@@ -64,7 +64,7 @@ impl Capability for Http {
         Ok(Prepared::new(cx.services))
     }
 
-    fn state(cx: &CallContext<'_>, prepared: &Arc<Prepared>) -> State {
+    fn state(cx: &CallContext, prepared: &Arc<Prepared>) -> State {
         State::new(cx, prepared)
     }
 

@@ -144,7 +144,7 @@ impl Capability for Kv {
         Ok(backend::Backend::new(store, cx.plugin))
     }
 
-    fn state(cx: &CallContext<'_>, prepared: &Arc<backend::Backend>) -> State {
+    fn state(cx: &CallContext, prepared: &Arc<backend::Backend>) -> State {
         State::new(cx.gate.clone(), Arc::clone(prepared))
     }
 

@@ -95,12 +95,13 @@ struct Inner {
 }
 
 impl LogBuffer {
-    /// An empty log for the call of `gate` that holds up to `bytes_max`.
-    pub fn new(gate: Gate, bytes_max: u64) -> Self {
+    /// An empty log for the call of `gate`, which began at `started`, that holds
+    /// up to `bytes_max`.
+    pub fn new(gate: Gate, started: Instant, bytes_max: u64) -> Self {
         let inner = Inner {
             gate,
             permit: None,
-            started: Instant::now(),
+            started,
             bytes_left: usize::try_from(bytes_max).unwrap_or(usize::MAX),
             bytes_max,
             records: Vec::new(),
@@ -323,7 +324,7 @@ fn forward(gate: &Gate, record: &LogRecord) {
     let info = gate.info();
     tracing::debug!(
         target: "airlock::guest",
-        plugin = info.plugin, call_id = info.call_id, level = record.level,
+        plugin = &*info.plugin, call_id = info.call_id, level = record.level,
         fields = ?record.fields, "{}", record.message,
     );
 }

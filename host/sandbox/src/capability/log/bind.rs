@@ -23,7 +23,7 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
 
 fn view(state: &mut CallState) -> LogView<'_> {
     LogView {
-        log: &state.rooms.log,
+        log: state.rooms.log(),
         gate: &state.gate,
         table: &mut state.table,
     }

@@ -87,8 +87,8 @@ impl Capability for Log {
         Ok(())
     }
 
-    fn state(cx: &CallContext<'_>, _: &Arc<()>) -> LogBuffer {
-        LogBuffer::new(cx.gate.clone(), cx.limits.log.0)
+    fn state(cx: &CallContext, _: &Arc<()>) -> LogBuffer {
+        LogBuffer::new(cx.gate.clone(), cx.started.into_std(), cx.limits.log.0)
     }
 
     fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use proptest::prelude::*;
 
 use super::backend::Source;
@@ -12,7 +14,7 @@ pub(crate) const CASES: Cases = Cases {
 };
 
 fn log(bytes_max: u64) -> LogBuffer {
-    LogBuffer::new(Door::new("").gate(), bytes_max)
+    LogBuffer::new(Door::new("").gate(), Instant::now(), bytes_max)
 }
 
 fn lines(output: &LogOutput) -> Vec<String> {
@@ -156,13 +158,13 @@ fn progress_is_a_number_and_its_message_is_short() {
 #[test]
 fn what_was_written_is_counted_under_log() {
     let gate = Door::new("").gate();
-    let log = LogBuffer::new(gate.clone(), 1_000);
+    let log = LogBuffer::new(gate.clone(), Instant::now(), 1_000);
     assert!(gate.usage().is_empty());
     log.write(Source::Stdout, b"12345\n67");
     log.record("info", "89", &[("k".to_owned(), "v".to_owned())]);
     log.finish();
     let usage = gate.usage();
-    assert_eq!((usage[0].capability.as_str(), usage[0].bytes_out), ("log", 11));
+    assert_eq!((&*usage[0].capability, usage[0].bytes_out), ("log", 11));
 }
 
 proptest! {

@@ -1,8 +1,41 @@
 //! Random bytes of one call.
 
+use std::cell::RefCell;
+
 use super::{Op, Random};
 use crate::gate::{Gate, LimitReached, Permit};
 use crate::limits::ByteSize;
+
+/// The operating system's bytes, some at a time: each request is a system call.
+/// No byte is handed out twice.
+struct Pool {
+    bytes: [u8; 256],
+    used: usize,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool::EMPTY) };
+}
+
+impl Pool {
+    const EMPTY: Self = Self {
+        bytes: [0; 256],
+        used: 256,
+    };
+
+    fn number(&mut self) -> Result<u64, getrandom::Error> {
+        if self.used == self.bytes.len() {
+            getrandom::fill(&mut self.bytes)?;
+            self.used = 0;
+        }
+        let mut number = [0; 8];
+        let taken = &mut self.bytes[self.used..self.used + number.len()];
+        number.copy_from_slice(taken);
+        taken.fill(0);
+        self.used += number.len();
+        Ok(u64::from_le_bytes(number))
+    }
+}
 
 /// The randomness one call may still use.
 pub struct CallRandom {
@@ -36,6 +69,13 @@ impl CallRandom {
     pub(super) fn number(&mut self) -> wasmtime::Result<u64> {
         self.spend(8)?;
         getrandom::u64().map_err(wasmtime::Error::msg)
+    }
+
+    /// A seed for what needs no secrecy, e.g. hash maps.
+    pub(super) fn seed(&mut self) -> wasmtime::Result<(u64, u64)> {
+        self.spend(16)?;
+        let seed = POOL.with_borrow_mut(|pool| Ok((pool.number()?, pool.number()?)));
+        seed.map_err(|error: getrandom::Error| wasmtime::Error::msg(error))
     }
 
     fn spend(&mut self, bytes: u64) -> wasmtime::Result<()> {

@@ -13,7 +13,7 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
 }
 
 fn view(state: &mut CallState) -> RandomView<'_> {
-    RandomView(&mut state.rooms.random)
+    RandomView(state.rooms.random())
 }
 
 struct Bytes;
@@ -42,6 +42,6 @@ impl insecure::Host for RandomView<'_> {
 
 impl insecure_seed::Host for RandomView<'_> {
     fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
-        Ok((self.0.number()?, self.0.number()?))
+        self.0.seed()
     }
 }

@@ -72,7 +72,7 @@ impl Capability for Random {
         Ok(())
     }
 
-    fn state(cx: &CallContext<'_>, _: &Arc<()>) -> CallRandom {
+    fn state(cx: &CallContext, _: &Arc<()>) -> CallRandom {
         CallRandom::new(cx.gate.clone(), cx.limits.random.0)
     }
 

@@ -19,6 +19,30 @@ fn bytes_are_random() {
 }
 
 #[test]
+fn no_two_seeds_are_equal() {
+    let draw = || {
+        let mut random = CallRandom::new(Door::new("").gate(), 1 << 20);
+        let seeds = (0..1_000).flat_map(|_| <[u64; 2]>::from(random.seed().unwrap()));
+        seeds.collect::<Vec<u64>>()
+    };
+    let threads = [(); 4].map(|()| std::thread::spawn(draw));
+    let mut all: Vec<u64> = threads.into_iter().flat_map(|draw| draw.join().unwrap()).collect();
+    all.extend(draw());
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 10_000);
+}
+
+#[test]
+fn a_seed_counts_against_the_limit() {
+    let gate = Door::new("").gate();
+    let mut random = CallRandom::new(gate.clone(), 20);
+    random.seed().unwrap();
+    random.seed().unwrap_err();
+    assert_eq!(gate.usage()[0].bytes_in, 16);
+}
+
+#[test]
 fn the_limit_is_a_total_and_reached_exactly() {
     let gate = Door::new("").gate();
     let mut random = CallRandom::new(gate.clone(), 100);

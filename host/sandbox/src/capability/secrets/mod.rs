@@ -102,13 +102,13 @@ impl Capability for Secrets {
         Ok(())
     }
 
-    fn state(cx: &CallContext<'_>, _: &Arc<()>) -> State {
+    fn state(cx: &CallContext, _: &Arc<()>) -> State {
         State { gate: cx.gate.clone(), placeholders: Placeholders::default() }
     }
 
     fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
         contract::secrets::add_to_linker::<_, HasSecrets>(linker, |state| SecretsView {
-            state: &state.rooms.secrets,
+            state: state.rooms.secrets(),
         })
     }
 }

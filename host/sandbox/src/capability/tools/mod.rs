@@ -74,7 +74,7 @@ impl Capability for Tools {
         Ok(())
     }
 
-    fn state(_: &CallContext<'_>, _: &Arc<()>) {}
+    fn state(_: &CallContext, _: &Arc<()>) {}
 
     fn link(_: &mut Linker<CallState>) -> wasmtime::Result<()> {
         Ok(())

@@ -76,7 +76,7 @@ impl Rig {
         let cell = Arc::new(GrantsCell::new(1, grants(rules)));
         let info = CallInfo {
             call_id: "c".to_owned(),
-            plugin: "p".to_owned(),
+            plugin: "p".into(),
             tool: "t".to_owned(),
             principal: "u".to_owned(),
             class,

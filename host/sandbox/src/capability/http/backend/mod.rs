@@ -240,7 +240,7 @@ impl Exchange {
         let event = AuditEvent {
             action: "secret.use",
             call_id: info.call_id.clone(),
-            plugin: info.plugin.clone(),
+            plugin: info.plugin.to_string(),
             principal: info.principal.clone(),
             detail: json!({
                 "secret": name,

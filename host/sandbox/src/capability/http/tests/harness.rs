@@ -151,13 +151,15 @@ impl Plugin {
             principal: "u1".into(),
             class,
         };
-        let limits = Limits::default();
+        let limits = Arc::new(Limits::default());
         let gate = Gate::new(info, Arc::clone(&self.cell), limits.host_memory.0);
+        let started = Instant::now();
         let cx = CallContext {
-            gate: &gate,
-            limits: &limits,
-            services: &self.services,
-            deadline: Instant::now() + wall,
+            gate: gate.clone(),
+            limits,
+            services: Arc::clone(&self.services),
+            started,
+            deadline: started + wall,
         };
         let mut state = Http::state(&cx, &self.prepared);
         let placeholders = Placeholders::default();

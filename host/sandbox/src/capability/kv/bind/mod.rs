@@ -28,7 +28,7 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
 
 fn view(state: &mut CallState) -> KvView<'_> {
     KvView {
-        state: &state.rooms.kv,
+        state: state.rooms.kv(),
         table: &mut state.table,
     }
 }
