@@ -42,6 +42,10 @@ pub const CASES: &[(&str, Case)] = &[
         "concurrent callers each get their own outcome",
         concurrent_callers,
     ),
+    (
+        "kept and refused batches that are queued together stay apart",
+        queued_together,
+    ),
     ("only one of many appends at a version wins", racing_appends),
     ("acknowledged data is there after a reopen", reopen),
     ("oversized items are refused", oversized),
@@ -405,6 +409,49 @@ fn one_call(store: &dyn Store, caller: usize, n: usize) -> Option<u64> {
         return None;
     }
     Some(commit(store, batch).heads[0].len)
+}
+
+/// All are queued before the first is waited for, so that a backend that groups
+/// commits has them in few groups.
+fn queued_together(backend: &dyn Backend) {
+    const ROUNDS: u64 = 100;
+    let store = backend.open();
+    let mut queued = Vec::new();
+    for round in 0..ROUNDS {
+        let record = |kind: &str| Bytes::from(format!("{kind} {round}"));
+        let both = |kind| {
+            Batch::new()
+                .append("log", record(kind))
+                .append("other", record(kind))
+        };
+        let batches = [
+            Batch::new().append("log", record("alone")),
+            both("refused").check("s", "absent", Some("x".into())),
+            Batch::new().append_at("log", u64::MAX, vec![record("late")]),
+            both("both"),
+        ];
+        queued.extend(batches.map(|batch| store.commit(batch)));
+    }
+    for (n, commit) in queued.into_iter().enumerate() {
+        let (outcome, round) = (wait(commit), n as u64 / 4);
+        let lengths =
+            outcome.map(|done| done.heads.iter().map(|head| head.len).collect::<Vec<_>>());
+        match n % 4 {
+            0 => assert_eq!(lengths.unwrap(), [2 * round + 1]),
+            3 => assert_eq!(lengths.unwrap(), [2 * round + 2, round + 1]),
+            _ => assert!(lengths.is_err_and(|error: StoreError| error.is_refusal())),
+        }
+    }
+    drop(store);
+    let store = backend.open();
+    assert_eq!(store.head(b"log").unwrap().len, 2 * ROUNDS);
+    assert_eq!(payloads(&*store, "other").len() as u64, ROUNDS);
+    let kept = (0..ROUNDS).flat_map(|n| [format!("alone {n}"), format!("both {n}")]);
+    assert!(
+        payloads(&*store, "log")
+            .into_iter()
+            .eq(kept.map(Bytes::from))
+    );
 }
 
 fn racing_appends(backend: &dyn Backend) {

@@ -1,5 +1,7 @@
 //! The statements: row access for the writer's transactions.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
@@ -9,7 +11,14 @@ use crate::rows::{LeaseRow, Rows};
 use crate::store::{Hash, Head, Record, StoreError};
 
 /// Rows of the transaction that is open on a connection.
-pub(super) struct SqlRows<'c>(pub &'c Connection);
+pub(super) struct SqlRows<'c> {
+    conn: &'c Connection,
+    /// Heads of the streams that grew in this transaction, see
+    /// [`SqlRows::write_heads`].
+    heads: BTreeMap<Bytes, Head>,
+    /// What they were before the current batch, the last change last.
+    before: Vec<(Bytes, Option<Head>)>,
+}
 
 /// Checksum of a pair: a value that was changed or moved behind our back does
 /// not read as a value.
@@ -92,14 +101,50 @@ pub(super) fn sql(step: &str, source: rusqlite::Error) -> StoreError {
     }
 }
 
-impl SqlRows<'_> {
+impl<'c> SqlRows<'c> {
+    pub(super) fn new(conn: &'c Connection) -> Self {
+        Self {
+            conn,
+            heads: BTreeMap::new(),
+            before: Vec::new(),
+        }
+    }
+
+    /// Ends a batch. One that is not `kept` leaves the heads as they were; its
+    /// rows are undone by the caller.
+    pub(super) fn settle(&mut self, kept: bool) {
+        for (stream, head) in self.before.drain(..).rev() {
+            if kept {
+                continue;
+            }
+            match head {
+                Some(head) => self.heads.insert(stream, head),
+                None => self.heads.remove(&stream),
+            };
+        }
+    }
+
+    /// Writes the heads, once for each stream however many records it got: to be
+    /// called before the transaction is committed.
+    pub(super) fn write_heads(&mut self) -> Result<(), StoreError> {
+        for (stream, head) in std::mem::take(&mut self.heads) {
+            self.execute(
+                "writing a stream's head",
+                "INSERT INTO heads(stream, len, hash) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET len = excluded.len, hash = excluded.hash",
+                params![stream.as_ref(), head.len, head.hash],
+            )?;
+        }
+        Ok(())
+    }
+
     fn execute(
         &self,
         step: &str,
         text: &str,
         params: impl rusqlite::Params,
     ) -> Result<(), StoreError> {
-        self.0
+        self.conn
             .prepare_cached(text)
             .and_then(|mut statement| statement.execute(params))
             .map(drop)
@@ -109,7 +154,7 @@ impl SqlRows<'_> {
 
 impl Rows for SqlRows<'_> {
     fn get(&mut self, space: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        get(self.0, space, key)
+        get(self.conn, space, key)
     }
 
     fn put(&mut self, space: &str, key: &Bytes, value: &Bytes) -> Result<(), StoreError> {
@@ -130,12 +175,15 @@ impl Rows for SqlRows<'_> {
     }
 
     fn head(&mut self, stream: &[u8]) -> Result<Head, StoreError> {
-        Ok(head(self.0, stream)?.unwrap_or_default())
+        match self.heads.get(stream) {
+            Some(head) => Ok(*head),
+            None => Ok(head(self.conn, stream)?.unwrap_or_default()),
+        }
     }
 
     fn push(&mut self, stream: &Bytes, record: &Record) -> Result<(), StoreError> {
         let inserted = self
-            .0
+            .conn
             .prepare_cached(
                 "INSERT INTO records(stream, seq, payload, hash) VALUES (?1, ?2, ?3, ?4)",
             )
@@ -159,16 +207,13 @@ impl Rows for SqlRows<'_> {
     }
 
     fn set_head(&mut self, stream: &Bytes, head: Head) -> Result<(), StoreError> {
-        self.execute(
-            "writing a stream's head",
-            "INSERT INTO heads(stream, len, hash) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET len = excluded.len, hash = excluded.hash",
-            params![stream.as_ref(), head.len, head.hash],
-        )
+        let before = self.heads.insert(stream.clone(), head);
+        self.before.push((stream.clone(), before));
+        Ok(())
     }
 
     fn lease(&mut self, lease: &[u8]) -> Result<Option<LeaseRow>, StoreError> {
-        self.0
+        self.conn
             .prepare_cached("SELECT owner, token, expires_ms FROM leases WHERE lease = ?1")
             .and_then(|mut statement| {
                 statement

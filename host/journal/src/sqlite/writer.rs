@@ -145,30 +145,49 @@ impl Writer {
         group: &[Request],
     ) -> Result<Vec<Result<Done, StoreError>>, StoreError> {
         self.statement("BEGIN IMMEDIATE")?;
+        let mut rows = SqlRows::new(&self.conn);
         let mut outcomes = Vec::with_capacity(group.len());
         let alone = group.len() == 1;
         for request in group {
-            if !alone {
-                self.statement("SAVEPOINT batch")?;
-            }
-            let outcome = rows::perform(&mut SqlRows(&self.conn), &request.work);
-            if let Err(error) = &outcome
-                && !is_of_this_batch(error)
-            {
-                return Err(outcome.err().unwrap_or_else(lost));
-            }
-            if !alone {
-                if outcome.is_err() {
-                    self.statement("ROLLBACK TO batch")?;
-                }
-                self.statement("RELEASE batch")?;
-            }
+            let outcome = self.batch(&mut rows, &request.work, alone)?;
             self.pages += outcome.as_ref().map_or(0, |_| pages(&request.work));
             outcomes.push(outcome);
         }
-        let changed = outcomes.iter().any(Result::is_ok);
-        self.statement(if changed { "COMMIT" } else { "ROLLBACK" })?;
+        if outcomes.iter().any(Result::is_ok) {
+            rows.write_heads()?;
+            self.statement("COMMIT")?;
+        } else {
+            self.statement("ROLLBACK")?;
+        }
         Ok(outcomes)
+    }
+
+    /// One request of a group. Refused, it leaves nothing behind; the outer error
+    /// is everybody's.
+    fn batch(
+        &self,
+        rows: &mut SqlRows<'_>,
+        work: &Work,
+        alone: bool,
+    ) -> Result<Result<Done, StoreError>, StoreError> {
+        let savepoint = !alone && !is_one_statement(work);
+        if savepoint {
+            self.statement("SAVEPOINT batch")?;
+        }
+        let outcome = rows::perform(rows, work);
+        if let Err(error) = &outcome
+            && !is_of_this_batch(error)
+        {
+            return Err(outcome.err().unwrap_or_else(lost));
+        }
+        rows.settle(outcome.is_ok());
+        if savepoint {
+            if outcome.is_err() {
+                self.statement("ROLLBACK TO batch")?;
+            }
+            self.statement("RELEASE batch")?;
+        }
+        Ok(outcome)
     }
 
     fn statement(&self, text: &'static str) -> Result<(), StoreError> {
@@ -207,6 +226,15 @@ fn is_of_this_batch(error: &StoreError) -> bool {
 
 fn lost() -> StoreError {
     StoreError::corrupt("the database: a failure without a cause")
+}
+
+/// Whether the work changes rows by one statement at most, which is undone by
+/// itself when it fails: a call's record, mostly.
+fn is_one_statement(work: &Work) -> bool {
+    let Work::Batch(batch) = work else {
+        return false;
+    };
+    matches!(&batch.ops[..], [Op::Append { records, .. }] if records.len() <= 1)
 }
 
 /// About how many pages of the log a piece of work takes.
