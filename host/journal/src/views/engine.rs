@@ -10,10 +10,12 @@ use crate::audit::{Line, STREAM};
 use crate::chain;
 use crate::store::{Hash, Head, Store, StoreError};
 
-/// Records read at once, and folded into one write: a rebuild writes each value
-/// a few times, not once a record.
+/// Records read at once.
 const PAGE: usize = 1024;
-const FOLD_RECORDS: u64 = 16_384;
+/// Records folded into one write. Keeping up with calls must not hold much memory
+/// each time; a rebuild, which is further behind, writes each value a few times
+/// and not once a record.
+const FOLD_RECORDS: std::ops::RangeInclusive<u64> = 2_048..=16_384;
 /// Shelves on disk that may break one after the other before memory is used.
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -134,7 +136,9 @@ impl Engine {
         }
         while self.position.head.len < head.len {
             let mut fold = Fold::new(&self.shelf, self.position);
-            let due = head.len.min(self.position.head.len + FOLD_RECORDS);
+            let behind = head.len - self.position.head.len;
+            let at_once = (behind / 8).clamp(*FOLD_RECORDS.start(), *FOLD_RECORDS.end());
+            let due = head.len.min(self.position.head.len + at_once);
             while fold.position.head.len < due {
                 fold_page(&mut fold, store)?;
             }
