@@ -1,13 +1,12 @@
 //! A call's records in the audit.
 
 use airlock_journal::Op;
-use airlock_journal::audit::AuditRecord;
-use airlock_sandbox::{CallReport, Denial};
-use serde_json::json;
+use airlock_journal::audit::{Audit, Draft};
+use airlock_sandbox::{CallReport, CapabilityUsage, Denial};
+use serde::Serialize;
 
 use crate::calls::reply;
 use crate::principal::Principal;
-use crate::record;
 
 /// Who called what.
 #[derive(Debug, Clone)]
@@ -20,32 +19,54 @@ pub(crate) struct CallInfo {
     pub(crate) subject: String,
 }
 
+/// What is recorded of an ended call.
+#[derive(Serialize)]
+struct Done<'a> {
+    call_id: &'a str,
+    plugin: &'a str,
+    tool: &'a str,
+    digest: &'a str,
+    grants_version: u64,
+    outcome: &'a str,
+    wall_us: u64,
+    cpu_us: u64,
+    peak_memory_bytes: u64,
+    usage: &'a [CapabilityUsage],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    denials: &'a [Denial],
+}
+
+/// What is recorded of a denied operation.
+#[derive(Serialize)]
+struct Denied<'a> {
+    call_id: &'a str,
+    #[serde(flatten)]
+    denial: &'a Denial,
+}
+
 /// The record of an ended call: the last of its batch.
-pub(crate) fn done(who: &Principal, info: &CallInfo, report: &CallReport) -> AuditRecord {
-    let usage = &report.usage;
-    let mut detail = json!({
-        "call_id": info.call_id,
-        "plugin": info.plugin,
-        "tool": info.tool,
-        "digest": info.digest,
-        "grants_version": info.grants_version,
-        "outcome": reply::outcome(&report.result),
-        "wall_us": usage.wall_us,
-        "cpu_us": usage.cpu_us,
-        "peak_memory_bytes": usage.peak_memory_bytes,
-        "usage": usage.capabilities,
-    });
-    if let serde_json::Value::Object(members) = &mut detail {
-        if let Some(token_id) = &who.token_id {
-            members.insert("token_id".to_owned(), json!(token_id));
-        }
-        if !report.denials.is_empty() {
-            members.insert("denials".to_owned(), json!(report.denials));
-        }
-    }
-    AuditRecord::now(&*who.name, "call.done", &*info.subject)
-        .outcome(reply::outcome(&report.result))
-        .detail(detail)
+pub(crate) fn done(who: &Principal, info: &CallInfo, report: &CallReport) -> Op {
+    let (usage, outcome) = (&report.usage, reply::outcome(&report.result));
+    let detail = Done {
+        call_id: &info.call_id,
+        plugin: &info.plugin,
+        tool: &info.tool,
+        digest: &info.digest,
+        grants_version: info.grants_version,
+        outcome,
+        wall_us: usage.wall_us,
+        cpu_us: usage.cpu_us,
+        peak_memory_bytes: usage.peak_memory_bytes,
+        usage: &usage.capabilities,
+        token_id: who.token_id.as_deref(),
+        denials: &report.denials,
+    };
+    Audit::draft_op(&Draft {
+        outcome,
+        ..Draft::now(&who.name, "call.done", &info.subject, detail)
+    })
 }
 
 /// One record per denied operation.
@@ -55,15 +76,13 @@ pub(crate) fn denials<'a>(
     denials: &'a [Denial],
 ) -> impl Iterator<Item = Op> + 'a {
     denials.iter().map(move |denial| {
-        let detail = json!({
-            "call_id": info.call_id,
-            "capability": denial.capability,
-            "operation": denial.operation,
-            "rule": denial.rule,
-        });
-        let record = AuditRecord::now(&*who.name, "denied", &*info.subject)
-            .outcome("denied")
-            .detail(detail);
-        record::op(&record)
+        let detail = Denied {
+            call_id: &info.call_id,
+            denial,
+        };
+        Audit::draft_op(&Draft {
+            outcome: "denied",
+            ..Draft::now(&who.name, "denied", &info.subject, detail)
+        })
     })
 }

@@ -291,8 +291,8 @@ impl Runtime {
             (Err(CallError::Transient { .. }), Some(ticket)) => ops.push(ticket.again()),
             (_, Some(ticket)) => ops.push(ticket.finished(&reply)),
         }
-        let done = recorded::done(who, info, &report);
-        match self.audit.commit(Batch { ops }, &done).await {
+        ops.push(recorded::done(who, info, &report));
+        match self.audit.commit_drafted(Batch { ops }).await {
             Ok(_) => Ok(reply),
             Err(source) => {
                 let call_id = info.call_id.clone();
