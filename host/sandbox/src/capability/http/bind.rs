@@ -209,11 +209,17 @@ impl Hooks {
         })
     }
 
+    /// None, or all that the plugin's rules bind: servers may know each other, and
+    /// what is searched for is made once, not for each choice a guest makes.
     fn in_play(&self, target: &Target) -> Vec<String> {
         let grants = self.gate.grants();
-        let here = grants.http.iter().filter(|rule| rule.url.covers_host(target));
-        let bound = here.filter_map(|rule| rule.secret.clone());
-        let names: BTreeSet<String> = self.placeholders.names().into_iter().chain(bound).collect();
+        let issued = self.placeholders.names();
+        let bound = || grants.http.iter().filter(|rule| rule.secret.is_some());
+        if issued.is_empty() && !bound().any(|rule| rule.url.covers_host(target)) {
+            return Vec::new();
+        }
+        let bound = bound().filter_map(|rule| rule.secret.clone());
+        let names: BTreeSet<String> = issued.into_iter().chain(bound).collect();
         names.into_iter().collect()
     }
 

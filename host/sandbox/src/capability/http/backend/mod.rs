@@ -79,6 +79,11 @@ impl Prepared {
     }
 
     #[cfg(test)]
+    pub(super) fn matchers(&self) -> usize {
+        self.matchers.count()
+    }
+
+    #[cfg(test)]
     pub(super) fn idle_connections(&self) -> usize {
         self.pool.idle()
     }
@@ -91,7 +96,8 @@ pub(super) struct Exchange {
     pub(super) permit: Arc<Permit<Http>>,
     pub(super) rule: Rule,
     pub(super) placeholders: Placeholders,
-    /// Secrets in play: what the call asked for, and what rules bind to the host.
+    /// Secrets in play; none where the call asked for none and no rule binds one to
+    /// the host.
     pub(super) secrets: Vec<String>,
     pub(super) options: RequestOptions,
     pub(super) deadline: Instant,

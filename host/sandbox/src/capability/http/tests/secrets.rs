@@ -279,6 +279,32 @@ async fn a_value_that_a_server_kept_never_comes_back_either() {
     }
 }
 
+/// Whichever of its secrets a guest asks for: all are kept out, and what keeps
+/// them out is made once.
+#[tokio::test]
+async fn one_servers_secret_does_not_come_back_from_another() {
+    let world = World::new();
+    const OTHER: &str = "another-secret-value";
+    let server = Server::new(|_| ok(&format!("{VALUE} {OTHER}"))).await;
+    world.set_secret("key", VALUE).await;
+    world.set_secret("two", OTHER).await;
+    let grants = server.grant(r#", secret = "key""#).replace(
+        "}]",
+        "}, { url = \"http://elsewhere.test/**\", secret = \"two\" }]",
+    );
+    let plugin = world.plugin(&grants);
+    for asked in [&[][..], &["key"], &["two"], &["key", "two"]] {
+        let mut call = plugin.call();
+        for name in asked {
+            call.placeholders.issue(name).unwrap();
+        }
+        let reply = send(&mut call, &server.url("/"), &[], "").await.unwrap();
+        let masked = [VALUE, OTHER].map(|value| "*".repeat(value.len()));
+        assert_eq!(reply.text(), masked.join(" "), "{asked:?}");
+        assert_eq!(plugin.prepared.matchers(), 1, "{asked:?}");
+    }
+}
+
 #[tokio::test]
 async fn where_no_secret_is_in_play_nothing_is_touched() {
     let (world, server) = (World::new(), Server::new(|_| ok(VALUE)).await);
