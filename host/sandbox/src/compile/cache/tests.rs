@@ -11,7 +11,11 @@ use crate::engine;
 use crate::testing::{ECHO, guest};
 
 fn open(dir: &Path) -> Result<CodeCache, CacheError> {
-    let engine = engine::compiler(engine::Use::Tools).expect("an engine");
+    open_for(dir, engine::Use::Tools)
+}
+
+fn open_for(dir: &Path, what_for: engine::Use) -> Result<CodeCache, CacheError> {
+    let engine = engine::compiler(what_for).expect("an engine");
     let compiler = Compiler {
         program: "".into(),
         args: Vec::new(),
@@ -114,7 +118,9 @@ async fn code_of_another_build_key_or_engine_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let changes: &[(&str, Change)] = &[
         ("another build", |_, cache| cache.build[0] ^= 1),
-        ("another engine", |_, cache| cache.compatible[31] ^= 1),
+        ("another engine", |dir, cache| {
+            *cache = open_for(dir, engine::Use::Agents).expect("a cache");
+        }),
         ("another key", |dir, cache| {
             std::fs::remove_file(dir.join("key")).unwrap();
             *cache = open(dir).expect("a cache");
