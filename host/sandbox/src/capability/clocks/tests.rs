@@ -55,7 +55,10 @@ async fn a_sleep_is_cut_at_the_deadline() {
         (11 * HOUR_NS, 10),
         (u64::MAX, 10),
     ] {
-        for sleep in [clocks.sleep_for(duration_ns), clocks.sleep_until(duration_ns)] {
+        for sleep in [
+            clocks.sleep_for(duration_ns),
+            clocks.sleep_until(duration_ns),
+        ] {
             let wakes = sleep.unwrap().until().duration_since(started);
             assert_eq!(wakes.as_secs() / 3_600, wakes_after, "{duration_ns}");
         }

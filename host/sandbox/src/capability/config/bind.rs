@@ -54,9 +54,7 @@ impl ConfigView<'_> {
                 permit.count_in(value.as_ref().map_or(0, String::len) as u64);
                 Ok(value)
             }
-            Err(denial) if self.gate.grants().config.is_empty() => {
-                Err(format!("denied: {denial}"))
-            }
+            Err(denial) if self.gate.grants().config.is_empty() => Err(format!("denied: {denial}")),
             Err(_) => Ok(None),
         }
     }

@@ -14,15 +14,23 @@ fn a_value_needs_its_rule() {
     for (text, key, expected) in [
         (CASES.grants, "currency", Ok(Some("CHF".to_owned()))),
         (CASES.grants, "other", Ok(None)),
-        ("", "other", denied(
+        (
+            "",
+            "other",
+            denied(
                 "get other",
                 "no config rule has key = \"other\"; needed: config = [{ key = \"other\", value = … }]",
-            )),
+            ),
+        ),
     ] {
         let gate = Door::new(text).gate();
         let view = ConfigView { gate: &gate };
         assert_eq!(view.get(key.to_owned()), expected);
-        assert_eq!(gate.denials().is_empty(), key == "currency", "what was missing is on record");
+        assert_eq!(
+            gate.denials().is_empty(),
+            key == "currency",
+            "what was missing is on record"
+        );
     }
 }
 

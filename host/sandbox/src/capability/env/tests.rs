@@ -26,7 +26,9 @@ fn a_guest_sees_the_named_values_and_nothing_else() {
         let gate = Door::new(text).gate();
         let mut view = EnvView { gate: &gate };
         let seen = view.get_environment().unwrap();
-        let expected = expected.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let expected = expected
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(seen, expected.collect::<Vec<_>>());
         assert_eq!(view.get_arguments().unwrap(), Vec::<String>::new());
         assert_eq!(view.initial_cwd().unwrap(), None);
@@ -47,8 +49,16 @@ fn a_revoked_value_is_gone_during_the_call() {
 fn a_rule_that_makes_no_sense_is_refused() {
     for (name, value, complaint) in [
         ("", "x", "name `` must not be empty nor contain `=` or NUL"),
-        ("A=B", "x", "name `A=B` must not be empty nor contain `=` or NUL"),
-        ("A\0", "x", "name `A\\0` must not be empty nor contain `=` or NUL"),
+        (
+            "A=B",
+            "x",
+            "name `A=B` must not be empty nor contain `=` or NUL",
+        ),
+        (
+            "A\0",
+            "x",
+            "name `A\\0` must not be empty nor contain `=` or NUL",
+        ),
         (&"A".repeat(257), "x", "name is over 256 bytes"),
         ("A", "x\0", "value of `A` must not contain NUL"),
         ("A", &"x".repeat(32_769), "value of `A` is over 32768 bytes"),

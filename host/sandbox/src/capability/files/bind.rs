@@ -282,8 +282,7 @@ impl HostDescriptor for FilesView<'_> {
             return Err(self.fail(&to.permit, fault));
         }
         let io = self.room.io();
-        let renamed =
-            backend::rename(io, &from.permit, from.target, &to.permit, to.target).await;
+        let renamed = backend::rename(io, &from.permit, from.target, &to.permit, to.target).await;
         renamed.map_err(|fault| self.fail(&from.permit, fault))
     }
 

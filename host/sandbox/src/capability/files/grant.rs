@@ -143,7 +143,9 @@ impl Rule {
         let plain = join("/", host);
         let refused = |dir: &&str| plain == **dir || plain.starts_with(&format!("{dir}/"));
         if plain == "/" || HOST_REFUSED.iter().any(refused) {
-            return Err(format!("`{host}` can't be granted: name one directory of data"));
+            return Err(format!(
+                "`{host}` can't be granted: name one directory of data"
+            ));
         }
         if guest.contains('\0') || !guest.starts_with('/') || join("/", guest) != *guest {
             return Err(format!(
@@ -214,7 +216,11 @@ impl Op {
         let Some((index, rule)) = covering else {
             return Err(Missing::new(format!(
                 "no rule covers this path; needed: a rule with `guest` at or above it and access = \"{}\"",
-                if self.verb.writes() { "read-write" } else { "read" }
+                if self.verb.writes() {
+                    "read-write"
+                } else {
+                    "read"
+                }
             )));
         };
         if self.verb == Verb::Link {

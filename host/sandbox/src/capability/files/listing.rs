@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cap_fs_ext::DirExt;
 use cap_std::fs::{Dir, DirEntry, FileType, FileTypeExt, ReadDir};
-use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorType, DirectoryEntry, ErrorCode,
-};
+use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEntry, ErrorCode};
 
 use super::Files;
 use super::fault::Fault;

@@ -85,7 +85,9 @@ fn open(rule: &Rule, reserved: &Reserved) -> Result<(Area, PathBuf), String> {
     let opened = dir.dir_metadata().map(|meta| key(&meta));
     reserved.check(Path::new(host)).map_err(|e| e.to_string())?;
     if opened.ok() != identity(&canonical).ok() {
-        return Err(format!("the directory `{host}` was replaced while it was opened"));
+        return Err(format!(
+            "the directory `{host}` was replaced while it was opened"
+        ));
     }
     let dir = Arc::new(dir);
     let quota = rule.writable().then(|| Quota::new(rule, &dir));
@@ -117,11 +119,7 @@ pub fn check_reserved(rules: &[Rule], reserved: &Reserved) -> Result<(), Prepare
 
 /// Refuses what would not hold: one guest path for two directories, or a `read`
 /// rule for what another rule of the plugin lets it write.
-fn unambiguous(
-    areas: &[(Arc<Area>, PathBuf)],
-    rule: &Rule,
-    host: &Path,
-) -> Result<(), String> {
+fn unambiguous(areas: &[(Arc<Area>, PathBuf)], rule: &Rule, host: &Path) -> Result<(), String> {
     for (other, other_host) in areas {
         if other.rule.guest == rule.guest {
             return Err(format!("`guest` = \"{}\" is given twice", rule.guest));

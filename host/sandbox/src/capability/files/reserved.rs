@@ -44,7 +44,9 @@ pub enum OverlapKind {
 
 impl fmt::Display for Overlap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, real, what, .. } = self;
+        let Self {
+            host, real, what, ..
+        } = self;
         write!(f, "`{}`", host.display())?;
         if real != host {
             write!(f, ", which leads to `{}`,", real.display())?;

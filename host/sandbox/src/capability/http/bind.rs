@@ -28,8 +28,8 @@ use wasmtime_wasi_http::p2::types::{
 };
 use wasmtime_wasi_http::p2::{HeaderError, HeaderResult, HttpError, HttpResult};
 use wasmtime_wasi_http::{
-    DEFAULT_FORBIDDEN_HEADERS, Error, FieldMap, FieldMapError, ForbiddenHeaderFilter, RequestOptions, WasiBody,
-    WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
+    DEFAULT_FORBIDDEN_HEADERS, Error, FieldMap, FieldMapError, ForbiddenHeaderFilter,
+    RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
 };
 
 use super::backend::{EXCHANGE_BYTES, Exchange, secret};
@@ -116,7 +116,11 @@ pub(super) struct HttpView<'a> {
 
 impl HttpView<'_> {
     fn inner(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: self.hooks, table: self.table, ctx: self.ctx }
+        WasiHttpCtxView {
+            hooks: self.hooks,
+            table: self.table,
+            ctx: self.ctx,
+        }
     }
 }
 
@@ -130,10 +134,20 @@ fn view(state: &mut CallState) -> HttpView<'_> {
     let placeholders = state.rooms.secrets().placeholders().clone();
     let http = state.rooms.http();
     http.hooks.set_placeholders(placeholders);
-    HttpView { hooks: &mut http.hooks, table: &mut state.table, ctx: &mut http.ctx }
+    HttpView {
+        hooks: &mut http.hooks,
+        table: &mut state.table,
+        ctx: &mut http.ctx,
+    }
 }
 
-type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
+type Sent = Result<
+    (
+        Response<WasiBody>,
+        Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ),
+    Error,
+>;
 
 impl WasiHttpHooks for Hooks {
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
@@ -156,7 +170,9 @@ impl WasiHttpHooks for Hooks {
         Box::new(async move {
             let task = io.spawn(exchange?.run(parts, body));
             let mut task = AbortOnDropJoinHandle::from(task);
-            let response = (&mut *task).await.map_err(|_| Error::ConnectionTerminated)??;
+            let response = (&mut *task)
+                .await
+                .map_err(|_| Error::ConnectionTerminated)??;
             let nothing: Box<dyn Future<Output = _> + Send> = Box::new(std::future::ready(Ok(())));
             Ok((response, nothing))
         })
@@ -183,7 +199,10 @@ impl Hooks {
 
     fn headers_too_large(&self) -> LimitReached {
         let share = ByteSize(self.handle_bytes as u64);
-        LimitReached { limit: "host_memory", value: format!("{share} for one list of headers") }
+        LimitReached {
+            limit: "host_memory",
+            value: format!("{share} for one list of headers"),
+        }
     }
 
     pub(super) fn set_placeholders(&mut self, placeholders: Placeholders) {
@@ -237,15 +256,26 @@ impl Hooks {
             Ok(target) => target,
             Err(why) => return Err(refuse(&written(parts), &why)),
         };
-        let op = Op { method: parts.method.clone(), target, secret };
-        self.gate.permit::<Http>(op).map_err(|_| Error::HttpRequestDenied)
+        let op = Op {
+            method: parts.method.clone(),
+            target,
+            secret,
+        };
+        self.gate
+            .permit::<Http>(op)
+            .map_err(|_| Error::HttpRequestDenied)
     }
 }
 
 /// A refused request as it was written, without its user-info and query.
 fn written(parts: &Parts) -> String {
-    let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let authority = parts
+        .uri
+        .authority()
+        .map_or("", |authority| authority.as_str());
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
     let scheme = parts.uri.scheme_str().unwrap_or("https");
     format!("{} {scheme}://{host}{}", parts.method, parts.uri.path())
 }
@@ -267,10 +297,11 @@ impl types::Host for HttpView<'_> {
     }
 
     fn convert_header_error(&mut self, err: HeaderError) -> wasmtime::Result<types::HeaderError> {
-        err.downcast().map_err(|trap| match trap.downcast_ref::<FieldMapError>() {
-            Some(_) => self.hooks.headers_too_large().into(),
-            None => trap,
-        })
+        err.downcast()
+            .map_err(|trap| match trap.downcast_ref::<FieldMapError>() {
+                Some(_) => self.hooks.headers_too_large().into(),
+                None => trap,
+            })
     }
 
     fn http_error_code(

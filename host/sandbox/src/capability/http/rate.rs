@@ -31,10 +31,19 @@ impl Rates {
             return Ok(());
         };
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = buckets.iter().position(|(other, _)| other == rule).unwrap_or_else(|| {
-            buckets.push((rule.clone(), Bucket { tokens: f64::from(rate.count), at: now }));
-            buckets.len() - 1
-        });
+        let at = buckets
+            .iter()
+            .position(|(other, _)| other == rule)
+            .unwrap_or_else(|| {
+                buckets.push((
+                    rule.clone(),
+                    Bucket {
+                        tokens: f64::from(rate.count),
+                        at: now,
+                    },
+                ));
+                buckets.len() - 1
+            });
         buckets[at].1.take(rate, now)
     }
 }

@@ -59,21 +59,29 @@ impl FromStr for Target {
         if text.len() > URL_BYTES_MAX {
             return Err(UrlError::TooLong);
         }
-        if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+        if text
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || c == '\\')
+        {
             return Err(UrlError::Character);
         }
         let (_, authority, _) = split(text)?;
         if authority.contains('@') {
             return Err(UrlError::UserInfo);
         }
-        let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name);
+        let name = authority
+            .rsplit_once(':')
+            .map_or(authority, |(name, _)| name);
         if authority.contains('%') || authority.starts_with(':') || authority.ends_with(':') {
             return Err(UrlError::Host);
         }
         let url = Url::parse(text).map_err(|_| UrlError::Host)?;
         let host = url.host().ok_or(UrlError::Host)?.to_owned();
         check_host(&host, name)?;
-        let port = url.port_or_known_default().filter(|port| *port != 0).ok_or(UrlError::Host)?;
+        let port = url
+            .port_or_known_default()
+            .filter(|port| *port != 0)
+            .ok_or(UrlError::Host)?;
         Ok(Self {
             https: url.scheme() == "https",
             host,
@@ -87,7 +95,10 @@ impl FromStr for Target {
 /// Scheme, authority and the rest, as they are written.
 fn split(text: &str) -> Result<(&str, &str, &str), UrlError> {
     let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
-    if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+    if !["http", "https"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+    {
         return Err(UrlError::Scheme);
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -217,7 +228,9 @@ impl UrlPattern {
         let (Host::Domain(suffix), Host::Domain(name)) = (&self.base.host, &target.host) else {
             return false;
         };
-        let label = name.strip_suffix(suffix.as_str()).and_then(|rest| rest.strip_suffix('.'));
+        let label = name
+            .strip_suffix(suffix.as_str())
+            .and_then(|rest| rest.strip_suffix('.'));
         label.is_some_and(|label| !label.is_empty() && !label.contains('.'))
     }
 
@@ -250,10 +263,14 @@ impl UrlPattern {
             !is_ambiguous(segment) && (!segment.is_empty() || at == last)
         };
         fits && segments.iter().enumerate().all(plain)
-            && self.segments.iter().zip(&segments).all(|(pattern, segment)| match pattern {
-                Segment::Any => !segment.is_empty(),
-                Segment::Literal(literal) => literal == segment,
-            })
+            && self
+                .segments
+                .iter()
+                .zip(&segments)
+                .all(|(pattern, segment)| match pattern {
+                    Segment::Any => !segment.is_empty(),
+                    Segment::Literal(literal) => literal == segment,
+                })
     }
 }
 
@@ -272,27 +289,41 @@ impl FromStr for UrlPattern {
         let refuse = |why: &str| format!("`{}`: {why}", text.escape_debug());
         let (scheme, authority, path) = split(text).map_err(|e| refuse(&e.to_string()))?;
         if path.contains(['?', '#']) {
-            return Err(refuse("a rule has no query and no fragment; the query is not matched"));
+            return Err(refuse(
+                "a rule has no query and no fragment; the query is not matched",
+            ));
         }
         let (one_label, host) = match authority.strip_prefix("*.") {
             Some(host) => (true, host),
             None => (false, authority),
         };
         if host.contains('*') {
-            return Err(refuse("`*` in a host stands for its whole first label: `*.example.com`"));
+            return Err(refuse(
+                "`*` in a host stands for its whole first label: `*.example.com`",
+            ));
         }
         let base: Target = format!("{scheme}://{host}{path}")
             .parse()
             .map_err(|e: UrlError| refuse(&e.to_string()))?;
         let wild_base = matches!(&base.host, Host::Domain(name) if name.contains('.'));
         if one_label && !wild_base {
-            return Err(refuse("a wildcard needs a domain of two labels or more behind it"));
+            return Err(refuse(
+                "a wildcard needs a domain of two labels or more behind it",
+            ));
         }
         if path.trim_start_matches('/').split('/').count() != base.path[1..].split('/').count() {
-            return Err(refuse("its path contains `.`, `..` or begins with more than one slash"));
+            return Err(refuse(
+                "its path contains `.`, `..` or begins with more than one slash",
+            ));
         }
         let (segments, rest) = segments(&base.path).map_err(refuse)?;
-        Ok(Self { text: text.to_owned(), one_label, base, segments, rest })
+        Ok(Self {
+            text: text.to_owned(),
+            one_label,
+            base,
+            segments,
+            rest,
+        })
     }
 }
 
@@ -311,7 +342,11 @@ fn segments(path: &str) -> Result<(Vec<Segment>, bool), &'static str> {
         _ if is_ambiguous(word) => Err("its path contains an escaped slash or dot"),
         _ => Ok(Segment::Literal(word.to_owned())),
     };
-    let segments = words.into_iter().enumerate().map(segment).collect::<Result<_, _>>()?;
+    let segments = words
+        .into_iter()
+        .enumerate()
+        .map(segment)
+        .collect::<Result<_, _>>()?;
     Ok((segments, rest))
 }
 
@@ -329,7 +364,9 @@ impl Serialize for UrlPattern {
 
 impl<'de> Deserialize<'de> for UrlPattern {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

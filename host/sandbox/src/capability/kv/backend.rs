@@ -14,10 +14,10 @@ use airlock_journal::{Store, StoreError};
 use bytes::Bytes;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::Kv;
 use super::erase::Era;
 use super::grant::Rule;
 use super::keys::{Place, SPACE, USAGE_SPACE};
-use super::Kv;
 use crate::call::Denial;
 use crate::gate::{Missing, Permit};
 use crate::limits::ByteSize;
@@ -147,9 +147,9 @@ impl Backend {
     }
 
     fn place(&self, permit: &Permit<Kv>) -> Result<(Place, Rule), Failure> {
-        let rule = permit.rule().ok_or_else(|| {
-            Failure::Invalid("the bucket's grant is no longer there".to_owned())
-        })?;
+        let rule = permit
+            .rule()
+            .ok_or_else(|| Failure::Invalid("the bucket's grant is no longer there".to_owned()))?;
         let principal = &permit.gate().info().principal;
         let place = Place::new(&self.plugin, rule.scope, principal, &rule.bucket);
         Ok((place, rule))
@@ -255,14 +255,21 @@ impl Counters {
     /// that was lowered.
     fn check_quota(self, held: Self, rule: &Rule, permit: &Permit<Kv>) -> Result<(), Denial> {
         let over = if self.bytes > rule.bytes.0 && self.bytes > held.bytes {
-            format!("bytes = \"{}\", this needs {}", rule.bytes, ByteSize(self.bytes))
+            format!(
+                "bytes = \"{}\", this needs {}",
+                rule.bytes,
+                ByteSize(self.bytes)
+            )
         } else if self.keys > rule.keys && self.keys > held.keys {
             format!("keys = {}, this needs {}", rule.keys, self.keys)
         } else {
             return Ok(());
         };
         let index = permit.rule_index().unwrap_or_default();
-        let missing = format!("kv rule {index} grants bucket `{}` with {over}", rule.bucket);
+        let missing = format!(
+            "kv rule {index} grants bucket `{}` with {over}",
+            rule.bucket
+        );
         Err(permit.gate().deny("kv", permit.op(), Missing::new(missing)))
     }
 }

@@ -88,7 +88,10 @@ impl Rule {
 }
 
 pub(super) fn decide(rules: &[Rule], op: &Op) -> Result<Allowed, Missing> {
-    let found = rules.iter().enumerate().find(|(_, rule)| rule.bucket == op.bucket);
+    let found = rules
+        .iter()
+        .enumerate()
+        .find(|(_, rule)| rule.bucket == op.bucket);
     match found {
         None => {
             let bucket = op.bucket.escape_debug();

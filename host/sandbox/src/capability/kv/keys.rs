@@ -83,4 +83,3 @@ fn successor(prefix: &[u8]) -> Bytes {
     }
     end.into()
 }
-

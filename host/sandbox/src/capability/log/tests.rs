@@ -30,7 +30,9 @@ fn lines_are_put_together_whatever_the_writes() {
         log.write(Source::Stderr, piece.as_bytes());
     }
     let output = log.finish();
-    let stdout = lines(&output).into_iter().filter(|l| l.starts_with("stdout"));
+    let stdout = lines(&output)
+        .into_iter()
+        .filter(|l| l.starts_with("stdout"));
     let stdout: Vec<String> = stdout.collect();
     let expected = ["ab", "c", "", "d", "e", "last"].map(|l| format!("stdout: {l}"));
     assert_eq!(stdout, expected);
@@ -44,9 +46,15 @@ fn what_could_forge_or_hide_a_line_is_escaped() {
         ("plain, ünïcode 日本 🦀 \\n", "plain, ünïcode 日本 🦀 \\n"),
         ("a\nINFO forged", "a\\nINFO forged"),
         ("a\r\tb", "a\\r\\tb"),
-        ("\u{1b}[2J\u{1b}]0;title\u{7}", "\\u{1b}[2J\\u{1b}]0;title\\u{7}"),
+        (
+            "\u{1b}[2J\u{1b}]0;title\u{7}",
+            "\\u{1b}[2J\\u{1b}]0;title\\u{7}",
+        ),
         ("\0\u{7f}\u{9b}31m", "\\u{0}\\u{7f}\\u{9b}31m"),
-        ("a\u{2028}b\u{2029}c\u{85}d", "a\\u{2028}b\\u{2029}c\\u{85}d"),
+        (
+            "a\u{2028}b\u{2029}c\u{85}d",
+            "a\\u{2028}b\\u{2029}c\\u{85}d",
+        ),
         ("\u{202e}gnp.exe\u{2066}", "\\u{202e}gnp.exe\\u{2066}"),
         ("zero\u{200b}width\u{feff}", "zero\\u{200b}width\\u{feff}"),
     ] {
@@ -67,10 +75,21 @@ fn invalid_utf8_is_replaced_and_a_long_line_broken_between_characters() {
     let wide = "€".repeat(LINE_BYTES_MAX);
     log.write(Source::Stderr, wide.as_bytes());
     let output = log.finish();
-    assert_eq!(lines(&output)[..2], ["stdout: a\u{fffd}\u{fffd}b", "stdout: \u{fffd}"]);
-    let broken: String = output.records[2..].iter().map(|r| r.message.as_str()).collect();
+    assert_eq!(
+        lines(&output)[..2],
+        ["stdout: a\u{fffd}\u{fffd}b", "stdout: \u{fffd}"]
+    );
+    let broken: String = output.records[2..]
+        .iter()
+        .map(|r| r.message.as_str())
+        .collect();
     assert_eq!(broken, wide);
-    assert!(output.records.iter().all(|r| r.message.len() <= LINE_BYTES_MAX));
+    assert!(
+        output
+            .records
+            .iter()
+            .all(|r| r.message.len() <= LINE_BYTES_MAX)
+    );
 }
 
 #[test]
@@ -83,8 +102,17 @@ fn a_flood_is_dropped_counted_and_said() {
     assert!(output.records.len() <= kept + 2, "{}", output.records.len());
     assert!(output.records.len() > kept);
     let last = output.records.last().expect("a note");
-    assert_eq!(last.message, "limit log reached (1000B): the rest was dropped");
-    let text: usize = output.records.iter().rev().skip(1).map(|r| r.message.len()).sum();
+    assert_eq!(
+        last.message,
+        "limit log reached (1000B): the rest was dropped"
+    );
+    let text: usize = output
+        .records
+        .iter()
+        .rev()
+        .skip(1)
+        .map(|r| r.message.len())
+        .sum();
     assert_eq!(text as u64 + output.lost_bytes, 100_000 + 4);
     assert!(!lines(&output).contains(&"info: late".to_owned()));
 }
@@ -116,7 +144,11 @@ fn fields_go_in_whole_or_not_at_all() {
     let fields = fields.map(|(key, len)| (key.to_owned(), "x".repeat(len)));
     log.record("warn", "message", &fields);
     let output = log.finish();
-    let kept: Vec<&str> = output.records[0].fields.iter().map(|(k, _)| k.as_str()).collect();
+    let kept: Vec<&str> = output.records[0]
+        .fields
+        .iter()
+        .map(|(k, _)| k.as_str())
+        .collect();
     assert_eq!(kept, ["a", "b"]);
     assert_eq!((output.lost_records, output.lost_bytes), (1, 101));
 }

@@ -26,7 +26,10 @@ fn no_two_seeds_are_equal() {
         seeds.collect::<Vec<u64>>()
     };
     let threads = [(); 4].map(|()| std::thread::spawn(draw));
-    let mut all: Vec<u64> = threads.into_iter().flat_map(|draw| draw.join().unwrap()).collect();
+    let mut all: Vec<u64> = threads
+        .into_iter()
+        .flat_map(|draw| draw.join().unwrap())
+        .collect();
     all.extend(draw());
     all.sort_unstable();
     all.dedup();
@@ -51,7 +54,10 @@ fn the_limit_is_a_total_and_reached_exactly() {
     for request in [3, 8, u64::MAX] {
         let error = random.bytes(request).unwrap_err();
         let limit = error.downcast_ref::<crate::gate::LimitReached>();
-        assert_eq!(limit.expect("a limit").to_string(), "limit random reached (100B)");
+        assert_eq!(
+            limit.expect("a limit").to_string(),
+            "limit random reached (100B)"
+        );
     }
     random.number().unwrap_err();
     random.bytes(2).unwrap();
@@ -60,7 +66,10 @@ fn the_limit_is_a_total_and_reached_exactly() {
 
 #[test]
 fn a_request_counts_against_the_calls_budget_while_it_is_made() {
-    let door = Door { budget_bytes: 1_000, ..Door::new("") };
+    let door = Door {
+        budget_bytes: 1_000,
+        ..Door::new("")
+    };
     let gate = door.gate();
     let mut random = CallRandom::new(gate.clone(), 1 << 40);
     random.bytes(1_000).unwrap();

@@ -32,8 +32,11 @@ struct Node {
 
 impl Automaton {
     pub(super) fn new(words: impl IntoIterator<Item = Zeroizing<Vec<u8>>>) -> Self {
-        let mut made =
-            Self { nodes: vec![Node::default()], first: Box::new([0; 256]), longest: 0 };
+        let mut made = Self {
+            nodes: vec![Node::default()],
+            first: Box::new([0; 256]),
+            longest: 0,
+        };
         for word in words {
             made.insert(&word);
         }
@@ -49,7 +52,11 @@ impl Automaton {
         for byte in word {
             at = self.child(at, *byte).unwrap_or_else(|| self.add(at, *byte));
             let node = &mut self.nodes[at as usize];
-            node.part = if node.part == 0 { part } else { node.part.min(part) };
+            node.part = if node.part == 0 {
+                part
+            } else {
+                node.part.min(part)
+            };
         }
         let node = &mut self.nodes[at as usize];
         node.found = node.depth;
@@ -57,8 +64,17 @@ impl Automaton {
 
     fn add(&mut self, parent: u32, byte: u8) -> u32 {
         let added = u32::try_from(self.nodes.len()).expect("a few encodings of a few KiB");
-        let Node { depth, child: sibling, .. } = self.nodes[parent as usize];
-        self.nodes.push(Node { byte, sibling, depth: depth + 1, ..Node::default() });
+        let Node {
+            depth,
+            child: sibling,
+            ..
+        } = self.nodes[parent as usize];
+        self.nodes.push(Node {
+            byte,
+            sibling,
+            depth: depth + 1,
+            ..Node::default()
+        });
         self.nodes[parent as usize].child = added;
         if parent == 0 {
             self.first[usize::from(byte)] = added;
@@ -126,7 +142,8 @@ impl Automaton {
 
     /// Whether a word begins with `byte` and `next`.
     pub(super) fn begins_with(&self, byte: u8, next: u8) -> bool {
-        self.child(0, byte).is_some_and(|at| self.child(at, next).is_some())
+        self.child(0, byte)
+            .is_some_and(|at| self.child(at, next).is_some())
     }
 
     /// How many bytes at the end of what was read are half of a word or more, and

@@ -27,8 +27,10 @@ pub enum KeyFileError {
         why: String,
     },
     /// It is gone although secrets are stored that need it.
-    #[error("the secrets key file {path} is missing, and stored secrets cannot be read without it; \
-             bring it back; without it this data directory cannot be opened, and a new one is needed")]
+    #[error(
+        "the secrets key file {path} is missing, and stored secrets cannot be read without it; \
+             bring it back; without it this data directory cannot be opened, and a new one is needed"
+    )]
     Missing {
         /// The file.
         path: PathBuf,
@@ -79,7 +81,11 @@ pub(super) fn load(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(KeyFileError::Missing { path: path.into() })
         }
-        Err(source) => Err(KeyFileError::Io { step: "opening", path: path.into(), source }),
+        Err(source) => Err(KeyFileError::Io {
+            step: "opening",
+            path: path.into(),
+            source,
+        }),
     }
 }
 
@@ -94,16 +100,28 @@ fn outside(path: &Path, data_dir: &Path) -> Result<(), KeyFileError> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the key file is this file's purpose")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the key file is this file's purpose"
+)]
 fn open(path: &Path) -> std::io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 fn read(file: File, path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
-    let io = |source| KeyFileError::Io { step: "reading", path: path.into(), source };
+    let io = |source| KeyFileError::Io {
+        step: "reading",
+        path: path.into(),
+        source,
+    };
     let meta = file.metadata().map_err(io)?;
-    let refuse = |why: String| Err(KeyFileError::Permissions { path: path.into(), why });
+    let refuse = |why: String| {
+        Err(KeyFileError::Permissions {
+            path: path.into(),
+            why,
+        })
+    };
     if !meta.is_file() {
         return refuse("it is not a plain file".into());
     }
@@ -118,9 +136,16 @@ fn read(file: File, path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     parse(text.trim()).ok_or_else(|| KeyFileError::Invalid { path: path.into() })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the key file is this file's purpose")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the key file is this file's purpose"
+)]
 fn create(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
-    let io = |source| KeyFileError::Io { step: "creating", path: path.into(), source };
+    let io = |source| KeyFileError::Io {
+        step: "creating",
+        path: path.into(),
+        source,
+    };
     let mut key = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *key).map_err(|e| io(std::io::Error::other(e.to_string())))?;
     let mut text = Zeroizing::new(String::with_capacity(65));
@@ -129,10 +154,21 @@ fn create(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     }
     text.push('\n');
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()).map_err(io)?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(io)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(io)?;
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))
+        .and_then(|dir| dir.sync_all())
+        .map_err(io)?;
     Ok(key)
 }
 

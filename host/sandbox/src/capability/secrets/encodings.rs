@@ -38,18 +38,35 @@ pub(super) fn exact(value: &[u8]) -> Words {
 /// UTF-16 unit on its own (as `\uXXXX` gives it).
 pub(super) fn folded(value: &[u8]) -> Words {
     let text = String::from_utf8_lossy(value);
-    let latin: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
-    let units = text.encode_utf16().flat_map(|unit| utf8(u32::from(unit))).collect();
+    let latin: Option<Vec<u8>> = text
+        .chars()
+        .map(|c| u8::try_from(u32::from(c)).ok())
+        .collect();
+    let units = text
+        .encode_utf16()
+        .flat_map(|unit| utf8(u32::from(unit)))
+        .collect();
     let fold_all = |form: Vec<u8>| {
         let mut fold = Fold::default();
-        form.into_iter().filter_map(|byte| fold.fold(byte)).collect()
+        form.into_iter()
+            .filter_map(|byte| fold.fold(byte))
+            .collect()
     };
-    words([value.to_vec(), units].into_iter().chain(latin).map(fold_all))
+    words(
+        [value.to_vec(), units]
+            .into_iter()
+            .chain(latin)
+            .map(fold_all),
+    )
 }
 
 /// The value's digits.
 pub(super) fn hexadecimal(value: &[u8]) -> Words {
-    words([value.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes()])
+    words([value
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>()
+        .into_bytes()])
 }
 
 /// `code` in UTF-8; a surrogate as if it were a character.
@@ -133,7 +150,12 @@ fn base32_forms(value: &[u8]) -> Vec<Vec<u8>> {
         let bytes = Zeroizing::new([&vec![0; offset], value].concat());
         let text = base32(&bytes);
         rims(&text, skip, bytes.len() % 5 != 0, &mut forms);
-        rims(&text.to_ascii_lowercase(), skip, bytes.len() % 5 != 0, &mut forms);
+        rims(
+            &text.to_ascii_lowercase(),
+            skip,
+            bytes.len() % 5 != 0,
+            &mut forms,
+        );
     }
     forms
 }
@@ -152,7 +174,9 @@ fn base32(bytes: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let mut text = Vec::with_capacity(bytes.len().div_ceil(5) * 8);
     for group in bytes.chunks(5) {
-        let padded = (0..5).fold(0_u64, |bits, at| bits << 8 | u64::from(*group.get(at).unwrap_or(&0)));
+        let padded = (0..5).fold(0_u64, |bits, at| {
+            bits << 8 | u64::from(*group.get(at).unwrap_or(&0))
+        });
         let digit = |at: usize| DIGITS[(padded >> (35 - 5 * at) & 31) as usize];
         text.extend((0..(group.len() * 8).div_ceil(5)).map(digit));
     }

@@ -39,7 +39,10 @@ impl Placeholders {
         for byte in random {
             word.push_str(&format!("{byte:02x}"));
         }
-        issued.push(Issued { word: word.clone(), name: name.to_owned() });
+        issued.push(Issued {
+            word: word.clone(),
+            name: name.to_owned(),
+        });
         Some(word)
     }
 
@@ -59,7 +62,9 @@ impl Placeholders {
         if issued.is_empty() || !contains(text, PREFIX.as_bytes()) {
             return Vec::new();
         }
-        let found = issued.iter().filter(|one| contains(text, one.word.as_bytes()));
+        let found = issued
+            .iter()
+            .filter(|one| contains(text, one.word.as_bytes()));
         found.map(|one| one.name.clone()).collect()
     }
 

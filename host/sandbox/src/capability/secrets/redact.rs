@@ -76,7 +76,11 @@ impl Matcher {
         };
         made.skims = WAYS.iter().map(skim).collect();
         let tables = [&made.exact, &made.folded, &made.hexadecimal];
-        made.longest = tables.map(Automaton::longest).into_iter().max().unwrap_or_default();
+        made.longest = tables
+            .map(Automaton::longest)
+            .into_iter()
+            .max()
+            .unwrap_or_default();
         made
     }
 
@@ -90,7 +94,10 @@ impl Matcher {
 
     /// A copy of `text` with every match masked; `None` where there is none.
     pub(crate) fn mask(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let mut window = Window { held: BytesMut::from(text), start: 0 };
+        let mut window = Window {
+            held: BytesMut::from(text),
+            start: 0,
+        };
         for (mut way, skim) in ways().zip(&self.skims) {
             way.push(self, skim, text, 0, &mut window);
             way.end(self, &mut window);
@@ -122,7 +129,12 @@ fn ways() -> impl Iterator<Item = Way> {
     WAYS.iter().map(|(syntaxes, table)| Way {
         outer: syntaxes.first().copied().map(Reader::new),
         inner: syntaxes.get(1).copied().map(Reader::new),
-        cursor: Cursor { table: *table, fold: Fold::default(), state: 0, starts: VecDeque::new() },
+        cursor: Cursor {
+            table: *table,
+            fold: Fold::default(),
+            state: 0,
+            starts: VecDeque::new(),
+        },
         #[cfg(test)]
         read: 0,
     })
@@ -156,7 +168,11 @@ impl Way {
                 continue;
             }
             let start = at + place as u64;
-            let token = Token { byte: chunk[place], start, end: start + 1 };
+            let token = Token {
+                byte: chunk[place],
+                start,
+                end: start + 1,
+            };
             self.read(token, automaton, window);
             place += 1;
             #[cfg(test)]
@@ -180,7 +196,12 @@ impl Way {
     }
 
     fn read(&mut self, token: Token, automaton: &Automaton, window: &mut Window) {
-        let Self { outer, inner, cursor, .. } = self;
+        let Self {
+            outer,
+            inner,
+            cursor,
+            ..
+        } = self;
         let mut step = |token| cursor.step(automaton, token, window);
         match (outer, inner) {
             (None, _) => step(token),
@@ -192,7 +213,12 @@ impl Way {
     }
 
     fn end(&mut self, matcher: &Matcher, window: &mut Window) {
-        let Self { outer, inner, cursor, .. } = self;
+        let Self {
+            outer,
+            inner,
+            cursor,
+            ..
+        } = self;
         let automaton = matcher.automaton(cursor.table);
         let mut step = |token| cursor.step(automaton, token, window);
         match (outer, inner) {
@@ -259,7 +285,11 @@ pub(crate) struct Redactor {
 
 impl Redactor {
     pub(crate) fn new(matcher: Arc<Matcher>) -> Self {
-        Self { matcher, ways: ways().collect(), window: Window::default() }
+        Self {
+            matcher,
+            ways: ways().collect(),
+            window: Window::default(),
+        }
     }
 
     /// Takes the next bytes, and returns those before them that are settled.
@@ -269,7 +299,10 @@ impl Redactor {
         for (way, skim) in self.ways.iter_mut().zip(&self.matcher.skims) {
             way.push(&self.matcher, skim, chunk, at, &mut self.window);
         }
-        let reach = self.window.end().saturating_sub(self.matcher.longest as u64);
+        let reach = self
+            .window
+            .end()
+            .saturating_sub(self.matcher.longest as u64);
         let pending = self.ways.iter().filter_map(Way::pending);
         let settled = pending.fold(reach.min(at), u64::min);
         self.release(settled.max(self.window.start))

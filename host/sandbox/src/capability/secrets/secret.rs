@@ -35,7 +35,9 @@ impl Secret {
         let value = self.expose();
         let refuse = |why: &str| Err(VaultError::Value(why.to_owned()));
         if !(VALUE_BYTES_MIN..=VALUE_BYTES_MAX).contains(&value.len()) {
-            return refuse(&format!("it must have {VALUE_BYTES_MIN} to {VALUE_BYTES_MAX} bytes"));
+            return refuse(&format!(
+                "it must have {VALUE_BYTES_MIN} to {VALUE_BYTES_MAX} bytes"
+            ));
         }
         if std::str::from_utf8(value).is_err() {
             return refuse("it must be UTF-8");
@@ -63,7 +65,10 @@ impl fmt::Debug for Secret {
 /// What is wrong with it.
 pub fn check_name(name: &str) -> Result<(), String> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
-    let first = name.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+    let first = name
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_ascii_alphanumeric());
     if first && name.len() <= NAME_BYTES_MAX && name.chars().all(inner) {
         return Ok(());
     }

@@ -162,15 +162,49 @@ fn entity(text: &[u8]) -> Read {
 
 /// Named characters of HTML in ASCII.
 const NAMED: &[(&str, char)] = &[
-    ("amp", '&'), ("AMP", '&'), ("lt", '<'), ("LT", '<'), ("gt", '>'), ("GT", '>'),
-    ("quot", '"'), ("QUOT", '"'), ("apos", '\''), ("excl", '!'), ("num", '#'),
-    ("dollar", '$'), ("percnt", '%'), ("lpar", '('), ("rpar", ')'), ("ast", '*'),
-    ("midast", '*'), ("plus", '+'), ("comma", ','), ("period", '.'), ("sol", '/'),
-    ("colon", ':'), ("semi", ';'), ("equals", '='), ("quest", '?'), ("commat", '@'),
-    ("lsqb", '['), ("lbrack", '['), ("bsol", '\\'), ("rsqb", ']'), ("rbrack", ']'),
-    ("Hat", '^'), ("lowbar", '_'), ("UnderBar", '_'), ("grave", '`'), ("lcub", '{'),
-    ("lbrace", '{'), ("verbar", '|'), ("vert", '|'), ("VerticalLine", '|'),
-    ("rcub", '}'), ("rbrace", '}'), ("nbsp", ' '),
+    ("amp", '&'),
+    ("AMP", '&'),
+    ("lt", '<'),
+    ("LT", '<'),
+    ("gt", '>'),
+    ("GT", '>'),
+    ("quot", '"'),
+    ("QUOT", '"'),
+    ("apos", '\''),
+    ("excl", '!'),
+    ("num", '#'),
+    ("dollar", '$'),
+    ("percnt", '%'),
+    ("lpar", '('),
+    ("rpar", ')'),
+    ("ast", '*'),
+    ("midast", '*'),
+    ("plus", '+'),
+    ("comma", ','),
+    ("period", '.'),
+    ("sol", '/'),
+    ("colon", ':'),
+    ("semi", ';'),
+    ("equals", '='),
+    ("quest", '?'),
+    ("commat", '@'),
+    ("lsqb", '['),
+    ("lbrack", '['),
+    ("bsol", '\\'),
+    ("rsqb", ']'),
+    ("rbrack", ']'),
+    ("Hat", '^'),
+    ("lowbar", '_'),
+    ("UnderBar", '_'),
+    ("grave", '`'),
+    ("lcub", '{'),
+    ("lbrace", '{'),
+    ("verbar", '|'),
+    ("vert", '|'),
+    ("VerticalLine", '|'),
+    ("rcub", '}'),
+    ("rbrace", '}'),
+    ("nbsp", ' '),
 ];
 
 fn named(name: &[u8]) -> Option<u32> {
@@ -213,7 +247,13 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(syntax: Syntax) -> Self {
         let (text, places) = ([0; ESCAPE_BYTES_MAX], [(0, 0); ESCAPE_BYTES_MAX]);
-        Self { syntax, text, places, held: 0, dropped: 0 }
+        Self {
+            syntax,
+            text,
+            places,
+            held: 0,
+            dropped: 0,
+        }
     }
 
     /// Whether nothing is held back.
@@ -255,7 +295,11 @@ impl Reader {
                 Read::Nothing(_) if self.dropped == DROPPED_MAX => Read::Literal,
                 read => read,
             };
-            self.dropped = if matches!(read, Read::Nothing(_)) { self.dropped + 1 } else { 0 };
+            self.dropped = if matches!(read, Read::Nothing(_)) {
+                self.dropped + 1
+            } else {
+                0
+            };
             let count = match read {
                 Read::Literal | Read::More => self.literals(out),
                 Read::Byte(count, byte) => self.escape(count, &[byte], out),
@@ -274,7 +318,11 @@ impl Reader {
         let rest = self.text[1..self.held].iter();
         let count = 1 + rest.take_while(|byte| !self.syntax.begins(**byte)).count();
         for (byte, (start, end)) in self.text.iter().zip(self.places).take(count) {
-            out(Token { byte: *byte, start, end });
+            out(Token {
+                byte: *byte,
+                start,
+                end,
+            });
         }
         count
     }
@@ -282,7 +330,13 @@ impl Reader {
     /// The first `count` bytes stand for `bytes`.
     fn escape(&self, count: usize, bytes: &[u8], out: &mut impl FnMut(Token)) -> usize {
         let (start, end) = (self.places[0].0, self.places[count - 1].1);
-        bytes.iter().for_each(|byte| out(Token { byte: *byte, start, end }));
+        bytes.iter().for_each(|byte| {
+            out(Token {
+                byte: *byte,
+                start,
+                end,
+            })
+        });
         count
     }
 }

@@ -23,9 +23,14 @@ pub(crate) const CASES: Cases = Cases {
 
 #[test]
 fn without_a_rule_that_binds_it_no_secret_is_given() {
-    let explained = Grants::default().explain("secrets", &["contracts-key"]).unwrap();
+    let explained = Grants::default()
+        .explain("secrets", &["contracts-key"])
+        .unwrap();
     assert!(!explained.allowed);
-    assert_eq!(explained.because, "an http rule with `secret = \"contracts-key\"`");
+    assert_eq!(
+        explained.because,
+        "an http rule with `secret = \"contracts-key\"`"
+    );
 }
 
 fn vault(store: &Arc<MemoryStore>, key: u8) -> Result<Vault, super::VaultError> {
@@ -41,12 +46,31 @@ fn value(vault: &Vault, name: &str) -> Option<(Vec<u8>, u64)> {
 async fn secrets_are_kept_by_name_and_version() {
     let store = MemoryStore::new();
     let first = vault(&store, 1).unwrap();
-    assert_eq!(first.set("a", &Secret::new("one-value")).await.unwrap().version, 1);
-    assert_eq!(first.set("a", &Secret::new("two-value")).await.unwrap().version, 2);
+    assert_eq!(
+        first
+            .set("a", &Secret::new("one-value"))
+            .await
+            .unwrap()
+            .version,
+        1
+    );
+    assert_eq!(
+        first
+            .set("a", &Secret::new("two-value"))
+            .await
+            .unwrap()
+            .version,
+        2
+    );
     first.set("b", &Secret::new("three")).await.unwrap();
     let again = vault(&store, 1).unwrap();
     assert_eq!(value(&again, "a"), Some((b"two-value".to_vec(), 2)));
-    let names: Vec<String> = again.list().unwrap().into_iter().map(|info| info.name).collect();
+    let names: Vec<String> = again
+        .list()
+        .unwrap()
+        .into_iter()
+        .map(|info| info.name)
+        .collect();
     assert_eq!(names, ["a", "b"]);
     assert!(again.list().unwrap()[0].set_at_ms > 1_600_000_000_000);
     assert!(again.remove("a").await.unwrap());
@@ -68,9 +92,17 @@ async fn what_is_stored_shows_nothing_and_opens_in_its_own_place_alone() {
     flipped[3] ^= 1;
     let cut = sealed.slice(..sealed.len() - 1);
     for damaged in [sealed.clone(), flipped.into(), cut, bytes::Bytes::new()] {
-        store.commit(Batch::new().put("secrets", &b"b"[..], damaged)).await.unwrap();
+        store
+            .commit(Batch::new().put("secrets", &b"b"[..], damaged))
+            .await
+            .unwrap();
         assert_eq!(vault.get("b").unwrap_err().code(), "secret-damaged");
-        let damaged: Vec<bool> = vault.list().unwrap().iter().map(|info| info.damaged).collect();
+        let damaged: Vec<bool> = vault
+            .list()
+            .unwrap()
+            .iter()
+            .map(|info| info.damaged)
+            .collect();
         assert_eq!(damaged, [false, true], "one damaged record hides no other");
     }
     vault.set("b", &Secret::new("set again")).await.unwrap();
@@ -85,7 +117,17 @@ async fn names_and_values_are_judged() {
         check_name(good).unwrap();
         vault.set(good, &Secret::new("value")).await.unwrap();
     }
-    for bad in ["", "A", "-a", ".a", "a b", "a/b", "ä", "a\n", &"a".repeat(65)] {
+    for bad in [
+        "",
+        "A",
+        "-a",
+        ".a",
+        "a b",
+        "a/b",
+        "ä",
+        "a\n",
+        &"a".repeat(65),
+    ] {
         let error = vault.set(bad, &Secret::new("value")).await.unwrap_err();
         assert_eq!(error.code(), "secret-name-invalid", "{bad:?}");
     }
@@ -94,8 +136,16 @@ async fn names_and_values_are_judged() {
     }
     let long = "x".repeat(4097);
     let bad: [&[u8]; 10] = [
-        b"", b"abc", long.as_bytes(), b"a\r\nb: c", b"line\n", b"nul\0nul", b"tab\ttab",
-        b" space", b"space ", b"\xff\xfe\xfd\xfc",
+        b"",
+        b"abc",
+        long.as_bytes(),
+        b"a\r\nb: c",
+        b"line\n",
+        b"nul\0nul",
+        b"tab\ttab",
+        b" space",
+        b"space ",
+        b"\xff\xfe\xfd\xfc",
     ];
     for bad in bad {
         let error = vault.set("a", &Secret::new(bad)).await.unwrap_err();
@@ -132,10 +182,16 @@ async fn the_key_file_is_made_once_and_watched() {
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&key) & 0o777, 0o600);
     vault.set("a", &Secret::new("value")).await.unwrap();
-    assert_eq!(value(&open(&key).unwrap(), "a"), Some((b"value".to_vec(), 1)));
+    assert_eq!(
+        value(&open(&key).unwrap(), "a"),
+        Some((b"value".to_vec(), 1))
+    );
 
     std::os::unix::fs::symlink(&key, keys.join("linked")).unwrap();
-    assert_eq!(open(&keys.join("linked")).unwrap_err().code(), "secrets-key-io");
+    assert_eq!(
+        open(&keys.join("linked")).unwrap_err().code(),
+        "secrets-key-io"
+    );
     for mode in [0o640, 0o604, 0o620] {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(open(&key).unwrap_err().code(), "secrets-key-permissions");

@@ -128,11 +128,11 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::WrongKey`], [`VaultError::Store`].
-    pub fn with_key(
-        store: Arc<dyn Store>,
-        key: &Zeroizing<[u8; 32]>,
-    ) -> Result<Self, VaultError> {
-        let vault = Self { store, cipher: XChaCha20Poly1305::new((&**key).into()) };
+    pub fn with_key(store: Arc<dyn Store>, key: &Zeroizing<[u8; 32]>) -> Result<Self, VaultError> {
+        let vault = Self {
+            store,
+            cipher: XChaCha20Poly1305::new((&**key).into()),
+        };
         let check = vault.store.get(META, CHECK).map_err(VaultError::Store)?;
         match check.map(|sealed| vault.unseal(CHECK, &sealed)) {
             None => Ok(vault),
@@ -159,11 +159,21 @@ impl Vault {
         let mut batch = Batch::new()
             .check(SPACE, name.as_bytes().to_vec(), before)
             .put(SPACE, name.as_bytes().to_vec(), sealed);
-        if self.store.get(META, CHECK).map_err(VaultError::Store)?.is_none() {
+        if self
+            .store
+            .get(META, CHECK)
+            .map_err(VaultError::Store)?
+            .is_none()
+        {
             batch = batch.put(META, CHECK, self.seal(CHECK, 1, set_at_ms, CHECK_TEXT));
         }
         self.commit(name, batch).await?;
-        Ok(SecretInfo { name: name.to_owned(), version, set_at_ms, damaged: false })
+        Ok(SecretInfo {
+            name: name.to_owned(),
+            version,
+            set_at_ms,
+            damaged: false,
+        })
     }
 
     /// Removes a secret, durably; `false`: there was none.
@@ -176,7 +186,9 @@ impl Vault {
             return Ok(false);
         };
         let key = name.as_bytes().to_vec();
-        let batch = Batch::new().check(SPACE, key.clone(), Some(before)).delete(SPACE, key);
+        let batch = Batch::new()
+            .check(SPACE, key.clone(), Some(before))
+            .delete(SPACE, key);
         self.commit(name, batch).await?;
         Ok(true)
     }
@@ -186,12 +198,22 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Store`].
     pub fn list(&self) -> Result<Vec<SecretInfo>, VaultError> {
-        let pairs = self.store.range(SPACE, b"", None, SECRETS_MAX + 1).map_err(VaultError::Store)?;
+        let pairs = self
+            .store
+            .range(SPACE, b"", None, SECRETS_MAX + 1)
+            .map_err(VaultError::Store)?;
         let info = |(key, sealed): (Bytes, Bytes)| {
             let opened = self.unseal(&key, &sealed);
-            let (version, set_at_ms) = opened.as_ref().map_or((0, 0), |record| (record.0, record.1));
+            let (version, set_at_ms) = opened
+                .as_ref()
+                .map_or((0, 0), |record| (record.0, record.1));
             let name = String::from_utf8_lossy(&key).into_owned();
-            SecretInfo { name, version, set_at_ms, damaged: opened.is_none() }
+            SecretInfo {
+                name,
+                version,
+                set_at_ms,
+                damaged: opened.is_none(),
+            }
         };
         Ok(pairs.into_iter().map(info).collect())
     }
@@ -206,20 +228,26 @@ impl Vault {
     }
 
     fn raw(&self, name: &str) -> Result<Option<Bytes>, VaultError> {
-        self.store.get(SPACE, name.as_bytes()).map_err(VaultError::Store)
+        self.store
+            .get(SPACE, name.as_bytes())
+            .map_err(VaultError::Store)
     }
 
     async fn commit(&self, name: &str, batch: Batch) -> Result<(), VaultError> {
         match self.store.commit(batch).await {
             Ok(_) => Ok(()),
-            Err(StoreError::Conflict { .. }) => Err(VaultError::Conflict { name: name.to_owned() }),
+            Err(StoreError::Conflict { .. }) => Err(VaultError::Conflict {
+                name: name.to_owned(),
+            }),
             Err(error) => Err(VaultError::Store(error)),
         }
     }
 
     fn open_record(&self, name: &str, sealed: &[u8]) -> Result<(u64, u64, Secret), VaultError> {
         self.unseal(name.as_bytes(), sealed)
-            .ok_or_else(|| VaultError::Damaged { name: name.to_owned() })
+            .ok_or_else(|| VaultError::Damaged {
+                name: name.to_owned(),
+            })
     }
 
     fn seal(&self, name: &[u8], version: u64, set_at_ms: u64, value: &[u8]) -> Vec<u8> {
@@ -229,7 +257,10 @@ impl Vault {
         record.extend_from_slice(&version.to_be_bytes());
         record.extend_from_slice(&set_at_ms.to_be_bytes());
         let aad = bound_to(name, &record);
-        let payload = Payload { msg: value, aad: &aad };
+        let payload = Payload {
+            msg: value,
+            aad: &aad,
+        };
         let sealed = self
             .cipher
             .encrypt(XNonce::from_slice(&nonce), payload)
@@ -246,8 +277,14 @@ impl Vault {
             return None;
         }
         let aad = bound_to(name, head);
-        let payload = Payload { msg: sealed, aad: &aad };
-        let value = self.cipher.decrypt(XNonce::from_slice(nonce), payload).ok()?;
+        let payload = Payload {
+            msg: sealed,
+            aad: &aad,
+        };
+        let value = self
+            .cipher
+            .decrypt(XNonce::from_slice(nonce), payload)
+            .ok()?;
         let version = u64::from_be_bytes(head[1..9].try_into().ok()?);
         let set_at_ms = u64::from_be_bytes(head[9..17].try_into().ok()?);
         Some((version, set_at_ms, Secret::new(value)))
@@ -261,5 +298,7 @@ fn bound_to(name: &[u8], head: &[u8]) -> Vec<u8> {
 
 fn now_ms() -> u64 {
     let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    elapsed.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    elapsed.map_or(0, |time| {
+        u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    })
 }

@@ -27,7 +27,9 @@ fn rule(tool: &str) -> super::Rule {
 
 #[test]
 fn a_rule_that_makes_no_sense_is_refused() {
-    for tool in ["", "files", "/", "files/", "/read", "*/read", "*/*", "a/b/c", "a b/c", "a/b*"] {
+    for tool in [
+        "", "files", "/", "files/", "/read", "*/read", "*/*", "a/b/c", "a b/c", "a/b*",
+    ] {
         let rule = rule(tool);
         let complaint = rule.validate().expect_err(tool);
         assert!(complaint.contains("plugin/tool"), "{complaint}");

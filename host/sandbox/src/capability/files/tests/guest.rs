@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::rig::directory;
 use crate::limits::{Limits, Span};
 use crate::sandbox::Plugin;
-use crate::testing::{built, ECHO, guest, request, sandbox, TestSandbox};
+use crate::testing::{ECHO, TestSandbox, built, guest, request, sandbox};
 use crate::{CallError, CallReport, EffectClass};
 
 const TOOLS: &[&str] = &[
@@ -153,8 +153,12 @@ async fn a_guest_gets_what_was_granted_and_sees_the_rest_denied() {
             json!({ "dir": "/", "paths": ["etc/passwd", "d/a"] }),
         )
         .await;
-    let told: Value = serde_json::from_str(report.result.as_ref().expect("an answer")).expect("JSON");
-    assert_eq!(told, json!({ "d/a": ["ok", "content"], "etc/passwd": "access" }));
+    let told: Value =
+        serde_json::from_str(report.result.as_ref().expect("an answer")).expect("JSON");
+    assert_eq!(
+        told,
+        json!({ "d/a": ["ok", "content"], "etc/passwd": "access" })
+    );
     assert_eq!(report.denials.len(), 1);
     assert_eq!(report.denials[0].operation, "read /etc/passwd");
     let usage: Vec<_> = report

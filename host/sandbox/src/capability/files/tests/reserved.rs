@@ -6,10 +6,10 @@ use std::path::Path;
 use tokio::runtime::Handle;
 
 use super::rig::{directory, rule};
+use crate::capability::files::check_reserved;
 use crate::capability::files::grant::Access::Read;
 use crate::capability::files::prepare::Prepared;
 use crate::capability::files::reserved::Reserved;
-use crate::capability::files::check_reserved;
 
 /// A host's directories: data and keys, one key elsewhere, and plain ones.
 fn place(dir: &Path) -> Reserved {
@@ -65,10 +65,16 @@ async fn what_is_airlocks_own_is_not_granted() {
     ];
     for (path, verb, place) in refused {
         let found = reserved.check(&dir.join(path)).expect_err(path).to_string();
-        assert!(found.starts_with(&format!("`{}`", dir.join(path).display())), "{found}");
+        assert!(
+            found.starts_with(&format!("`{}`", dir.join(path).display())),
+            "{found}"
+        );
         let told = format!("{verb} Airlock's ");
         let place = format!("`{}`: no plugin gets that", dir.join(place).display());
-        assert!(found.contains(&told) && found.contains(&place), "{path}: {found}");
+        assert!(
+            found.contains(&told) && found.contains(&place),
+            "{path}: {found}"
+        );
     }
     for path in ["inbox", "to-inbox", "host/data-of-others", "not-there"] {
         assert_eq!(reserved.check(&dir.join(path)), Ok(()), "{path}");
@@ -80,13 +86,27 @@ async fn rules_are_refused_when_granted_and_again_when_opened() {
     let (_keep, dir) = directory();
     let reserved = place(&dir);
     let prepare = |name: &str| {
-        let rules = [rule(&dir.join("inbox"), "/in", Read), rule(&dir.join(name), "/x", Read)];
+        let rules = [
+            rule(&dir.join("inbox"), "/in", Read),
+            rule(&dir.join(name), "/x", Read),
+        ];
         let checked = check_reserved(&rules, &reserved).map_err(|error| error.rule);
         let opened = Prepared::new(&rules, &reserved, &Handle::current());
-        (checked, opened.map(drop).map_err(|error| (error.rule, error.message)))
+        (
+            checked,
+            opened
+                .map(drop)
+                .map_err(|error| (error.rule, error.message)),
+        )
     };
     assert_eq!(prepare("host/data-of-others"), (Ok(()), Ok(())));
-    for name in ["host/data", "host", "host/data/journal", "to-data", "host/data-keys"] {
+    for name in [
+        "host/data",
+        "host",
+        "host/data/journal",
+        "to-data",
+        "host/data-keys",
+    ] {
         let (checked, opened) = prepare(name);
         assert_eq!(checked, Err(1), "{name}");
         let (rule, message) = opened.expect_err(name);

@@ -26,17 +26,25 @@ use crate::limits::ByteSize;
 pub(super) type Failure = Arc<Mutex<Option<Error>>>;
 
 pub(super) fn take(failure: &Failure) -> Option<Error> {
-    failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    failure
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
 }
 
 fn over_limit(permit: &Permit<Http>, key: &str, limit: u64) {
     let needs = format!("a larger `{key}` in the rule; it is {}", ByteSize(limit));
-    permit.gate().deny(Http::NAME, permit.op(), Missing::new(needs));
+    permit
+        .gate()
+        .deny(Http::NAME, permit.op(), Missing::new(needs));
 }
 
 /// Bytes that headers take, as they are counted against limits.
 pub(super) fn headers_bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 32)
+        .sum()
 }
 
 /// The body of a request on its way out.
@@ -82,7 +90,10 @@ impl RequestBody {
 
     fn trailers(&mut self, trailers: &HeaderMap) -> Result<(), Error> {
         let found = |text: &[u8]| !self.placeholders.names_in(text).is_empty();
-        if trailers.iter().any(|(n, v)| found(n.as_str().as_bytes()) || found(v.as_bytes())) {
+        if trailers
+            .iter()
+            .any(|(n, v)| found(n.as_str().as_bytes()) || found(v.as_bytes()))
+        {
             return Err(misplaced(&self.permit, "trailers"));
         }
         Ok(())
@@ -102,7 +113,9 @@ impl RequestBody {
 
 fn misplaced(permit: &Permit<Http>, place: &str) -> Error {
     let needs = format!("no rule can allow a secret's placeholder in a request's {place}");
-    permit.gate().deny(Http::NAME, permit.op(), Missing::new(needs));
+    permit
+        .gate()
+        .deny(Http::NAME, permit.op(), Missing::new(needs));
     Error::HttpRequestDenied
 }
 
@@ -157,7 +170,10 @@ impl Clocks {
         if self.end.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Error::HttpResponseTimeout);
         }
-        self.pause.as_mut().poll(cx).map(|()| Error::ConnectionReadTimeout)
+        self.pause
+            .as_mut()
+            .poll(cx)
+            .map(|()| Error::ConnectionReadTimeout)
     }
 }
 
@@ -179,7 +195,9 @@ impl ResponseBody {
     fn frame(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, Error> {
         self.clocks.restart();
         match frame.into_data() {
-            Ok(data) => self.data(data).map(|data| Some(data).filter(|d| !d.is_empty())),
+            Ok(data) => self
+                .data(data)
+                .map(|data| Some(data).filter(|d| !d.is_empty())),
             Err(frame) => match frame.into_trailers() {
                 Ok(trailers) => return self.end(Some(trailers)),
                 Err(_) => Ok(None),

@@ -47,7 +47,11 @@ impl Dial<'_> {
             self.check(*address)?;
         }
         let stream = self.first(&addresses).await?;
-        if !self.rule.allow_own && self.network.is_own(peer(&stream)?, stream.local_addr().ok()) {
+        if !self.rule.allow_own
+            && self
+                .network
+                .is_own(peer(&stream)?, stream.local_addr().ok())
+        {
             return Err(self.refuse_own());
         }
         stream.set_nodelay(true).map_err(Error::Connect)?;
@@ -58,7 +62,9 @@ impl Dial<'_> {
                 self.handshake(stream).await
             }
         };
-        timeout(self.patience, opened).await.map_err(|_| Error::ConnectionTimeout)?
+        timeout(self.patience, opened)
+            .await
+            .map_err(|_| Error::ConnectionTimeout)?
     }
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
@@ -68,12 +74,22 @@ impl Dial<'_> {
             Host::Ipv6(ip) => return Ok(vec![SocketAddr::new((*ip).into(), port)]),
             Host::Domain(name) => name,
         };
-        let unknown = || Error::DnsError { rcode: None, info_code: None };
-        let addresses = self.network.resolve(name, port).await.map_err(|_| unknown())?;
+        let unknown = || Error::DnsError {
+            rcode: None,
+            info_code: None,
+        };
+        let addresses = self
+            .network
+            .resolve(name, port)
+            .await
+            .map_err(|_| unknown())?;
         if addresses.is_empty() {
             return Err(unknown());
         }
-        Ok(addresses.into_iter().map(|found| SocketAddr::new(found.ip(), port)).collect())
+        Ok(addresses
+            .into_iter()
+            .map(|found| SocketAddr::new(found.ip(), port))
+            .collect())
     }
 
     fn check(&self, address: SocketAddr) -> Result<(), Error> {
@@ -91,7 +107,9 @@ impl Dial<'_> {
     }
 
     fn refuse(&self, needs: String) -> Error {
-        self.permit.gate().deny(Http::NAME, self.permit.op(), Missing::new(needs));
+        self.permit
+            .gate()
+            .deny(Http::NAME, self.permit.op(), Missing::new(needs));
         Error::DestinationIpProhibited
     }
 
@@ -141,7 +159,10 @@ impl Dial<'_> {
                 tracing::debug!(%error, "a connection of a plugin ended");
             }
         });
-        Ok(Connection { sender, _task: AbortOnDropJoinHandle::from(task) })
+        Ok(Connection {
+            sender,
+            _task: AbortOnDropJoinHandle::from(task),
+        })
     }
 }
 
@@ -150,12 +171,15 @@ fn peer(stream: &TcpStream) -> Result<SocketAddr, Error> {
 }
 
 fn tls_error(error: std::io::Error) -> Error {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    let cause = error
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
     match cause {
         Some(rustls::Error::InvalidCertificate(_)) => Error::TlsCertificateError,
-        Some(rustls::Error::AlertReceived(alert)) => {
-            Error::TlsAlertReceived { alert_id: Some(u8::from(*alert)), alert_message: None }
-        }
+        Some(rustls::Error::AlertReceived(alert)) => Error::TlsAlertReceived {
+            alert_id: Some(u8::from(*alert)),
+            alert_message: None,
+        },
         _ => Error::TlsProtocolError,
     }
 }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use airlock_journal::store::BoxFuture;
+use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 
@@ -40,7 +40,10 @@ pub trait Resolver: Send + Sync + 'static {
 pub struct SystemResolver;
 
 impl Resolver for SystemResolver {
-    #[expect(clippy::disallowed_methods, reason = "what a plugin may resolve was permitted")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what a plugin may resolve was permitted"
+    )]
     fn resolve<'a>(
         &'a self,
         host: &'a str,
@@ -83,10 +86,14 @@ impl Network {
     /// # Errors
     /// [`NetworkError`].
     pub fn new(ca_file: Option<&Path>) -> Result<Self, NetworkError> {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let mut roots = RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        };
         if let Some(path) = ca_file {
-            add_roots(&mut roots, path)
-                .map_err(|source| NetworkError::CaFile { path: path.into(), source })?;
+            add_roots(&mut roots, path).map_err(|source| NetworkError::CaFile {
+                path: path.into(),
+                source,
+            })?;
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls = ClientConfig::builder_with_provider(provider)
@@ -148,7 +155,10 @@ impl Network {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file of the host's own configuration")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a file of the host's own configuration"
+)]
 fn add_roots(
     roots: &mut RootCertStore,
     path: &Path,

@@ -73,13 +73,22 @@ pub(super) struct Lease {
 impl Pool {
     pub(super) fn new(io: Handle) -> Self {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        Self { inner: Arc::new(Inner { io, places, idle: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                io,
+                places,
+                idle: Mutex::default(),
+            }),
+        }
     }
 
     /// Waits for a place.
     pub(super) async fn place(&self) -> Option<Place> {
         let permit = Arc::clone(&self.inner.places).acquire_owned().await.ok()?;
-        Some(Place { pool: Arc::clone(&self.inner), permit })
+        Some(Place {
+            pool: Arc::clone(&self.inner),
+            permit,
+        })
     }
 
     /// Idle connections now.
@@ -96,12 +105,19 @@ impl Place {
         idle.connections.retain(|(_, since, one)| {
             since.elapsed() < IDLE_TIME && one.sender.is_ready() && !one.sender.is_closed()
         });
-        let at = idle.connections.iter().rposition(|(other, ..)| other == key)?;
+        let at = idle
+            .connections
+            .iter()
+            .rposition(|(other, ..)| other == key)?;
         Some(idle.connections.remove(at).2)
     }
 
     pub(super) fn lease(self, key: Key, connection: Connection) -> Lease {
-        Lease { connection, key, place: self }
+        Lease {
+            connection,
+            key,
+            place: self,
+        }
     }
 }
 
@@ -113,7 +129,11 @@ impl Lease {
 
     /// Keeps the connection for the next request, once it has settled.
     pub(super) fn release(self) {
-        let Self { mut connection, key, place } = self;
+        let Self {
+            mut connection,
+            key,
+            place,
+        } = self;
         let Place { pool, permit } = place;
         let io = pool.io.clone();
         io.spawn(async move {
@@ -151,7 +171,8 @@ impl Inner {
                 return;
             };
             let mut idle = pool.idle();
-            idle.connections.retain(|(_, since, _)| since.elapsed() < IDLE_TIME);
+            idle.connections
+                .retain(|(_, since, _)| since.elapsed() < IDLE_TIME);
             if idle.connections.is_empty() {
                 idle.swept = false;
                 return;

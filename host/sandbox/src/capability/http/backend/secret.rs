@@ -34,16 +34,27 @@ pub(in crate::capability::http) fn carried(
         return Ok(None);
     }
     let found = |text: &[u8]| placeholders.names_in(text);
-    let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
+    let authority = parts
+        .uri
+        .authority()
+        .map_or("", |authority| authority.as_str());
     let elsewhere = [parts.method.as_str(), authority, parts.uri.path()];
     let names = parts.headers.keys().map(HeaderName::as_str);
-    if elsewhere.into_iter().chain(names).any(|text| !found(text.as_bytes()).is_empty()) {
+    if elsewhere
+        .into_iter()
+        .chain(names)
+        .any(|text| !found(text.as_bytes()).is_empty())
+    {
         return Err(Misuse::Place);
     }
     let mut carried = found(parts.uri.query().unwrap_or_default().as_bytes());
     for (name, value) in &parts.headers {
         carried.extend(found(value.as_bytes()));
-        carried.extend(basic(name, value).map(|text| found(&text)).unwrap_or_default());
+        carried.extend(
+            basic(name, value)
+                .map(|text| found(&text))
+                .unwrap_or_default(),
+        );
     }
     carried.sort();
     carried.dedup();
@@ -57,7 +68,10 @@ pub(in crate::capability::http) fn carried(
 fn basic(name: &HeaderName, value: &HeaderValue) -> Option<Vec<u8>> {
     let text = value.to_str().ok().filter(|_| *name == AUTHORIZATION)?;
     let (scheme, encoded) = text.split_once(' ')?;
-    STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))
+    STANDARD
+        .decode(encoded.trim())
+        .ok()
+        .filter(|_| scheme.eq_ignore_ascii_case("basic"))
 }
 
 /// Puts the value where its placeholder stands.
@@ -83,7 +97,10 @@ pub(super) fn substitute(
             Some(format!("Basic {}", STANDARD.encode(Zeroizing::new(text))).into_bytes())
         });
         if let Some(replaced) = replaced {
-            let invalid = |_| Error::HttpRequestHeaderSize { field_name: None, field_size: None };
+            let invalid = |_| Error::HttpRequestHeaderSize {
+                field_name: None,
+                field_size: None,
+            };
             *held = HeaderValue::from_bytes(&Zeroizing::new(replaced)).map_err(invalid)?;
             held.set_sensitive(true);
         }
@@ -98,12 +115,22 @@ pub(super) fn places(
     headers: &HeaderMap,
 ) -> Vec<String> {
     let found = |text: &[u8]| !placeholders.names_in(text).is_empty();
-    let query = target.query.as_ref().filter(|query| found(query.as_bytes()));
+    let query = target
+        .query
+        .as_ref()
+        .filter(|query| found(query.as_bytes()));
     let held = |(name, value): &(&HeaderName, &HeaderValue)| {
         found(value.as_bytes()) || basic(name, value).is_some_and(|text| found(&text))
     };
-    let headers = headers.iter().filter(held).map(|(name, _)| format!("header {name}"));
-    query.map(|_| "query".to_owned()).into_iter().chain(headers).collect()
+    let headers = headers
+        .iter()
+        .filter(held)
+        .map(|(name, _)| format!("header {name}"));
+    query
+        .map(|_| "query".to_owned())
+        .into_iter()
+        .chain(headers)
+        .collect()
 }
 
 /// Keeps secrets out of one response.
@@ -118,7 +145,9 @@ impl Redaction {
     /// Masks values; a header whose very name gives the value away is dropped.
     pub(super) fn headers(&self, headers: &mut HeaderMap) {
         let names: Vec<HeaderName> = headers.keys().cloned().collect();
-        for name in names.into_iter().filter(|name| self.0.mask(name.as_str().as_bytes()).is_some())
+        for name in names
+            .into_iter()
+            .filter(|name| self.0.mask(name.as_str().as_bytes()).is_some())
         {
             headers.remove(name);
         }

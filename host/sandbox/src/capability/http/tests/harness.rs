@@ -36,17 +36,19 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn add(&self, name: &str, answers: &[&[&str]]) {
         let parse = |ip: &&str| SocketAddr::new(ip.parse().unwrap(), 0);
-        let answers = answers.iter().map(|ips| ips.iter().map(parse).collect()).collect();
-        self.answers.lock().unwrap().insert(name.to_owned(), answers);
+        let answers = answers
+            .iter()
+            .map(|ips| ips.iter().map(parse).collect())
+            .collect();
+        self.answers
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), answers);
     }
 }
 
 impl Resolver for Names {
-    fn resolve<'a>(
-        &'a self,
-        host: &'a str,
-        _: u16,
-    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+    fn resolve<'a>(&'a self, host: &'a str, _: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         self.asked.lock().unwrap().push(host.to_owned());
         let thread = std::thread::current().name().unwrap_or_default().to_owned();
         self.threads.lock().unwrap().push(thread);
@@ -69,7 +71,9 @@ pub(super) struct Records {
 impl AuditSink for Records {
     fn record(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), StoreError>> {
         if *self.broken.lock().unwrap() {
-            let poisoned = StoreError::Poisoned { cause: "test".into() };
+            let poisoned = StoreError::Poisoned {
+                cause: "test".into(),
+            };
             return Box::pin(std::future::ready(Err(poisoned)));
         }
         self.events.lock().unwrap().push(event);
@@ -106,11 +110,19 @@ impl World {
             reserved: Default::default(),
             io,
         });
-        Self { services, names, audit }
+        Self {
+            services,
+            names,
+            audit,
+        }
     }
 
     pub(super) async fn set_secret(&self, name: &str, value: &str) {
-        self.services.vault.set(name, &Secret::new(value)).await.unwrap();
+        self.services
+            .vault
+            .set(name, &Secret::new(value))
+            .await
+            .unwrap();
     }
 
     pub(super) fn plugin(&self, grants: &str) -> Plugin {
@@ -164,7 +176,11 @@ impl Plugin {
         let mut state = Http::state(&cx, &self.prepared);
         let placeholders = Placeholders::default();
         state.hooks_mut().set_placeholders(placeholders.clone());
-        Call { state, gate, placeholders }
+        Call {
+            state,
+            gate,
+            placeholders,
+        }
     }
 
     /// A call's one request.
@@ -196,17 +212,22 @@ impl Reply {
 }
 
 pub(super) fn full(body: impl Into<Bytes>) -> WasiBody {
-    Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
+    Full::new(body.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 pub(super) fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> http::request::Builder {
     let request = Request::builder().method(method).uri(url);
-    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+    headers.iter().fold(request, |request, (name, value)| {
+        request.header(*name, *value)
+    })
 }
 
 impl Call {
     pub(super) async fn get(&mut self, url: &str) -> Result<Reply, Error> {
-        self.send(request("GET", url, &[]).body(full("")).unwrap()).await
+        self.send(request("GET", url, &[]).body(full("")).unwrap())
+            .await
     }
 
     pub(super) async fn send(&mut self, request: Request<WasiBody>) -> Result<Reply, Error> {
@@ -253,7 +274,9 @@ impl Call {
 
     /// The rule named by the last denial, and `-` where nothing was denied.
     pub(super) fn denied(&self) -> String {
-        self.gate.last_denial().map_or("-".into(), |denial| denial.rule)
+        self.gate
+            .last_denial()
+            .map_or("-".into(), |denial| denial.rule)
     }
 }
 
@@ -321,7 +344,12 @@ impl Server {
                 });
             }
         });
-        Self { address, sent, connections, task }
+        Self {
+            address,
+            sent,
+            connections,
+            task,
+        }
     }
 
     pub(super) fn url(&self, path: &str) -> String {
@@ -333,7 +361,12 @@ impl Server {
     }
 
     pub(super) fn last(&self) -> String {
-        self.sent.lock().unwrap().last().cloned().unwrap_or_default()
+        self.sent
+            .lock()
+            .unwrap()
+            .last()
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// A grant of everything on this server.
@@ -349,7 +382,9 @@ impl Server {
 /// An ordinary answer.
 pub(super) fn ok(body: &str) -> Vec<Say> {
     let length = body.len();
-    vec![Say::text(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}"))]
+    vec![Say::text(format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}"
+    ))]
 }
 
 async fn talk<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
@@ -409,7 +444,9 @@ pub(super) fn is_whole(text: &[u8]) -> bool {
     if head.contains("transfer-encoding: chunked") {
         return body.ends_with("0\r\n\r\n") || body.contains("\r\n0\r\n");
     }
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
     body.len() >= length.map_or(0, |length| length.parse().unwrap())
 }
 

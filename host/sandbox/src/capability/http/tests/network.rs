@@ -18,7 +18,10 @@ use super::harness::{Plugin, Server, World, full, ok, request};
 async fn outcome(plugin: &Plugin, url: &str) -> String {
     let mut call = plugin.call();
     let soon = Some(Duration::from_secs(5));
-    let options = RequestOptions { connect_timeout: soon, ..RequestOptions::default() };
+    let options = RequestOptions {
+        connect_timeout: soon,
+        ..RequestOptions::default()
+    };
     let get = request("GET", url, &[]).body(full("")).unwrap();
     match call.send_with(get, options).await {
         Ok(reply) => format!("{} {}", reply.status, reply.text()),
@@ -110,7 +113,9 @@ async fn a_name_is_resolved_once_and_only_that_address_dialled() {
     // One address when it is checked, another one when it is asked for again.
     let other = std::net::TcpListener::bind(("127.0.0.2", port)).unwrap();
     other.set_nonblocking(true).unwrap();
-    world.names.add("rebinds.test", &[&["127.0.0.1"], &["127.0.0.2"]]);
+    world
+        .names
+        .add("rebinds.test", &[&["127.0.0.1"], &["127.0.0.2"]]);
     let grants =
         format!("http = [{{ url = \"http://rebinds.test:{port}/**\", allow_private = true }}]");
     let plugin = world.plugin(&grants);
@@ -124,7 +129,13 @@ async fn a_name_is_resolved_once_and_only_that_address_dialled() {
     let plugin = world.plugin(&grants.replace(", allow_private = true", ""));
     let refused = outcome(&plugin, &url).await;
     assert!(refused.starts_with("DestinationIpProhibited"), "{refused}");
-    assert_eq!((server.connections(), world.names.asked.lock().unwrap().len()), (1, 2));
+    assert_eq!(
+        (
+            server.connections(),
+            world.names.asked.lock().unwrap().len()
+        ),
+        (1, 2)
+    );
 }
 
 #[tokio::test]
@@ -153,15 +164,28 @@ async fn the_hosts_own_api_needs_allow_own() {
     let rule = |more: &str| world.plugin(&server.grant(more));
     let plugin = rule("");
     assert_eq!(outcome(&plugin, &server.url("/")).await, "200 own");
-    for own in [format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}"), format!("[::]:{port}")] {
-        world.services.network.set_own_addresses(vec![own.parse().unwrap()]);
+    for own in [
+        format!("127.0.0.1:{port}"),
+        format!("0.0.0.0:{port}"),
+        format!("[::]:{port}"),
+    ] {
+        world
+            .services
+            .network
+            .set_own_addresses(vec![own.parse().unwrap()]);
         let refused = outcome(&rule(""), &server.url("/")).await;
         let expected = "DestinationIpProhibited: `allow_own = true` in the rule: the address is \
                         the host's own API";
         assert_eq!(refused, expected, "{own}");
     }
-    assert_eq!(outcome(&rule(", allow_own = true"), &server.url("/")).await, "200 own");
-    world.services.network.set_own_addresses(vec!["127.0.0.1:1".parse().unwrap()]);
+    assert_eq!(
+        outcome(&rule(", allow_own = true"), &server.url("/")).await,
+        "200 own"
+    );
+    world
+        .services
+        .network
+        .set_own_addresses(vec!["127.0.0.1:1".parse().unwrap()]);
     assert_eq!(outcome(&rule(""), &server.url("/")).await, "200 own");
 }
 
@@ -171,8 +195,7 @@ async fn nobody_listens() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let grants =
-        format!("http = [{{ url = \"http://127.0.0.1:{port}/\", allow_private = true }}]");
+    let grants = format!("http = [{{ url = \"http://127.0.0.1:{port}/\", allow_private = true }}]");
     let refused = outcome(&world.plugin(&grants), &format!("http://127.0.0.1:{port}/")).await;
     assert_eq!(refused, "ConnectionRefused: -");
 }
@@ -228,7 +251,10 @@ async fn certificates_are_checked_against_the_name() {
     let plain_port = plain.local_addr().unwrap().port();
     tokio::spawn(async move {
         let (mut stream, _) = plain.accept().await.unwrap();
-        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .unwrap();
     });
     world.names.add("api.test", &[&["127.0.0.1"]]);
     let mut lines = Vec::new();
@@ -251,7 +277,8 @@ async fn certificates_are_checked_against_the_name() {
         unknown issuer: TlsCertificateError: -
         address: 200 address
         address, name: TlsCertificateError: -
-        no TLS: TlsProtocolError: -"#]].assert_eq(&lines.join("\n"));
+        no TLS: TlsProtocolError: -"#]]
+    .assert_eq(&lines.join("\n"));
     let host = format!("host: api.test:{}", good.address.port());
     assert!(good.last().contains(&host), "{}", good.last());
     assert_eq!(unknown.sent.lock().unwrap().len(), 0);

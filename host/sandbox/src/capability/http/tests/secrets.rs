@@ -25,7 +25,8 @@ async fn send(
 ) -> Result<Reply, Error> {
     let method = if body.is_empty() { "GET" } else { "POST" };
     let body = full(body.to_owned());
-    call.send(request(method, url, headers).body(body).unwrap()).await
+    call.send(request(method, url, headers).body(body).unwrap())
+        .await
 }
 
 #[tokio::test]
@@ -35,17 +36,46 @@ async fn the_value_is_put_into_headers_and_the_query_alone() {
     let basic = format!("Basic {}", STANDARD.encode(format!("user:{word}")));
     let bearer = format!("Bearer {word}");
     let url = server.url(&format!("/a?k={word}&l=1"));
-    send(&mut call, &url, &[("authorization", &bearer), ("accept-encoding", "gzip")], "")
-        .await
-        .unwrap();
+    send(
+        &mut call,
+        &url,
+        &[("authorization", &bearer), ("accept-encoding", "gzip")],
+        "",
+    )
+    .await
+    .unwrap();
     let sent = server.last();
-    assert!(sent.contains(&format!("authorization: Bearer {VALUE}\r\n")), "{sent}");
+    assert!(
+        sent.contains(&format!("authorization: Bearer {VALUE}\r\n")),
+        "{sent}"
+    );
     assert!(sent.starts_with("GET /a?k=s3cr3t%2FVal%2Bue%20%26%20%22more%22%20%3Cx%3E&l=1 "));
-    assert!(sent.contains("accept-encoding: identity\r\n") && !sent.contains("gzip"), "{sent}");
-    send(&mut call, &server.url("/b"), &[("authorization", &basic)], "").await.unwrap();
+    assert!(
+        sent.contains("accept-encoding: identity\r\n") && !sent.contains("gzip"),
+        "{sent}"
+    );
+    send(
+        &mut call,
+        &server.url("/b"),
+        &[("authorization", &basic)],
+        "",
+    )
+    .await
+    .unwrap();
     let expected = STANDARD.encode(format!("user:{VALUE}"));
-    assert!(server.last().contains(&format!("authorization: Basic {expected}\r\n")));
-    assert!(!server.sent.lock().unwrap().concat().contains("airlock-secret-"));
+    assert!(
+        server
+            .last()
+            .contains(&format!("authorization: Basic {expected}\r\n"))
+    );
+    assert!(
+        !server
+            .sent
+            .lock()
+            .unwrap()
+            .concat()
+            .contains("airlock-secret-")
+    );
 }
 
 #[tokio::test]
@@ -54,11 +84,15 @@ async fn each_use_is_on_record_before_it_is_sent() {
     let (mut call, word) = call(&world, &server).await;
     let url = server.url(&format!("/a?k={word}"));
     *world.audit.broken.lock().unwrap() = true;
-    let error = send(&mut call, &url, &[("x-key", &word)], "").await.unwrap_err();
+    let error = send(&mut call, &url, &[("x-key", &word)], "")
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::ConfigurationError), "{error:?}");
     assert_eq!(server.last(), "");
     *world.audit.broken.lock().unwrap() = false;
-    send(&mut call, &url, &[("x-key", &word)], "").await.unwrap();
+    send(&mut call, &url, &[("x-key", &word)], "")
+        .await
+        .unwrap();
     let events = world.audit.events.lock().unwrap().clone();
     let port = server.address.port().to_string();
     assert_eq!(events.len(), 1);
@@ -80,7 +114,8 @@ async fn each_use_is_on_record_before_it_is_sent() {
                     String("header x-key"),
                 ],
             },
-        }"#]].assert_eq(&format!("{:#?}", events[0]).replace(&port, "PORT"));
+        }"#]]
+    .assert_eq(&format!("{:#?}", events[0]).replace(&port, "PORT"));
 }
 
 /// Place, URL, headers, body.
@@ -117,20 +152,52 @@ async fn a_placeholder_anywhere_else_is_refused_and_not_sent() {
     let split = format!("{}{}", "x".repeat(70_000), key);
     let cases: Vec<Case<'_>> = vec![
         ("path", here(&format!("/{key}")), vec![], ""),
-        ("path of another host", other.url(&format!("/{key}")), vec![], ""),
+        (
+            "path of another host",
+            other.url(&format!("/{key}")),
+            vec![],
+            "",
+        ),
         ("body", here("/"), vec![], &key),
         ("body, late", here("/"), vec![], &split),
-        ("header of another host", other.url("/"), vec![("x-key", &key)], ""),
-        ("query of another host", other.url(&format!("/?{key}")), vec![], ""),
+        (
+            "header of another host",
+            other.url("/"),
+            vec![("x-key", &key)],
+            "",
+        ),
+        (
+            "query of another host",
+            other.url(&format!("/?{key}")),
+            vec![],
+            "",
+        ),
         ("host", format!("http://{key}.wild.test/"), vec![], ""),
         ("header name", here("/"), vec![(&key, "1")], ""),
-        ("another secret's rule", here("/"), vec![("x-key", &two)], ""),
-        ("two secrets", here("/"), vec![("x-key", &key), ("x-two", &two)], ""),
-        ("range", here("/"), vec![("x-key", &key), ("range", "bytes=0-3")], ""),
+        (
+            "another secret's rule",
+            here("/"),
+            vec![("x-key", &two)],
+            "",
+        ),
+        (
+            "two secrets",
+            here("/"),
+            vec![("x-key", &key), ("x-two", &two)],
+            "",
+        ),
+        (
+            "range",
+            here("/"),
+            vec![("x-key", &key), ("range", "bytes=0-3")],
+            "",
+        ),
     ];
     for (case, url, headers, body) in cases {
         let reply = send(&mut call, &url, &headers, body).await;
-        let outcome = reply.map(|reply| reply.status).map_err(|error| format!("{error:?}"));
+        let outcome = reply
+            .map(|reply| reply.status)
+            .map_err(|error| format!("{error:?}"));
         let denied = call.denied().replace(&key, "KEY").replace(&two, "TWO");
         let denied = denied.replace(&server.address.to_string(), "HERE");
         let denied = denied.replace(&other.address.to_string(), "OTHER");
@@ -152,7 +219,9 @@ async fn a_placeholder_anywhere_else_is_refused_and_not_sent() {
     assert!(!sent.contains(&key) && !sent.contains("s3cr3t"), "{sent}");
     assert!(world.audit.events.lock().unwrap().is_empty());
     // Another call's placeholder is a word like any other.
-    send(&mut call, &here("/"), &[("x-key", &stranger)], "").await.unwrap();
+    send(&mut call, &here("/"), &[("x-key", &stranger)], "")
+        .await
+        .unwrap();
     assert!(server.last().contains(&stranger));
 }
 
@@ -161,32 +230,49 @@ async fn a_secret_that_is_not_set_is_named() {
     let (world, server) = (World::new(), Server::new(|_| ok("")).await);
     let mut call = world.plugin(&server.grant(r#", secret = "unset""#)).call();
     let word = call.placeholders.issue("unset").unwrap();
-    let error = send(&mut call, &server.url("/"), &[("x", &word)], "").await.unwrap_err();
+    let error = send(&mut call, &server.url("/"), &[("x", &word)], "")
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::HttpRequestDenied), "{error:?}");
-    assert_eq!(call.denied(), "the secret `unset` is not set: airlock secret set unset");
+    assert_eq!(
+        call.denied(),
+        "the secret `unset` is not set: airlock secret set unset"
+    );
     assert_eq!(server.last(), "");
 }
 
 /// Echoes what the `x-key` header holds, in the way the path names.
 fn echo(request: &str) -> Vec<Say> {
     let path = request.split(' ').nth(1).unwrap().to_owned();
-    let value = request.lines().find_map(|line| line.strip_prefix("x-key: ")).unwrap_or("");
+    let value = request
+        .lines()
+        .find_map(|line| line.strip_prefix("x-key: "))
+        .unwrap_or("");
     let header = |more: String| vec![Say::text(format!("HTTP/1.1 200 OK\r\n{more}\r\n"))];
     match path.as_str() {
         "/header" => header(format!("x-echo: {value}\r\ncontent-length: 0\r\n")),
         "/location" => header(format!(
             "location: /?k={}\r\ncontent-length: 0\r\n",
-            value.replace(' ', "%20").replace('"', "%22").replace('<', "%3C").replace('>', "%3E")
+            value
+                .replace(' ', "%20")
+                .replace('"', "%22")
+                .replace('<', "%3C")
+                .replace('>', "%3E")
         )),
         "/gzip" => header("content-encoding: gzip\r\ncontent-length: 0\r\n".into()),
         "/part" => {
             let part = "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-3/20\r\n";
-            vec![Say::text(format!("{part}content-length: 4\r\n\r\n{}", &value[..4]))]
+            vec![Say::text(format!(
+                "{part}content-length: 4\r\n\r\n{}",
+                &value[..4]
+            ))]
         }
         "/cut" => {
             let half = &value[..value.len() / 2];
             vec![
-                Say::text(format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nat: {half}")),
+                Say::text(format!(
+                    "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nat: {half}"
+                )),
                 Say::Close,
             ]
         }
@@ -194,7 +280,9 @@ fn echo(request: &str) -> Vec<Say> {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n.\r\n0\r\nx-t: {value}\r\n\r\n"
         ))],
         "/split" => {
-            let mut says = vec![Say::text("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")];
+            let mut says = vec![Say::text(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+            )];
             for byte in format!("<{value}>").chars() {
                 says.push(Say::text(format!("1\r\n{byte}\r\n")));
                 says.push(Say::Pause(std::time::Duration::from_millis(1)));
@@ -202,7 +290,10 @@ fn echo(request: &str) -> Vec<Say> {
             says.push(Say::text("0\r\n\r\n"));
             says
         }
-        _ => ok(&format!("value={value}; base64={}", STANDARD.encode(format!("u:{value}")))),
+        _ => ok(&format!(
+            "value={value}; base64={}",
+            STANDARD.encode(format!("u:{value}"))
+        )),
     }
 }
 
@@ -211,9 +302,16 @@ async fn the_value_never_comes_back() {
     let (world, server) = (World::new(), Server::new(echo).await);
     let (mut call, word) = call(&world, &server).await;
     let mut lines = Vec::new();
-    for path in
-        ["/", "/header", "/location", "/trailer", "/split", "/cut", "/gzip", "/part"]
-    {
+    for path in [
+        "/",
+        "/header",
+        "/location",
+        "/trailer",
+        "/split",
+        "/cut",
+        "/gzip",
+        "/part",
+    ] {
         let reply = send(&mut call, &server.url(path), &[("x-key", &word)], "").await;
         assert!(server.last().contains(VALUE));
         let shown = match &reply {
@@ -240,11 +338,15 @@ async fn a_changed_secret_is_redacted_as_it_is_now() {
     let (mut call, word) = call(&world, &server).await;
     for value in [VALUE, "another-value", VALUE] {
         world.set_secret("key", value).await;
-        let reply = send(&mut call, &server.url("/split"), &[("x-key", &word)], "").await.unwrap();
+        let reply = send(&mut call, &server.url("/split"), &[("x-key", &word)], "")
+            .await
+            .unwrap();
         assert_eq!(reply.text(), format!("<{}>", "*".repeat(value.len())));
     }
     assert!(world.services.vault.remove("key").await.unwrap());
-    let error = send(&mut call, &server.url("/"), &[("x-key", &word)], "").await.unwrap_err();
+    let error = send(&mut call, &server.url("/"), &[("x-key", &word)], "")
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::HttpRequestDenied), "{error:?}");
 }
 
@@ -255,7 +357,9 @@ async fn a_value_that_a_server_kept_never_comes_back_either() {
     let kept = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
     let server = Server::new(move |request| {
         let mut kept = kept.lock().unwrap();
-        let value = request.lines().find_map(|line| line.strip_prefix("x-key: "));
+        let value = request
+            .lines()
+            .find_map(|line| line.strip_prefix("x-key: "));
         *kept = value.unwrap_or(&kept).to_owned();
         ok(&kept)
     })
@@ -263,18 +367,25 @@ async fn a_value_that_a_server_kept_never_comes_back_either() {
     world.set_secret("key", VALUE).await;
     let both = server.grant("").replace(
         "}]",
-        &format!("}}, {{ url = \"http://{}/in\", secret = \"key\", allow_private = true }}]", server.address),
+        &format!(
+            "}}, {{ url = \"http://{}/in\", secret = \"key\", allow_private = true }}]",
+            server.address
+        ),
     );
     let plugin = world.plugin(&both);
     let mut call = plugin.call();
     let word = call.placeholders.issue("key").unwrap();
-    send(&mut call, &server.url("/in"), &[("x-key", &word)], "").await.unwrap();
+    send(&mut call, &server.url("/in"), &[("x-key", &word)], "")
+        .await
+        .unwrap();
     // The same call, and another one, by a rule that binds no secret.
     for mut call in [call, plugin.call()] {
         let reply = send(&mut call, &server.url("/out"), &[], "").await.unwrap();
         assert_eq!(reply.text(), "*".repeat(VALUE.len()));
         let range = [("range", "bytes=0-3")];
-        let error = send(&mut call, &server.url("/out"), &range, "").await.unwrap_err();
+        let error = send(&mut call, &server.url("/out"), &range, "")
+            .await
+            .unwrap_err();
         assert!(matches!(error, Error::HttpRequestDenied), "{error:?}");
     }
 }
@@ -311,7 +422,9 @@ async fn where_no_secret_is_in_play_nothing_is_touched() {
     world.set_secret("key", VALUE).await;
     let mut call = world.plugin(&server.grant("")).call();
     let headers = [("accept-encoding", "gzip"), ("range", "bytes=0-3")];
-    let reply = send(&mut call, &server.url("/"), &headers, "").await.unwrap();
+    let reply = send(&mut call, &server.url("/"), &headers, "")
+        .await
+        .unwrap();
     assert_eq!(reply.text(), VALUE);
     assert!(server.last().contains("accept-encoding: gzip"));
     assert!(world.audit.events.lock().unwrap().is_empty());

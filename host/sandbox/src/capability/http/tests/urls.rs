@@ -15,7 +15,10 @@ fn target(url: &str) -> String {
 }
 
 fn check(urls: &[&str], expect: &Expect) {
-    let lines: Vec<String> = urls.iter().map(|url| format!("{url:?} -> {}", target(url))).collect();
+    let lines: Vec<String> = urls
+        .iter()
+        .map(|url| format!("{url:?} -> {}", target(url)))
+        .collect();
     expect.assert_eq(&lines.join("\n"));
 }
 
@@ -240,7 +243,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "https://api.example.com",
-        &["https://api.example.com/", "https://api.example.com", "https://api.example.com?q"],
+        &[
+            "https://api.example.com/",
+            "https://api.example.com",
+            "https://api.example.com?q",
+        ],
         &["https://api.example.com/x", "https://api.example.com//"],
     ),
     (
@@ -271,7 +278,10 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "https://*.example.com/**",
-        &["https://a.example.com/", "https://xn--bcher-kva.example.com/x"],
+        &[
+            "https://a.example.com/",
+            "https://xn--bcher-kva.example.com/x",
+        ],
         &[
             "https://example.com/",
             "https://a.b.example.com/",
@@ -287,10 +297,22 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "http://127.0.0.1:8080/**",
-        &["http://127.1:8080/", "http://0x7f000001:8080/a", "http://2130706433:8080/"],
-        &["http://localhost:8080/", "http://[::ffff:127.0.0.1]:8080/", "http://127.0.0.1/"],
+        &[
+            "http://127.1:8080/",
+            "http://0x7f000001:8080/a",
+            "http://2130706433:8080/",
+        ],
+        &[
+            "http://localhost:8080/",
+            "http://[::ffff:127.0.0.1]:8080/",
+            "http://127.0.0.1/",
+        ],
     ),
-    ("http://[::1]/a", &["http://[0:0::1]/a"], &["http://[::2]/a", "http://127.0.0.1/a"]),
+    (
+        "http://[::1]/a",
+        &["http://[0:0::1]/a"],
+        &["http://[::2]/a", "http://127.0.0.1/a"],
+    ),
 ];
 
 #[test]
@@ -358,7 +380,8 @@ fn rules_that_make_no_sense_are_refused() {
         `https://a.test//b`: its path contains `.`, `..` or begins with more than one slash
         `https://a.test/a//**`: its path contains an empty segment
         `//a.test/`: not an absolute `http` or `https` URL
-        `a.test`: not an absolute `http` or `https` URL"#]].assert_eq(&complaints.join("\n"));
+        `a.test`: not an absolute `http` or `https` URL"#]]
+    .assert_eq(&complaints.join("\n"));
 }
 
 #[test]
@@ -377,13 +400,21 @@ fn the_rule_that_is_asked_for_can_be_granted_and_allows_the_request() {
         "http://10.0.0.1/",
     ];
     for url in urls {
-        let asked = crate::grants::Grants::default().explain("http", &["GET", url]).unwrap();
+        let asked = crate::grants::Grants::default()
+            .explain("http", &["GET", url])
+            .unwrap();
         assert!(!asked.allowed, "{url}");
         let granted: crate::grants::Grants = toml::from_str(&asked.because).expect(&asked.because);
         granted.validate().expect(&asked.because);
         let explained = granted.explain("http", &["GET", url]).unwrap();
-        assert!(explained.allowed, "{url}: {}: {}", asked.because, explained.because);
+        assert!(
+            explained.allowed,
+            "{url}: {}: {}",
+            asked.because, explained.because
+        );
     }
-    let never = crate::grants::Grants::default().explain("http", &["GET", "http://0.0.0.0/"]).unwrap();
+    let never = crate::grants::Grants::default()
+        .explain("http", &["GET", "http://0.0.0.0/"])
+        .unwrap();
     expect!["no rule can allow it: the host's address is unspecified"].assert_eq(&never.because);
 }

@@ -79,16 +79,15 @@ impl store::HostBucket for KvView<'_> {
         value: Vec<u8>,
     ) -> Result<(), Error> {
         let changes = [(key, Some(value))].into();
-        self.state.put(&self.numbered(&bucket)?, Action::Set, changes).await
+        self.state
+            .put(&self.numbered(&bucket)?, Action::Set, changes)
+            .await
     }
 
-    async fn delete(
-        &mut self,
-        bucket: Resource<NumberedBucket>,
-        key: String,
-    ) -> Result<(), Error> {
+    async fn delete(&mut self, bucket: Resource<NumberedBucket>, key: String) -> Result<(), Error> {
         let changes = [(key, None)].into();
-        self.state.put(&self.numbered(&bucket)?, Action::Delete, changes)
+        self.state
+            .put(&self.numbered(&bucket)?, Action::Delete, changes)
             .await
     }
 
@@ -110,7 +109,9 @@ impl store::HostBucket for KvView<'_> {
             None => None,
             Some(cursor) => Some(numbered.key_of(cursor)?),
         };
-        let (keys, last) = self.state.list(&self.numbered(&bucket)?, after.as_deref())?;
+        let (keys, last) = self
+            .state
+            .list(&self.numbered(&bucket)?, after.as_deref())?;
         let numbered = self.table.get_mut(&bucket)?;
         let cursor = last.map(|last| numbered.remember(last));
         Ok(store::KeyResponse { keys, cursor })
@@ -168,7 +169,8 @@ impl batch::Host for KvView<'_> {
         pairs: Vec<(String, Vec<u8>)>,
     ) -> Result<(), Error> {
         let changes = pairs.into_iter().map(|(key, value)| (key, Some(value)));
-        self.state.put(&self.numbered(&bucket)?, Action::Set, changes.collect())
+        self.state
+            .put(&self.numbered(&bucket)?, Action::Set, changes.collect())
             .await
     }
 
@@ -178,7 +180,8 @@ impl batch::Host for KvView<'_> {
         keys: Vec<String>,
     ) -> Result<(), Error> {
         let changes = keys.into_iter().map(|key| (key, None));
-        self.state.put(&self.numbered(&bucket)?, Action::Delete, changes.collect())
+        self.state
+            .put(&self.numbered(&bucket)?, Action::Delete, changes.collect())
             .await
     }
 }

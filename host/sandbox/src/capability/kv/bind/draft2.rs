@@ -72,11 +72,14 @@ impl store::HostBucket for KvView<'_> {
         value: Vec<u8>,
     ) -> Result<(), Error> {
         let changes = [(key, Some(value))].into();
-        self.state.put(&self.bucket(&bucket)?, Action::Set, changes).await
+        self.state
+            .put(&self.bucket(&bucket)?, Action::Set, changes)
+            .await
     }
 
     async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Result<(), Error> {
-        self.state.put(&self.bucket(&bucket)?, Action::Delete, [(key, None)].into())
+        self.state
+            .put(&self.bucket(&bucket)?, Action::Delete, [(key, None)].into())
             .await
     }
 
@@ -195,7 +198,9 @@ impl batch::Host for KvView<'_> {
         pairs: Vec<(String, Vec<u8>)>,
     ) -> Result<(), Error> {
         let changes = pairs.into_iter().map(|(key, value)| (key, Some(value)));
-        self.state.put(&self.bucket(&bucket)?, Action::Set, changes.collect()).await
+        self.state
+            .put(&self.bucket(&bucket)?, Action::Set, changes.collect())
+            .await
     }
 
     async fn delete_many(
@@ -204,6 +209,8 @@ impl batch::Host for KvView<'_> {
         keys: Vec<String>,
     ) -> Result<(), Error> {
         let changes = keys.into_iter().map(|key| (key, None));
-        self.state.put(&self.bucket(&bucket)?, Action::Delete, changes.collect()).await
+        self.state
+            .put(&self.bucket(&bucket)?, Action::Delete, changes.collect())
+            .await
     }
 }

@@ -156,22 +156,14 @@ impl State {
     }
 
     /// The value of `key`, and its place in the call's budget while it is held.
-    fn fetch(
-        &self,
-        permit: &Permit<Kv>,
-        key: &str,
-    ) -> Result<(Option<Bytes>, Reservation), Error> {
+    fn fetch(&self, permit: &Permit<Kv>, key: &str) -> Result<(Option<Bytes>, Reservation), Error> {
         let value = self.backend.get(permit, key)?;
         let bytes = value.as_ref().map_or(0, Bytes::len) as u64;
         permit.count_in(bytes);
         Ok((value, self.gate.budget().reserve(bytes)?))
     }
 
-    fn get_value(
-        &self,
-        bucket: &Bucket,
-        key: &str,
-    ) -> Result<Option<Vec<u8>>, Error> {
+    fn get_value(&self, bucket: &Bucket, key: &str) -> Result<Option<Vec<u8>>, Error> {
         let permit = self.permit(bucket, Action::Get, Some(key))?;
         let (value, _held) = self.fetch(&permit, key)?;
         Ok(value.map(Vec::from))
@@ -219,12 +211,7 @@ impl State {
     }
 
     /// Adds `delta` to the decimal number at `key`; a missing one counts as 0.
-    async fn add<T>(
-        &self,
-        bucket: &Bucket,
-        key: &str,
-        delta: T,
-    ) -> Result<T, Error>
+    async fn add<T>(&self, bucket: &Bucket, key: &str, delta: T) -> Result<T, Error>
     where
         T: Copy + Into<i128> + TryFrom<i128>,
     {
@@ -240,11 +227,7 @@ impl State {
         Ok(self.backend.change(&permit, [key], add).await?)
     }
 
-    fn get_values(
-        &self,
-        bucket: &Bucket,
-        keys: Vec<String>,
-    ) -> Result<Vec<Pair>, Error> {
+    fn get_values(&self, bucket: &Bucket, keys: Vec<String>) -> Result<Vec<Pair>, Error> {
         check_batch(keys.len())?;
         let permit = self.permit(bucket, Action::Get, None)?;
         let mut held = Vec::new();
@@ -273,7 +256,13 @@ fn parse_number(value: Option<&Bytes>) -> Result<i128, Failure> {
         let number: i64 = text.parse().ok()?;
         Some(i128::from(number))
     });
-    let wide = || std::str::from_utf8(value).ok()?.parse::<u64>().ok().map(i128::from);
+    let wide = || {
+        std::str::from_utf8(value)
+            .ok()?
+            .parse::<u64>()
+            .ok()
+            .map(i128::from)
+    };
     number
         .or_else(wide)
         .ok_or_else(|| Failure::Invalid("the value is not a decimal number".to_owned()))

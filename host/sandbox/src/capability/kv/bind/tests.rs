@@ -1,16 +1,16 @@
 use std::collections::BTreeMap;
 
-use airlock_journal::memory::{Disk, Fault, MemoryStore};
-use airlock_journal::sqlite::SqliteStore;
-use airlock_journal::Store;
 use super::draft::{atomics as atomics1, batch as batch1, store as store1};
 use super::draft2::{atomics, batch, store};
 use super::*;
+use crate::capability::kv::Scope;
 use crate::capability::kv::backend::{KEY_BYTES_MAX, PAGE_KEYS_MAX, VALUE_BYTES_MAX};
 use crate::capability::kv::keys::USAGE_SPACE;
-use crate::capability::kv::Scope;
 use crate::grants::EffectClass;
 use crate::testing::{Door, grants};
+use airlock_journal::Store;
+use airlock_journal::memory::{Disk, Fault, MemoryStore};
+use airlock_journal::sqlite::SqliteStore;
 use atomics::{Host as _, HostCas as _};
 use batch::Host as _;
 use store::{Host as _, HostBucket as _};
@@ -141,7 +141,13 @@ async fn a_quota_is_reached_exactly_and_not_exceeded() {
     call.set(&b, "b", "").await.unwrap();
     assert_eq!(call.set(&b, "c", "").await.unwrap_err(), "AccessDenied");
     assert_eq!(usage(&store), [(2, 2)]);
-    let rules: Vec<String> = call.state.gate.denials().into_iter().map(|d| d.rule).collect();
+    let rules: Vec<String> = call
+        .state
+        .gate
+        .denials()
+        .into_iter()
+        .map(|d| d.rule)
+        .collect();
     expect_test::expect![[r#"
         [
             "kv rule 0 grants bucket `b` with bytes = \"10B\", this needs 11B",
@@ -203,7 +209,10 @@ async fn tenants_meet_only_where_the_grant_says_so() {
     let rule = r#"kv = [{ bucket = "own" }, { bucket = "all", scope = "plugin" }]"#;
     let store = memory();
     let alice = Door::new(rule);
-    let bob = Door { principal: "bob", ..Door::new(rule) };
+    let bob = Door {
+        principal: "bob",
+        ..Door::new(rule)
+    };
     let mut write = Call::on(&store, "p", &alice);
     for bucket in ["own", "all"] {
         let b = write.open(bucket).await;
@@ -296,7 +305,10 @@ async fn a_swap_wins_once_and_the_loser_sees_the_winner() {
     let Err(atomics::CasError::CasFailed(newer)) = lost else {
         panic!("{lost:?}")
     };
-    let seen = view.current(Resource::new_borrow(newer.rep())).await.unwrap();
+    let seen = view
+        .current(Resource::new_borrow(newer.rep()))
+        .await
+        .unwrap();
     assert_eq!(seen.as_deref(), Some(b"first".as_slice()));
     assert!(view.swap(newer, b"second".to_vec()).await.unwrap().is_ok());
     assert_eq!(call.get(&b, "k").await.unwrap(), "second");
@@ -310,23 +322,43 @@ async fn a_call_as_read_only_reads_and_changes_nothing() {
     let b = write.open("b").await;
     write.set(&b, "k", "1").await.unwrap();
     let class = EffectClass::ReadOnly;
-    let mut call = Call::on(&store, "p", &Door { class, ..Door::new(rule) });
+    let mut call = Call::on(
+        &store,
+        "p",
+        &Door {
+            class,
+            ..Door::new(rule)
+        },
+    );
     let b = call.open("b").await;
     assert_eq!(call.get(&b, "k").await.unwrap(), "1");
     assert_eq!(call.set(&b, "k", "2").await.unwrap_err(), "AccessDenied");
     assert_eq!(call.delete(&b, "k").await.unwrap_err(), "AccessDenied");
-    assert_eq!(call.increment(&b, "k", 1).await.unwrap_err(), "AccessDenied");
+    assert_eq!(
+        call.increment(&b, "k", 1).await.unwrap_err(),
+        "AccessDenied"
+    );
     let mut view = call.view();
-    let cas = view.new(Resource::new_borrow(b.rep()), "k".into()).await.unwrap();
+    let cas = view
+        .new(Resource::new_borrow(b.rep()), "k".into())
+        .await
+        .unwrap();
     let swapped = view.swap(cas, b"2".to_vec()).await.unwrap();
     assert!(
-        matches!(swapped, Err(atomics::CasError::StoreError(store::Error::AccessDenied))),
+        matches!(
+            swapped,
+            Err(atomics::CasError::StoreError(store::Error::AccessDenied))
+        ),
         "{swapped:?}"
     );
     let pairs = vec![("k".to_owned(), b"2".to_vec())];
-    view.set_many(Resource::new_borrow(b.rep()), pairs).await.unwrap_err();
+    view.set_many(Resource::new_borrow(b.rep()), pairs)
+        .await
+        .unwrap_err();
     let keys = vec!["k".to_owned()];
-    view.delete_many(Resource::new_borrow(b.rep()), keys).await.unwrap_err();
+    view.delete_many(Resource::new_borrow(b.rep()), keys)
+        .await
+        .unwrap_err();
     assert_eq!(call.get(&b, "k").await.unwrap(), "1");
     assert_eq!(call.state.gate.denials().len(), 4);
 }
@@ -339,9 +371,14 @@ async fn a_revoked_or_changed_grant_stops_an_open_bucket() {
         let b = call.open("b").await;
         call.set(&b, "k", "1").await.unwrap();
         let mut view = call.view();
-        let cas = view.new(Resource::new_borrow(b.rep()), "k".into()).await.unwrap();
+        let cas = view
+            .new(Resource::new_borrow(b.rep()), "k".into())
+            .await
+            .unwrap();
         door.cell.replace(2, grants(changed));
-        view.current(Resource::new_borrow(cas.rep())).await.unwrap_err();
+        view.current(Resource::new_borrow(cas.rep()))
+            .await
+            .unwrap_err();
         assert!(view.swap(cas, b"2".to_vec()).await.unwrap().is_err());
         assert_eq!(call.get(&b, "k").await.unwrap_err(), "AccessDenied");
         assert_eq!(call.set(&b, "k", "2").await.unwrap_err(), "AccessDenied");
@@ -373,10 +410,19 @@ async fn keys_values_and_batches_are_bounded() {
     call.set(&b, &key, vec![0; VALUE_BYTES_MAX]).await.unwrap();
     let long = call.set(&b, &(key.clone() + "k"), "").await.unwrap_err();
     assert_eq!(long, "the key has 1025 bytes, at most 1024 are allowed");
-    let large = call.set(&b, "k", vec![0; VALUE_BYTES_MAX + 1]).await.unwrap_err();
-    assert_eq!(large, "the value has 1048577 bytes, at most 1048576 are allowed");
+    let large = call
+        .set(&b, "k", vec![0; VALUE_BYTES_MAX + 1])
+        .await
+        .unwrap_err();
+    assert_eq!(
+        large,
+        "the value has 1048577 bytes, at most 1048576 are allowed"
+    );
     let keys: Vec<String> = (0..=BATCH_KEYS_MAX).map(|n| n.to_string()).collect();
-    let many = call.view().get_many(Resource::new_borrow(b.rep()), keys).await;
+    let many = call
+        .view()
+        .get_many(Resource::new_borrow(b.rep()), keys)
+        .await;
     let many = call.told(many.map(|_| ())).unwrap_err();
     assert_eq!(many, "1001 keys at once, at most 1000 are allowed");
 }
@@ -384,7 +430,10 @@ async fn keys_values_and_batches_are_bounded() {
 #[tokio::test]
 async fn values_in_hand_count_against_the_calls_budget() {
     let store = memory();
-    let door = Door { budget_bytes: 1_000, ..Door::new(r#"kv = [{ bucket = "b" }]"#) };
+    let door = Door {
+        budget_bytes: 1_000,
+        ..Door::new(r#"kv = [{ bucket = "b" }]"#)
+    };
     let mut call = Call::on(&store, "p", &door);
     let b = call.open("b").await;
     for key in ["1", "2", "3"] {
@@ -392,7 +441,12 @@ async fn values_in_hand_count_against_the_calls_budget() {
     }
     let large = call.set(&b, "k", vec![0; 1_001]).await.unwrap_err();
     assert_eq!(large, "trap: limit host_memory reached (1000B)");
-    let keys = |n: usize| ["1", "2", "3"][..n].iter().map(|k| (*k).to_owned()).collect();
+    let keys = |n: usize| {
+        ["1", "2", "3"][..n]
+            .iter()
+            .map(|k| (*k).to_owned())
+            .collect()
+    };
     let mut view = call.view();
     let two = view.get_many(Resource::new_borrow(b.rep()), keys(2)).await;
     assert_eq!(two.unwrap().len(), 2);
@@ -408,19 +462,35 @@ async fn a_batch_is_all_or_nothing() {
     let store = memory();
     let mut call = Call::on(&store, "p", &Door::new(rule));
     let b = call.open("b").await;
-    let pairs = |keys: &[&str]| keys.iter().map(|k| ((*k).to_owned(), b"v".to_vec())).collect();
+    let pairs = |keys: &[&str]| {
+        keys.iter()
+            .map(|k| ((*k).to_owned(), b"v".to_vec()))
+            .collect()
+    };
     let mut view = call.view();
     let three = pairs(&["a", "b", "c"]);
-    view.set_many(Resource::new_borrow(b.rep()), three).await.unwrap_err();
+    view.set_many(Resource::new_borrow(b.rep()), three)
+        .await
+        .unwrap_err();
     let keys = || ["a", "b", "x"].map(str::to_owned).to_vec();
-    let none = view.get_many(Resource::new_borrow(b.rep()), keys()).await.unwrap();
+    let none = view
+        .get_many(Resource::new_borrow(b.rep()), keys())
+        .await
+        .unwrap();
     assert!(none.iter().all(|(_, value)| value.is_none()), "{none:?}");
     let two = pairs(&["a", "b", "a"]);
-    view.set_many(Resource::new_borrow(b.rep()), two).await.unwrap();
-    let seen = view.get_many(Resource::new_borrow(b.rep()), keys()).await.unwrap();
+    view.set_many(Resource::new_borrow(b.rep()), two)
+        .await
+        .unwrap();
+    let seen = view
+        .get_many(Resource::new_borrow(b.rep()), keys())
+        .await
+        .unwrap();
     let seen: Vec<bool> = seen.iter().map(|(_, value)| value.is_some()).collect();
     assert_eq!(seen, [true, true, false]);
-    view.delete_many(Resource::new_borrow(b.rep()), keys()).await.unwrap();
+    view.delete_many(Resource::new_borrow(b.rep()), keys())
+        .await
+        .unwrap();
     assert_eq!(usage(&store), []);
 }
 
@@ -432,13 +502,20 @@ async fn listings_come_in_bounded_pages_without_gaps() {
     let mut call = Call::on(&store, "p", &door);
     let (b, c) = (call.open("b").await, call.open("c").await);
     let total = 2 * PAGE_KEYS_MAX + 1;
-    let pairs = (0..total).map(|n| (format!("{n:04}"), Vec::new())).collect();
+    let pairs = (0..total)
+        .map(|n| (format!("{n:04}"), Vec::new()))
+        .collect();
     let mut view = call.view();
-    view.set_many(Resource::new_borrow(b.rep()), pairs).await.unwrap();
+    view.set_many(Resource::new_borrow(b.rep()), pairs)
+        .await
+        .unwrap();
     view.set(c, "other".into(), Vec::new()).await.unwrap();
     let (mut keys, mut cursor, mut pages) = (Vec::new(), None, 0);
     loop {
-        let page = view.list_keys(Resource::new_borrow(b.rep()), cursor).await.unwrap();
+        let page = view
+            .list_keys(Resource::new_borrow(b.rep()), cursor)
+            .await
+            .unwrap();
         assert!(page.keys.len() <= PAGE_KEYS_MAX);
         keys.extend(page.keys);
         cursor = page.cursor;
@@ -470,7 +547,9 @@ async fn the_first_draft_serves_the_same_data() {
     assert_eq!(got, [Some(("0".to_owned(), b"v".to_vec())), None]);
     let (mut seen, mut cursor) = (0, None);
     loop {
-        let page = store1::HostBucket::list_keys(&mut view, b(), cursor).await.unwrap();
+        let page = store1::HostBucket::list_keys(&mut view, b(), cursor)
+            .await
+            .unwrap();
         seen += page.keys.len();
         cursor = page.cursor;
         if cursor.is_none() {
@@ -478,7 +557,9 @@ async fn the_first_draft_serves_the_same_data() {
         }
     }
     assert_eq!(seen, 601);
-    store1::HostBucket::list_keys(&mut view, b(), Some(99)).await.unwrap_err();
+    store1::HostBucket::list_keys(&mut view, b(), Some(99))
+        .await
+        .unwrap_err();
     let b2 = call.open("b").await;
     assert_eq!(call.get(&b2, "0").await.unwrap(), "v");
 }

@@ -65,7 +65,10 @@ impl Decorator for Overtaken {
 async fn a_change_on_its_way_does_not_outlive_the_erasure() {
     // The first change makes the bucket; the second finds it there.
     for overtaken in [1, 2] {
-        let (inner, door) = (MemoryStore::new(), Arc::new(Door::new(r#"kv = [{ bucket = "b" }]"#)));
+        let (inner, door) = (
+            MemoryStore::new(),
+            Arc::new(Door::new(r#"kv = [{ bucket = "b" }]"#)),
+        );
         let store: Arc<dyn Store> = Arc::new(Overtaken {
             inner: Arc::clone(&inner),
             door: Arc::clone(&door),
@@ -88,7 +91,9 @@ async fn large_and_many_values_are_erased() {
     let mut call = Call::on(&store, "p", &door);
     let b = call.open("b").await;
     for n in 0..20 {
-        call.set(&b, &format!("large{n}"), vec![0; VALUE_BYTES_MAX]).await.unwrap();
+        call.set(&b, &format!("large{n}"), vec![0; VALUE_BYTES_MAX])
+            .await
+            .unwrap();
     }
     for n in 0..2_100 {
         call.set(&b, &format!("small{n}"), "").await.unwrap();
