@@ -138,6 +138,11 @@ impl Error {
         self
     }
 
+    /// The limit of a granted folder, in the host's words where it recorded them.
+    fn quota(message: String) -> Self {
+        Self::limit("files", refused_by_quota().unwrap_or(message))
+    }
+
     /// The denial the host recorded last, or one with what is known here.
     pub(crate) fn last_denial_or(capability: &str, operation: &str, rule: &str) -> Self {
         match backend::last_denial() {
@@ -174,23 +179,39 @@ impl std::error::Error for Error {}
 /// WASI's number for "capabilities insufficient", which has no `ErrorKind`.
 const ERRNO_NOT_CAPABLE: i32 = 76;
 
+/// WASI's number for an I/O error. A standard library gives it for every write
+/// that failed in a stream, whatever the host's reason was.
+const ERRNO_IO: i32 = 29;
+
+/// How the host begins the rule of a denial by a quota.
+const QUOTA_RULE: &str = "the quota of ";
+
+/// What the host said when its last refusal was by the quota of a folder.
+fn refused_by_quota() -> Option<String> {
+    let denial = backend::last_denial()?;
+    let by_quota = denial.capability == "files" && denial.rule.starts_with(QUOTA_RULE);
+    by_quota.then_some(denial.rule)
+}
+
 /// An I/O error becomes the kind it stands for; a refused one becomes the denial
-/// that the host recorded, with the rule that was missing.
+/// that the host recorded, with the rule that was missing, or the limit when it
+/// was refused by a quota.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
         let message = error.to_string();
-        let not_capable =
-            cfg!(target_family = "wasm") && error.raw_os_error() == Some(ERRNO_NOT_CAPABLE);
+        let errno = |number| cfg!(target_family = "wasm") && error.raw_os_error() == Some(number);
         match error.kind() {
-            _ if not_capable => {
+            _ if errno(ERRNO_NOT_CAPABLE) => {
                 Self::last_denial_or("files", &message, "no grant covers this path")
             }
+            _ if errno(ERRNO_IO) && refused_by_quota().is_some() => Self::quota(message),
             Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
                 Self::last_denial_or("files", &message, "no grant allows this access")
             }
             Kind::NotFound => Self::NotFound(message),
-            Kind::QuotaExceeded | Kind::StorageFull => Self::limit("files", message),
+            Kind::QuotaExceeded => Self::quota(message),
+            Kind::StorageFull => Self::limit("files", message),
             Kind::FileTooLarge => Self::limit("file size", message),
             Kind::TimedOut
             | Kind::WouldBlock

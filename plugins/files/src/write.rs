@@ -1,7 +1,7 @@
 //! The `write` tool.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use airlock_sdk::prelude::*;
@@ -74,8 +74,8 @@ pub(crate) fn run(input: &Write) -> Result<Written, Error> {
         fs::create_dir_all(folder).map_err(at(&input.path))?;
     }
     match input.mode {
-        Mode::Create => put(path, OpenOptions::new().write(true).create_new(true), bytes),
-        Mode::Append => put(path, OpenOptions::new().append(true).create(true), bytes),
+        Mode::Create => create(path, bytes),
+        Mode::Append => append(path, bytes),
         Mode::Replace => replace(path, bytes),
     }
     .map_err(|error| explain(error, input))?;
@@ -88,7 +88,7 @@ pub(crate) fn run(input: &Write) -> Result<Written, Error> {
 }
 
 fn explain(error: std::io::Error, input: &Write) -> Error {
-    if error.kind() == std::io::ErrorKind::AlreadyExists {
+    if error.kind() == ErrorKind::AlreadyExists {
         let message = format!(
             "{}: exists already; use mode `replace` or `append`",
             input.path
@@ -98,30 +98,73 @@ fn explain(error: std::io::Error, input: &Write) -> Error {
     at(&input.path)(error)
 }
 
-fn put(path: &Path, options: &OpenOptions, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.flush()
+/// Makes the file; one that can't be written whole does not stay behind.
+fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    or_remove(path, fill(file, bytes))
 }
 
-/// Writes beside the file and renames, so that a call that is ended midway
-/// leaves the old content.
+/// Adds to the file, or makes it; what could not be added whole is cut off again,
+/// unless another has written meanwhile.
+fn append(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let existing = OpenOptions::new().append(true).open(path);
+    let mut file = match existing {
+        Err(error) if error.kind() == ErrorKind::NotFound => return create(path, bytes),
+        file => file?,
+    };
+    let before = file.metadata()?.len();
+    let mut added = 0;
+    let written = add(&mut file, bytes, &mut added);
+    if written.is_err() && file.metadata()?.len() == before + added {
+        // The first error is the one to report.
+        let _ = file.set_len(before);
+    }
+    written
+}
+
+/// Writes beside the file and renames, so that a call that fails or is ended
+/// midway leaves the old content.
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
-        return Err(std::io::ErrorKind::IsADirectory.into());
+        return Err(ErrorKind::IsADirectory.into());
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".partial");
     let partial = path.with_file_name(name);
-    let written = put(
-        &partial,
-        OpenOptions::new().write(true).create(true).truncate(true),
-        bytes,
-    )
-    .and_then(|()| fs::rename(&partial, path));
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true);
+    let written = file
+        .open(&partial)
+        .and_then(|file| fill(file, bytes))
+        .and_then(|()| fs::rename(&partial, path));
+    or_remove(&partial, written)
+}
+
+fn fill(mut file: File, bytes: &[u8]) -> std::io::Result<()> {
+    add(&mut file, bytes, &mut 0)
+}
+
+/// Writes all of `bytes` and counts what was taken in `added`.
+fn add(file: &mut File, bytes: &[u8], added: &mut u64) -> std::io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match file.write(rest) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                rest = &rest[count..];
+                *added += count as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    file.flush()
+}
+
+fn or_remove(path: &Path, written: std::io::Result<()>) -> std::io::Result<()> {
     if written.is_err() {
         // The first error is the one to report.
-        let _ = fs::remove_file(&partial);
+        let _ = fs::remove_file(path);
     }
     written
 }

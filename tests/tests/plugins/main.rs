@@ -194,6 +194,53 @@ fn files() {
 }
 
 #[test]
+fn a_write_over_the_quota_is_a_limit_and_leaves_no_trace() {
+    let stage = Stage::new("files");
+    let granted = stage.least_grants().replace(
+        "access = \"read-write\"",
+        "access = \"read-write\", bytes = \"10KiB\"",
+    );
+    stage.apply(&granted);
+    let write = |mode: &str, path: &str, count: usize| {
+        let content = "x".repeat(count);
+        json!({ "path": format!("/out/{path}"), "content": content, "mode": mode })
+    };
+    let refused = |mode, path, count| {
+        bad(
+            "write",
+            write(mode, path, count),
+            "limit",
+            "the quota of 10KiB does not leave room",
+        )
+    };
+    stage.check(&[
+        refused("create", "new", 20_000),
+        refused("append", "new", 20_000),
+        refused("replace", "new", 20_000),
+        good("write", write("create", "kept", 6_000), |out| {
+            out["size"] == 6_000
+        }),
+        refused("append", "kept", 4_241),
+        // In several writes, the first of which fits.
+        refused("append", "kept", 200_000),
+        refused("replace", "kept", 4_241),
+        refused("create", "small", 4_241),
+        good("write", write("append", "kept", 4_240), |out| {
+            out["size"] == 10_240
+        }),
+        refused("append", "kept", 1),
+        refused("create", "one", 1),
+    ]);
+    let left: Vec<_> = fs::read_dir(stage.path("reports"))
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    assert_eq!(left, ["kept"]);
+    let kept = fs::read(stage.path("reports/kept")).expect("the file");
+    assert_eq!(kept, [b'x'; 10_240]);
+}
+
+#[test]
 fn javascript() {
     let in_euro = "console.log(input.length); input.filter(c => c.currency === 'EUR').length";
     let (count, expected) = (len(&contracts()).to_string(), in_currency("EUR"));
