@@ -35,6 +35,8 @@ pub(crate) fn code_of(error: &CallError) -> &'static str {
         CallError::Permanent { .. } => "permanent",
         CallError::Escalate { .. } => "escalate",
         CallError::Limit { .. } => "limit",
+        CallError::ComponentMissing { .. } => "component-missing",
+        CallError::ComponentAltered { .. } => "component-altered",
         CallError::Cancelled => "cancelled",
         CallError::Unknown { .. } => "unknown",
     }
@@ -53,6 +55,7 @@ pub(crate) fn code_of(error: &CallError) -> &'static str {
 /// | `limit` | 413 for `input`, 504 for `cpu` and `wall`, else 502 |
 /// | `cancelled` | 503 |
 /// | `unknown` | 500: it may have happened |
+/// | `component-missing`, `component-altered` | 500: it did not begin |
 #[must_use]
 pub fn status_of(error: &CallError) -> u16 {
     match error {
@@ -67,7 +70,9 @@ pub fn status_of(error: &CallError) -> u16 {
             _ => 502,
         },
         CallError::Permanent { .. } => 502,
-        CallError::Unknown { .. } => 500,
+        CallError::Unknown { .. }
+        | CallError::ComponentMissing { .. }
+        | CallError::ComponentAltered { .. } => 500,
     }
 }
 

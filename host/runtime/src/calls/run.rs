@@ -288,7 +288,7 @@ impl Runtime {
         match (&report.result, ticket) {
             // The intent stays: whether it happened is not known.
             (Err(CallError::Cancelled), _) | (_, None) => {}
-            (Err(CallError::Transient { .. }), Some(ticket)) => ops.push(ticket.again()),
+            (Err(error), Some(ticket)) if may_be_tried_again(error) => ops.push(ticket.again()),
             (_, Some(ticket)) => ops.push(ticket.finished(&reply)),
         }
         ops.push(recorded::done(who, info, &report));
@@ -375,6 +375,16 @@ impl Drop for Unrecorded {
             drop(place);
         });
     }
+}
+
+/// Whether the same key may be used for another attempt.
+fn may_be_tried_again(error: &CallError) -> bool {
+    matches!(
+        error,
+        CallError::Transient { .. }
+            | CallError::ComponentMissing { .. }
+            | CallError::ComponentAltered { .. }
+    )
 }
 
 fn check_tool(active: &Active, tool: &str) -> Result<EffectClass, CallRefused> {

@@ -227,7 +227,9 @@ fn answered(reply: &StoredReply) -> Answer {
             message,
             retry_after_ms: problem.retry_after_s.map(|seconds| seconds * 1_000),
         },
-        ("escalate", ..) => CallError::Escalate { message },
+        ("escalate" | "component-missing" | "component-altered", ..) => {
+            CallError::Escalate { message }
+        }
         ("limit", _, Some(limit)) => CallError::Limit {
             limit,
             value: problem.value.unwrap_or_default(),

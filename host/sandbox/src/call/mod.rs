@@ -96,6 +96,19 @@ pub enum CallError {
         /// Its value with its unit.
         value: String,
     },
+    /// The host lost the component's bytes. Nothing of the call happened.
+    #[error("{message}")]
+    ComponentMissing {
+        /// Which component, and what an administrator does.
+        message: String,
+    },
+    /// The component's bytes on the host are not those of its digest. Nothing of
+    /// the call happened.
+    #[error("{message}")]
+    ComponentAltered {
+        /// Which component, and what an administrator does.
+        message: String,
+    },
     /// The call was cancelled.
     #[error("cancelled")]
     Cancelled,

@@ -176,7 +176,10 @@ impl From<CallError> for types::Error {
                 retry_after_ms,
             }),
             CallError::Permanent { message } => Self::Permanent(message),
-            CallError::Escalate { message } => Self::Escalate(message),
+            // An agent can't mend the host: a person must.
+            CallError::Escalate { message }
+            | CallError::ComponentMissing { message }
+            | CallError::ComponentAltered { message } => Self::Escalate(message),
             CallError::Limit { limit, value } => Self::Limit(types::LimitError { limit, value }),
             CallError::Cancelled => Self::Cancelled,
             CallError::Unknown { message } => Self::Unknown(message),

@@ -3,6 +3,8 @@
 //! What must stay true: loading goes on when the call that began it gives up, so
 //! a component that takes longer than a call may wait is there for a later one.
 
+use std::error::Error;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
@@ -10,7 +12,7 @@ use wasmtime::component::Linker;
 
 use super::{ComponentSource, Plugin};
 use crate::call::CallError;
-use crate::compile::CodeCache;
+use crate::compile::{CodeCache, CompileError};
 use crate::inspect::{InstallError, Kind};
 use crate::loaded::{Loaded, LoadedSet};
 use crate::state::CallState;
@@ -48,15 +50,8 @@ impl Loader {
                 retry_after_ms: Some(LOADING_RETRY_MS),
             });
         };
-        let failed = |error: &dyn std::fmt::Debug| {
-            let (digest, error) = (&plugin.manifest().digest, format!("{error:?}"));
-            tracing::error!(digest, error, "a component does not load");
-            CallError::Permanent {
-                message: format!("the component of `{}` does not load", plugin.name()),
-            }
-        };
-        let loaded = loaded.map_err(|error| failed(&error))?;
-        let loaded = loaded.map_err(|error| failed(&error))?;
+        let loaded = loaded.map_err(|error| failed(plugin, &error))?;
+        let loaded = loaded.map_err(|error| failed(plugin, &error))?;
         plugin.set_loaded(&loaded);
         Ok(loaded)
     }
@@ -71,5 +66,46 @@ impl Loader {
         let cache = Arc::clone(&self.cache);
         let code = CodeCache::get(cache, &self.io, digest, source).await?;
         Loaded::new(&self.linker, &code.component, kind)
+    }
+}
+
+/// What the caller is told; the causes are for the log.
+fn failed(plugin: &Plugin, error: &(dyn Error + 'static)) -> CallError {
+    let (name, digest) = (plugin.name(), &plugin.manifest().digest);
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    let text: Vec<String> = causes.clone().map(ToString::to_string).collect();
+    tracing::error!(digest, error = text.join(": "), "a component does not load");
+    let again = "an administrator installs it again with `airlock plugin add`";
+    match causes.filter_map(lost).next() {
+        Some(Lost::Missing) => CallError::ComponentMissing {
+            message: format!("the component of `{name}` is missing on the host, {digest}; {again}"),
+        },
+        Some(Lost::Altered) => CallError::ComponentAltered {
+            message: format!(
+                "the component of `{name}` was altered on the host: its bytes do not match its \
+                 digest {digest}; {again}"
+            ),
+        },
+        None => CallError::Permanent {
+            message: format!("the component of `{name}` does not load"),
+        },
+    }
+}
+
+enum Lost {
+    Missing,
+    Altered,
+}
+
+/// What an error says of the component's bytes, see [`ComponentSource`].
+fn lost(error: &(dyn Error + 'static)) -> Option<Lost> {
+    match error.downcast_ref::<CompileError>()? {
+        CompileError::Digest => Some(Lost::Altered),
+        CompileError::Source(source) => match source.kind() {
+            ErrorKind::NotFound => Some(Lost::Missing),
+            ErrorKind::InvalidData => Some(Lost::Altered),
+            _ => None,
+        },
+        _ => None,
     }
 }

@@ -83,7 +83,8 @@ pub trait ComponentSource: Send + Sync + 'static {
     /// The bytes of the component with this digest.
     ///
     /// # Errors
-    /// It is not there or can't be read.
+    /// `NotFound` when it is not there, `InvalidData` when what is there has
+    /// another digest, any other when it can't be read.
     fn component(&self, digest: &str) -> std::io::Result<Bytes>;
 }
 

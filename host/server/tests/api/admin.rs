@@ -1,5 +1,7 @@
 //! Administration: versions, grants, policies, tokens, secrets, audit.
 
+use std::path::Path;
+
 use airlock_runtime::Role;
 use airlock_server::ServerConfig;
 use serde_json::{Value, json};
@@ -359,19 +361,43 @@ async fn the_last_token_that_administers_is_not_revoked_unasked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_changed_on_disk_does_not_run() {
-    let server = Server::start().await;
-    server.install("echo", guests::echo()).await;
-    let config = server.runtime.config().clone();
-    let admin = server.admin.clone();
-    let dir = server.stopped().await;
-    std::fs::remove_dir_all(config.cache_dir()).expect("removes the cache");
-    for entry in std::fs::read_dir(config.components_dir()).expect("lists") {
-        std::fs::write(entry.expect("an entry").path(), guests::spin()).expect("writes");
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 2] = [
+        ("component-altered", |file| {
+            std::fs::write(file, guests::spin()).expect("writes");
+        }),
+        ("component-missing", |file| {
+            std::fs::remove_file(file).expect("removes");
+        }),
+    ];
+    for (code, damage) in damages {
+        let server = Server::start().await;
+        server.install("echo", guests::echo()).await;
+        let config = server.runtime.config().clone();
+        let dir = server.stopped().await;
+        std::fs::remove_dir_all(config.cache_dir()).expect("removes the cache");
+        for entry in std::fs::read_dir(config.components_dir()).expect("lists") {
+            damage(&entry.expect("an entry").path());
+        }
+        let again = Server::start_in(dir, ServerConfig::default()).await;
+        let call = async || again.admin("POST", "/v1/tools/echo/run", "1").await;
+        let answer = call().await;
+        assert_eq!(answer.verdict(), format!("500 {code}"), "{answer:?}");
+        let detail = answer.json()["detail"].as_str().expect("text").to_owned();
+        assert!(
+            detail.contains("sha256:") && detail.contains("plugin add"),
+            "{detail}"
+        );
+        let audit = again.admin("GET", "/v1/audit", "").await.json();
+        let records = audit["records"].as_array().expect("records");
+        let record = records
+            .iter()
+            .find(|record| record["action"] == "call.done");
+        assert_eq!(record.expect("a record")["outcome"], code, "{audit}");
+        again.install("echo", guests::echo()).await;
+        assert_eq!(call().await.status, 200);
+        again.stopped().await;
     }
-    let again = Server::start_in(dir, ServerConfig::default()).await;
-    let answer = again.with(&admin, "POST", "/v1/tools/echo/run", "1").await;
-    assert_eq!(answer.verdict(), "502 permanent", "{answer:?}");
-    again.stopped().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
