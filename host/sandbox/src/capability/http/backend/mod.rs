@@ -5,6 +5,7 @@
 //! secret, its audit record; no wait is longer than the call; what ends early
 //! takes its connection with it, so that a broken-off request never looks whole.
 
+mod again;
 mod body;
 mod dial;
 pub mod network;
@@ -29,6 +30,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
+use self::again::Spare;
 use self::body::{Clocks, Failure, RequestBody, ResponseBody, headers_bytes};
 use self::dial::Dial;
 use self::pool::{Connection, Key, Lease, Place, Pool};
@@ -307,7 +309,8 @@ impl Exchange {
     }
 
     /// One try, and a second one on a new connection when an idle one turned out
-    /// to be closed before anything was sent.
+    /// to be closed: before anything was sent, or as the request came, where that
+    /// may be sent again.
     async fn exchange(
         &self,
         (mut lease, mut reused): (Lease, bool),
@@ -317,15 +320,19 @@ impl Exchange {
         loop {
             self.permit.recheck().map_err(|_| Error::HttpRequestDenied)?;
             let patience = self.patience(self.options.first_byte_timeout, Duration::MAX);
+            let spare = Spare::of(&request).filter(|_| reused);
             let sent = lease.connection.sender.try_send_request(request);
             let mut error = match timeout(patience, sent).await {
                 Err(_) => return Err(Error::ConnectionReadTimeout),
                 Ok(Ok(response)) => return Ok((response, lease)),
                 Ok(Err(error)) => error,
             };
-            request = match error.take_message() {
-                Some(request) if reused => request,
-                _ => return Err(body::take(failure).unwrap_or(hyper_error(&error.into_error()))),
+            let unsent = error.take_message();
+            let error = error.into_error();
+            let again = unsent.or_else(|| spare.filter(|_| again::unanswered(&error)).map(Spare::request));
+            request = match again.filter(|_| reused) {
+                Some(request) => request,
+                None => return Err(body::take(failure).unwrap_or(hyper_error(&error))),
             };
             (lease, reused) = self.connect_at(lease.fail(), true).await?;
         }

@@ -1,5 +1,7 @@
 //! Requests and responses over real connections.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -249,6 +251,51 @@ async fn connections_that_are_left_early_or_closed_are_not_used_again() {
         assert_eq!(call.get(&server.url("/")).await.unwrap().text(), "x");
         assert_eq!(server.connections(), expected);
     }
+}
+
+/// A server that closes a connection when the second request comes on it. What
+/// may be repeated is sent once more on another connection; what may not is not.
+#[tokio::test]
+async fn a_connection_closed_by_its_peer_costs_a_get_nothing() {
+    type Body = fn() -> WasiBody;
+    let cases: [(&str, Body, bool); 5] = [
+        ("GET", || full(""), true),
+        ("GET", || chunks(&[]), true),
+        ("HEAD", || full(""), true),
+        ("POST", || full(""), false),
+        ("GET", || full("abc"), false),
+    ];
+    for (method, body, again) in cases {
+        let heard = Arc::new(AtomicU32::new(0));
+        let server = Server::new(move |request| match heard.fetch_add(1, Ordering::SeqCst) {
+            1 => vec![Say::Close],
+            _ if request.starts_with("HEAD") => vec![Say::text("HTTP/1.1 200 OK\r\n\r\n")],
+            _ => ok("x"),
+        })
+        .await;
+        let world = World::new();
+        let plugin = world.plugin(&server.grant(""));
+        plugin.get(&server.url("/first")).await.unwrap();
+        until(|| plugin.prepared.idle_connections() == 1).await;
+        let mut call = plugin.call();
+        let sent = request(method, &server.url("/next"), &[]).body(body()).unwrap();
+        let reply = call.send(sent).await;
+        let requests = server.sent.lock().unwrap().len();
+        assert_eq!(reply.is_ok(), again, "{method}: {reply:?}");
+        assert_eq!(requests, if again { 3 } else { 2 }, "{method}");
+        assert_eq!(server.connections(), if again { 2 } else { 1 }, "{method}");
+        assert_eq!(call.gate.usage()[0].allowed, 1, "one request by its record");
+    }
+}
+
+/// A new connection that is closed without an answer is no reason to try again.
+#[tokio::test]
+async fn a_new_connection_is_tried_once() {
+    let (world, server) = (World::new(), Server::new(|_| vec![Say::Close]).await);
+    let plugin = world.plugin(&server.grant(""));
+    let reply = plugin.get(&server.url("/")).await;
+    assert!(matches!(reply, Err(Error::HttpResponseIncomplete)), "{reply:?}");
+    assert_eq!((server.connections(), server.sent.lock().unwrap().len()), (1, 1));
 }
 
 #[tokio::test]
