@@ -179,8 +179,8 @@ pub struct Serve {
     /// URL to which each new signed head of the audit is posted.
     #[arg(long, value_name = "URL")]
     pub audit_heads_url: Option<String>,
-    /// Go on with a new key where `audit.key` is lost for good: what it signed no
-    /// longer verifies.
+    /// Go on with a new key where `audit.key` is lost for good. What the old one
+    /// signed until then still verifies by `audit.known-keys` beside it.
     #[arg(long)]
     pub new_audit_key: bool,
 }

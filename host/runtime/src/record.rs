@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use airlock_journal::audit::{
-    self, Audit, AuditError, AuditRecord, Direction, Entry, PublicKey, SignedHead, Signer,
+    self, Audit, AuditError, AuditRecord, Direction, Entry, SignedHead, Signer, TrustedKey,
 };
 use airlock_journal::sqlite::DATABASE_FILE;
 use airlock_journal::store::BoxFuture;
@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::audit_key;
 use crate::config::RuntimeConfig;
 use crate::principal::Principal;
 use crate::problem::Failure;
@@ -220,9 +221,14 @@ pub(crate) fn page(audit: &Audit, query: AuditQuery) -> Result<AuditPage, AuditF
 }
 
 /// Verifies everything.
-pub(crate) fn verify(audit: &Audit, head: Option<&str>) -> Result<AuditVerified, AuditFailure> {
+pub(crate) fn verify(
+    config: &RuntimeConfig,
+    audit: &Audit,
+    head: Option<&str>,
+) -> Result<AuditVerified, AuditFailure> {
     let newest = audit.heads().borrow().clone();
-    verify_store(&**audit.store(), audit.public_key(), newest, head)
+    let keys = audit_key::trusted(config, audit.public_key())?;
+    verify_store(&**audit.store(), &keys, newest, head)
 }
 
 /// Verifies the audit of a data directory that no process owns. Nothing is
@@ -243,12 +249,13 @@ pub fn verify_offline(
     let key = Signer::open(config.key_file("audit.key"))?.public_key();
     let store = SqliteStore::inspect(dir)?;
     let newest = audit::newest_head(&*store).unwrap_or_default();
-    verify_store(&*store, key, newest, head)
+    let keys = audit_key::trusted(config, key)?;
+    verify_store(&*store, &keys, newest, head)
 }
 
 fn verify_store(
     store: &dyn Store,
-    key: PublicKey,
+    keys: &[TrustedKey],
     newest: Option<SignedHead>,
     head: Option<&str>,
 ) -> Result<AuditVerified, AuditFailure> {
@@ -259,7 +266,7 @@ fn verify_store(
     let len = store
         .head(audit::STREAM.as_bytes())
         .map_or(0, |head| head.len);
-    Ok(match audit::verify(store, &[key], head.as_ref()) {
+    Ok(match audit::verify(store, keys, head.as_ref()) {
         Ok(report) => AuditVerified {
             ok: true,
             len: report.len,

@@ -337,9 +337,9 @@ impl Runtime {
     /// The given head is not one. What is wrong with the log is no error here:
     /// it is in the answer.
     pub async fn audit_verify(&self, head: Option<String>) -> Result<AuditVerified, AuditFailure> {
-        let audit = self.audit.clone();
+        let (config, audit) = (self.config.clone(), self.audit.clone());
         let read = self
-            .blocking(move || record::verify(&audit, head.as_deref()))
+            .blocking(move || record::verify(&config, &audit, head.as_deref()))
             .await;
         read.map_err(|_| AuditFailure::Interrupted)?
     }

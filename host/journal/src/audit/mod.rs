@@ -6,6 +6,7 @@
 //! are emitted to places the attacker cannot reach.
 
 mod export;
+mod keys;
 mod sign;
 mod verify;
 
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 use crate::store::{Batch, Committed, Head, Op, Store, StoreError};
 
 pub use export::{Direction, Entry, entries, export_lines, page};
+pub use keys::{KnownKeys, TrustedKey};
 pub use sign::{PublicKey, SignedHead, Signer};
 pub use verify::{Finding, Report, verify};
 

@@ -249,7 +249,11 @@ fn unhex(text: &str) -> Option<Hash> {
     Some(hash)
 }
 
-fn key_error(path: &Path, step: impl Into<String>, source: Option<std::io::Error>) -> AuditError {
+pub(super) fn key_error(
+    path: &Path,
+    step: impl Into<String>,
+    source: Option<std::io::Error>,
+) -> AuditError {
     AuditError::Key {
         path: path.to_owned(),
         step: step.into(),

@@ -8,7 +8,8 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::sign::{PublicKey, SignedHead, hex};
+use super::keys::TrustedKey;
+use super::sign::{SignedHead, hex};
 use super::{CHECKPOINTS, Checkpoint, Line, STREAM, UNSIGNED_MAX};
 use crate::chain;
 use crate::store::{Hash, Record, Store, StoreError};
@@ -53,19 +54,19 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Verifies the whole log. `keys` are the public keys that may have signed it;
-/// `external` is a head that was emitted earlier and kept elsewhere: only it
+/// Verifies the whole log. `keys` are the keys that may have signed it, none of
+/// them taken from the data; `external` is a head that was emitted earlier and kept elsewhere: only it
 /// shows that a log was cut back together with its checkpoints.
 ///
 /// # Errors
 /// Everything that was found wrong, in the order of the log.
-pub fn verify(
+pub fn verify<K: Into<TrustedKey> + Copy>(
     store: &dyn Store,
-    keys: &[PublicKey],
+    keys: &[K],
     external: Option<&SignedHead>,
 ) -> Result<Report, Vec<Finding>> {
     let mut verifier = Verifier {
-        keys,
+        keys: keys.iter().copied().map(Into::into).collect(),
         findings: Vec::new(),
         checkpoints: BTreeMap::new(),
         external: None,
@@ -90,8 +91,8 @@ pub fn verify(
     verifier.finish(store)
 }
 
-struct Verifier<'k> {
-    keys: &'k [PublicKey],
+struct Verifier {
+    keys: Vec<TrustedKey>,
     findings: Vec<Finding>,
     /// By length; removed as the walk passes them.
     checkpoints: BTreeMap<u64, Checkpoint>,
@@ -110,22 +111,28 @@ struct Verifier<'k> {
     hash: Option<Hash>,
 }
 
-impl Verifier<'_> {
+impl Verifier {
     fn find(&mut self, code: &'static str, seq: Option<u64>, text: impl Into<String>) {
         let text = text.into();
         self.findings.push(Finding { code, seq, text });
     }
 
     fn check_signature(&mut self, head: &SignedHead, code: &'static str, what: &str) -> bool {
-        let known = self.keys.iter().any(|key| key.id() == head.key_id);
-        let good = self.keys.iter().any(|key| key.signed(head));
-        if !known {
-            let text = format!("{what} is signed by an unknown key, {}", head.key_id);
-            self.find(code, None, text);
-        } else if !good {
-            self.find(code, None, format!("the signature of {what} is wrong"));
-        }
-        good
+        let mut keys = self.keys.iter();
+        let complaint = match keys.find(|known| known.key.id() == head.key_id) {
+            Some(known) if known.signed(head) => return true,
+            Some(TrustedKey {
+                key,
+                until: Some(until),
+            }) if key.signed(head) => format!(
+                "{what} is signed by the key {}, which was replaced at record {until}",
+                head.key_id
+            ),
+            Some(_) => format!("the signature of {what} is wrong"),
+            None => format!("{what} is signed by an unknown key, {}", head.key_id),
+        };
+        self.find(code, None, complaint);
+        false
     }
 
     fn load_checkpoints(&mut self, store: &dyn Store) -> Result<(), StoreError> {

@@ -1,9 +1,12 @@
 //! An audit's key that is gone, or another, is noticed and never goes on unasked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use airlock_journal::MemoryStore;
+use airlock_journal::audit::Signer;
 use airlock_journal::memory::{Disk, Fault};
+use airlock_journal::store::Head;
 use airlock_runtime::{OpenError, Runtime, RuntimeConfig};
 
 use crate::host::{self, audited, config, place};
@@ -112,4 +115,59 @@ async fn a_new_key_goes_on_record_wherever_storage_fails() {
         }
     }
     assert!(failures >= 4, "only {failures} openings met a fault");
+}
+
+/// What a lost key signed still verifies, up to the record at which it was
+/// replaced, and only because the keys directory says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_replaced_key_signed_still_verifies() {
+    let (dir, disk) = place();
+    let config = config(dir.path());
+    let runtime = open(config.clone(), &disk).await.expect("opens");
+    runtime.shutdown(Duration::ZERO).await;
+    let old = runtime.audit_verify(None).await.expect("reads").head;
+    let old = old.expect("a signed head");
+    drop(runtime);
+
+    let key = config.key_file("audit.key");
+    let stolen = dir.path().join("stolen");
+    std::fs::rename(&key, &stolen).expect("moves");
+    let anew = RuntimeConfig {
+        new_audit_key: true,
+        ..config.clone()
+    };
+    let runtime = open(anew, &disk).await.expect("opens");
+    let verified = async |head: &str| {
+        let head = Some(head.to_owned());
+        runtime.audit_verify(head).await.expect("reads")
+    };
+    let whole = verified(&old).await;
+    assert!(whole.ok && whole.checkpoints >= 2, "{whole:?}");
+    let page = runtime.audit(Default::default()).await.expect("reads");
+    let change = page
+        .records
+        .iter()
+        .find(|entry| &*entry.record.action == "admin.audit.new-key")
+        .expect("it is on record");
+    let replaced = &change.record.detail["replaced"];
+    let until = replaced[0]["until"].as_u64().expect("a record");
+    assert!((1..=change.seq).contains(&until), "{replaced}");
+
+    // Whoever has the old key can't vouch for anything later with it.
+    let signer = Signer::open(&stolen).expect("a key");
+    let head = runtime.audit_verify(None).await.expect("reads");
+    let forged = signer.sign(Head {
+        len: head.len,
+        hash: Default::default(),
+    });
+    let found = verified(&forged.to_string()).await;
+    let text = found.findings[0]["text"].as_str().expect("text").to_owned();
+    assert!(text.contains("which was replaced at record"), "{found:?}");
+
+    // Only the keys' directory vouches for an old key.
+    std::fs::remove_file(config.key_file("audit.known-keys")).expect("removes");
+    let found = verified(&old).await;
+    assert!(!found.ok, "{found:?}");
+    let text = found.findings[0]["text"].to_string();
+    assert!(text.contains("unknown key"), "{found:?}");
 }
