@@ -69,6 +69,14 @@ impl Disk {
         Ok((shelf, position))
     }
 
+    /// Whether nothing was ever here, as at a first start.
+    pub(super) fn is_new(&self) -> bool {
+        match fs::read_dir(&self.root) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
     /// Throws everything away and opens an empty generation.
     pub(super) fn fresh(&mut self) -> Result<Shelf, Broken> {
         self.clear().map_err(broken("making room"))?;

@@ -58,7 +58,10 @@ impl Engine {
                 engine.position = position;
             }
             Err(Broken(why)) => {
-                tracing::info!(why, "the views are computed anew");
+                match engine.disk.is_new() {
+                    true => tracing::debug!("there are no views yet"),
+                    false => tracing::info!(why, "the views are computed anew"),
+                }
                 engine.fresh_shelf();
             }
         }
