@@ -318,8 +318,7 @@ pub enum Tool {
     #[command(
         after_help = "Examples:\n  airlock tool call echo/echo '{\"message\": \"hello\"}'\n  \
         airlock tool call table/query - < query.json\n  \
-        AIRLOCK_LOG=airlock::guest=debug airlock tool call echo/echo '{}'   with what it writes,\n    \
-        where no server owns the data directory; a server writes that to its own log"
+        airlock tool call javascript/run '{\"code\": \"1 + 1\"}' --log   with what the tool writes"
     )]
     Call {
         /// The plugin and its tool.
@@ -337,6 +336,10 @@ pub enum Tool {
         /// Also print usage and denials.
         #[arg(long, short)]
         verbose: bool,
+        /// Show what the tool wrote to stdout, stderr and its log, on standard
+        /// error; with `--json`, in the reply.
+        #[arg(long)]
+        log: bool,
         /// Show the tool's progress on standard error; on a terminal that is done
         /// anyway.
         #[arg(long)]

@@ -27,7 +27,9 @@ pub mod state;
 pub mod testing;
 pub mod typed;
 
-pub use call::{CallError, CallReport, CallRequest, CapabilityUsage, Denial, Usage};
+pub use call::{
+    CallError, CallReport, CallRequest, CapabilityUsage, Denial, LogRecord, Usage,
+};
 pub use grants::{EffectClass, Grants, GrantsCell};
 pub use inspect::{InstallError, Kind, Manifest, ToolInfo, Want};
 pub use limits::Limits;

@@ -1,6 +1,7 @@
 //! The command line as a person or a script uses it, once over a data directory
 //! that no server owns and once against a server.
 
+mod log;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use airlock::harness::Server;
 use airlock_tests::{airlock, component, root};
 use serde_json::Value;
 
+use log::{asked_log, host_log};
 use words::{hostile_words, large_bodies, lost_output, problems};
 
 /// The result of one command.
@@ -397,28 +399,6 @@ fn progress(place: &Place) {
     place.ok(&["plugin", "remove", "prober"]);
 }
 
-/// Whoever opens the data directory sees what a plugin writes, if they ask.
-fn plugin_log(place: &Place) {
-    let prober = path(&component("evil-prober"));
-    place.ok(&["plugin", "add", "prober", &prober]);
-    let call = ["tool", "call", "prober/flood_log", r#"{"amount": 100}"#];
-    assert_eq!(place.run(&call).err, "");
-    for (filter, lines) in [("info", 0), ("info,airlock::guest=debug", 3)] {
-        let mut command = place.command(&call);
-        let output = command.env("AIRLOCK_LOG", filter).output();
-        let output = output.expect("it ends");
-        let err = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{err}");
-        assert!(
-            err.matches("airlock::guest").count() >= lines
-                && (lines > 0 || !err.contains("airlock::guest")),
-            "{filter}: {err}"
-        );
-        assert_eq!(err.contains("plugin=\"prober\""), lines > 0, "{err}");
-    }
-    place.ok(&["plugin", "remove", "prober"]);
-}
-
 /// What a plugin kept goes with it, unless it is told to stay.
 fn removal(place: &Place) {
     let keeper = path(&component("keeper"));
@@ -493,7 +473,8 @@ fn without_a_server() {
     versions(&place);
     removal(&place);
     progress(&place);
-    plugin_log(&place);
+    asked_log(&place);
+    host_log(&place);
     configuration(&place);
     mistakes(&place);
 }
@@ -510,6 +491,7 @@ fn with_a_server() {
     administration(&place);
     removal(&place);
     progress(&place);
+    asked_log(&place);
     mistakes(&place);
     let second = place.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert_ne!(second.code, 0);

@@ -21,6 +21,7 @@ pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
             idempotency_key,
             timeout,
             verbose,
+            log,
             progress,
         } => {
             let (plugin, name) = tool.split_once('/').ok_or_else(|| {
@@ -28,9 +29,10 @@ pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
                     "`{tool}` is not PLUGIN/TOOL; see airlock tool list"
                 ))
             })?;
+            let query = if log { "?log=true" } else { "" };
             let mut request = Request::bytes(
                 "POST",
-                format!("/v1/tools/{}/{}", encode(plugin), encode(name)),
+                format!("/v1/tools/{}/{}{query}", encode(plugin), encode(name)),
                 "application/json",
                 input_bytes(&input)?,
             );
@@ -38,22 +40,51 @@ pub(super) fn run(session: &Session, command: Tool) -> Result<()> {
                 request = request.header("idempotency-key", key);
             }
             if let Some(timeout) = timeout {
-                let time = humantime::parse_duration(&timeout);
-                let time = time.map_err(|error| {
-                    Misuse(format!(
-                        "`{timeout}` is not a time ({error}); write e.g. `2s`"
-                    ))
-                })?;
-                request = request.header("airlock-timeout-ms", time.as_millis().to_string());
+                request = request.header("airlock-timeout-ms", milliseconds(&timeout)?);
             }
             let reply = match progress || stderr().is_terminal() {
                 true => followed(session, &request),
                 false => session.api.value(&request),
             };
+            if log && session.format == Format::Text {
+                print_log(&reply);
+            }
             let reply = reply.map_err(|error| advised(error, plugin))?;
             show(session, &reply, verbose)
         }
     }
+}
+
+fn milliseconds(timeout: &str) -> Result<String> {
+    let time = humantime::parse_duration(timeout).map_err(|error| {
+        Misuse(format!(
+            "`{timeout}` is not a time ({error}); write e.g. `2s`"
+        ))
+    })?;
+    Ok(time.as_millis().to_string())
+}
+
+/// What the tool wrote, a line for each record, whether or not it failed.
+fn print_log(reply: &Result<Value>) {
+    let log = match reply {
+        Ok(reply) => reply.get("log"),
+        Err(error) => error
+            .downcast_ref::<Failure>()
+            .and_then(|failure| failure.problem.get("log")),
+    };
+    for record in log.and_then(Value::as_array).into_iter().flatten() {
+        print_error(&record_text(record));
+    }
+}
+
+/// E.g. `stderr: reading a.csv`, without anything a terminal acts on.
+fn record_text(record: &Value) -> String {
+    let mut text = format!("{}: {}", cell(record, "level"), cell(record, "message"));
+    for field in record["fields"].as_array().into_iter().flatten() {
+        let part = |index: usize| field[index].as_str().unwrap_or_default();
+        text.push_str(&format!(" {}={:?}", part(0), part(1)));
+    }
+    one_line(&text)
 }
 
 /// With what to do about a denial.
@@ -173,6 +204,23 @@ fn show(session: &Session, reply: &Value, verbose: bool) -> Result<()> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_record_is_one_line() {
+        let table = [
+            (
+                json!({ "at_us": 1, "level": "stdout", "message": "hello" }),
+                "stdout: hello",
+            ),
+            (
+                json!({ "level": "warn", "message": "\u{1b}[2J", "fields": [["file", "a b"]] }),
+                "warn: \\u{1b}[2J file=\"a b\"",
+            ),
+        ];
+        for (record, expect) in table {
+            assert_eq!(record_text(&record), expect);
+        }
+    }
 
     #[test]
     fn progress_is_one_short_line() {

@@ -20,7 +20,7 @@ use crate::packed::GUESTS;
 pub(super) const CANARY: &str = "canary-5f0c7e21-never-to-be-seen";
 
 /// What the server logs while it is attacked: what the guests say as well.
-const LOG_FILTER: &str = "info,airlock::plugin=debug";
+const LOG_FILTER: &str = "info,airlock::guest=debug";
 
 /// How long the log of a call may take to be written, on a slow machine.
 const LOG_TIMEOUT: Duration = Duration::from_secs(20);

@@ -17,6 +17,8 @@ pub(crate) struct CallInfo {
     pub(crate) digest: String,
     pub(crate) grants_version: u64,
     pub(crate) subject: String,
+    /// Whether the caller asked for what the tool writes.
+    pub(crate) with_log: bool,
 }
 
 /// What is recorded of an ended call.

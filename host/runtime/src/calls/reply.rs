@@ -1,6 +1,6 @@
 //! A call's report as the caller gets it.
 
-use airlock_sandbox::{CallError, CallReport, Denial, Usage};
+use airlock_sandbox::{CallError, CallReport, Denial, LogRecord, Usage};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
@@ -16,6 +16,8 @@ struct Success<'a> {
     usage: &'a Usage,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     denials: &'a [Denial],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<&'a [LogRecord]>,
 }
 
 /// The code of a call's end: `ok`, or one of the error taxonomy.
@@ -76,12 +78,12 @@ pub fn status_of(error: &CallError) -> u16 {
     }
 }
 
-/// The reply to a call. An output that is no JSON is the plugin's fault and
-/// makes the call fail.
-pub(crate) fn reply(call_id: &str, report: &mut CallReport) -> StoredReply {
+/// The reply to a call, with what it logged where that is asked for. An output
+/// that is no JSON is the plugin's fault and makes the call fail.
+pub(crate) fn reply(call_id: &str, report: &mut CallReport, with_log: bool) -> StoredReply {
     let output = match &report.result {
         Ok(output) => serde_json::from_str::<&RawValue>(output),
-        Err(error) => return failure(call_id, error, report),
+        Err(error) => return failure(call_id, error, report, with_log),
     };
     let success = output.and_then(|output| {
         let body = Success {
@@ -89,6 +91,7 @@ pub(crate) fn reply(call_id: &str, report: &mut CallReport) -> StoredReply {
             output,
             usage: &report.usage,
             denials: &report.denials,
+            log: with_log.then_some(&report.log),
         };
         let mut bytes = Vec::with_capacity(output.get().len() + 512);
         serde_json::to_writer(&mut bytes, &body).map(|()| bytes)
@@ -103,17 +106,20 @@ pub(crate) fn reply(call_id: &str, report: &mut CallReport) -> StoredReply {
         Err(_) => {
             let message = "the tool's output is not JSON".to_owned();
             report.result = Err(CallError::Permanent { message });
-            reply(call_id, report)
+            reply(call_id, report, with_log)
         }
     }
 }
 
-fn failure(call_id: &str, error: &CallError, report: &CallReport) -> StoredReply {
+fn failure(call_id: &str, error: &CallError, report: &CallReport, with_log: bool) -> StoredReply {
     let mut problem = Problem::new(status_of(error), code_of(error), error.to_string())
         .with("call_id", call_id)
         .with("usage", json!(report.usage));
     if !report.denials.is_empty() {
         problem = problem.with("denials", json!(report.denials));
+    }
+    if with_log {
+        problem = problem.with("log", json!(report.log));
     }
     problem = match error {
         CallError::Denied(denial) => problem.with("denial", json!(denial)),
@@ -146,7 +152,7 @@ mod tests {
             denials: Vec::new(),
             log: Vec::new(),
         };
-        let reply = reply("c1", &mut report);
+        let reply = reply("c1", &mut report, false);
         let body = String::from_utf8(reply.body.to_vec()).expect("utf-8");
         let usage = [
             r#""usage":{"wall_us":0,"cpu_us":0,"peak_memory_bytes":0,"capabilities":[]}"#,

@@ -42,6 +42,9 @@ pub struct ToolCall {
     pub timeout: Option<Duration>,
     /// Makes the call happen once: see [`crate::idempotency`].
     pub idempotency_key: Option<String>,
+    /// Whether the reply has what the tool wrote: `log`, with stdout, stderr and
+    /// its structured records, within the plugin's `log` limit.
+    pub log: bool,
     /// Where it is told how far the call is; closed when the call has ended.
     pub stage: Option<watch::Sender<CallStage>>,
 }
@@ -154,7 +157,7 @@ impl Runtime {
                     error => CallRefused::Store(error),
                 })?;
         }
-        let info = info(&ready.active, &call.tool);
+        let info = info(&ready.active, &call.tool, call.log);
         let request = CallRequest {
             call_id: info.call_id.clone(),
             tool: call.tool,
@@ -276,8 +279,7 @@ impl Runtime {
         mut report: CallReport,
         ticket: Option<&Ticket>,
     ) -> Result<StoredReply, CallRefused> {
-        let reply = reply::reply(&info.call_id, &mut report);
-        emit_log(info, &report);
+        let reply = reply::reply(&info.call_id, &mut report, info.with_log);
         let usage = &report.usage;
         let wall = Duration::from_micros(usage.wall_us);
         let outcome = reply::outcome(&report.result);
@@ -427,8 +429,9 @@ fn check_input(active: &Active, input: Bytes) -> Result<String, CallRefused> {
     String::from_utf8(input.into()).map_err(|error| CallRefused::InvalidJson(error.to_string()))
 }
 
-fn info(active: &Active, tool: &str) -> CallInfo {
+fn info(active: &Active, tool: &str, with_log: bool) -> CallInfo {
     CallInfo {
+        with_log,
         call_id: ids::new_id("call_"),
         plugin: active.name.clone(),
         tool: tool.to_owned(),
@@ -452,21 +455,4 @@ async fn cut_short(watch: &Watch) -> CallReport {
         tracing::error!("a cancelled guest is still there");
     }
     watch.report(Err(CallError::Cancelled))
-}
-
-/// The guest's log goes to the host's; its control characters are escaped.
-fn emit_log(info: &CallInfo, report: &CallReport) {
-    for line in &report.log {
-        tracing::debug!(
-            target: "airlock::plugin",
-            plugin = info.plugin,
-            tool = info.tool,
-            call_id = info.call_id,
-            level = line.level,
-            at_us = line.at_us,
-            fields = ?line.fields,
-            "{}",
-            line.message
-        );
-    }
 }

@@ -76,6 +76,7 @@ async fn made(
         plugins: start.scope.clone(),
     };
     let call = ToolCall {
+        log: false,
         plugin: plugin.to_owned(),
         tool: name.to_owned(),
         input: Bytes::copy_from_slice(input.as_bytes()),

@@ -94,6 +94,7 @@ pub async fn install(runtime: &Arc<Runtime>, name: &str, component: Bytes) -> St
 /// A call of the tool of [`echo`].
 pub fn run(plugin: &str, key: Option<&str>) -> ToolCall {
     ToolCall {
+        log: false,
         plugin: plugin.to_owned(),
         tool: "run".to_owned(),
         input: "1".into(),

@@ -97,6 +97,7 @@ impl Host {
     /// How often `keeper/add` had its effect.
     async fn added(&self) -> u64 {
         let call = ToolCall {
+            log: false,
             plugin: "keeper".to_owned(),
             tool: "get".to_owned(),
             input: Bytes::from_static(br#"{"key":"added"}"#),

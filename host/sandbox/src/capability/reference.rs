@@ -141,7 +141,8 @@ const NOTES: &[Notes] = &[
                 record and characters that reorder text are escaped; a line over 8 KiB becomes \
                 several records; a record costs 32 bytes beside its text. At most 100 progress \
                 reports a second reach watchers, a later one replacing an earlier one. \
-                An administrator sees what was written in \
+                Who calls the tool sees what was written if they ask for it \
+                (`airlock tool call --log`), an administrator in \
                 [Airlock's log](administration.md#the-log), at `debug` under `airlock::guest`.",
     },
     Notes {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use airlock_runtime::{ToolCall, ToolView};
 use http::HeaderName;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::dispatch::{Call, IDEMPOTENCY_KEY};
@@ -35,6 +35,20 @@ pub(crate) struct CallReply {
     usage: Value,
     /// Operations that no grant allowed: `capability`, `operation`, `rule`.
     denials: Option<Vec<Value>>,
+    /// With `log=true`: what the tool wrote, in its order, within the plugin's
+    /// `log` limit: `at_us` since the call began, `level` (`stdout`, `stderr`,
+    /// `trace` to `error`), `message`, `fields`.
+    log: Option<Vec<Value>>,
+}
+
+/// What the reply is to have.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CallQuery {
+    /// Whether what the tool wrote to stdout, stderr and its log comes with the
+    /// reply, or with the problem; false unless given.
+    #[serde(default)]
+    log: bool,
 }
 
 pub(crate) async fn list(call: Call) -> Result<Reply, Refusal> {
@@ -47,7 +61,9 @@ pub(crate) async fn call(call: Call) -> Result<Reply, Refusal> {
         None => None,
         Some(text) => Some(milliseconds(text)?),
     };
+    let query: CallQuery = call.query()?;
     let tool_call = ToolCall {
+        log: query.log,
         plugin: call.param("plugin").to_owned(),
         tool: call.param("tool").to_owned(),
         idempotency_key: call.header(&IDEMPOTENCY_KEY)?.map(str::to_owned),

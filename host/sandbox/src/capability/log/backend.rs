@@ -278,7 +278,7 @@ impl Inner {
         if self.lost_records == 0 && self.lost_bytes == 0 {
             return;
         }
-        self.records.push(LogRecord {
+        let record = LogRecord {
             at_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
             level: "warn".to_owned(),
             message: format!(
@@ -289,7 +289,9 @@ impl Inner {
                 ("lost_records".to_owned(), self.lost_records.to_string()),
                 ("lost_bytes".to_owned(), self.lost_bytes.to_string()),
             ],
-        });
+        };
+        forward(&self.gate, &record);
+        self.records.push(record);
     }
 }
 
@@ -324,8 +326,8 @@ fn forward(gate: &Gate, record: &LogRecord) {
     let info = gate.info();
     tracing::debug!(
         target: "airlock::guest",
-        plugin = &*info.plugin, call_id = info.call_id, level = record.level,
-        fields = ?record.fields, "{}", record.message,
+        plugin = &*info.plugin, tool = &*info.tool, call_id = info.call_id, level = record.level,
+        at_us = record.at_us, fields = ?record.fields, "{}", record.message,
     );
 }
 
