@@ -89,7 +89,8 @@ pub enum Command {
     /// Say whether an operation would be allowed, and by which rule. Does nothing.
     #[command(
         after_help = "Examples:\n  airlock explain fetch http GET https://api.example.com/v1/contracts/7\n  \
-        airlock explain files files read /invoices/2026-01.csv\n\nExits with 3 when it would be denied."
+        airlock explain files files read /invoices/2026-01.csv\n  \
+        airlock explain files files write /out/report.html --tool write\n\nExits with 3 when it would be denied."
     )]
     Explain(Explain),
     /// List and call tools.
@@ -160,9 +161,6 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Compiles one component, under limits, for the server. Not for people.
-    #[command(name = "__compile", hide = true)]
-    Compile,
 }
 
 #[derive(Debug, Args)]
@@ -300,6 +298,10 @@ pub struct Explain {
     /// The operation, e.g. `GET https://api.example.com/`.
     #[arg(required = true)]
     pub operation: Vec<String>,
+    /// As called by this tool: one that is called as read-only changes nothing,
+    /// whatever is granted. Without it, by any tool of the plugin.
+    #[arg(long)]
+    pub tool: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -55,7 +55,26 @@ fn every_command_has_help() {
         );
     }
     assert!(help.contains("Exit codes"));
-    assert!(!help.contains("__compile"));
+}
+
+/// What the server starts is no command, whatever is typed.
+#[test]
+fn no_text_lists_what_is_not_for_people() {
+    for args in [
+        &["--help"][..],
+        &[],
+        &["nonsense"],
+        &["__comp"],
+        &["--json"],
+    ] {
+        let output = airlock(args);
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(
+            !said.is_empty() && !said.contains("__compile"),
+            "{args:?}: {said}"
+        );
+    }
 }
 
 #[test]

@@ -108,7 +108,8 @@ pub struct BadJson {
     pub column: usize,
     /// It is no JSON at all, rather than JSON of another shape.
     pub syntax: bool,
-    /// What is wrong, with the nearest right name for a wrong one.
+    /// What is wrong, and in which member, with the nearest right name for a wrong
+    /// one.
     pub message: String,
 }
 
@@ -117,19 +118,32 @@ pub struct BadJson {
 /// # Errors
 /// Where and why it is not what it should be.
 pub fn from_json<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, BadJson> {
-    let read = serde_json::from_slice::<airlock_sandbox::objects::Object<T>>(text);
-    read.map(|object| object.0).map_err(|error| {
-        // serde adds the place, which callers get apart.
-        let message = error.to_string();
-        let place = format!(" at line {} column {}", error.line(), error.column());
-        let message = message.strip_suffix(&place).unwrap_or(&message);
-        BadJson {
-            line: error.line(),
-            column: error.column(),
-            syntax: error.is_syntax() || error.is_eof(),
-            message: crate::nearest::with_hint(message),
-        }
-    })
+    use airlock_sandbox::objects::Object;
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let object: Object<T> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        bad_json(&error.into_inner(), &path)
+    })?;
+    json.end().map_err(|error| bad_json(&error, "."))?;
+    Ok(object.0)
+}
+
+fn bad_json(error: &serde_json::Error, path: &str) -> BadJson {
+    // serde adds the place, which callers get apart.
+    let message = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let message = crate::nearest::with_hint(message.strip_suffix(&place).unwrap_or(&message));
+    let syntax = error.is_syntax() || error.is_eof();
+    BadJson {
+        line: error.line(),
+        column: error.column(),
+        syntax,
+        message: match path {
+            "." => message,
+            _ if syntax => message,
+            path => format!("{path}: {message}"),
+        },
+    }
 }
 
 /// Writes a failure of the host with all its causes into the log, which callers
@@ -159,6 +173,33 @@ fn title(code: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_body_is_said_with_its_member() {
+        use crate::grants::GrantsUpdate;
+        let table = [
+            (
+                r#"{"grants":{"kv":[{"bucket":"a"},{"bucket":"b","byts":"1KiB"}]}}"#,
+                "grants.kv[1].byts: unknown field `byts`",
+            ),
+            (
+                r#"{"grants":{"kv":[{"bucket":"a","bytes":10}]}}"#,
+                "grants.kv[0].bytes: ",
+            ),
+            (
+                r#"{"limits":{"wall":"soon"}}"#,
+                "limits.wall: `soon` is not a duration",
+            ),
+            (r#"{"grant":{}}"#, "grant: unknown field `grant`"),
+            ("[]", "invalid type: sequence, expected an object"),
+            ("{} {}", "trailing characters"),
+            ("{", "EOF while parsing"),
+        ];
+        for (text, expect) in table {
+            let bad = from_json::<GrantsUpdate>(text.as_bytes()).expect_err(text);
+            assert!(bad.message.starts_with(expect), "{text}: {}", bad.message);
+        }
+    }
 
     #[test]
     fn a_problem_has_the_members_of_the_standard_and_the_code() {

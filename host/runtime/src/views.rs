@@ -124,7 +124,7 @@ impl Runtime {
         Ok(stats)
     }
 
-    /// Recent calls. A page of a token with a scope may be shorter than asked.
+    /// Recent calls, of a token with a scope those within it.
     ///
     /// # Errors
     /// The query makes no sense, or the audit could not be read.
@@ -133,17 +133,16 @@ impl Runtime {
         if !(1..=CALLS_PAGE_MAX).contains(&limit) {
             return Err(ViewError::BadRequest("`limit` is 1 to 1000"));
         }
-        let before = query.before;
-        let mut calls = self
+        let (before, who) = (query.before, who.clone());
+        let calls = self
             .views
-            .ask(move |views| views.calls(before, limit))
+            .ask(move |views| visible_calls(views, &who, before, limit))
             .await?;
         let full = calls.len() == limit;
         let next_before = calls
             .last()
             .map(|call| call.number)
             .filter(|last| full && *last > 0);
-        calls.retain(|call| who.may_see(&call.plugin));
         Ok(CallsPage { calls, next_before })
     }
 
@@ -154,5 +153,27 @@ impl Runtime {
     /// The audit could not be read.
     pub async fn rebuild_views(&self) -> Result<u64, ViewError> {
         self.views.ask(Views::rebuild).await
+    }
+}
+
+/// Up to `limit` calls that the token may see, however many others lie between.
+fn visible_calls(
+    views: &Views,
+    who: &Principal,
+    mut before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<CallEntry>, StoreError> {
+    let mut visible = Vec::new();
+    let mut page_max = limit;
+    loop {
+        let page = views.calls(before, page_max)?;
+        let last = page.last().map(|call| call.number);
+        let more = page.len() == page_max;
+        visible.extend(page.into_iter().filter(|call| who.may_see(&call.plugin)));
+        visible.truncate(limit);
+        if visible.len() == limit || !more {
+            return Ok(visible);
+        }
+        (before, page_max) = (last, CALLS_PAGE_MAX);
     }
 }

@@ -61,8 +61,15 @@ impl Call {
     /// The query.
     pub(crate) fn query<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         let query = self.query.as_deref().unwrap_or_default();
-        serde_urlencoded::from_str(query)
-            .map_err(|error| Refusal::new(400, "bad-query", format!("the query: {error}")))
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        let read = serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs));
+        read.map_err(|error| {
+            let what = match error.path().to_string().as_str() {
+                "." => "the query".to_owned(),
+                name => format!("the query's `{name}`"),
+            };
+            Refusal::new(400, "bad-query", format!("{what}: {}", error.inner()))
+        })
     }
 
     /// The body as JSON; an empty one that may be left out is `{}`.

@@ -2,6 +2,7 @@
 //! that no server owns and once against a server.
 
 mod log;
+mod rules;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use airlock_tests::{airlock, component, root};
 use serde_json::Value;
 
 use log::{asked_log, host_log};
+use rules::{at_once, classes, duplicates, earlier_versions, wrong_rules};
 use words::{hostile_words, large_bodies, lost_output, problems};
 
 /// The result of one command.
@@ -232,6 +234,16 @@ fn administration(place: &Place) {
     );
 
     assert!(place.ok(&["audit", "list"]).contains("call.done"));
+    let listed = place.json(&["audit", "list"]);
+    let records = listed["records"].as_array().expect("records");
+    let numbers: Vec<_> = records
+        .iter()
+        .map(|record| record["seq"].as_u64())
+        .collect();
+    assert!(
+        numbers.len() > 10 && numbers.is_sorted(),
+        "newest last, as in text: {numbers:?}"
+    );
     let verified = place.json(&["audit", "verify"]);
     assert_eq!(verified["ok"], true, "{verified}");
     let head = verified["head"].as_str().expect("a signed head");
@@ -475,6 +487,10 @@ fn without_a_server() {
     progress(&place);
     asked_log(&place);
     host_log(&place);
+    duplicates(&place);
+    classes(&place);
+    wrong_rules(&place);
+    earlier_versions(&place);
     configuration(&place);
     mistakes(&place);
 }
@@ -492,6 +508,8 @@ fn with_a_server() {
     removal(&place);
     progress(&place);
     asked_log(&place);
+    duplicates(&place);
+    at_once(&place);
     mistakes(&place);
     let second = place.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert_ne!(second.code, 0);

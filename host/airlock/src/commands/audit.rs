@@ -29,9 +29,12 @@ pub(super) fn run(global: &Global, command: Audit) -> Result<ExitCode> {
     match command {
         Audit::List { from, limit } => {
             let start = from.map(|from| format!("&from={from}")).unwrap_or_default();
-            let answer = session
+            let mut answer = session
                 .api
                 .get(&format!("/v1/audit?limit={limit}{start}"))?;
+            if let Some(records) = answer["records"].as_array_mut() {
+                records.sort_by_key(|record| record["seq"].as_u64());
+            }
             session.format.show(&answer, list_text)?;
         }
         Audit::Verify { head } => return verify(session, head.as_deref()),
@@ -45,11 +48,10 @@ pub(super) fn run(global: &Global, command: Audit) -> Result<ExitCode> {
 }
 
 fn list_text(answer: &Value) -> String {
-    let mut records = list_of(answer, "records")
+    let records = list_of(answer, "records")
         .as_array()
         .cloned()
         .unwrap_or_default();
-    records.sort_by_key(|record| record["seq"].as_u64());
     let lines: Vec<Vec<String>> = records
         .iter()
         .map(|record| {

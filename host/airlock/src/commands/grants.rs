@@ -1,6 +1,7 @@
 //! `airlock grant`, `revoke`, `grants`, `rollback`, `explain`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
@@ -9,8 +10,14 @@ use super::plugins::list_of;
 use super::{Session, read_input};
 use crate::cli;
 use crate::client::{Request, encode};
-use crate::exit::Misuse;
+use crate::exit::{Failure, Misuse};
 use crate::output::{cell, table, time};
+
+/// Attempts at a change of what others change at the same time.
+const ATTEMPTS_MAX: u32 = 40;
+
+/// How long to wait before the second attempt; longer before later ones.
+const ATTEMPT_WAIT: Duration = Duration::from_millis(5);
 
 fn path(plugin: &str) -> String {
     format!("/v1/plugins/{}/grants", encode(plugin))
@@ -28,14 +35,40 @@ pub(super) fn grant(session: &Session, args: &cli::Grant) -> Result<()> {
     let added: Value = toml::from_str::<toml::Table>(&text)
         .map_err(|error| Misuse(format!("the grants are not TOML: {error}")))
         .and_then(|table| serde_json::to_value(table).map_err(|error| Misuse(error.to_string())))?;
-    let current = session.api.get(&path(&args.plugin))?;
-    let mut grants = if args.replace {
-        json!({})
-    } else {
-        current["grants"].clone()
-    };
-    merge(&mut grants, &added)?;
-    put(session, &args.plugin, &current, &grants, &args.why)
+    change(session, &args.plugin, &args.why, |in_force| {
+        let mut grants = match args.replace {
+            true => json!({}),
+            false => in_force.clone(),
+        };
+        merge(&mut grants, &added)?;
+        Ok(grants)
+    })
+}
+
+/// Changes grants from what is in force, and anew when others changed that
+/// meanwhile.
+fn change(
+    session: &Session,
+    plugin: &str,
+    why: &str,
+    mut edit: impl FnMut(&Value) -> Result<Value>,
+) -> Result<()> {
+    for attempt in 1.. {
+        let current = session.api.get(&path(plugin))?;
+        let grants = edit(&current["grants"])?;
+        match put(session, plugin, &current, &grants, why) {
+            Err(error) if attempt < ATTEMPTS_MAX && is_changed_meanwhile(&error) => {
+                std::thread::sleep(ATTEMPT_WAIT * attempt.min(10));
+            }
+            now => return session.format.show(&now?, version_text),
+        }
+    }
+    Ok(())
+}
+
+fn is_changed_meanwhile(error: &anyhow::Error) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    failure.is_some_and(|failure| failure.code == "changed-meanwhile")
 }
 
 /// Adds lists to lists and keys to tables.
@@ -66,7 +99,13 @@ fn merge(grants: &mut Value, added: &Value) -> Result<()> {
     Ok(())
 }
 
-fn put(session: &Session, plugin: &str, current: &Value, grants: &Value, why: &str) -> Result<()> {
+fn put(
+    session: &Session,
+    plugin: &str,
+    current: &Value,
+    grants: &Value,
+    why: &str,
+) -> Result<Value> {
     let body = json!({
         "grants": grants,
         "limits": current["limits"],
@@ -74,45 +113,48 @@ fn put(session: &Session, plugin: &str, current: &Value, grants: &Value, why: &s
         "why": why,
         "expected_version": current["version"],
     });
-    let now: Value = session
+    session
         .api
-        .value(&Request::json("PUT", path(plugin), &body))?;
-    session.format.show(&now, version_text)
+        .value(&Request::json("PUT", path(plugin), &body))
 }
 
 /// Takes a rule, a capability or everything away.
 pub(super) fn revoke(session: &Session, args: &cli::Revoke) -> Result<()> {
-    let current = session.api.get(&path(&args.plugin))?;
-    let mut grants = current["grants"].as_object().cloned().unwrap_or_default();
-    match (&args.capability, args.rule) {
-        (None, _) => grants = Map::new(),
-        (Some(capability), rule) => {
-            let rules = grants
-                .get_mut(capability)
-                .with_context(|| nothing(&args.plugin, capability))?;
-            let list = rules
-                .as_array_mut()
-                .filter(|list| rule.is_none_or(|index| index < list.len()));
-            match (list, rule) {
-                (Some(list), Some(index)) => drop(list.remove(index)),
-                (_, None) => drop(grants.remove(capability)),
-                (None, Some(index)) => {
-                    return Err(Misuse(format!(
-                        "{} has no {capability} rule {index}",
-                        args.plugin
-                    ))
-                    .into());
-                }
-            }
+    let mut meant = None;
+    change(session, &args.plugin, &args.why, |in_force| {
+        let mut grants = in_force.as_object().cloned().unwrap_or_default();
+        match &args.capability {
+            None => grants.clear(),
+            Some(capability) => take_away(&mut grants, args, capability, &mut meant)?,
         }
-    }
-    put(
-        session,
-        &args.plugin,
-        &current,
-        &Value::Object(grants),
-        &args.why,
-    )
+        Ok(Value::Object(grants))
+    })
+}
+
+/// Takes one rule or all of a capability. The rule with the number that was given
+/// is `meant` from then on, wherever others move it.
+fn take_away(
+    grants: &mut Map<String, Value>,
+    args: &cli::Revoke,
+    capability: &str,
+    meant: &mut Option<Value>,
+) -> Result<()> {
+    let rules = grants
+        .get_mut(capability)
+        .with_context(|| nothing(&args.plugin, capability))?;
+    let Some(number) = args.rule else {
+        grants.remove(capability);
+        return Ok(());
+    };
+    let mut none = Vec::new();
+    let list = rules.as_array_mut().unwrap_or(&mut none);
+    let at = match meant {
+        Some(rule) => list.iter().position(|other| other == rule),
+        None => Some(number).filter(|number| *number < list.len()),
+    };
+    let missing = || Misuse(format!("{} has no {capability} rule {number}", args.plugin));
+    *meant = Some(list.remove(at.ok_or_else(missing)?));
+    Ok(())
 }
 
 fn nothing(plugin: &str, capability: &str) -> Misuse {
@@ -157,26 +199,42 @@ pub(super) fn rollback(session: &Session, args: &cli::Rollback) -> Result<()> {
 
 /// Exits with 3 when the operation would be denied.
 pub(super) fn explain(session: &Session, args: &cli::Explain) -> Result<ExitCode> {
-    let body = json!({ "capability": args.capability, "operation": args.operation.join(" ") });
+    let body = json!({
+        "capability": args.capability,
+        "operation": args.operation.join(" "),
+        "tool": args.tool,
+    });
     let path = format!("/v1/plugins/{}/explain", encode(&args.plugin));
     let answer: Value = session.api.value(&Request::json("POST", path, &body))?;
-    session.format.show(&answer, |answer| {
-        let operation = cell(answer, "operation");
-        match (answer["allowed"] == true, answer["rule"].as_u64()) {
-            (true, Some(rule)) => format!(
-                "allowed: {operation}\n  by {} rule {rule}: {}",
-                args.capability,
-                cell(answer, "because")
-            ),
-            (true, None) => format!("allowed: {operation}\n  {}", cell(answer, "because")),
-            (false, _) => format!("denied: {operation}\n  {}", cell(answer, "because")),
-        }
-    })?;
+    session
+        .format
+        .show(&answer, |answer| explained(&args.capability, answer))?;
     Ok(if answer["allowed"] == true {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(3)
     })
+}
+
+fn explained(capability: &str, answer: &Value) -> String {
+    let operation = cell(answer, "operation");
+    let because = cell(answer, "because");
+    let mut text = match (answer["allowed"] == true, answer["rule"].as_u64()) {
+        (true, Some(rule)) => {
+            format!("allowed: {operation}\n  by {capability} rule {rule}: {because}")
+        }
+        (true, None) => format!("allowed: {operation}\n  {because}"),
+        (false, _) => format!("denied: {operation}\n  {because}"),
+    };
+    let not_for = answer["not_for"].as_array().into_iter().flatten();
+    let not_for: Vec<&str> = not_for.filter_map(Value::as_str).collect();
+    if !not_for.is_empty() {
+        let tools = not_for.join(", ");
+        text.push_str(&format!(
+            "\n  but denied to {tools}: called as read-only, and this changes something"
+        ));
+    }
+    text
 }
 
 fn version_text(version: &Value) -> String {
@@ -260,6 +318,27 @@ mod tests {
             "kv": [{ "bucket": "x" }],
         });
         assert_eq!(grants, expect);
+    }
+
+    #[test]
+    fn a_rule_is_taken_away_wherever_it_has_moved_to() {
+        let args = cli::Revoke {
+            plugin: "p".to_owned(),
+            capability: Some("kv".to_owned()),
+            rule: Some(1),
+            why: String::new(),
+        };
+        let mut meant = None;
+        let mut take = |rules: Value| {
+            let mut grants = Map::from_iter([("kv".to_owned(), rules)]);
+            take_away(&mut grants, &args, "kv", &mut meant).map(|()| grants["kv"].clone())
+        };
+        let first = take(json!([{ "bucket": "a" }, { "bucket": "b" }]));
+        assert_eq!(first.expect("rule 1"), json!([{ "bucket": "a" }]));
+        let moved = take(json!([{ "bucket": "b" }, { "bucket": "c" }]));
+        assert_eq!(moved.expect("the same"), json!([{ "bucket": "c" }]));
+        let gone = take(json!([{ "bucket": "c" }, { "bucket": "d" }]));
+        assert!(gone.expect_err("gone").is::<Misuse>());
     }
 
     #[test]

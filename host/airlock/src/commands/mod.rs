@@ -44,7 +44,6 @@ pub(crate) struct Session {
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let global = &cli.global;
     match cli.command {
-        Command::Compile => return Ok(airlock_sandbox::compile::child_main()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "airlock", &mut script);

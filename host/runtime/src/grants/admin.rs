@@ -145,7 +145,10 @@ impl Runtime {
         let version = request.version.unwrap_or(in_force.saturating_sub(1));
         if version >= in_force {
             let plugin = plugin.to_owned();
-            return Err(GrantError::VersionNotFound { plugin, version });
+            return Err(match version == in_force {
+                true => GrantError::InForce { plugin, version },
+                false => GrantError::VersionNotFound { plugin, version },
+            });
         }
         let mut earlier = grants::load(self.store(), plugin, version, &active.manifest.digest)?;
         earlier
@@ -168,8 +171,9 @@ impl Runtime {
             .await
     }
 
-    /// Whether the grants in force allow an operation, and by which rule, as
-    /// called by a tool when one is named.
+    /// Whether the grants in force allow an operation, and by which rule: to the
+    /// tool that is named, else to the plugin's tools, with those named that are
+    /// denied it by their read-only class.
     ///
     /// # Errors
     /// No such plugin, tool or capability, or an operation that can't be read.
@@ -181,17 +185,35 @@ impl Runtime {
     ) -> Result<Explanation, GrantError> {
         let (_, active) = self.installed(who, plugin)?;
         let words: Vec<&str> = request.operation.split_whitespace().collect();
-        let class = match &request.tool {
-            None => EffectClass::Plain,
-            Some(tool) => {
-                let terms = active.tool(tool);
-                let unknown = || GrantError::Invalid(format!("`{plugin}` has no tool `{tool}`"));
-                terms.ok_or_else(unknown)?.class
-            }
+        let as_class = |class| {
+            let grants = &active.grants.grants;
+            let explained = grants.explain_as(&request.capability, &words, class);
+            explained.map_err(GrantError::Invalid)
         };
-        let grants = &active.grants.grants;
-        let explained = grants.explain_as(&request.capability, &words, class);
-        explained.map_err(GrantError::Invalid)
+        if let Some(tool) = &request.tool {
+            let terms = active.tool(tool);
+            let unknown = || GrantError::Invalid(format!("`{plugin}` has no tool `{tool}`"));
+            return as_class(terms.ok_or_else(unknown)?.class);
+        }
+        let (widest, narrowed) = (
+            as_class(EffectClass::Plain)?,
+            as_class(EffectClass::ReadOnly)?,
+        );
+        if widest.allowed == narrowed.allowed {
+            return Ok(widest);
+        }
+        let tools = active.manifest.tools.iter().map(|tool| &tool.name);
+        let (read_only, others): (Vec<_>, Vec<_>) = tools.partition(|tool| {
+            let terms = active.tool(tool);
+            terms.is_some_and(|terms| terms.class == EffectClass::ReadOnly)
+        });
+        Ok(match others.is_empty() {
+            true => narrowed,
+            false => Explanation {
+                not_for: read_only.into_iter().cloned().collect(),
+                ..widest
+            },
+        })
     }
 
     /// Refuses rules that name what belongs to the host itself.

@@ -43,6 +43,16 @@ pub enum GrantError {
         /// The version asked for.
         version: u64,
     },
+    /// The version to go back to is the one in force.
+    #[error(
+        "version {version} of the grants of `{plugin}` is in force; only an earlier one can be gone back to"
+    )]
+    InForce {
+        /// The plugin.
+        plugin: String,
+        /// The version.
+        version: u64,
+    },
     /// A `files` rule names the host's own data or keys, what holds them or what
     /// lies in them.
     #[error("{0}")]
@@ -66,6 +76,7 @@ impl Failure for GrantError {
             Self::Invalid(_) => "invalid-grants",
             Self::VersionChanged { .. } | Self::DigestChanged { .. } => "changed-meanwhile",
             Self::VersionNotFound { .. } => "grants-version-not-found",
+            Self::InForce { .. } => "grants-version-in-force",
             Self::Reserved(_) => "reserved-directory",
             Self::Prepare(_) => "grants-not-in-force",
             Self::Store(_) => "store-failed",
@@ -77,7 +88,7 @@ impl Failure for GrantError {
             Self::Plugin(error) => error.status(),
             Self::BadName(_) => 400,
             Self::VersionNotFound { .. } => 404,
-            Self::VersionChanged { .. } | Self::DigestChanged { .. } => 409,
+            Self::VersionChanged { .. } | Self::DigestChanged { .. } | Self::InForce { .. } => 409,
             Self::Invalid(_) | Self::Reserved(_) | Self::Prepare(_) => 422,
             Self::Store(_) | Self::Interrupted => 503,
         }

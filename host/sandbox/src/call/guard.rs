@@ -104,11 +104,22 @@ pub(crate) fn cpu_reached(limits: &Limits) -> LimitReached {
     }
 }
 
+/// To a millisecond, or a microsecond where it is less: what a call had left is
+/// no round number.
+fn rounded(time: Duration) -> Duration {
+    let unit = match time {
+        time if time < Duration::from_millis(1) => 1_000,
+        _ => 1_000_000,
+    };
+    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX - unit);
+    Duration::from_nanos((nanos + unit / 2) / unit * unit)
+}
+
 /// The limit `wall`: of the plugin, or shorter as the caller asked.
 pub(crate) fn wall_reached(wall: Duration) -> LimitReached {
     LimitReached {
         limit: "wall",
-        value: crate::limits::Span(wall).to_string(),
+        value: crate::limits::Span(rounded(wall)).to_string(),
     }
 }
 
@@ -164,5 +175,23 @@ impl ResourceLimiter for Guard {
 
     fn memories(&self) -> usize {
         self.limits.instances as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_limit_is_told_in_round_numbers() {
+        for (nanos, told) in [
+            (199_995_814, "200ms"),
+            (10_000_000_000, "10s"),
+            (9_999_400_000, "9s999ms"),
+            (1_499_999, "1ms"),
+            (312_499, "312us"),
+        ] {
+            assert_eq!(wall_reached(Duration::from_nanos(nanos)).value, told);
+        }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! What must stay true: what this registry does not list is not linked.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,6 +60,10 @@ pub trait Capability: Sized + Send + Sync + 'static {
     /// # Errors
     /// The complaint, for the administrator.
     fn validate(rule: &Self::Rule) -> Result<(), String>;
+
+    /// What no two rules may have in common, as it stands in them, e.g.
+    /// `bucket = "seen"`: of two the first alone would hold.
+    fn identity(rule: &Self::Rule) -> String;
 
     /// Which rule allows `op`. Pure.
     ///
@@ -122,7 +127,7 @@ pub struct CallContext {
 
 /// A rule that could not be put in force.
 #[derive(Debug, thiserror::Error)]
-#[error("preparing `{capability}` rule {rule}: {message}")]
+#[error("`{capability}` rule {rule}: {message}")]
 pub struct PrepareError {
     /// The capability.
     pub capability: &'static str,
@@ -151,6 +156,30 @@ fn once_each<T: PartialEq>(rules: Vec<T>) -> Vec<T> {
         }
     }
     kept
+}
+
+/// Refuses a rule that another one before it makes dead. The very same rule twice
+/// is harmless.
+fn check_distinct<C: Capability>(rules: &[C::Rule]) -> Result<(), PrepareError> {
+    let mut first: HashMap<String, usize> = HashMap::new();
+    for (rule, value) in rules.iter().enumerate() {
+        let identity = C::identity(value);
+        match first.get(&identity) {
+            Some(before) if rules[*before] != *value => {
+                return Err(PrepareError {
+                    capability: C::NAME,
+                    rule,
+                    message: format!(
+                        "{identity} is that of rule {before} already, which alone would hold; \
+                         take that rule away first, or change it"
+                    ),
+                });
+            }
+            Some(_) => {}
+            None => drop(first.insert(identity, rule)),
+        }
+    }
+    Ok(())
 }
 
 macro_rules! registry {
@@ -219,7 +248,8 @@ macro_rules! registry {
                 self
             }
 
-            /// Refuses rules that parse and make no sense.
+            /// Refuses rules that parse and make no sense, and those that an
+            /// earlier rule leaves no effect.
             ///
             /// # Errors
             /// The capability, the rule's index and the complaint.
@@ -228,7 +258,8 @@ macro_rules! registry {
                     $name::$marker::validate(value).map_err(|message| PrepareError {
                         capability: $name::$marker::NAME, rule, message,
                     })?;
-                } )*
+                }
+                check_distinct::<$name::$marker>(&self.$name)?; )*
                 Ok(())
             }
 
@@ -385,6 +416,10 @@ pub struct Explanation {
     pub rule: Option<usize>,
     /// The rule's text, or the rule that is missing.
     pub because: String,
+    /// Tools that are denied it all the same: they are called as read-only, and
+    /// it changes something. Empty when one tool was asked about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_for: Vec<String>,
 }
 
 impl Explanation {
@@ -403,6 +438,7 @@ impl Explanation {
             operation: op.to_string(),
             rule,
             because,
+            not_for: Vec::new(),
         }
     }
 }

@@ -188,7 +188,12 @@ file, bucket or response is refused.
 whatever else is granted and changes nothing.
 
 `airlock explain PLUGIN CAPABILITY OPERATION` says whether the grants allow an
-operation and by which rule; the operations are listed with each capability.
+operation and by which rule; the operations are listed with each capability. With
+`--tool` it is about one tool; without, tools whose class denies it are named.
+
+Two rules of a capability must be for different things: another `guest` path, `bucket`,
+`name` or `key`, or for `http` another `url`, `methods` or `secret`. A second rule for the
+same would never hold, and is refused.
 ";
 
 const INERT: &str = "

@@ -52,24 +52,56 @@ fn rules_that_make_no_sense_are_refused_with_their_place() {
     for (text, complaint) in [
         (
             "kv = [{ bucket = \"a\" }, { bucket = \"a/b\" }]",
-            "preparing `kv` rule 1: bucket `a/b` must be 1 to 64 characters of [A-Za-z0-9._-]",
+            "`kv` rule 1: bucket `a/b` must be 1 to 64 characters of [A-Za-z0-9._-]",
         ),
         (
             "kv = [{ bucket = \"a\", bytes = \"0B\" }]",
-            "preparing `kv` rule 0: bytes = \"0B\" must be 1B to 1024GiB",
+            "`kv` rule 0: bytes = \"0B\" must be 1B to 1024GiB",
         ),
         (
             "kv = [{ bucket = \"a\", keys = 0 }]",
-            "preparing `kv` rule 0: keys = 0 must be at least 1",
+            "`kv` rule 0: keys = 0 must be at least 1",
         ),
         (
             "config = [{ key = \"\", value = \"\" }]",
-            "preparing `config` rule 0: key must not be empty",
+            "`config` rule 0: key must not be empty",
+        ),
+        (
+            "kv = [{ bucket = \"a\" }, { bucket = \"b\" }, { bucket = \"a\", bytes = \"1KiB\" }]",
+            "`kv` rule 2: bucket = \"a\" is that of rule 0 already, which alone would hold; take that rule away first, or change it",
+        ),
+        (
+            "env = [{ name = \"TZ\", value = \"UTC\" }, { name = \"TZ\", value = \"CET\" }]",
+            "`env` rule 1: name = \"TZ\" is that of rule 0 already, which alone would hold; take that rule away first, or change it",
+        ),
+        (
+            "config = [{ key = \"k\", value = \"1\" }, { key = \"k\", value = \"2\" }]",
+            "`config` rule 1: key = \"k\" is that of rule 0 already, which alone would hold; take that rule away first, or change it",
+        ),
+        (
+            "files = [{ host = \"/srv/a\", guest = \"/a\", access = \"read\" }, { host = \"/srv/b\", guest = \"/a\", access = \"read\" }]",
+            "`files` rule 1: guest = \"/a\" is that of rule 0 already, which alone would hold; take that rule away first, or change it",
+        ),
+        (
+            "http = [{ url = \"https://a.test/x\", methods = [\"GET\", \"POST\"] }, { url = \"https://a.test/x\", methods = [\"POST\", \"GET\"], rate = \"1/s\" }]",
+            "`http` rule 1: url = \"https://a.test/x\", methods = [\"GET\", \"POST\"] is that of rule 0 already, which alone would hold; take that rule away first, or change it",
         ),
     ] {
         let grants: Grants = toml::from_str(text).expect(text);
         let error = grants.validate().expect_err(text);
         assert_eq!(error.to_string(), complaint);
+    }
+}
+
+#[test]
+fn rules_that_differ_in_what_they_are_for_stand_side_by_side() {
+    for text in [
+        "kv = [{ bucket = \"a\" }, { bucket = \"a\" }]",
+        "kv = [{ bucket = \"a\" }, { bucket = \"A\" }]",
+        "http = [{ url = \"https://a.test/x\" }, { url = \"https://a.test/x\", methods = [\"POST\"] }, { url = \"https://a.test/x\", secret = \"k\" }, { url = \"https://a.test/x\", allow_private = true }]",
+    ] {
+        let grants: Grants = toml::from_str(text).expect(text);
+        assert!(grants.validate().is_ok(), "{text}");
     }
 }
 

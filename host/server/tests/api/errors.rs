@@ -237,6 +237,14 @@ async fn every_error_is_a_problem_with_its_code() {
         "POST /v1/plugins/echo/grants/rollback",
         &[],
         "",
+        expect!["409 grants-version-in-force"],
+    )
+    .await;
+    check(
+        s,
+        "POST /v1/plugins/echo/grants/rollback",
+        &[json],
+        r#"{"version":9}"#,
         expect!["404 grants-version-not-found"],
     )
     .await;

@@ -266,3 +266,62 @@ fn collect(value: &Value, references: &mut Vec<String>) {
         _ => {}
     }
 }
+
+/// What is wrong with a query is said with the parameter's name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_parameter_is_named() {
+    let server = Server::start().await;
+    for (target, name) in [
+        ("/v1/calls?limit=many", "`limit`"),
+        ("/v1/calls?before=-1", "`before`"),
+        ("/v1/audit?limit=", "`limit`"),
+        ("/v1/calls?limt=3", "`limt`"),
+        ("/v1/tools/echo/run?log=perhaps", "`log`"),
+    ] {
+        let (method, body) = match target.contains("tools") {
+            true => ("POST", "{}"),
+            false => ("GET", ""),
+        };
+        let answer = server.admin(method, target, body).await;
+        assert_eq!(answer.verdict(), "400 bad-query", "{target}: {answer:?}");
+        let detail = answer.json()["detail"].to_string();
+        assert!(detail.contains(name), "{target}: {detail}");
+    }
+}
+
+/// A page of a token with a scope is as long as it asked, however many calls of
+/// other plugins lie between, and so is the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scoped_token_gets_whole_pages_of_calls() {
+    let server = Server::start().await;
+    server.install("echo", guests::echo()).await;
+    server.install("other", guests::echo_other()).await;
+    let call = async |plugin: &str| {
+        let target = format!("/v1/tools/{plugin}/run");
+        assert_eq!(server.admin("POST", &target, "1").await.status, 200);
+    };
+    for _ in 0..3 {
+        call("other").await;
+        for _ in 0..4 {
+            call("echo").await;
+        }
+    }
+    let token = server
+        .token("scoped", &[Role::Viewer], Some(&["other"]))
+        .await;
+    let page = async |query: &str| {
+        let target = format!("/v1/calls?{query}");
+        let page = server.with(&token, "GET", &target, "").await.json();
+        let calls = page["calls"].as_array().expect("calls").clone();
+        assert!(
+            calls.iter().all(|call| call["plugin"] == "other"),
+            "{calls:?}"
+        );
+        (calls.len(), page["next_before"].as_u64())
+    };
+    let (count, next) = page("limit=2").await;
+    assert_eq!(count, 2);
+    let next = next.expect("there is more");
+    assert_eq!(page(&format!("limit=2&before={next}")).await, (1, None));
+    assert_eq!(page("limit=100").await.0, 3);
+}

@@ -60,6 +60,10 @@ impl Capability for Clocks {
         match *rule {}
     }
 
+    fn identity(rule: &NoRule) -> String {
+        match *rule {}
+    }
+
     fn decide(_: &Grants, _: &Op) -> Result<Allowed, Missing> {
         Ok(Allowed::Ambient)
     }

@@ -63,6 +63,10 @@ impl Capability for Config {
         rule.validate()
     }
 
+    fn identity(rule: &Rule) -> String {
+        format!("key = {:?}", rule.key)
+    }
+
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
         grant::decide(&grants.config, op)
     }

@@ -53,6 +53,10 @@ impl Capability for Env {
         rule.validate()
     }
 
+    fn identity(rule: &Rule) -> String {
+        format!("name = {:?}", rule.name)
+    }
+
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
         grant::decide(&grants.env, op)
     }

@@ -65,6 +65,10 @@ impl Capability for Files {
         rule.validate()
     }
 
+    fn identity(rule: &Rule) -> String {
+        format!("guest = {:?}", rule.guest)
+    }
+
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
         op.decide(&grants.files)
     }

@@ -105,6 +105,23 @@ impl Rule {
         Ok(())
     }
 
+    /// Which requests it is for; what it allows of them is apart.
+    pub(super) fn identity(&self) -> String {
+        let mut methods = self.methods.clone();
+        methods.sort_unstable();
+        methods.dedup();
+        let mut text = format!("url = \"{}\", methods = {methods:?}", self.url);
+        if let Some(secret) = &self.secret {
+            text.push_str(&format!(", secret = {secret:?}"));
+        }
+        for (key, set) in [("allow_private", self.allow_private), ("allow_own", self.allow_own)] {
+            if set {
+                text.push_str(&format!(", {key} = true"));
+            }
+        }
+        text
+    }
+
     fn allows(&self, op: &Op) -> bool {
         self.covers(op) && self.lacks().is_none()
     }

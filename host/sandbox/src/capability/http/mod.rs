@@ -48,6 +48,10 @@ impl Capability for Http {
         rule.validate()
     }
 
+    fn identity(rule: &Rule) -> String {
+        rule.identity()
+    }
+
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
         grant::decide(grants, op)
     }

@@ -113,6 +113,10 @@ impl Capability for Kv {
         rule.validate()
     }
 
+    fn identity(rule: &Rule) -> String {
+        format!("bucket = {:?}", rule.bucket)
+    }
+
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
         grant::decide(&grants.kv, op)
     }

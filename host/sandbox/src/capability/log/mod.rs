@@ -67,6 +67,10 @@ impl Capability for Log {
         match *rule {}
     }
 
+    fn identity(rule: &NoRule) -> String {
+        match *rule {}
+    }
+
     fn decide(_: &Grants, _: &Op) -> Result<Allowed, Missing> {
         Ok(Allowed::Ambient)
     }

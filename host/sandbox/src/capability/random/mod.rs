@@ -53,6 +53,10 @@ impl Capability for Random {
         match *rule {}
     }
 
+    fn identity(rule: &NoRule) -> String {
+        match *rule {}
+    }
+
     fn decide(_: &Grants, _: &Op) -> Result<Allowed, Missing> {
         Ok(Allowed::Ambient)
     }

@@ -80,6 +80,10 @@ impl Capability for Secrets {
         match *rule {}
     }
 
+    fn identity(rule: &NoRule) -> String {
+        match *rule {}
+    }
+
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
         if grants.http.iter().any(|rule| rule.secret.as_ref() == Some(&op.name)) {
             return Ok(Allowed::Ambient);

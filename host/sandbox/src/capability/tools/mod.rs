@@ -52,6 +52,10 @@ impl Capability for Tools {
         rule.validate()
     }
 
+    fn identity(rule: &Rule) -> String {
+        format!("tool = {:?}", rule.tool)
+    }
+
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
         grant::decide(&grants.tools, op)
     }
