@@ -32,7 +32,8 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Data directory: everything Airlock keeps.
+    /// Data directory: everything Airlock keeps. Begun by `serve` and by commands
+    /// that store something, in a new or empty folder; others need it to be there.
     #[arg(
         long,
         global = true,

@@ -17,4 +17,5 @@ pub mod local;
 pub mod logging;
 pub mod output;
 mod packed;
+pub mod place;
 pub mod selftest;

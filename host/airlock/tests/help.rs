@@ -125,6 +125,8 @@ fn directories_that_everybody_can_write_are_refused() {
         }
         mode(0o700);
     }
+    let make = ["--data", text, "token", "create", "x", "--role", "viewer"];
+    assert_eq!(airlock(&make).status.code(), Some(0));
     assert_eq!(airlock(&list).status.code(), Some(0));
 }
 
@@ -156,7 +158,7 @@ fn every_subcommand_has_an_example() {
 fn an_empty_variable_names_no_server() {
     let place = tempfile::tempdir().expect("a folder");
     let output = Command::new(env!("CARGO_BIN_EXE_airlock"))
-        .args(["plugin", "list", "--data"])
+        .args(["token", "create", "x", "--role", "viewer", "--data"])
         .arg(place.path().join("data"))
         .env("AIRLOCK_SERVER", "")
         .output()

@@ -68,7 +68,7 @@ fn the_token_beside_a_data_directory_goes_to_its_own_server_alone() {
         let asked = asked.expect_err("it was asked").kind();
         assert_eq!(asked, std::io::ErrorKind::WouldBlock);
     };
-    place.ok(&["plugin", "list"]);
+    place.ok(&["token", "create", "x", "--role", "viewer"]);
     refused();
     let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
     refused();

@@ -13,6 +13,7 @@ use crate::client::Request;
 use crate::config::Settings;
 use crate::exit::FOUND;
 use crate::output::{Format, cell, json_escaped, print_bytes, print_error, table, time};
+use crate::place::check_place;
 
 pub(super) fn run(global: &Global, command: Audit) -> Result<ExitCode> {
     // A directory that no server owns is only looked at: what is damaged could
@@ -20,12 +21,13 @@ pub(super) fn run(global: &Global, command: Audit) -> Result<ExitCode> {
     if let Audit::Verify { head } = &command {
         let settings = Settings::load(global)?;
         if server_of(global, &settings)?.is_none() {
+            check_place(&settings, false)?;
             let report = verify_offline(&settings.runtime(), head.as_deref());
             let report = report.with_context(|| format!("reading {}", settings.data.display()))?;
             return show_report(format_of(global), &serde_json::to_value(report)?);
         }
     }
-    let session = &connect(global)?;
+    let session = &connect(global, false)?;
     match command {
         Audit::List { from, limit } => {
             let start = from.map(|from| format!("&from={from}")).unwrap_or_default();

@@ -17,6 +17,7 @@ use crate::config::Settings;
 use crate::exit::{Found, Misuse};
 use crate::local::Local;
 use crate::output::cell;
+use crate::place::check_place;
 
 /// The file has its name only once it is whole and checked.
 pub(super) fn backup(session: &Session, file: &Path) -> Result<()> {
@@ -79,6 +80,7 @@ pub(super) fn restore(global: &Global, file: &Path, force: bool) -> Result<()> {
         ))
         .into());
     }
+    check_place(&settings, true)?;
     let aside = airlock_runtime::restore(&settings.runtime(), file, force);
     let aside = aside.map_err(|error| match error {
         RestoreError::DataExists(_) => Misuse(format!(

@@ -19,14 +19,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{self, Cli, Command, Global};
 use crate::client::{Api, Remote};
 use crate::config::Settings;
 use crate::exit::Misuse;
 use crate::harness::token_file;
-use crate::local::Local;
+use crate::local::{Local, check_private};
 use crate::logging::{FILTER, start_logging};
 use crate::output::{Format, print_bytes};
+use crate::place::check_place;
 use crate::selftest;
 pub use plugins::install;
 pub use views::usage_text;
@@ -43,6 +44,8 @@ pub(crate) struct Session {
 /// Whatever stopped it; [`crate::exit::code_of`] makes the exit code of it.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let global = &cli.global;
+    let makes = makes_data(&cli.command);
+    let connect = |global| connect(global, makes);
     match cli.command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -75,9 +78,23 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether a command begins a data directory where there is none. The others have
+/// nothing to read or to change there.
+fn makes_data(command: &Command) -> bool {
+    match command {
+        Command::Apply(args) => args.yes,
+        other => matches!(
+            other,
+            Command::Plugin(cli::Plugin::Add { .. })
+                | Command::Secret(cli::Secret::Set { .. })
+                | Command::Token(cli::Token::Create { .. })
+        ),
+    }
+}
+
 /// The server that was named, else the one that owns the data directory, else
-/// the data directory itself.
-fn connect(global: &Global) -> Result<Session> {
+/// the data directory itself, which is made where the command `makes` one.
+fn connect(global: &Global, makes: bool) -> Result<Session> {
     let settings = Settings::load(global)?;
     if std::env::var_os(FILTER).is_some() {
         start_logging(global.json, "off");
@@ -85,7 +102,11 @@ fn connect(global: &Global) -> Result<Session> {
     let format = format_of(global);
     let api = match server_of(global, &settings)? {
         Some(base) => Api::Remote(Remote::new(&base, &token(global, &settings, &base)?)),
-        None => Api::Local(Box::new(Local::open(&settings)?)),
+        None => {
+            check_private(&settings)?;
+            check_place(&settings, makes)?;
+            Api::Local(Box::new(Local::open(&settings)?))
+        }
     };
     Ok(Session { api, format })
 }

@@ -21,6 +21,7 @@ use crate::exit::Misuse;
 use crate::local::check_private;
 use crate::logging::start_logging;
 use crate::output::print;
+use crate::place::check_place;
 
 /// Where the server listens unless told otherwise.
 const LISTEN: SocketAddr =
@@ -30,6 +31,7 @@ pub(super) fn run(global: &Global, args: &Serve) -> Result<()> {
     let settings = Settings::load(global)?;
     check(args)?;
     check_private(&settings)?;
+    check_place(&settings, true)?;
     start_logging(global.json, "info");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("airlock-api")
