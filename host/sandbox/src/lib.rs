@@ -27,9 +27,7 @@ pub mod state;
 pub mod testing;
 pub mod typed;
 
-pub use call::{
-    CallError, CallReport, CallRequest, CapabilityUsage, Denial, LogRecord, Usage,
-};
+pub use call::{CallError, CallReport, CallRequest, CapabilityUsage, Denial, LogRecord, Usage};
 pub use grants::{EffectClass, Grants, GrantsCell};
 pub use inspect::{InstallError, Kind, Manifest, ToolInfo, Want};
 pub use limits::Limits;
