@@ -92,11 +92,15 @@ impl Rule {
         if let Some(name) = &self.secret {
             check_name(name)?;
         }
-        for (key, size) in
-            [("request_bytes", self.request_bytes), ("response_bytes", self.response_bytes)]
-        {
+        for (key, size) in [
+            ("request_bytes", self.request_bytes),
+            ("response_bytes", self.response_bytes),
+        ] {
             if !(1..=BODY_BYTES_MAX).contains(&size.0) {
-                return Err(format!("`{key}` must be between 1B and {}", ByteSize(BODY_BYTES_MAX)));
+                return Err(format!(
+                    "`{key}` must be between 1B and {}",
+                    ByteSize(BODY_BYTES_MAX)
+                ));
             }
         }
         if self.rate.is_some_and(|rate| rate.count == 0) {
@@ -114,7 +118,10 @@ impl Rule {
         if let Some(secret) = &self.secret {
             text.push_str(&format!(", secret = {secret:?}"));
         }
-        for (key, set) in [("allow_private", self.allow_private), ("allow_own", self.allow_own)] {
+        for (key, set) in [
+            ("allow_private", self.allow_private),
+            ("allow_own", self.allow_own),
+        ] {
             if set {
                 text.push_str(&format!(", {key} = true"));
             }
@@ -143,17 +150,17 @@ impl Rule {
             AddressClass::Public => None,
             AddressClass::Private(_) if self.allow_private => None,
             AddressClass::Metadata if self.allow_private && named => None,
-            AddressClass::Private(kind) => {
-                Some(format!("`allow_private = true` in the rule: the host's address is {kind}"))
-            }
+            AddressClass::Private(kind) => Some(format!(
+                "`allow_private = true` in the rule: the host's address is {kind}"
+            )),
             AddressClass::Metadata => Some(
                 "a rule with `allow_private = true` that names the address itself: it is a \
                  metadata service's"
                     .to_owned(),
             ),
-            AddressClass::Never(kind) => {
-                Some(format!("no rule can allow it: the host's address is {kind}"))
-            }
+            AddressClass::Never(kind) => Some(format!(
+                "no rule can allow it: the host's address is {kind}"
+            )),
         }
     }
 }
@@ -161,7 +168,10 @@ impl Rule {
 fn check_method(method: &str) -> Result<(), String> {
     let known = Method::from_bytes(method.as_bytes()).is_ok() && method.len() <= 32;
     if !known || method.chars().any(|c| c.is_ascii_lowercase()) {
-        return Err(format!("`{}` is not a method in upper case", method.escape_debug()));
+        return Err(format!(
+            "`{}` is not a method in upper case",
+            method.escape_debug()
+        ));
     }
     if ["CONNECT", "TRACE"].contains(&method) {
         return Err(format!("`{method}` cannot be granted"));
@@ -171,7 +181,11 @@ fn check_method(method: &str) -> Result<(), String> {
 
 pub(super) fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
     let bound = |rule: &Rule| op.secret.is_none() || rule.secret == op.secret;
-    match grants.http.iter().position(|rule| rule.allows(op) && bound(rule)) {
+    match grants
+        .http
+        .iter()
+        .position(|rule| rule.allows(op) && bound(rule))
+    {
         Some(index) => Ok(Allowed::Rule(index)),
         None => Err(Missing::new(missing(grants, op))),
     }
@@ -179,7 +193,12 @@ pub(super) fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
 
 /// The rule that would allow `op`, and how near the existing ones come.
 fn missing(grants: &Grants, op: &Op) -> String {
-    if let Some(lacks) = grants.http.iter().filter(|rule| rule.covers(op)).find_map(Rule::lacks) {
+    if let Some(lacks) = grants
+        .http
+        .iter()
+        .filter(|rule| rule.covers(op))
+        .find_map(Rule::lacks)
+    {
         return lacks;
     }
     let private = match op.target.address().map(classify) {
@@ -190,7 +209,10 @@ fn missing(grants: &Grants, op: &Op) -> String {
         Some(AddressClass::Public) | None => "",
     };
     let nearest = nearest(grants, op);
-    let secret = op.secret.as_ref().map_or(String::new(), |name| format!(", secret = \"{name}\""));
+    let secret = op
+        .secret
+        .as_ref()
+        .map_or(String::new(), |name| format!(", secret = \"{name}\""));
     format!(
         "http = [{{ url = \"{}\", methods = [\"{}\"]{secret}{private} }}]{nearest}",
         UrlPattern::naming(&op.target),
@@ -217,12 +239,20 @@ pub(super) fn parse_op(words: &[&str]) -> Result<Op, String> {
                          and `secret=NAME` behind it for a request that carries a secret";
     let (method, url, secret) = match words {
         [method, url] => (method, url, None),
-        [method, url, secret] => {
-            (method, url, Some(secret.strip_prefix("secret=").ok_or(USAGE)?.to_owned()))
-        }
+        [method, url, secret] => (
+            method,
+            url,
+            Some(secret.strip_prefix("secret=").ok_or(USAGE)?.to_owned()),
+        ),
         _ => return Err(USAGE.into()),
     };
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| USAGE)?;
-    let target = url.parse().map_err(|e| format!("`{}`: {e}", url.escape_debug()))?;
-    Ok(Op { method, target, secret })
+    let target = url
+        .parse()
+        .map_err(|e| format!("`{}`: {e}", url.escape_debug()))?;
+    Ok(Op {
+        method,
+        target,
+        secret,
+    })
 }

@@ -22,10 +22,10 @@ mod rate;
 pub(crate) mod tests;
 pub mod url;
 
+pub use backend::network::Network;
 pub use backend::{Prepared, network};
 pub use bind::State;
 pub use grant::{Op, Rule};
-pub use backend::network::Network;
 
 /// The capability `http`.
 pub enum Http {}
@@ -33,8 +33,10 @@ pub enum Http {}
 impl Capability for Http {
     const NAME: &'static str = "http";
     const SUMMARY: &'static str = "Send HTTP requests to granted hosts.";
-    const INTERFACES: &'static [(&'static str, &'static [&'static str])] =
-        &[("wasi:http/types", &["0.2"]), ("wasi:http/outgoing-handler", &["0.2"])];
+    const INTERFACES: &'static [(&'static str, &'static [&'static str])] = &[
+        ("wasi:http/types", &["0.2"]),
+        ("wasi:http/outgoing-handler", &["0.2"]),
+    ];
     type Rule = Rule;
     type Op = Op;
     type Prepared = Prepared;

@@ -24,8 +24,8 @@ pub(crate) mod tests;
 
 pub use backend::{KEY_BYTES_MAX, PAGE_KEYS_MAX, VALUE_BYTES_MAX};
 pub use bind::State;
-pub use grant::{Access, Rule, Scope};
 pub use erase::{Erased, erase, holds};
+pub use grant::{Access, Rule, Scope};
 
 /// The capability `kv`.
 pub enum Kv {}
@@ -128,7 +128,10 @@ impl Capability for Kv {
     fn parse_op(words: &[&str]) -> Result<Op, String> {
         let expected = || {
             let names: Vec<&str> = ACTIONS.iter().map(|(name, _)| *name).collect();
-            format!("expected `ACTION BUCKET [KEY]` with one of {}", names.join(", "))
+            format!(
+                "expected `ACTION BUCKET [KEY]` with one of {}",
+                names.join(", ")
+            )
         };
         let (action, bucket, key) = match words {
             [action, bucket] => (action, bucket, None),

@@ -26,10 +26,10 @@ mod syntax;
 pub(crate) mod tests;
 pub mod vault;
 
+pub use backend::KeyFileError;
 pub(crate) use encodings::{UNRESERVED, percent};
 pub(crate) use placeholder::{PLACEHOLDER_BYTES, Placeholders};
 pub(crate) use redact::{Matcher, Redactor};
-pub use backend::KeyFileError;
 pub use secret::Secret;
 pub use vault::{SecretInfo, Vault, VaultError};
 
@@ -85,10 +85,17 @@ impl Capability for Secrets {
     }
 
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {
-        if grants.http.iter().any(|rule| rule.secret.as_ref() == Some(&op.name)) {
+        if grants
+            .http
+            .iter()
+            .any(|rule| rule.secret.as_ref() == Some(&op.name))
+        {
             return Ok(Allowed::Ambient);
         }
-        Err(Missing::new(format!("an http rule with `secret = \"{}\"`", op.name.escape_debug())))
+        Err(Missing::new(format!(
+            "an http rule with `secret = \"{}\"`",
+            op.name.escape_debug()
+        )))
     }
 
     fn writes(_: &Op) -> bool {
@@ -97,7 +104,9 @@ impl Capability for Secrets {
 
     fn parse_op(words: &[&str]) -> Result<Op, String> {
         match words {
-            [name] | ["placeholder", name] => Ok(Op { name: (*name).to_owned() }),
+            [name] | ["placeholder", name] => Ok(Op {
+                name: (*name).to_owned(),
+            }),
             _ => Err("write the secret's name".into()),
         }
     }
@@ -107,7 +116,10 @@ impl Capability for Secrets {
     }
 
     fn state(cx: &CallContext, _: &Arc<()>) -> State {
-        State { gate: cx.gate.clone(), placeholders: Placeholders::default() }
+        State {
+            gate: cx.gate.clone(),
+            placeholders: Placeholders::default(),
+        }
     }
 
     fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
@@ -136,9 +148,16 @@ impl contract::secrets::Host for SecretsView<'_> {
         let op = Op { name };
         let gate = &self.state.gate;
         let issued = gate.permit::<Secrets>(op.clone()).and_then(|permit| {
-            self.state.placeholders.issue(&permit.op().name).ok_or_else(|| {
-                gate.deny(Secrets::NAME, &op, Missing::new("a call that uses fewer secrets"))
-            })
+            self.state
+                .placeholders
+                .issue(&permit.op().name)
+                .ok_or_else(|| {
+                    gate.deny(
+                        Secrets::NAME,
+                        &op,
+                        Missing::new("a call that uses fewer secrets"),
+                    )
+                })
         });
         Ok(issued.map_err(|denial| contract::types::Denial {
             capability: denial.capability,

@@ -128,23 +128,36 @@ impl Exchange {
     }
 
     fn deny(&self, needs: impl Into<String>, error: Error) -> Error {
-        self.permit.gate().deny(Http::NAME, self.permit.op(), Missing::new(needs));
+        self.permit
+            .gate()
+            .deny(Http::NAME, self.permit.op(), Missing::new(needs));
         error
     }
 
     fn take_rate(&self) -> Result<(), Error> {
-        self.prepared.rates.take(&self.rule, Instant::now()).map_err(|wait| {
-            let rate = self.rule.rate.map(|rate| rate.to_string()).unwrap_or_default();
-            let wait = wait.as_millis() + 1;
-            let needs = format!("a higher `rate` in the rule, or to wait {wait} ms; it is {rate}");
-            self.deny(needs, Error::ConnectionLimitReached)
-        })
+        self.prepared
+            .rates
+            .take(&self.rule, Instant::now())
+            .map_err(|wait| {
+                let rate = self
+                    .rule
+                    .rate
+                    .map(|rate| rate.to_string())
+                    .unwrap_or_default();
+                let wait = wait.as_millis() + 1;
+                let needs =
+                    format!("a higher `rate` in the rule, or to wait {wait} ms; it is {rate}");
+                self.deny(needs, Error::ConnectionLimitReached)
+            })
     }
 
     fn check_length(&self, headers: &HeaderMap) -> Result<(), Error> {
         let limit = self.rule.request_bytes.0;
         if length(headers).is_some_and(|bytes| bytes > limit) {
-            let needs = format!("a larger `request_bytes` in the rule; it is {}", ByteSize(limit));
+            let needs = format!(
+                "a larger `request_bytes` in the rule; it is {}",
+                ByteSize(limit)
+            );
             return Err(self.deny(needs, Error::HttpRequestBodySize(Some(limit))));
         }
         Ok(())
@@ -199,10 +212,15 @@ impl Exchange {
         target: &mut Target,
         headers: &mut HeaderMap,
     ) -> Result<Option<Redaction>, Error> {
-        self.permit.recheck().map_err(|_| Error::HttpRequestDenied)?;
+        self.permit
+            .recheck()
+            .map_err(|_| Error::HttpRequestDenied)?;
         let mut in_play = Vec::new();
         for name in &self.secrets {
-            in_play.extend(self.stored(name)?.map(|(value, version)| (name, value, version)));
+            in_play.extend(
+                self.stored(name)?
+                    .map(|(value, version)| (name, value, version)),
+            );
         }
         if !in_play.is_empty() {
             self.ask_for_the_whole(headers)?;
@@ -238,12 +256,7 @@ impl Exchange {
         Ok(())
     }
 
-    async fn record_use(
-        &self,
-        name: &str,
-        version: u64,
-        places: Vec<String>,
-    ) -> Result<(), Error> {
+    async fn record_use(&self, name: &str, version: u64, places: Vec<String>) -> Result<(), Error> {
         let info = self.permit.gate().info();
         let event = AuditEvent {
             action: "secret.use",
@@ -285,7 +298,9 @@ impl Exchange {
         headers.insert(HOST, host.map_err(|_| Error::HttpRequestUriInvalid)?);
         let head_bytes = headers_bytes(&headers) + path.len();
         if head_bytes > HEAD_BYTES_MAX {
-            return Err(Error::HttpRequestHeaderSectionSize(u32::try_from(HEAD_BYTES_MAX).ok()));
+            return Err(Error::HttpRequestHeaderSectionSize(
+                u32::try_from(HEAD_BYTES_MAX).ok(),
+            ));
         }
         self.permit.count_out(head_bytes as u64);
         let may_carry = method != Method::GET && method != Method::HEAD;
@@ -318,7 +333,9 @@ impl Exchange {
         failure: &Failure,
     ) -> Result<(Response<Incoming>, Lease), Error> {
         loop {
-            self.permit.recheck().map_err(|_| Error::HttpRequestDenied)?;
+            self.permit
+                .recheck()
+                .map_err(|_| Error::HttpRequestDenied)?;
             let patience = self.patience(self.options.first_byte_timeout, Duration::MAX);
             let spare = Spare::of(&request).filter(|_| reused);
             let sent = lease.connection.sender.try_send_request(request);
@@ -329,7 +346,11 @@ impl Exchange {
             };
             let unsent = error.take_message();
             let error = error.into_error();
-            let again = unsent.or_else(|| spare.filter(|_| again::unanswered(&error)).map(Spare::request));
+            let again = unsent.or_else(|| {
+                spare
+                    .filter(|_| again::unanswered(&error))
+                    .map(Spare::request)
+            });
             request = match again.filter(|_| reused) {
                 Some(request) => request,
                 None => return Err(body::take(failure).unwrap_or(hyper_error(&error))),
@@ -387,14 +408,19 @@ impl Exchange {
             let needs = "an answer without content coding, which could hide the secret";
             return Err(self.deny(needs, Error::HttpResponseContentCoding(None)));
         }
-        if secret && (status == StatusCode::PARTIAL_CONTENT || headers.contains_key(CONTENT_RANGE)) {
+        if secret && (status == StatusCode::PARTIAL_CONTENT || headers.contains_key(CONTENT_RANGE))
+        {
             let needs = "a whole answer: a part could hide the secret";
             return Err(self.deny(needs, Error::HttpProtocolError));
         }
         let limit = self.rule.response_bytes.0;
-        let has_body = self.permit.op().method != Method::HEAD && status != StatusCode::NOT_MODIFIED;
+        let has_body =
+            self.permit.op().method != Method::HEAD && status != StatusCode::NOT_MODIFIED;
         if has_body && length(headers).is_some_and(|bytes| bytes > limit) {
-            let needs = format!("a larger `response_bytes` in the rule; it is {}", ByteSize(limit));
+            let needs = format!(
+                "a larger `response_bytes` in the rule; it is {}",
+                ByteSize(limit)
+            );
             return Err(self.deny(needs, Error::HttpResponseBodySize(Some(limit))));
         }
         Ok(())
@@ -406,7 +432,9 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 }
 
 fn only(values: http::header::GetAll<'_, HeaderValue>, word: &str) -> bool {
-    values.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(word.as_bytes()))
+    values
+        .iter()
+        .all(|value| value.as_bytes().eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// The code of a failed exchange; never its text, which may quote what was sent.

@@ -20,7 +20,10 @@ use crate::limits::ByteSize;
 
 /// A body of unknown length.
 fn chunks(parts: &[&'static str]) -> WasiBody {
-    let frames: Vec<_> = parts.iter().map(|part| Ok(Frame::data(Bytes::from(*part)))).collect();
+    let frames: Vec<_> = parts
+        .iter()
+        .map(|part| Ok(Frame::data(Bytes::from(*part))))
+        .collect();
     StreamBody::new(stream::iter(frames)).boxed_unsync()
 }
 
@@ -28,8 +31,12 @@ fn chunks(parts: &[&'static str]) -> WasiBody {
 async fn a_request_is_sent_in_its_one_spelling() {
     let (world, server) = (World::new(), Server::new(|_| ok("hello")).await);
     let plugin = world.plugin(&server.grant(""));
-    let url = server.url("/a/../b/%7ec?q=%2F#f").replace("127.0.0.1", "127.1");
-    let sent = request("GET", &url, &[("X-A", "1")]).body(full("")).unwrap();
+    let url = server
+        .url("/a/../b/%7ec?q=%2F#f")
+        .replace("127.0.0.1", "127.1");
+    let sent = request("GET", &url, &[("X-A", "1")])
+        .body(full(""))
+        .unwrap();
     let reply = plugin.call().send(sent).await.unwrap();
     assert_eq!((reply.status, reply.text()), (200, "hello"));
     let port = server.address.port().to_string();
@@ -49,7 +56,10 @@ async fn bodies_are_framed_by_the_host() {
     let mut call = plugin.call();
     let cases = [
         (full("abc"), "content-length: 3\r\n\r\nabc"),
-        (chunks(&["ab", "c"]), "\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"),
+        (
+            chunks(&["ab", "c"]),
+            "\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
+        ),
         (full(""), "content-length: 0\r\n\r\n"),
     ];
     for (body, end) in cases {
@@ -67,13 +77,28 @@ async fn bodies_are_framed_by_the_host() {
 fn headers_of_the_connection_cannot_be_set() {
     let forbidden = |name: &str| is_forbidden(&HeaderName::from_bytes(name.as_bytes()).unwrap());
     for name in [
-        "Host", "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization",
-        "Proxy-Anything", "Transfer-Encoding", "TE", "Trailer", "Upgrade", "Expect",
+        "Host",
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Connection",
+        "Proxy-Authorization",
+        "Proxy-Anything",
+        "Transfer-Encoding",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Expect",
         "HTTP2-Settings",
     ] {
         assert!(forbidden(name), "{name}");
     }
-    for name in ["Accept", "Authorization", "Content-Length", "Content-Type", "X-Proxy"] {
+    for name in [
+        "Accept",
+        "Authorization",
+        "Content-Length",
+        "Content-Type",
+        "X-Proxy",
+    ] {
         assert!(!forbidden(name), "{name}");
     }
 }
@@ -119,7 +144,9 @@ async fn a_rules_sizes_hold_to_the_byte() {
         let chunk = |part: &str| format!("{:x}\r\n{part}\r\n", part.len());
         let head = chunk(head);
         vec![
-            Say::text(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{head}")),
+            Say::text(format!(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{head}"
+            )),
             Say::text(format!("{}0\r\n\r\n", chunk(tail))),
         ]
     })
@@ -138,11 +165,16 @@ async fn a_rules_sizes_hold_to_the_byte() {
         let text: &'static str = "y".repeat(request_bytes).leak();
         let body = if known { full(text) } else { chunks(&[text]) };
         let length = request_bytes.to_string();
-        let headers: &[(&str, &str)] =
-            if known && request_bytes > 0 { &[("content-length", &length)] } else { &[] };
+        let headers: &[(&str, &str)] = if known && request_bytes > 0 {
+            &[("content-length", &length)]
+        } else {
+            &[]
+        };
         let url = server.url(&format!("/{response_bytes}"));
         let mut call = plugin.call();
-        let reply = call.send(request(method, &url, headers).body(body).unwrap()).await;
+        let reply = call
+            .send(request(method, &url, headers).body(body).unwrap())
+            .await;
         let outcome = match reply.and_then(|reply| reply.body) {
             Ok(body) => {
                 assert_eq!(body.len(), response_bytes);
@@ -152,9 +184,20 @@ async fn a_rules_sizes_hold_to_the_byte() {
         };
         let case = (method, request_bytes, known, response_bytes);
         assert_eq!(outcome, expected, "{case:?}");
-        assert_eq!(call.denied() == "-", expected == "ok", "{case:?} {}", call.denied());
+        assert_eq!(
+            call.denied() == "-",
+            expected == "ok",
+            "{case:?} {}",
+            call.denied()
+        );
     }
-    let whole = server.sent.lock().unwrap().iter().filter(|sent| is_whole(sent.as_bytes())).count();
+    let whole = server
+        .sent
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|sent| is_whole(sent.as_bytes()))
+        .count();
     assert_eq!(whole, 5, "a request over its limit never arrives whole");
 }
 
@@ -168,7 +211,9 @@ async fn no_wait_is_longer_than_the_call() {
         between_bytes_timeout: hour,
     };
     let drip = Server::new(|_| {
-        let mut says = vec![Say::text("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")];
+        let mut says = vec![Say::text(
+            "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n",
+        )];
         for _ in 0..1000 {
             says.push(Say::text("x"));
             says.push(Say::Pause(Duration::from_millis(20)));
@@ -177,13 +222,21 @@ async fn no_wait_is_longer_than_the_call() {
     })
     .await;
     let mute = Server::new(|_| vec![Say::Wait]).await;
-    for (server, expected) in [(&drip, "HttpResponseTimeout"), (&mute, "ConnectionReadTimeout")] {
+    for (server, expected) in [
+        (&drip, "HttpResponseTimeout"),
+        (&mute, "ConnectionReadTimeout"),
+    ] {
         let plugin = world.plugin(&server.grant(""));
         for options in [asks, RequestOptions::default()] {
             let began = Instant::now();
             let mut call = plugin.call_with(EffectClass::Plain, Duration::from_millis(1500));
-            let get = request("GET", &server.url("/"), &[]).body(full("")).unwrap();
-            let reply = call.send_with(get, options).await.and_then(|reply| reply.body);
+            let get = request("GET", &server.url("/"), &[])
+                .body(full(""))
+                .unwrap();
+            let reply = call
+                .send_with(get, options)
+                .await
+                .and_then(|reply| reply.body);
             assert_eq!(format!("{:?}", reply.unwrap_err()), expected);
             assert!(began.elapsed() < Duration::from_secs(60));
         }
@@ -194,7 +247,10 @@ async fn no_wait_is_longer_than_the_call() {
 async fn a_guests_own_timeouts_hold() {
     let world = World::new();
     let server = Server::new(|_| {
-        vec![Say::text("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx"), Say::Wait]
+        vec![
+            Say::text("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx"),
+            Say::Wait,
+        ]
     })
     .await;
     let mute = Server::new(|_| vec![Say::Wait]).await;
@@ -206,16 +262,28 @@ async fn a_guests_own_timeouts_hold() {
             first_byte_timeout: first,
             between_bytes_timeout: between,
         };
-        let get = request("GET", &server.url("/"), &[]).body(full("")).unwrap();
-        let reply = plugin.call().send_with(get, options).await.and_then(|reply| reply.body);
-        assert!(matches!(reply, Err(Error::ConnectionReadTimeout)), "{reply:?}");
+        let get = request("GET", &server.url("/"), &[])
+            .body(full(""))
+            .unwrap();
+        let reply = plugin
+            .call()
+            .send_with(get, options)
+            .await
+            .and_then(|reply| reply.body);
+        assert!(
+            matches!(reply, Err(Error::ConnectionReadTimeout)),
+            "{reply:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn connections_are_used_again_and_never_by_another_plugin() {
     let (world, server) = (World::new(), Server::new(|_| ok("x")).await);
-    let (one, other) = (world.plugin(&server.grant("")), world.plugin(&server.grant("")));
+    let (one, other) = (
+        world.plugin(&server.grant("")),
+        world.plugin(&server.grant("")),
+    );
     for round in 1..=3 {
         one.get(&server.url("/")).await.unwrap();
         until(|| one.prepared.idle_connections() == 1).await;
@@ -233,7 +301,10 @@ async fn connections_that_are_left_early_or_closed_are_not_used_again() {
     let world = World::new();
     let server = Server::new(|request| {
         if request.starts_with("GET /long") {
-            return vec![Say::text("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx"), Say::Wait];
+            return vec![
+                Say::text("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx"),
+                Say::Wait,
+            ];
         }
         let mut says = ok("x");
         says.push(Say::Close);
@@ -242,7 +313,9 @@ async fn connections_that_are_left_early_or_closed_are_not_used_again() {
     .await;
     let plugin = world.plugin(&server.grant(""));
     let mut call = plugin.call();
-    let get = request("GET", &server.url("/long"), &[]).body(full("")).unwrap();
+    let get = request("GET", &server.url("/long"), &[])
+        .body(full(""))
+        .unwrap();
     let response = call.begin(get, RequestOptions::default()).await.unwrap();
     assert!(held(&call) > ByteSize(0));
     drop(response);
@@ -278,7 +351,9 @@ async fn a_connection_closed_by_its_peer_costs_a_get_nothing() {
         plugin.get(&server.url("/first")).await.unwrap();
         until(|| plugin.prepared.idle_connections() == 1).await;
         let mut call = plugin.call();
-        let sent = request(method, &server.url("/next"), &[]).body(body()).unwrap();
+        let sent = request(method, &server.url("/next"), &[])
+            .body(body())
+            .unwrap();
         let reply = call.send(sent).await;
         let requests = server.sent.lock().unwrap().len();
         assert_eq!(reply.is_ok(), again, "{method}: {reply:?}");
@@ -294,8 +369,14 @@ async fn a_new_connection_is_tried_once() {
     let (world, server) = (World::new(), Server::new(|_| vec![Say::Close]).await);
     let plugin = world.plugin(&server.grant(""));
     let reply = plugin.get(&server.url("/")).await;
-    assert!(matches!(reply, Err(Error::HttpResponseIncomplete)), "{reply:?}");
-    assert_eq!((server.connections(), server.sent.lock().unwrap().len()), (1, 1));
+    assert!(
+        matches!(reply, Err(Error::HttpResponseIncomplete)),
+        "{reply:?}"
+    );
+    assert_eq!(
+        (server.connections(), server.sent.lock().unwrap().len()),
+        (1, 1)
+    );
 }
 
 #[tokio::test]
@@ -307,7 +388,11 @@ async fn a_rate_is_shared_by_all_calls() {
     let mut call = plugin.call();
     let error = call.get(&server.url("/")).await.unwrap_err();
     assert!(matches!(error, Error::ConnectionLimitReached), "{error:?}");
-    assert!(call.denied().starts_with("a higher `rate` in the rule"), "{}", call.denied());
+    assert!(
+        call.denied().starts_with("a higher `rate` in the rule"),
+        "{}",
+        call.denied()
+    );
     assert_eq!(server.sent.lock().unwrap().len(), 2);
 }
 
@@ -315,19 +400,27 @@ async fn a_rate_is_shared_by_all_calls() {
 async fn a_revoked_grant_stops_a_response_and_a_request_in_flight() {
     let world = World::new();
     let server = Server::new(|_| {
-        vec![Say::text("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc"), Say::Wait]
+        vec![
+            Say::text("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc"),
+            Say::Wait,
+        ]
     })
     .await;
     let plugin = world.plugin(&server.grant(""));
     let mut call = plugin.call();
-    let get = request("GET", &server.url("/"), &[]).body(full("")).unwrap();
+    let get = request("GET", &server.url("/"), &[])
+        .body(full(""))
+        .unwrap();
     let mut response = call.begin(get, RequestOptions::default()).await.unwrap();
     let first = response.body_mut().frame().await.unwrap().unwrap();
     assert_eq!(first.into_data().unwrap(), "abc");
     plugin.cell.replace(2, Grants::default());
     let next = response.body_mut().frame().await.unwrap();
     assert!(matches!(next, Err(Error::HttpRequestDenied)), "{next:?}");
-    assert!(matches!(call.get(&server.url("/")).await, Err(Error::HttpRequestDenied)));
+    assert!(matches!(
+        call.get(&server.url("/")).await,
+        Err(Error::HttpRequestDenied)
+    ));
     assert_eq!(call.gate.denials().len(), 1);
 }
 
@@ -369,7 +462,9 @@ async fn a_call_as_read_only_reads() {
     let plugin = world.plugin(&server.grant(""));
     let mut call = plugin.call_with(EffectClass::ReadOnly, Duration::from_secs(60));
     for (method, allowed) in [("GET", true), ("HEAD", true), ("POST", false)] {
-        let sent = request(method, &server.url("/"), &[]).body(full("")).unwrap();
+        let sent = request(method, &server.url("/"), &[])
+            .body(full(""))
+            .unwrap();
         assert_eq!(call.send(sent).await.is_ok(), allowed, "{method}");
     }
     assert!(call.denied().contains("read-only"), "{}", call.denied());
@@ -381,11 +476,20 @@ async fn what_a_server_sends_is_bounded_and_understood() {
     let server = Server::new(|request| {
         let path = request.split(' ').nth(1).unwrap().to_owned();
         let head = |more: &str| {
-            vec![Say::text(format!("HTTP/1.1 200 OK\r\n{more}\r\n")), Say::Close]
+            vec![
+                Say::text(format!("HTTP/1.1 200 OK\r\n{more}\r\n")),
+                Say::Close,
+            ]
         };
         match path.as_str() {
-            "/headers" => head(&format!("x: {}\r\ncontent-length: 0\r\n", "y".repeat(20_000))),
-            "/head" => head(&format!("x: {}\r\ncontent-length: 0\r\n", "y".repeat(100_000))),
+            "/headers" => head(&format!(
+                "x: {}\r\ncontent-length: 0\r\n",
+                "y".repeat(20_000)
+            )),
+            "/head" => head(&format!(
+                "x: {}\r\ncontent-length: 0\r\n",
+                "y".repeat(100_000)
+            )),
             "/many" => head(&"x: y\r\n".repeat(200)),
             "/upgrade" => vec![Say::text(
                 "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
@@ -407,8 +511,18 @@ async fn what_a_server_sends_is_bounded_and_understood() {
     let plugin = world.plugin(&server.grant(""));
     let mut lines = Vec::new();
     for path in [
-        "/headers", "/head", "/many", "/upgrade", "/gzip", "/short", "/garbage", "/close", "/huge",
-        "/two", "/hop", "/trailers",
+        "/headers",
+        "/head",
+        "/many",
+        "/upgrade",
+        "/gzip",
+        "/short",
+        "/garbage",
+        "/close",
+        "/huge",
+        "/two",
+        "/hop",
+        "/trailers",
     ] {
         let reply = plugin.get(&server.url(path)).await;
         lines.push(match reply {
@@ -428,7 +542,8 @@ async fn what_a_server_sends_is_bounded_and_understood() {
         /huge HttpResponseBodySize(Some(8388608))
         /two HttpProtocolError
         /hop Ok("") trailers None
-        /trailers Ok("x") trailers Some({"x-t": "1"})"#]].assert_eq(&lines.join("\n"));
+        /trailers Ok("x") trailers Some({"x-t": "1"})"#]]
+    .assert_eq(&lines.join("\n"));
 }
 
 #[tokio::test]
@@ -439,7 +554,9 @@ async fn host_memory_is_reserved_for_each_request_and_given_back() {
     let mut call = plugin.call();
     let mut pending = Vec::new();
     while call.state.hooks_mut().reserve().is_ok() {
-        let get = request("GET", &server.url("/"), &[]).body(full("")).unwrap();
+        let get = request("GET", &server.url("/"), &[])
+            .body(full(""))
+            .unwrap();
         let hooks = call.state.hooks_mut();
         let nothing = Box::new(async { Ok(()) });
         let sent = wasmtime_wasi_http::WasiHttpHooks::send_request(hooks, get, None, nothing);
@@ -455,17 +572,28 @@ async fn host_memory_is_reserved_for_each_request_and_given_back() {
 async fn a_body_that_nobody_reads_is_not_read_ahead() {
     let world = World::new();
     let server = Server::new(|_| {
-        let mut says = vec![Say::text("HTTP/1.1 200 OK\r\ncontent-length: 8000000\r\n\r\n")];
+        let mut says = vec![Say::text(
+            "HTTP/1.1 200 OK\r\ncontent-length: 8000000\r\n\r\n",
+        )];
         says.push(Say::Bytes(vec![b'x'; 8_000_000]));
         says
     })
     .await;
     let plugin = world.plugin(&server.grant(""));
     let mut call = plugin.call();
-    let get = request("GET", &server.url("/"), &[]).body(full("")).unwrap();
+    let get = request("GET", &server.url("/"), &[])
+        .body(full(""))
+        .unwrap();
     let mut response = call.begin(get, RequestOptions::default()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let first = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+    let first = response
+        .body_mut()
+        .frame()
+        .await
+        .unwrap()
+        .unwrap()
+        .into_data()
+        .unwrap();
     assert!(first.len() <= 64 << 10, "{}", first.len());
 }
 
@@ -478,7 +606,10 @@ fn requests_run_on_the_hosts_own_runtime() {
         .enable_all()
         .build()
         .unwrap();
-    let guests = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let guests = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let server = io.block_on(Server::new(|_| ok("x")));
     let world = World::with(None, io.handle().clone());
     let port = server.address.port();
@@ -486,7 +617,9 @@ fn requests_run_on_the_hosts_own_runtime() {
     let plugin = world.plugin(&format!(
         "http = [{{ url = \"http://io.test:{port}/\", allow_private = true }}]"
     ));
-    let reply = guests.block_on(plugin.get(&format!("http://io.test:{port}/"))).unwrap();
+    let reply = guests
+        .block_on(plugin.get(&format!("http://io.test:{port}/")))
+        .unwrap();
     assert_eq!(reply.text(), "x");
     assert_eq!(*world.names.threads.lock().unwrap(), ["host-io"]);
 }
