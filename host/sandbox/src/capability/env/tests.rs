@@ -18,10 +18,6 @@ fn a_guest_sees_the_named_values_and_nothing_else() {
     for (text, expected) in [
         ("", vec![]),
         (CASES.grants, vec![("EMPTY", ""), ("TZ", "UTC")]),
-        (
-            r#"env = [{ name = "A", value = "first" }, { name = "A", value = "second" }]"#,
-            vec![("A", "first")],
-        ),
     ] {
         let gate = Door::new(text).gate();
         let mut view = EnvView { gate: &gate };

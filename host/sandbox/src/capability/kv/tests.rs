@@ -4,7 +4,7 @@ pub(crate) const CASES: Cases = Cases {
     grants: r#"kv = [
         { bucket = "seen" },
         { bucket = "rates", access = "read", scope = "plugin", bytes = "1KiB", keys = 3 },
-        { bucket = "seen", scope = "plugin" },
+        { bucket = "shared", scope = "plugin" },
     ]"#,
     allowed: &[
         "open seen",
