@@ -36,9 +36,7 @@ fn a_value_needs_its_rule() {
 
 #[test]
 fn all_values_are_those_of_the_rules() {
-    let door = Door::new(
-        r#"config = [{ key = "b", value = "2" }, { key = "a", value = "1" }]"#,
-    );
+    let door = Door::new(r#"config = [{ key = "b", value = "2" }, { key = "a", value = "1" }]"#);
     let gate = door.gate();
     let view = ConfigView { gate: &gate };
     let pairs = [("a", "1"), ("b", "2")].map(|(k, v)| (k.to_owned(), v.to_owned()));
