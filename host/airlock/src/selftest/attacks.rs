@@ -73,6 +73,9 @@ pub(super) struct Seen<'a> {
 pub(super) enum Expect {
     /// The call ends at this limit.
     Limit(&'static str),
+    /// The call ends at one of these limits: which of them is reached first
+    /// depends on how busy the machine is.
+    LimitOf(&'static [&'static str]),
     /// The call fails with this code.
     Code(&'static str),
     /// It fails, and a denial of this capability is reported.
@@ -87,6 +90,7 @@ impl fmt::Display for Expect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Limit(limit) => write!(f, "limit {limit}"),
+            Self::LimitOf(limits) => write!(f, "limit {}", limits.join(" or ")),
             Self::Code(code) => f.write_str(code),
             Self::Denied(capability) => write!(f, "{capability} denied"),
             Self::Answer(what, _) | Self::After(what, _) => f.write_str(what),

@@ -158,6 +158,9 @@ fn judge(expect: &Expect, seen: &Seen<'_>) -> Result<String, String> {
     };
     let right = match expect {
         Expect::Limit(limit) => code == "limit" && body["limit"] == *limit,
+        Expect::LimitOf(limits) => {
+            code == "limit" && limits.iter().any(|limit| body["limit"] == **limit)
+        }
         Expect::Code(expected) => code == *expected,
         Expect::Denied(capability) => {
             let failed = status >= 300 || body["output"]["ok"] == false;

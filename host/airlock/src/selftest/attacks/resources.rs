@@ -34,7 +34,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         "spins on every worker at once",
         "spin",
         nothing,
-        Expect::Limit("cpu")
+        Expect::LimitOf(&["cpu", "wall"])
     )
     .calls(EVERY_WORKER),
     attack!("naps for ever", "nap", nothing, Expect::Limit("wall")),
