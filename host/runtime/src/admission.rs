@@ -154,6 +154,12 @@ impl Admission {
         }
     }
 
+    /// Whether a call that asked now would start at once.
+    pub(crate) fn is_free(&self) -> bool {
+        let state = self.state();
+        state.running < state.concurrency && state.bucket.tokens >= 1.0
+    }
+
     /// Calls running and waiting.
     pub(crate) fn load(&self) -> (u32, usize) {
         let state = self.state();

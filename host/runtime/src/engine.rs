@@ -25,7 +25,11 @@ use crate::metrics::Gauge;
 use crate::runtime::OpenError;
 
 /// Agents in a sandbox at once.
-const AGENTS_MAX: u32 = 200;
+pub(crate) const AGENTS_MAX: u32 = 200;
+
+/// Sandboxes of agents that are still being taken down while others begin, and
+/// of those that are asked what they are for.
+const AGENTS_SPARE: u32 = 16;
 
 /// What can be granted.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -116,7 +120,7 @@ pub(crate) fn open_sandbox(
 ) -> Result<Arc<Sandbox>, OpenError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let settings = SandboxConfig {
-        agents_max: AGENTS_MAX,
+        agents_max: AGENTS_MAX + AGENTS_SPARE,
         cache_dir: config.cache_dir(),
         cache_key_file: config.key_file("cache.key"),
         compiler: Compiler {

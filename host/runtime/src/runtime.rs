@@ -182,7 +182,7 @@ impl Runtime {
             in_flight: InFlight::new(config.calls_max),
             stop: watch::Sender::new(crate::halt::begin(&*store)?),
             operations: Arc::default(),
-            runs: Runs::new(),
+            runs: Runs::new(engine::AGENTS_MAX),
             metrics: Metrics::default(),
             refusals: Refusals::default(),
             first_token_file: None,

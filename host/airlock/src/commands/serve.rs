@@ -75,6 +75,7 @@ async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
     }
     runtime
         .take_up_runs()
+        .await
         .context("taking up runs that have not ended")?;
     announce(&format!("listening on {base}"));
     let served = airlock_server::serve(

@@ -78,6 +78,9 @@ pub enum CallRefused {
     /// The host failed during the call.
     #[error("the host failed during the call")]
     Interrupted,
+    /// Whoever asked for it took it back while it waited for its turn.
+    #[error("cancelled")]
+    Cancelled,
 }
 
 impl Failure for CallRefused {
@@ -93,6 +96,7 @@ impl Failure for CallRefused {
             Self::Prepare { .. } => "grants-not-in-force",
             Self::Store(_) => "store-failed",
             Self::NotRecorded { .. } | Self::Interrupted => "unknown",
+            Self::Cancelled => "cancelled",
         }
     }
     fn status(&self) -> u16 {
@@ -104,7 +108,7 @@ impl Failure for CallRefused {
             Self::InputTooLarge { .. } => 413,
             Self::NotAdmitted(error) => error.status(),
             Self::Idempotency(error) => error.status(),
-            Self::Prepare { .. } | Self::Store(_) => 503,
+            Self::Prepare { .. } | Self::Store(_) | Self::Cancelled => 503,
             Self::NotRecorded { .. } | Self::Interrupted => 500,
         }
     }

@@ -17,3 +17,4 @@ pub(crate) use principal_ids::PrincipalIds;
 pub(crate) use reply::code_of;
 pub use reply::status_of;
 pub use run::{CallStage, ToolCall};
+pub(crate) use run::{Cut, StepMade};

@@ -104,10 +104,20 @@ pub(crate) fn reply(call_id: &str, report: &mut CallReport, with_log: bool) -> S
             retry_after_s: None,
         },
         Err(_) => {
-            let message = "the tool's output is not JSON".to_owned();
-            report.result = Err(CallError::Permanent { message });
+            report.result = Err(not_json());
             reply(call_id, report, with_log)
         }
+    }
+}
+
+/// Whether a tool's output is what the contract says.
+pub(crate) fn is_json(output: &str) -> bool {
+    serde_json::from_str::<&RawValue>(output).is_ok()
+}
+
+pub(crate) fn not_json() -> CallError {
+    CallError::Permanent {
+        message: "the tool's output is not JSON".to_owned(),
     }
 }
 

@@ -9,7 +9,7 @@ use airlock_sandbox::capability::log::Progress;
 use airlock_sandbox::{Begun, CallError, CallReport, CallRequest, EffectClass, Watch};
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::admission::{NotAdmitted, Permit};
 use crate::calls::in_flight::Place;
@@ -109,28 +109,39 @@ impl Runtime {
         result
     }
 
-    /// A call as a step of a run, which ends when its future is dropped. With
-    /// `once`, it is made once for its key: a reply that is kept is given again,
-    /// and when it can't be told whether it was made, that is the answer.
+    /// A call as a step of a run: what goes on record is given back, so that it
+    /// is written together with the step's outcome. It ends when `cancel` is
+    /// told, or its future is dropped.
+    ///
+    /// # Errors
+    /// The call was not made.
     pub(crate) async fn call_step(
         self: &Arc<Self>,
         who: &Arc<Principal>,
         call: ToolCall,
-        once: bool,
-    ) -> Result<StoredReply, CallRefused> {
-        let key = call.idempotency_key.clone().filter(|_| once);
-        let Some(key) = key else {
-            return self.call_once(who, call, None).await;
+        attempt: u32,
+        cancel: &Notify,
+    ) -> Result<StepMade, CallRefused> {
+        let end = Ending {
+            attempt,
+            ticket: None,
+            cancel: Some(cancel),
         };
-        let target = format!("/v1/tools/{}/{}", call.plugin, call.tool);
-        let print = Fingerprint::of("POST", &target, &call.input);
-        let begun = self
-            .idempotency()
-            .begin(&who.name, &key, print, ids::now_ms())?;
-        match begun {
-            Begin::Replay(reply) => Ok(reply),
-            Begin::Run(ticket) => self.call_once(who, call, Some(ticket)).await,
+        let made = self.make(who, call, &end).await;
+        let mut made = made.inspect_err(|refused| self.metrics().refused(refused.code()))?;
+        let output = made.report.result.as_deref().map(reply::is_json);
+        if output == Ok(false) {
+            made.report.result = Err(reply::not_json());
         }
+        let mut ops: Vec<Op> = Vec::with_capacity(1);
+        self.account(who, &made.info, &made.report, &mut ops);
+        ops.push(recorded::done(who, &made.info, &made.report));
+        Ok(StepMade {
+            result: made.report.result,
+            cut: made.cut,
+            ops,
+            _place: made.place,
+        })
     }
 
     /// The largest input that a plugin takes, bytes; `None`: there is no such
@@ -147,9 +158,30 @@ impl Runtime {
         call: ToolCall,
         ticket: Option<Ticket>,
     ) -> Result<StoredReply, CallRefused> {
-        let mut ready = self.admit(who, &call).await?;
+        let end = Ending {
+            attempt: ticket.as_ref().map_or(1, Ticket::attempt),
+            ticket: ticket.as_ref(),
+            cancel: None,
+        };
+        let made = self.make(who, call, &end).await?;
+        self.record(who, &made.info, made.report, ticket.as_ref())
+            .await
+    }
+
+    /// Makes the call. Who drops the future finds it on record all the same.
+    async fn make(
+        self: &Arc<Self>,
+        who: &Arc<Principal>,
+        call: ToolCall,
+        end: &Ending<'_>,
+    ) -> Result<Made, CallRefused> {
+        let mut ready = tokio::select! {
+            biased;
+            ready = self.admit(who, &call) => ready?,
+            () = told_to(end.cancel) => return Err(CallRefused::Cancelled),
+        };
         let plugin = self.plugin_side(&mut ready, &call.tool).await?;
-        if let Some(ticket) = &ticket {
+        if let Some(ticket) = end.ticket {
             self.commit(ticket.intent().to_vec())
                 .await
                 .map_err(|error| match error {
@@ -164,7 +196,7 @@ impl Runtime {
             input: ready.input,
             principal: self.principal_ids.of(&who.name, &call.plugin),
             idempotency_key: call.idempotency_key,
-            attempt: ticket.as_ref().map_or(1, Ticket::attempt),
+            attempt: end.attempt,
             class: ready.class,
             timeout: remaining(ready.waits_until),
         };
@@ -176,12 +208,15 @@ impl Runtime {
             place: Some(ready.place),
             watch: begun.watch(),
         };
-        let report = self.run(begun, call.stage).await;
+        let (report, cut) = self.run(begun, call.stage, end.cancel).await;
         drop(ready.permit);
-        let Some(info) = unrecorded.info.take() else {
-            return Err(CallRefused::Interrupted);
-        };
-        self.record(who, &info, report, ticket.as_ref()).await
+        let info = unrecorded.info.take().ok_or(CallRefused::Interrupted)?;
+        Ok(Made {
+            info,
+            report,
+            cut,
+            place: unrecorded.place.take(),
+        })
     }
 
     /// Everything that can be refused without effect.
@@ -250,25 +285,29 @@ impl Runtime {
         }
     }
 
-    async fn run(&self, begun: Begun<'_>, stage: Option<watch::Sender<CallStage>>) -> CallReport {
+    async fn run(
+        &self,
+        begun: Begun<'_>,
+        stage: Option<watch::Sender<CallStage>>,
+        cancel: Option<&Notify>,
+    ) -> (CallReport, Option<Cut>) {
         let watch = begun.watch();
         let mut told = stage.map(|stage| Told::new(&watch, stage));
         let mut stop = self.stop.subscribe();
-        let ended = {
+        let cut = {
             let mut call = pin!(begun.run());
+            let mut cancelled = pin!(told_to(cancel));
             loop {
                 tokio::select! {
                     biased;
-                    report = &mut call => break Some(report),
-                    _ = stop.wait_for(|stop| matches!(stop, Stop::Halted | Stop::Now)) => break None,
+                    report = &mut call => return (report, None),
+                    _ = stop.wait_for(|stop| matches!(stop, Stop::Halted | Stop::Now)) => break Cut::Host,
+                    () = &mut cancelled => break Cut::Caller,
                     () = Told::more(&mut told) => {}
                 }
             }
         };
-        match ended {
-            Some(report) => report,
-            None => cut_short(&watch).await,
-        }
+        (cut_short(&watch).await, Some(cut))
     }
 
     /// One batch: denials, the kept reply, the call's record.
@@ -280,13 +319,8 @@ impl Runtime {
         ticket: Option<&Ticket>,
     ) -> Result<StoredReply, CallRefused> {
         let reply = reply::reply(&info.call_id, &mut report, info.with_log);
-        let usage = &report.usage;
-        let wall = Duration::from_micros(usage.wall_us);
-        let outcome = reply::outcome(&report.result);
-        let denials = report.denials.len() as u64;
-        self.metrics()
-            .call(&info.plugin, outcome, usage.cpu_us, wall, denials);
-        let mut ops: Vec<Op> = recorded::denials(who, info, &report.denials).collect();
+        let mut ops: Vec<Op> = Vec::with_capacity(2);
+        self.account(who, info, &report, &mut ops);
         match (&report.result, ticket) {
             // The intent stays: whether it happened is not known.
             (Err(CallError::Cancelled), _) | (_, None) => {}
@@ -301,6 +335,60 @@ impl Runtime {
                 Err(CallRefused::NotRecorded { call_id, source })
             }
         }
+    }
+}
+
+impl Runtime {
+    /// Counts an ended call, and adds the records of its denials to `ops`.
+    fn account(&self, who: &Principal, info: &CallInfo, report: &CallReport, ops: &mut Vec<Op>) {
+        let usage = &report.usage;
+        let wall = Duration::from_micros(usage.wall_us);
+        let outcome = reply::outcome(&report.result);
+        let denials = report.denials.len() as u64;
+        self.metrics()
+            .call(&info.plugin, outcome, usage.cpu_us, wall, denials);
+        ops.extend(recorded::denials(who, info, &report.denials));
+    }
+}
+
+/// How a call is bound to whoever asked for it.
+struct Ending<'a> {
+    attempt: u32,
+    ticket: Option<&'a Ticket>,
+    cancel: Option<&'a Notify>,
+}
+
+/// A call that was made.
+struct Made {
+    info: CallInfo,
+    report: CallReport,
+    cut: Option<Cut>,
+    place: Option<Place>,
+}
+
+/// Who ended a call before its tool did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The host stops, or was halted.
+    Host,
+    /// Whoever asked for it.
+    Caller,
+}
+
+/// A step's call that was made.
+pub(crate) struct StepMade {
+    pub(crate) result: Result<String, CallError>,
+    pub(crate) cut: Option<Cut>,
+    /// What goes on record, drafts of the audit.
+    pub(crate) ops: Vec<Op>,
+    /// Held until it is on record, so that the host does not stop before.
+    _place: Option<Place>,
+}
+
+async fn told_to(cancel: Option<&Notify>) {
+    match cancel {
+        Some(cancel) => cancel.notified().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use super::approval;
 use super::event::{Block, Event, Record, Start, Told};
 use super::fold::RunState;
+use super::park::Held;
 use super::rows::{self, Row};
-use super::session::{Inner, Session};
+use super::session::Session;
 use super::types::{
     ApprovalView, Decide, OpenRequest, Outcome, ProgressView, Resume, RunDetail, RunEvent,
     RunStatus, RunView, StartRun,
@@ -74,6 +75,7 @@ impl Runtime {
         }
         let digest = self.agent_digest(who, &request.agent)?;
         let input = checked_input(&request)?;
+        self.runs.own(self).await?;
         let start = Start {
             agent: request.agent,
             digest,
@@ -93,18 +95,24 @@ impl Runtime {
             event: Event::Started(start),
         };
         let session = Session::new(id.clone(), self, std::slice::from_ref(&first));
-        let row = rows::row(&id, &session.lock().state);
-        let batch = rows::append(Batch::new(), &id, &[first], &row).op(record::op(&audit));
+        let (ops, row) = {
+            let inner = session.lock();
+            let row = rows::row(&id, &inner.state);
+            (rows::begin(&id, &first, &inner.state), row)
+        };
+        let mut batch = Batch { ops: ops.into() };
+        batch.ops.push(record::op(&audit));
         self.store().commit(batch).await?;
         self.runs.take_up(self, session);
-        Ok(view(&row, None))
+        Ok(view(&row, Some(RunStatus::Running)))
     }
 
     /// Looks after every run that has not ended, from now on.
     ///
     /// # Errors
     /// The list of runs can't be read. A run that can't be is named in the log.
-    pub fn take_up_runs(self: &Arc<Self>) -> Result<(), airlock_journal::StoreError> {
+    pub async fn take_up_runs(self: &Arc<Self>) -> Result<(), airlock_journal::StoreError> {
+        self.runs.own(self).await?;
         self.runs.recover(self)
     }
 
@@ -129,17 +137,28 @@ impl Runtime {
     /// # Errors
     /// The store failed.
     pub fn runs(&self, who: &Principal) -> Result<Vec<RunView>, RunError> {
-        // Before the rows: a run that ends meanwhile is seen as one or the other.
-        let sessions = self.runs.lock().clone();
         let mut rows: Vec<Row> = crate::rows::all(self.store(), rows::SPACE)?;
         rows.retain(|row| reaches(who, row, READERS));
         rows.sort_by(|a, b| b.id.cmp(&a.id));
         rows.truncate(RUNS_MAX);
-        let shown = rows.iter().map(|row| {
-            let session = sessions.get(&row.id);
-            view(row, session.map(|session| live_status(&session.lock())))
-        });
-        Ok(shown.collect())
+        let shown = rows.iter().map(|row| Ok(view(row, self.live_status(row)?)));
+        shown.collect()
+    }
+
+    /// Where a run stands that has not ended, as far as that is durable.
+    fn live_status(&self, row: &Row) -> Result<Option<RunStatus>, airlock_journal::StoreError> {
+        if !row.is_open() {
+            return Ok(None);
+        }
+        if let Some(session) = self.runs.get(&row.id) {
+            let inner = session.lock();
+            return Ok(Some(match (inner.shown, inner.is_waiting()) {
+                (RunStatus::Running, true) => RunStatus::Waiting,
+                (shown, _) => shown,
+            }));
+        }
+        let parked = rows::open_row(self.store(), &row.id)?.and_then(|row| row.parked);
+        Ok(parked.map(|parked| parked.status))
     }
 
     /// One run, with what it did.
@@ -147,21 +166,12 @@ impl Runtime {
     /// # Errors
     /// There is none, or the store failed.
     pub fn run_detail(&self, who: &Principal, id: &str) -> Result<RunDetail, RunError> {
-        let session = self.runs.get(id);
-        self.row(who, id, READERS)?;
-        let (state, live) = match &session {
-            Some(session) => {
-                let inner = session.lock();
-                (inner.seen.clone(), Some(live_status(&inner)))
-            }
-            None => {
-                let mut state = RunState::default();
-                for record in rows::all(self.store(), id)? {
-                    state.apply(&record);
-                }
-                (state, None)
-            }
-        };
+        let row = self.row(who, id, READERS)?;
+        let live = self.live_status(&row)?;
+        let mut state = RunState::default();
+        for record in rows::all(self.store(), id)? {
+            state.apply(&record);
+        }
         let run = view(&rows::row(id, &state), live);
         Ok(detail(run, state))
     }
@@ -198,17 +208,17 @@ impl Runtime {
 
     /// The run where it goes on.
     fn open_run(
-        &self,
+        self: &Arc<Self>,
         who: &Principal,
         id: &str,
         others: &[Role],
-    ) -> Result<Arc<Session>, RunError> {
+    ) -> Result<Held, RunError> {
         let row = self.row(who, id, others)?;
         if !row.is_open() {
             return Err(RunError::Ended(id.to_owned()));
         }
-        let session = self.runs.get(id);
-        session.ok_or_else(|| RunError::NotHere(id.to_owned()))
+        let held = self.runs.hold(self, id)?;
+        held.ok_or_else(|| RunError::NotHere(id.to_owned()))
     }
 
     /// Gives a run a signal; it is kept until the agent waits for it.
@@ -216,7 +226,7 @@ impl Runtime {
     /// # Errors
     /// The run has ended, the signal makes no sense, or the store failed.
     pub async fn signal_run(
-        &self,
+        self: &Arc<Self>,
         who: &Principal,
         id: &str,
         name: &str,
@@ -245,7 +255,12 @@ impl Runtime {
     ///
     /// # Errors
     /// It has ended already, or the store failed.
-    pub async fn cancel_run(&self, who: &Principal, id: &str, why: &str) -> Result<(), RunError> {
+    pub async fn cancel_run(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: &str,
+        why: &str,
+    ) -> Result<(), RunError> {
         crate::names::why(why).map_err(|error| RunError::Invalid(error.to_string()))?;
         let session = self.open_run(who, id, &[Role::Operator])?;
         let event = Event::CancelRequested {
@@ -263,7 +278,7 @@ impl Runtime {
     ///
     /// # Errors
     /// It has ended, or the store failed.
-    pub async fn pause_run(&self, who: &Principal, id: &str) -> Result<(), RunError> {
+    pub async fn pause_run(self: &Arc<Self>, who: &Principal, id: &str) -> Result<(), RunError> {
         let session = self.open_run(who, id, &[Role::Operator])?;
         let by = who.name.clone();
         let event = [Event::Paused { by }];
@@ -278,7 +293,7 @@ impl Runtime {
     /// # Errors
     /// It is neither, what is said of it makes no sense, or the store failed.
     pub async fn resume_run(
-        &self,
+        self: &Arc<Self>,
         who: &Principal,
         id: &str,
         resume: Resume,
@@ -304,27 +319,33 @@ impl Runtime {
         self.decide(who, &session, "run.resume", detail, events)
             .await?;
         if let Some(request) = again {
-            super::effects::begin(&session, request);
+            super::effects::begin(&session, request, None);
         }
         Ok(())
     }
 
     /// Questions that wait for a person.
-    pub fn approvals(&self, who: &Principal) -> Vec<ApprovalView> {
-        let sessions: Vec<Arc<Session>> = self.runs.lock().values().cloned().collect();
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn approvals(&self, who: &Principal) -> Result<Vec<ApprovalView>, RunError> {
+        let mut ids = Vec::new();
+        rows::each_open(self.store(), |id, _| ids.push(id))?;
         let mut all = Vec::new();
-        for session in sessions {
-            let inner = session.lock();
-            let agent = inner.seen.start.as_ref().map(|start| start.agent.clone());
+        for id in ids {
+            let mut state = RunState::default();
+            for record in rows::all(self.store(), &id)? {
+                state.apply(&record);
+            }
+            let agent = state.start.as_ref().map(|start| start.agent.clone());
             let agent = agent.unwrap_or_default();
             if who.may_see(&agent) {
-                let open = inner.seen.open();
-                let asked = |(id, asked)| approval::question(&session.id, &agent, id, asked);
-                all.extend(open.filter_map(asked));
+                let asked = |(request, asked)| approval::question(&id, &agent, request, asked);
+                all.extend(state.open().filter_map(asked));
             }
         }
         all.sort_by(|a, b| a.at_ms.cmp(&b.at_ms).then_with(|| a.id.cmp(&b.id)));
-        all
+        Ok(all)
     }
 
     /// Answers a question; once.
@@ -332,7 +353,7 @@ impl Runtime {
     /// # Errors
     /// It is not open, the decision is none of its choices, or the store failed.
     pub async fn decide_approval(
-        &self,
+        self: &Arc<Self>,
         who: &Principal,
         id: &str,
         decide: Decide,
@@ -345,12 +366,12 @@ impl Runtime {
         let session = self.open_run(who, run, &[Role::Approver]);
         let session = session.map_err(|_| none())?;
         let event = self.decision(who, &session, request, &decide, none)?;
-        if !session.settle_question(request, event) {
+        let detail = json!({ "run": run, "decision": decide.decision, "note": decide.note });
+        let audit = record::admin(who, "approval.decide", id, detail);
+        if !session.settle(event, vec![record::op(&audit)]) {
             return Err(none());
         }
-        let detail = json!({ "run": run, "decision": decide.decision, "note": decide.note });
-        self.recorded(who, &session, "approval.decide", id, detail)
-            .await
+        kept(&session).await
     }
 
     /// The record that a decision comes to.
@@ -367,8 +388,7 @@ impl Runtime {
             let asked = inner.state.requests.get(&id).cloned();
             (asked, inner.state.start.clone())
         };
-        let open = asked.filter(|asked| asked.answer.is_none());
-        let (asked, start) = open.zip(start).ok_or_else(&none)?;
+        let (asked, start) = asked.zip(start).ok_or_else(&none)?;
         let question = approval::question(&session.id, &start.agent, id, &asked);
         let question = question.ok_or_else(&none)?;
         if !question.choices.contains(&decide.decision) {
@@ -392,25 +412,16 @@ impl Runtime {
         detail: Value,
         events: impl IntoIterator<Item = Event>,
     ) -> Result<(), RunError> {
-        session.push(events);
-        let subject = session.id.clone();
-        self.recorded(who, session, action, &subject, detail).await
+        let record = record::admin(who, action, &session.id, detail);
+        session.push_with(events, Vec::new(), vec![record::op(&record)]);
+        kept(session).await
     }
+}
 
-    async fn recorded(
-        &self,
-        who: &Principal,
-        session: &Arc<Session>,
-        action: &str,
-        subject: &str,
-        detail: Value,
-    ) -> Result<(), RunError> {
-        let record = record::admin(who, action, subject, detail);
-        self.audit.append(&record).await?;
-        match session.durable().await {
-            true => Ok(()),
-            false => Err(RunError::NotKept),
-        }
+async fn kept(session: &Arc<Session>) -> Result<(), RunError> {
+    match session.durable().await {
+        true => Ok(()),
+        false => Err(RunError::NotKept),
     }
 }
 
@@ -513,21 +524,6 @@ fn view(row: &Row, live: Option<RunStatus>) -> RunView {
         status,
         started_ms: row.started_ms,
         updated_ms: row.updated_ms,
-    }
-}
-
-/// Where a run stands that has not ended, as far as that is durable.
-fn live_status(inner: &Inner) -> RunStatus {
-    if inner.seen.cancelling {
-        RunStatus::Cancelling
-    } else if inner.seen.block().is_some() {
-        RunStatus::Blocked
-    } else if inner.seen.paused {
-        RunStatus::Paused
-    } else if inner.is_waiting() {
-        RunStatus::Waiting
-    } else {
-        RunStatus::Running
     }
 }
 

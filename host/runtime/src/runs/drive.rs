@@ -9,15 +9,16 @@ use std::time::Duration;
 use airlock_sandbox::CallError;
 use airlock_sandbox::agent::{AgentEnd, AgentTask, Request, RequestId};
 
-use super::effects;
 use super::event::{Block, End, Event, Record, Start};
-use super::rows;
-use super::session::{Host, Session, Stop};
+use super::host::Host;
+use super::session::{Session, Stop};
+use super::{effects, park, rows};
 use crate::ids;
 use crate::runtime::Runtime;
 
-/// The wait before an attempt that found no free sandbox is made again.
-const NO_SLOT_WAIT: Duration = Duration::from_millis(500);
+/// The wait before an attempt that found no free sandbox is made again: one that
+/// ended is still being taken down.
+const NO_ROOM_WAIT: Duration = Duration::from_millis(20);
 
 /// Takes up what was under way when the host stopped.
 pub(crate) fn recover(session: &Arc<Session>) {
@@ -29,15 +30,24 @@ pub(crate) fn recover(session: &Arc<Session>) {
     for (id, cancel_asked) in open {
         match cancel_asked {
             true => effects::cancel(session, id),
-            false => effects::begin(session, id),
+            false => effects::begin(session, id, None),
         }
     }
 }
 
-/// Looks after a run until it has ended or the host stops.
+/// How long a run that stands still stays in memory.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Looks after a run until it has ended, waits for long, or the host stops.
 pub(crate) async fn drive(session: Arc<Session>) {
     loop {
-        let next = session.wait_for(|inner| inner.next(next)).await;
+        let next = session.wait_for(|inner| inner.next(next));
+        let Ok(next) = tokio::time::timeout(IDLE, next).await else {
+            match park::retire(&session).await {
+                true => return,
+                false => continue,
+            }
+        };
         let goes_on = match next {
             Next::Over => break,
             Next::Stop => return,
@@ -61,7 +71,7 @@ pub(crate) enum Next {
 }
 
 /// What is to be done; `None`: a person decides first.
-fn next(state: &super::fold::RunState) -> Option<Next> {
+pub(crate) fn next(state: &super::fold::RunState) -> Option<Next> {
     if state.end.is_some() {
         return Some(Next::Over);
     }
@@ -75,39 +85,40 @@ fn next(state: &super::fold::RunState) -> Option<Next> {
     Some(Next::Attempt(Box::new(start)))
 }
 
-/// Ends what is under way, then the run.
+/// Ends what is under way, waits until it is gone, then ends the run.
 async fn cancel(session: &Arc<Session>) -> bool {
     let open: Vec<RequestId> = session.lock().state.open().map(|(id, _)| id).collect();
     for id in open {
         effects::cancel(session, id);
     }
-    let unknown = {
-        let inner = session.lock();
-        let requests = inner.state.requests.iter();
-        let unknown = requests.filter(|(_, asked)| {
-            let Some(super::event::Told::Error(error)) = &asked.answer else {
-                return false;
-            };
-            matches!(asked.request, Request::Call { .. }) && is_unknown(error)
-        });
-        unknown.map(|(id, _)| *id).collect()
+    let unknown = session.wait_for(|inner| {
+        if inner.is_stopped() {
+            return Some(None);
+        }
+        let over = inner.state.requests.is_empty();
+        over.then(|| Some(inner.state.unknown.clone()))
+    });
+    let Some(unknown) = unknown.await else {
+        return false;
     };
     let end = End::Cancelled { unknown };
     session.commit([Event::Ended { end }]).await
 }
 
-fn is_unknown(error: &CallError) -> bool {
-    matches!(error, CallError::Unknown { .. })
-}
-
-/// One attempt; `false`: the host stops.
+/// One attempt; `false`: the host stops, or the run is no longer looked after.
 async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
-    if !session.durable().await {
-        return false;
-    }
     let Some(runtime) = session.runtime.upgrade() else {
         return false;
     };
+    let turn = runtime.runs.slots.take((&start.agent, &start.by));
+    let over = session.wait_for(|inner| (!inner.may_attempt()).then_some(()));
+    let _slot = tokio::select! {
+        slot = turn => slot,
+        () = over => return true,
+    };
+    if !session.durable().await {
+        return false;
+    }
     let records = match rows::all(runtime.store(), &session.id) {
         Ok(records) => records,
         Err(error) => {
@@ -115,7 +126,9 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
             return false;
         }
     };
-    session.begin(records);
+    if !session.begin(records) {
+        return true;
+    }
     let task = AgentTask {
         goal: start.goal.clone(),
         input: start.input.clone(),
@@ -134,29 +147,31 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
     match session.stopped() {
         Some(Stop::Host) => false,
         Some(Stop::Parked(ids)) => {
-            drop(runtime);
-            parked(session, &ids).await;
-            true
+            drop((runtime, _slot));
+            parked(session, &ids).await
         }
         Some(Stop::Blocked | Stop::Cancelled) => true,
         None => ended(session, &runtime, &start, end).await,
     }
 }
 
-/// Waits without a sandbox until there is something for the agent, or for
-/// [`drive`], to do.
-async fn parked(session: &Session, ids: &[RequestId]) {
-    session
-        .wait_for(|inner| {
-            let state = &inner.state;
-            let answered = ids.iter().any(|id| {
-                let asked = state.requests.get(id);
-                asked.is_some_and(|asked| asked.answer.is_some())
-            });
-            let over = state.cancelling || state.end.is_some() || state.block().is_some();
-            (answered || over || inner.is_stopped()).then_some(())
-        })
-        .await;
+/// Waits without a sandbox, and out of memory where that is possible, until there
+/// is something for the agent, or for [`drive`], to do; `false`: the run is no
+/// longer looked after.
+async fn parked(session: &Arc<Session>, ids: &[RequestId]) -> bool {
+    if park::retire(session).await {
+        return false;
+    }
+    let goes_on = session.wait_for(|inner| {
+        let state = &inner.state;
+        let answered = ids.iter().any(|id| state.is_answered(*id));
+        let over = state.cancelling || state.end.is_some() || state.block().is_some();
+        (answered || over || state.paused || inner.is_stopped()).then_some(())
+    });
+    match tokio::time::timeout(IDLE, goes_on).await {
+        Ok(()) => true,
+        Err(_) => Box::pin(parked(session, ids)).await,
+    }
 }
 
 /// The agent ended by itself.
@@ -168,8 +183,8 @@ async fn ended(
 ) -> bool {
     let end = match end {
         AgentEnd::Stopped => return true,
-        AgentEnd::Failed(CallError::Transient { .. }) => {
-            tokio::time::sleep(NO_SLOT_WAIT).await;
+        AgentEnd::NoRoom => {
+            tokio::time::sleep(NO_ROOM_WAIT).await;
             return true;
         }
         AgentEnd::Failed(CallError::Escalate { message }) => End::Escalated { reason: message },
@@ -236,10 +251,10 @@ async fn go_on(
         event: Event::Started(next),
     };
     let run = Session::new(id.clone(), runtime, std::slice::from_ref(&first));
-    let row = rows::row(&id, &run.lock().state);
-    let batch = rows::append(airlock_journal::Batch::new(), &id, &[first], &row);
+    let beside = rows::begin(&id, &first, &run.lock().state).to_vec();
     let end = End::Continued { run: id };
-    if !session.commit_with(Event::Ended { end }, batch).await {
+    session.push_with([Event::Ended { end }], beside, Vec::new());
+    if !session.durable().await {
         return false;
     }
     runtime.runs.take_up(runtime, run);

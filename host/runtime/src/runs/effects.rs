@@ -4,17 +4,20 @@
 //! What must stay true: a call of a tool that may not be repeated is made at most
 //! once, whatever dies; when that can't be told, a person decides.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use airlock_sandbox::agent::{Request, RequestId};
 use airlock_sandbox::{CallError, EffectClass};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use super::approval::{self, Verdict};
 use super::event::{Block, Event, Told};
 use super::fold::Asked;
 use super::session::Session;
-use super::step;
+use super::step::{self, Came};
 use crate::ids;
 use crate::runtime::Runtime;
 
@@ -25,46 +28,103 @@ const ATTEMPTS_MAX: u32 = 5;
 const BACKOFF_MS: u64 = 200;
 const BACKOFF_MS_MAX: u64 = 30_000;
 
-/// A request became durable, or was found open at a start.
-pub(crate) fn begin(session: &Arc<Session>, id: RequestId) {
+/// What performs a request.
+#[derive(Default)]
+pub(crate) struct Effect {
+    task: OnceLock<AbortHandle>,
+    /// Told to end a call under way; it then answers itself.
+    cancel: Notify,
+    phase: AtomicU8,
+}
+
+/// Nothing of it happens now.
+const IDLE: u8 = 0;
+/// A call is under way: it may have its effect.
+const UNDER_WAY: u8 = 1;
+/// As that, and it is to end.
+const ENDING: u8 = 2;
+/// It was ended while nothing of it happened.
+const CANCELLED: u8 = 3;
+
+impl Effect {
+    pub(crate) fn abort(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
+    fn turn(&self, from: u8, to: u8) -> bool {
+        let turned = self
+            .phase
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        turned.is_ok()
+    }
+}
+
+/// A request became durable, or was found open. `begun`: the class of a call
+/// whose intent was made durable just now.
+pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectClass>) {
     let (Some(runtime), Some(asked)) = (session.runtime.upgrade(), asked(session, id)) else {
         return;
     };
-    if asked.answer.is_some() || asked.unknown.is_some() || session.is_performing(id) {
+    if let Request::Ask { due_ms: None, .. } | Request::Signal { .. } = asked.request {
+        return;
+    }
+    let effect = Arc::new(Effect::default());
+    if !session.performing(id, &effect) {
         return;
     }
     let (own, io) = (Arc::clone(session), runtime.runs.io.clone());
     let task = match asked.request {
         Request::Timer { due_ms } => io.spawn(async move {
             until(due_ms).await;
-            own.answer(id, Told::Ok("null".to_owned()), None);
+            own.answer(id, Told::Ok("null".to_owned()), None, Vec::new());
         }),
-        Request::Ask {
-            due_ms: Some(due_ms),
-            ..
-        } => io.spawn(async move {
-            until(due_ms).await;
-            own.answer(id, Told::Error(nobody_answered()), None);
+        Request::Ask { due_ms, .. } => io.spawn(async move {
+            until(due_ms.unwrap_or(u64::MAX)).await;
+            own.answer(id, Told::Error(nobody_answered()), None, Vec::new());
         }),
-        Request::Ask { due_ms: None, .. } | Request::Signal { .. } => return,
-        Request::Call { .. } => io.spawn(call(own, runtime, id)),
+        Request::Signal { .. } => return,
+        Request::Call { .. } => {
+            let call = Call {
+                session: own,
+                runtime,
+                id,
+                effect: Arc::clone(&effect),
+            };
+            io.spawn(call.perform(begun))
+        }
     };
-    session.performing(id, task.abort_handle());
+    let _ = effect.task.set(task.abort_handle());
 }
 
-/// The agent asked for a request to end.
+/// Ends a request: at once where nothing is under way. A call under way is ended
+/// and answers when its tool is gone.
 pub(crate) fn cancel(session: &Arc<Session>, id: RequestId) {
-    let Some(asked) = asked(session, id).filter(|asked| asked.answer.is_none()) else {
+    let effect = session.lock().effects.get(&id).cloned();
+    if let Some(effect) = effect {
+        if !effect.turn(IDLE, CANCELLED) {
+            if effect.turn(UNDER_WAY, ENDING) {
+                effect.cancel.notify_one();
+            }
+            return;
+        }
+        effect.abort();
+    }
+    let Some(asked) = asked(session, id) else {
         return;
     };
-    let safe = match &asked.request {
-        Request::Call { tool, .. } => session
-            .runtime
-            .upgrade()
-            .is_some_and(|runtime| may_repeat(runtime.class_of(tool))),
-        _ => true,
+    let error = match asked.begun {
+        Some(class) if !may_repeat(Some(class)) => cut_off(),
+        _ => CallError::Cancelled,
     };
-    session.cancel_request(id, safe);
+    session.answer(id, Told::Error(error), None, Vec::new());
+}
+
+fn cut_off() -> CallError {
+    CallError::Unknown {
+        message: "the call was cancelled while it ran".to_owned(),
+    }
 }
 
 /// Whether a call of this class may be made again when nobody knows what became
@@ -86,7 +146,7 @@ fn nobody_answered() -> CallError {
 
 /// Sleeps until a moment of the wall clock, looking at it now and then: it may
 /// be set.
-async fn until(due_ms: u64) {
+pub(crate) async fn until(due_ms: u64) {
     const LOOK: Duration = Duration::from_secs(60);
     loop {
         let left = Duration::from_millis(due_ms.saturating_sub(ids::now_ms()));
@@ -97,84 +157,189 @@ async fn until(due_ms: u64) {
     }
 }
 
-async fn call(session: Arc<Session>, runtime: Arc<Runtime>, id: RequestId) {
-    while let Some(asked) = asked(&session, id).filter(|asked| asked.answer.is_none()) {
-        until(asked.not_before_ms).await;
-        let Request::Call { tool, input } = &asked.request else {
-            return;
-        };
-        match may_begin(&session, &runtime, id, &asked, tool, input).await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                session.answer(id, Told::Error(error), None);
-                return;
+/// A call that is brought to its answer.
+pub(super) struct Call {
+    pub(super) session: Arc<Session>,
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) id: RequestId,
+    effect: Arc<Effect>,
+}
+
+/// What is next for a call.
+enum Goes {
+    On,
+    /// It has its answer, or a person gives it.
+    Over,
+}
+
+impl Call {
+    async fn perform(self, mut begun: Option<EffectClass>) {
+        while let Some(asked) = asked(&self.session, self.id) {
+            let Request::Call { tool, input } = &asked.request else {
+                break;
+            };
+            until(asked.not_before_ms).await;
+            match self.attempt(&asked, tool, input, begun.take()).await {
+                Goes::On => {}
+                Goes::Over => break,
             }
-            // A person was asked: what holds now is looked at anew.
-            None => continue,
         }
-        let made = step::call(&runtime, &session, id, &asked, tool, input).await;
-        let Some(answer) = made else { return };
-        let again = may_repeat(runtime.class_of(tool)) && asked.attempt < ATTEMPTS_MAX;
-        match answer {
-            Err(CallError::Transient {
+        self.session.performed(self.id);
+    }
+
+    async fn attempt(
+        &self,
+        asked: &Asked,
+        tool: &str,
+        input: &str,
+        begun: Option<EffectClass>,
+    ) -> Goes {
+        let now = self.runtime.class_of(tool);
+        if begun.is_none() && asked.begun.is_some() {
+            // Begun by a host that is gone.
+            if !(may_repeat(asked.begun) && may_repeat(now)) {
+                return self.unknown("the host stopped while the call was under way");
+            }
+        }
+        match step::judge(&self.runtime, &self.session, tool) {
+            Err(denial) => {
+                let audit = step::denied(&self.session, &denial);
+                return self.answered(Err(CallError::Denied(denial)), audit);
+            }
+            Ok((_, Verdict::Ask)) if asked.begun.is_none() => {
+                if !self.is_approved(asked, tool, input).await {
+                    return Goes::On;
+                }
+            }
+            Ok(_) => {}
+        }
+        if asked.begun.is_none() {
+            let (id, class) = (self.id, now.unwrap_or_default());
+            if !self.session.commit([Event::Begun { id, class }]).await {
+                return Goes::Over;
+            }
+        }
+        if !self.effect.turn(IDLE, UNDER_WAY) {
+            return Goes::Over;
+        }
+        let came = step::made(self, asked, tool, input, &self.effect.cancel).await;
+        self.came(asked, may_repeat(now), came)
+    }
+
+    /// Whether a person approved this very call; waits for the decision.
+    async fn is_approved(&self, asked: &Asked, tool: &str, input: &str) -> bool {
+        let (session, id) = (&self.session, self.id);
+        let binding = approval::binding(&self.runtime, tool, input);
+        if asked.approved.as_ref() == Some(&binding) {
+            return true;
+        }
+        if asked.to_approve.as_ref() != Some(&binding) {
+            session.push([Event::ApprovalAsked { id, binding }]);
+        }
+        session
+            .wait_for(|inner| {
+                let asked = inner.state.requests.get(&id);
+                let waits = asked.is_some_and(|asked| asked.to_approve.is_some());
+                (!waits).then_some(())
+            })
+            .await;
+        false
+    }
+
+    fn came(&self, asked: &Asked, may_repeat: bool, came: Came) -> Goes {
+        let goes_on = self.effect.turn(UNDER_WAY, IDLE);
+        let again = goes_on && asked.attempt < ATTEMPTS_MAX;
+        match came {
+            Came::CutByHost { audit } => {
+                self.session.push_with([], Vec::new(), audit);
+                Goes::Over
+            }
+            Came::NotMade(error) => self.not_made(asked, again, error),
+            Came::Cancelled { audit } if may_repeat => {
+                self.answered(Err(CallError::Cancelled), audit)
+            }
+            Came::Cancelled { audit } => self.answered(Err(cut_off()), audit),
+            Came::Answer { answer, audit } => match answer {
+                Err(CallError::Transient {
+                    message,
+                    retry_after_ms,
+                }) if again && may_repeat => self.retry(
+                    asked,
+                    backoff(asked.attempt, retry_after_ms),
+                    message,
+                    audit,
+                ),
+                Err(CallError::Unknown { message }) if again && may_repeat => {
+                    self.retry(asked, backoff(asked.attempt, None), message, audit)
+                }
+                Err(CallError::Unknown { message }) => {
+                    self.session.push_with([], Vec::new(), audit);
+                    self.unknown(&message)
+                }
+                answer => self.answered(answer, audit),
+            },
+        }
+    }
+
+    /// The call was refused before anything of it happened.
+    fn not_made(&self, asked: &Asked, again: bool, error: CallError) -> Goes {
+        if self.runtime.ready().is_err() {
+            // Made when the host goes on, as if nothing had been.
+            self.session.push([Event::Retried {
+                id: self.id,
+                attempt: asked.attempt,
+                after_ms: ids::now_ms(),
+                why: error.to_string(),
+            }]);
+            return Goes::Over;
+        }
+        match error {
+            CallError::Transient {
                 message,
                 retry_after_ms,
-            }) if again => retry(&session, id, asked.attempt, retry_after_ms, message),
-            Err(CallError::Unknown { message }) if again => {
-                retry(&session, id, asked.attempt, None, message);
+            } if again => {
+                let wait = backoff(asked.attempt, retry_after_ms);
+                self.retry(asked, wait, message, Vec::new())
             }
-            Err(CallError::Unknown { message }) => {
-                session.block(Block::UnknownOutcome {
-                    id,
-                    detail: message,
-                });
-                return;
-            }
-            answer => {
-                session.answer(id, answer.into(), None);
-            }
+            error => self.answered(Err(error), Vec::new()),
         }
     }
+
+    fn answered(&self, answer: Result<String, CallError>, audit: Vec<airlock_journal::Op>) -> Goes {
+        self.session.answer(self.id, answer.into(), None, audit);
+        Goes::Over
+    }
+
+    fn unknown(&self, detail: &str) -> Goes {
+        self.session.block(Block::UnknownOutcome {
+            id: self.id,
+            detail: detail.to_owned(),
+        });
+        Goes::Over
+    }
+
+    fn retry(
+        &self,
+        asked: &Asked,
+        wait_ms: u64,
+        why: String,
+        audit: Vec<airlock_journal::Op>,
+    ) -> Goes {
+        let retried = Event::Retried {
+            id: self.id,
+            attempt: asked.attempt + 1,
+            after_ms: ids::now_ms() + wait_ms,
+            why,
+        };
+        self.session.push_with([retried], Vec::new(), audit);
+        Goes::On
+    }
 }
 
-/// Whether the call may be made now; `None` after a person was waited for.
-async fn may_begin(
-    session: &Arc<Session>,
-    runtime: &Runtime,
-    id: RequestId,
-    asked: &Asked,
-    tool: &str,
-    input: &str,
-) -> Option<Result<(), CallError>> {
-    match step::judge(runtime, session, tool).await {
-        Err(error) => return Some(Err(error)),
-        Ok((_, Verdict::Ask)) => {}
-        Ok(_) => return Some(Ok(())),
-    }
-    let binding = approval::binding(runtime, tool, input);
-    if asked.approved.as_ref() == Some(&binding) {
-        return Some(Ok(()));
-    }
-    if asked.to_approve.as_ref() != Some(&binding) {
-        session.push([Event::ApprovalAsked { id, binding }]);
-    }
-    session
-        .wait_for(|inner| {
-            let asked = inner.state.requests.get(&id)?;
-            (asked.answer.is_some() || asked.to_approve.is_none()).then_some(())
-        })
-        .await;
-    None
-}
-
-fn retry(session: &Arc<Session>, id: RequestId, attempt: u32, after: Option<u64>, why: String) {
+/// Milliseconds before the next attempt: doubled with each, and a random part
+/// more, unless the tool says how long.
+fn backoff(attempt: u32, after_ms: Option<u64>) -> u64 {
     let doubled = BACKOFF_MS.saturating_mul(1 << (attempt - 1).min(16));
     let jitter = u64::from(ids::random::<1>()[0]) * doubled / 512;
-    let wait = after.unwrap_or(doubled + jitter).min(BACKOFF_MS_MAX);
-    session.push([Event::Retried {
-        id,
-        attempt: attempt + 1,
-        after_ms: ids::now_ms() + wait,
-        why,
-    }]);
+    after_ms.unwrap_or(doubled + jitter).min(BACKOFF_MS_MAX)
 }

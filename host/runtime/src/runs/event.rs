@@ -3,8 +3,8 @@
 //! What must stay true: a record that was written once is read for ever; what an
 //! agent was given is kept byte for byte.
 
-use airlock_sandbox::CallError;
 use airlock_sandbox::agent::{Answer, Note, Request, RequestId};
+use airlock_sandbox::{CallError, EffectClass};
 use serde::{Deserialize, Serialize};
 
 /// A record: what happened and when.
@@ -84,8 +84,21 @@ impl Default for Budget {
 pub(crate) enum Event {
     /// The first record.
     Started(Start),
-    /// The agent asked for something: the intent, durable before the effect.
-    Requested { id: RequestId, request: Request },
+    /// The agent asked for something.
+    Requested {
+        id: RequestId,
+        request: Request,
+        /// For a call that waits for nothing: the intent, as in `begun`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begun: Option<EffectClass>,
+    },
+    /// The intent of a call, durable before it is made: from here on it may have
+    /// happened. It uses up its approval.
+    Begun {
+        id: RequestId,
+        /// The class in force.
+        class: EffectClass,
+    },
     /// A person has to approve a call before it is made.
     ApprovalAsked {
         id: RequestId,

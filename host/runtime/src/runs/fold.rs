@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use airlock_sandbox::agent::{Note, PlanTask, Request, RequestId};
+use airlock_sandbox::{CallError, EffectClass};
 
 use super::event::{Block, End, Event, Record, Start, Told};
 
@@ -17,7 +18,12 @@ pub(crate) struct RunState {
     pub(crate) last_ms: u64,
     /// Records so far.
     pub(crate) len: u64,
+    /// Requests without an answer.
     pub(crate) requests: BTreeMap<RequestId, Asked>,
+    /// Requests so far: the number of the next one.
+    pub(crate) asked: RequestId,
+    /// Calls of which the agent was told that they may have happened.
+    pub(crate) unknown: Vec<RequestId>,
     /// Calls that were asked for.
     pub(crate) calls: u64,
     /// Signals that nobody has waited for yet, by name.
@@ -31,7 +37,7 @@ pub(crate) struct RunState {
     pub(crate) end: Option<End>,
 }
 
-/// A request and what became of it.
+/// A request that has no answer, and how far it is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Asked {
     pub(crate) request: Request,
@@ -40,7 +46,8 @@ pub(crate) struct Asked {
     pub(crate) attempt: u32,
     /// When the next attempt may begin.
     pub(crate) not_before_ms: u64,
-    pub(crate) answer: Option<Told>,
+    /// The class under which it was begun: it may have happened.
+    pub(crate) begun: Option<EffectClass>,
     pub(crate) cancel_asked: bool,
     pub(crate) detached: bool,
     /// Whether it happened is not known, and a person has to say: what is known.
@@ -71,17 +78,16 @@ impl RunState {
         self.last_ms = record.at_ms;
         match &record.event {
             Event::Started(start) => self.start = Some(start.clone()),
-            Event::Requested { id, request } => self.requested(*id, request, record.at_ms),
+            Event::Requested { id, request, begun } => {
+                self.requested(*id, request, *begun, record.at_ms);
+            }
+            Event::Begun { id, class } => self.with(*id, |asked| asked.begun = Some(*class)),
             Event::Retried {
                 id,
                 attempt,
                 after_ms,
                 ..
-            } => self.with(*id, |asked| {
-                asked.attempt = *attempt;
-                asked.not_before_ms = *after_ms;
-                asked.unknown = None;
-            }),
+            } => self.with(*id, |asked| asked.retried(*attempt, *after_ms)),
             Event::Answered { id, answer, .. } => self.answered(*id, answer),
             Event::CancelAsked { id } => self.with(*id, |asked| asked.cancel_asked = true),
             Event::Detached { id } => self.with(*id, |asked| asked.detached = true),
@@ -117,8 +123,27 @@ impl RunState {
 
     /// Requests without an answer.
     pub(crate) fn open(&self) -> impl Iterator<Item = (RequestId, &Asked)> {
-        let all = self.requests.iter().map(|(id, asked)| (*id, asked));
-        all.filter(|(_, asked)| asked.answer.is_none())
+        self.requests.iter().map(|(id, asked)| (*id, asked))
+    }
+
+    /// Whether a request has its answer.
+    pub(crate) fn is_answered(&self, id: RequestId) -> bool {
+        id < self.asked && !self.requests.contains_key(&id)
+    }
+
+    /// Whether nothing of it goes on in this process: it waits for a moment, or
+    /// for somebody.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.open().all(|(_, asked)| asked.waits() != Waits::Here)
+    }
+
+    /// The next moment at which something of it is due.
+    pub(crate) fn wake_ms(&self) -> Option<u64> {
+        let dues = self.open().filter_map(|(_, asked)| match asked.waits() {
+            Waits::Until(due_ms) => Some(due_ms),
+            Waits::Here | Waits::ForSomebody => None,
+        });
+        dues.min()
     }
 
     /// Why it does not go on until a person decides.
@@ -131,13 +156,19 @@ impl RunState {
         unknown.or_else(|| self.blocked.clone())
     }
 
-    fn requested(&mut self, id: RequestId, request: &Request, at_ms: u64) {
+    fn requested(
+        &mut self,
+        id: RequestId,
+        request: &Request,
+        begun: Option<EffectClass>,
+        at_ms: u64,
+    ) {
         let asked = Asked {
             request: request.clone(),
             at_ms,
             attempt: 1,
             not_before_ms: at_ms,
-            answer: None,
+            begun,
             cancel_asked: false,
             detached: false,
             unknown: None,
@@ -145,20 +176,22 @@ impl RunState {
             approved: None,
         };
         self.calls += u64::from(matches!(request, Request::Call { .. }));
+        self.asked = id + 1;
         self.requests.insert(id, asked);
     }
 
     fn answered(&mut self, id: RequestId, answer: &Told) {
-        let Some(asked) = self.requests.get_mut(&id) else {
+        let Some(asked) = self.requests.remove(&id) else {
             return;
         };
-        asked.answer = Some(answer.clone());
-        asked.unknown = None;
-        asked.to_approve = None;
-        if let (Request::Signal { name }, Told::Ok(_)) = (&asked.request, answer)
-            && let Some(inbox) = self.inbox.get_mut(name)
-        {
-            inbox.pop_front();
+        match (&asked.request, answer) {
+            (Request::Signal { name }, Told::Ok(_)) => {
+                if let Some(inbox) = self.inbox.get_mut(name) {
+                    inbox.pop_front();
+                }
+            }
+            (Request::Call { .. }, Told::Error(CallError::Unknown { .. })) => self.unknown.push(id),
+            _ => {}
         }
     }
 
@@ -178,5 +211,41 @@ impl RunState {
         if let Some(asked) = self.requests.get_mut(&id) {
             change(asked);
         }
+    }
+}
+
+/// What a request without an answer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// Work that goes on in this process, or is to be taken up.
+    Here,
+    /// A moment, milliseconds since 1970.
+    Until(u64),
+    /// A person, or another run.
+    ForSomebody,
+}
+
+impl Asked {
+    pub(crate) fn waits(&self) -> Waits {
+        let somebody = self.unknown.is_some() || self.to_approve.is_some();
+        match &self.request {
+            Request::Timer { due_ms } => Waits::Until(*due_ms),
+            Request::Ask { due_ms, .. } => due_ms.map_or(Waits::ForSomebody, Waits::Until),
+            Request::Signal { .. } => Waits::ForSomebody,
+            Request::Call { .. } if somebody => Waits::ForSomebody,
+            Request::Call { .. } => Waits::Here,
+        }
+    }
+
+    /// An approval covers all attempts that may be the same effect; after one that
+    /// may not be repeated, it is asked for again.
+    fn retried(&mut self, attempt: u32, after_ms: u64) {
+        if self.unknown.is_some() {
+            self.approved = None;
+        }
+        self.attempt = attempt;
+        self.not_before_ms = after_ms;
+        self.begun = None;
+        self.unknown = None;
     }
 }

@@ -13,16 +13,21 @@ mod effects;
 mod error;
 mod event;
 mod fold;
+mod host;
+mod park;
 mod replay;
 mod rows;
 mod session;
+mod slots;
 mod step;
 #[cfg(test)]
 mod tests;
 mod types;
+mod writes;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 pub use admin::RunEvents;
 pub use error::RunError;
@@ -32,9 +37,24 @@ pub use types::{
     RunStatus, RunView, StartRun,
 };
 
+use airlock_journal::{Op, StoreError};
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
 use crate::runtime::Runtime;
-use rows::Row;
+use park::Wakes;
 use session::Session;
+use slots::Slots;
+
+/// The lease of whoever looks after the runs.
+const LEASE: &[u8] = b"runs";
+
+/// How long the lease holds, and how often it is renewed.
+const LEASE_MS: u64 = 60_000;
+const RENEW_EVERY: Duration = Duration::from_secs(20);
+
+/// Where the owner of the lease wrote itself down.
+const OWNER_SPACE: &str = "runs-owner";
 
 /// A new run's id; ids sort by time.
 fn new_id() -> String {
@@ -44,15 +64,22 @@ fn new_id() -> String {
 /// The runs that are looked after in this process.
 pub(crate) struct Runs {
     live: Mutex<HashMap<String, Arc<Session>>>,
+    wakes: Arc<Wakes>,
+    slots: Slots,
+    /// What each write of a run is fenced with.
+    fence: OnceCell<u64>,
     /// The runtime that does the host's own work, never a guest's.
     io: tokio::runtime::Handle,
 }
 
 impl Runs {
-    /// None yet. Must run on the host's own runtime.
-    pub(crate) fn new() -> Self {
+    /// None yet, with `agents_max` sandboxes. Must run on the host's own runtime.
+    pub(crate) fn new(agents_max: u32) -> Self {
         Self {
             live: Mutex::default(),
+            wakes: Arc::default(),
+            slots: Slots::new(agents_max),
+            fence: OnceCell::new(),
             io: tokio::runtime::Handle::current(),
         }
     }
@@ -63,6 +90,37 @@ impl Runs {
 
     fn get(&self, id: &str) -> Option<Arc<Session>> {
         self.lock().get(id).cloned()
+    }
+
+    /// Becomes the one that looks after the runs of this store. Whoever did before
+    /// is gone, or its late writes are refused from now on.
+    async fn own(&self, runtime: &Arc<Runtime>) -> Result<(), StoreError> {
+        let take = async {
+            let (store, now) = (runtime.store(), crate::ids::now_ms());
+            // The store is this process's own: its last owner is no more.
+            if let Some(before) = store.get(OWNER_SPACE, LEASE)? {
+                let before = String::from_utf8_lossy(&before).into_owned();
+                match store.lease(LEASE, &before, now, 0).await {
+                    Ok(_) | Err(StoreError::Fenced { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let owner = crate::ids::new_id("owner_");
+            let key = Bytes::from_static(LEASE);
+            let (space, value) = (OWNER_SPACE, Bytes::from(owner.clone()));
+            runtime.commit(vec![Op::Put { space, key, value }]).await?;
+            let token = store.lease(LEASE, &owner, now, LEASE_MS).await?;
+            self.io.spawn(renew(Arc::downgrade(runtime), owner));
+            Ok(token)
+        };
+        self.fence.get_or_try_init(|| take).await.map(drop)
+    }
+
+    /// What each write of a run begins with.
+    fn fence(&self) -> Option<Op> {
+        let token = *self.fence.get()?;
+        let lease = Bytes::from_static(LEASE);
+        Some(Op::Fence { lease, token })
     }
 
     /// The kill switch for the runs that are looked after.
@@ -101,26 +159,24 @@ impl Runs {
             session.durable().await;
         }
     }
+}
 
-    /// Takes up every run that has not ended. One that can't be read is named in
-    /// the log and strands no other.
-    pub(crate) fn recover(
-        &self,
-        runtime: &Arc<Runtime>,
-    ) -> Result<(), airlock_journal::StoreError> {
-        let rows: Vec<Row> = crate::rows::all(runtime.store(), rows::SPACE)?;
-        for row in rows.into_iter().filter(Row::is_open) {
-            match rows::all(runtime.store(), &row.id) {
-                Ok(records) => {
-                    let session = Session::new(row.id, runtime, &records);
-                    drive::recover(&session);
-                    self.take_up(runtime, session);
-                }
-                Err(error) => {
-                    tracing::error!(run = row.id, %error, "a run's journal can't be read");
-                }
+/// Keeps the lease while the runtime lives. One that is lost ends what goes on
+/// here: somebody else looks after the runs.
+async fn renew(runtime: Weak<Runtime>, owner: String) {
+    loop {
+        tokio::time::sleep(RENEW_EVERY).await;
+        let Some(runtime) = runtime.upgrade() else {
+            return;
+        };
+        let now = crate::ids::now_ms();
+        let renewed = runtime.store().lease(LEASE, &owner, now, LEASE_MS).await;
+        if let Err(error) = renewed {
+            tracing::error!(%error, "the runs are looked after by somebody else");
+            for session in runtime.runs.lock().values() {
+                session.die();
             }
+            return;
         }
-        Ok(())
     }
 }

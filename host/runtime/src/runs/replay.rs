@@ -68,7 +68,7 @@ impl Replay {
         let id = self.next_id;
         self.next_id += 1;
         let step = self.expect(
-            |event| matches!(event, Event::Requested { id: known, request: asked } if *known == id && asked == request),
+            |event| matches!(event, Event::Requested { id: known, request: asked, .. } if *known == id && asked == request),
             || format!("request {id}: {}", json(request)),
         );
         (id, step)

@@ -1,16 +1,20 @@
 //! How runs lie in the store: a stream of records each, and a row that lists
 //! them.
 
-use airlock_journal::{Batch, Store, StoreError};
+use airlock_journal::{Op, Store, StoreError};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::event::Record;
 use super::fold::RunState;
+use super::types::RunStatus;
 use crate::rows::{decode, encode};
 
 /// The space of the rows.
 pub(crate) const SPACE: &str = "runs";
+
+/// The space of those that have not ended.
+const OPEN: &str = "runs-open";
 
 /// Records that are read at once.
 const PAGE: usize = 1_000;
@@ -25,6 +29,7 @@ pub(crate) struct Row {
     /// `open`, `blocked`, or how it ended.
     pub(crate) state: String,
     pub(crate) started_ms: u64,
+    /// When `state` changed last.
     pub(crate) updated_ms: u64,
 }
 
@@ -39,19 +44,23 @@ impl Row {
 pub(crate) fn row(id: &str, state: &RunState) -> Row {
     let start = state.start.as_ref();
     let text = |of: fn(&super::event::Start) -> &String| start.map(of).cloned().unwrap_or_default();
-    let name = match (&state.end, state.block()) {
-        (Some(end), _) => end.name(),
-        (None, Some(_)) => "blocked",
-        (None, None) => "open",
-    };
     Row {
         id: id.to_owned(),
         agent: text(|start| &start.agent),
         goal: text(|start| &start.goal),
         by: text(|start| &start.by),
-        state: name.to_owned(),
+        state: state_name(state).to_owned(),
         started_ms: state.started_ms,
         updated_ms: state.last_ms,
+    }
+}
+
+/// What a row says of a run's state.
+pub(crate) fn state_name(state: &RunState) -> &'static str {
+    match (&state.end, state.block()) {
+        (Some(end), _) => end.name(),
+        (None, Some(_)) => "blocked",
+        (None, None) => "open",
     }
 }
 
@@ -60,16 +69,88 @@ pub(crate) fn stream(id: &str) -> Bytes {
     format!("run/{id}").into()
 }
 
-/// Appends records and brings the row up to date.
-pub(crate) fn append(batch: Batch, id: &str, records: &[Record], row: &Row) -> Batch {
-    let append = airlock_journal::Op::Append {
+/// Appends records to a run of `len` records, all or none.
+pub(crate) fn append(id: &str, len: u64, records: &[Record]) -> Op {
+    Op::Append {
         stream: stream(id),
-        expect: None,
+        expect: Some(len),
         records: records.iter().map(encode).collect(),
-    };
-    batch
-        .op(append)
-        .put(SPACE, Bytes::copy_from_slice(id.as_bytes()), encode(row))
+    }
+}
+
+/// A run that begins: its first record, its rows.
+pub(crate) fn begin(id: &str, first: &Record, state: &RunState) -> [Op; 3] {
+    [
+        append(id, 0, std::slice::from_ref(first)),
+        put(&row(id, state)),
+        put_open(id, Some(&OpenRow::default())),
+    ]
+}
+
+/// Brings the row of a run up to date.
+pub(crate) fn put(row: &Row) -> Op {
+    Op::Put {
+        space: SPACE,
+        key: Bytes::copy_from_slice(row.id.as_bytes()),
+        value: encode(row),
+    }
+}
+
+/// Where a run that has not ended goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OpenRow {
+    /// `None`: something of it is to be taken up at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parked: Option<Parked>,
+}
+
+/// A run that waits, and of which nothing is in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Parked {
+    /// When it is taken up by itself, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) wake_ms: Option<u64>,
+    pub(crate) status: RunStatus,
+}
+
+/// Says where an open run goes on; `None`: it has ended.
+pub(crate) fn put_open(id: &str, row: Option<&OpenRow>) -> Op {
+    let key = Bytes::copy_from_slice(id.as_bytes());
+    match row {
+        Some(row) => Op::Put {
+            space: OPEN,
+            key,
+            value: encode(row),
+        },
+        None => Op::Delete { space: OPEN, key },
+    }
+}
+
+/// Where a run goes on; `None`: it has ended.
+pub(crate) fn open_row(store: &dyn Store, id: &str) -> Result<Option<OpenRow>, StoreError> {
+    let found = store.get(OPEN, id.as_bytes())?;
+    found
+        .map(|value| decode(OPEN, id.as_bytes(), &value))
+        .transpose()
+}
+
+/// Gives each run that has not ended to `each`.
+pub(crate) fn each_open(
+    store: &dyn Store,
+    mut each: impl FnMut(String, OpenRow),
+) -> Result<(), StoreError> {
+    let mut from = Vec::new();
+    loop {
+        let page = store.range(OPEN, &from, None, PAGE)?;
+        for (key, value) in &page {
+            let row = decode(OPEN, key, value)?;
+            each(String::from_utf8_lossy(key).into_owned(), row);
+        }
+        match page.last() {
+            Some((key, _)) if page.len() == PAGE => from = [key, &b"\0"[..]].concat(),
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// A run's records from number `from`, at most `limit`.

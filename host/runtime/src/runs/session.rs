@@ -6,30 +6,27 @@
 //! given once.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
-use airlock_journal::Batch;
-use airlock_journal::store::BoxFuture;
-use airlock_sandbox::CallError;
-use airlock_sandbox::agent::{AgentHost, Answer, Note, Request, RequestId, Stopped};
+use airlock_journal::Op;
+use airlock_sandbox::agent::{Request, RequestId};
+use airlock_sandbox::{CallError, EffectClass};
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 
 use super::drive::Next;
-use super::effects;
+use super::effects::Effect;
 use super::event::{Block, Event, Record, Told};
 use super::fold::RunState;
-use super::replay::{Replay, Step};
-use super::rows;
+use super::replay::Replay;
+use super::rows::Parked;
+use super::types::RunStatus;
+use super::writes::Unwritten;
 use crate::ids;
 use crate::runtime::Runtime;
 
-/// How long a waiting agent keeps its sandbox.
-const WARM: Duration = Duration::from_secs(10);
-
-/// Why an attempt was ended by its host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why an attempt was ended by its host, the more compelling later.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stop {
     /// It waits for long; it is started again when an answer is there.
     Parked(Vec<RequestId>),
@@ -53,21 +50,24 @@ pub(crate) struct Session {
 /// What changes.
 pub(crate) struct Inner {
     pub(crate) state: RunState,
-    /// The same as far as it is durable: what others may see.
-    pub(crate) seen: RunState,
-    replay: Replay,
-    pending: Vec<Record>,
-    /// What is written together with them.
-    beside: Option<Batch>,
-    flushing: bool,
-    /// The store failed: nothing more is kept.
-    dead: bool,
-    stop: Option<Stop>,
+    /// Where it stands, as far as that is durable: what others may see.
+    pub(crate) shown: RunStatus,
+    pub(crate) replay: Replay,
+    /// Answers that the agent may still read.
+    pub(crate) answers: HashMap<RequestId, Told>,
+    pub(crate) unwritten: Unwritten,
+    /// The store failed, or another process owns the runs: nothing more is kept.
+    pub(crate) dead: bool,
+    pub(crate) stop: Option<Stop>,
     /// Everything stands still.
     halted: bool,
-    effects: HashMap<RequestId, AbortHandle>,
-    /// The agent waits for an answer.
-    waiting: bool,
+    pub(crate) effects: HashMap<RequestId, Arc<Effect>>,
+    /// The agent waits for an answer, in its sandbox.
+    pub(crate) waiting: bool,
+    /// Who looks at it and keeps it in memory.
+    pub(crate) holds: u32,
+    /// It is no longer looked after here: whoever comes loads it again.
+    pub(crate) retired: bool,
 }
 
 impl Session {
@@ -81,17 +81,18 @@ impl Session {
             id,
             runtime: Arc::downgrade(runtime),
             inner: Mutex::new(Inner {
-                seen: state.clone(),
+                shown: standing(&state),
+                unwritten: Unwritten::new(&state),
                 state,
                 replay: Replay::default(),
-                pending: Vec::new(),
-                beside: None,
-                flushing: false,
+                answers: HashMap::new(),
                 dead: false,
                 stop: None,
                 halted: false,
                 effects: HashMap::new(),
                 waiting: false,
+                holds: 0,
+                retired: false,
             }),
             changed: watch::Sender::new(0),
         })
@@ -113,75 +114,37 @@ impl Session {
         }
     }
 
-    /// Adds records and sees to it that they become durable.
-    pub(crate) fn push(self: &Arc<Self>, events: impl IntoIterator<Item = Event>) {
+    /// Gives a request its answer, unless it has one, and puts `audit` on record
+    /// with it.
+    pub(crate) fn answer(
+        self: &Arc<Self>,
+        id: RequestId,
+        answer: Told,
+        by: Option<String>,
+        audit: Vec<Op>,
+    ) -> bool {
+        self.settle(Event::Answered { id, answer, by }, audit)
+    }
+
+    /// Adds what becomes of a request, unless that is settled already.
+    pub(crate) fn settle(self: &Arc<Self>, event: Event, audit: Vec<Op>) -> bool {
         let mut inner = self.lock();
-        for event in events {
-            inner.push(event);
-        }
-        drop(inner);
-        self.kick();
-    }
-
-    /// Adds a last record together with `batch`, in one write.
-    pub(crate) async fn commit_with(self: &Arc<Self>, event: Event, batch: Batch) -> bool {
-        {
-            let mut inner = self.lock();
-            inner.push(event);
-            inner.beside = Some(batch);
-        }
-        self.durable().await
-    }
-
-    /// As [`Session::push`]; resolves when they are durable.
-    pub(crate) async fn commit(self: &Arc<Self>, events: impl IntoIterator<Item = Event>) -> bool {
-        self.push(events);
-        self.durable().await
-    }
-
-    /// Resolves when all that was pushed is durable; `false`: the store failed.
-    pub(crate) async fn durable(self: &Arc<Self>) -> bool {
-        self.kick();
-        self.wait_for(|inner| match inner.dead {
-            true => Some(false),
-            false => (!inner.flushing && inner.pending.is_empty()).then_some(true),
-        })
-        .await
-    }
-
-    /// Gives a request its answer, unless it has one.
-    pub(crate) fn answer(self: &Arc<Self>, id: RequestId, told: Told, by: Option<String>) -> bool {
-        let mut inner = self.lock();
-        let open = inner.state.requests.get(&id);
-        if inner.dead
-            || inner.state.end.is_some()
-            || open.is_none_or(|asked| asked.answer.is_some())
-        {
+        let open = match &event {
+            Event::Approved { id, .. } => {
+                let asked = inner.state.requests.get(id);
+                asked.is_some_and(|asked| asked.to_approve.is_some())
+            }
+            Event::Answered { id, .. } => inner.state.requests.contains_key(id),
+            _ => true,
+        };
+        if !open || inner.dead || inner.retired || inner.state.end.is_some() {
             return false;
         }
-        inner.effects.remove(&id);
-        inner.push(Event::Answered {
-            id,
-            answer: told,
-            by,
-        });
-        drop(inner);
-        self.kick();
-        true
-    }
-
-    /// Adds what a person decided about a request, unless it is settled already.
-    pub(crate) fn settle_question(self: &Arc<Self>, id: RequestId, event: Event) -> bool {
-        let mut inner = self.lock();
-        let open = inner.state.requests.get(&id);
-        let settled = open.is_none_or(|asked| match event {
-            Event::Approved { .. } => asked.answer.is_some() || asked.to_approve.is_none(),
-            _ => asked.answer.is_some(),
-        });
-        if settled || inner.dead || inner.state.end.is_some() {
-            return false;
+        if let Event::Answered { id, .. } = &event {
+            inner.effects.remove(id);
         }
         inner.push(event);
+        inner.unwritten.audit.extend(audit);
         drop(inner);
         self.kick();
         true
@@ -189,22 +152,12 @@ impl Session {
 
     /// The agent does not go on in this attempt.
     pub(crate) fn stop(&self, stop: Stop) {
-        self.lock().stop.get_or_insert(stop);
+        let mut inner = self.lock();
+        if inner.stop.as_ref().is_none_or(|now| *now < stop) {
+            inner.stop = Some(stop);
+        }
+        drop(inner);
         self.bump();
-    }
-
-    /// The journal is as long as it may be: a person decides. Only what the agent
-    /// does on top counts; what is under way still gets its answer.
-    fn check_length(self: &Arc<Self>) -> Result<(), Stopped> {
-        let events = {
-            let inner = self.lock();
-            let budget = inner.state.start.as_ref().map(|start| start.budget.events);
-            let over = budget.is_some_and(|budget| inner.state.len >= budget);
-            (over && inner.replay.is_live()).then_some(inner.state.len)
-        };
-        let Some(events) = events else { return Ok(()) };
-        self.block(Block::Budget { events });
-        Err(Stopped)
     }
 
     /// The kill switch: the attempt under way ends, and none begins.
@@ -221,183 +174,51 @@ impl Session {
         self.lock().stop.clone()
     }
 
-    /// Another attempt begins, over the records that are durable.
-    pub(crate) fn begin(&self, records: Vec<Record>) {
+    /// Another attempt begins, over the records that are durable; `false`: there
+    /// is something else to do first.
+    pub(crate) fn begin(&self, records: Vec<Record>) -> bool {
         let mut inner = self.lock();
-        let start = inner.state.start.as_ref();
-        let seed = start.map(|start| start.seed.clone()).unwrap_or_default();
-        inner.replay = Replay::new(seed.as_bytes(), inner.state.started_ms, records);
         if inner.stop != Some(Stop::Host) {
             inner.stop = None;
         }
-    }
-
-    /// Notes the task that performs a request.
-    pub(crate) fn performing(&self, id: RequestId, task: AbortHandle) {
-        self.lock().effects.insert(id, task);
-    }
-
-    /// Whether something is under way for a request.
-    pub(crate) fn is_performing(&self, id: RequestId) -> bool {
-        let inner = self.lock();
-        let task = inner.effects.get(&id);
-        task.is_some_and(|task| !task.is_finished())
-    }
-
-    /// Ends the request: at once where nothing is under way, else by ending the
-    /// call. Whether a call that was ended had its effect is not known.
-    pub(crate) fn cancel_request(self: &Arc<Self>, id: RequestId, safe: bool) {
-        let task = self.lock().effects.remove(&id);
-        let under_way = task.is_some();
-        if let Some(task) = task {
-            task.abort();
+        if !inner.may_attempt() {
+            return false;
         }
-        let error = match under_way && !safe {
-            true => CallError::Unknown {
-                message: "the call was cancelled while it ran".to_owned(),
-            },
-            false => CallError::Cancelled,
-        };
-        self.answer(id, Told::Error(error), None);
+        for record in &records {
+            if let Event::Answered { id, answer, .. } = &record.event {
+                inner.answers.insert(*id, answer.clone());
+            }
+        }
+        let start = inner.state.start.as_ref();
+        let seed = start.map(|start| start.seed.clone()).unwrap_or_default();
+        inner.replay = Replay::new(seed.as_bytes(), inner.state.started_ms, records);
+        true
     }
 
-    /// Nothing more is kept, so nothing more may happen.
-    fn die(&self) {
+    /// Notes what performs a request, unless something does.
+    pub(crate) fn performing(&self, id: RequestId, effect: &Arc<Effect>) -> bool {
         let mut inner = self.lock();
-        inner.dead = true;
-        inner.flushing = false;
-        inner.stop = Some(Stop::Host);
-        let effects = std::mem::take(&mut inner.effects);
-        drop(inner);
-        for task in effects.into_values() {
-            task.abort();
+        let open = inner.state.requests.get(&id);
+        if inner.dead || inner.retired || open.is_none_or(|asked| asked.unknown.is_some()) {
+            return false;
         }
+        match inner.effects.entry(id) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(free) => {
+                free.insert(Arc::clone(effect));
+                true
+            }
+        }
+    }
+
+    /// Nothing performs a request any more; it has no answer.
+    pub(crate) fn performed(&self, id: RequestId) {
+        self.lock().effects.remove(&id);
         self.bump();
     }
 
-    fn bump(&self) {
+    pub(crate) fn bump(&self) {
         self.changed.send_modify(|count| *count += 1);
-    }
-
-    /// Starts writing what is pending, unless somebody does.
-    fn kick(self: &Arc<Self>) {
-        {
-            let mut inner = self.lock();
-            if inner.flushing || inner.pending.is_empty() || inner.dead {
-                drop(inner);
-                return self.bump();
-            }
-            inner.flushing = true;
-        }
-        self.bump();
-        let Some(runtime) = self.runtime.upgrade() else {
-            return self.die();
-        };
-        let (session, io) = (Arc::clone(self), runtime.runs.io.clone());
-        io.spawn(session.flush(runtime));
-    }
-
-    async fn flush(self: Arc<Self>, runtime: Arc<Runtime>) {
-        loop {
-            let (records, row, beside) = {
-                let mut inner = self.lock();
-                if inner.pending.is_empty() {
-                    inner.flushing = false;
-                    break;
-                }
-                let row = rows::row(&self.id, &inner.state);
-                let beside = inner.beside.take().unwrap_or_default();
-                (std::mem::take(&mut inner.pending), row, beside)
-            };
-            let batch = rows::append(beside, &self.id, &records, &row);
-            if let Err(error) = runtime.store().commit(batch).await {
-                tracing::error!(run = self.id, %error, "a run's records are not kept");
-                return self.die();
-            }
-            self.show(&records);
-            for record in &records {
-                if let Event::Requested { id, .. } = record.event {
-                    effects::begin(&self, id);
-                }
-            }
-            self.bump();
-        }
-        self.bump();
-    }
-
-    /// Others may see these records from now on.
-    fn show(&self, records: &[Record]) {
-        let mut inner = self.lock();
-        for record in records {
-            inner.seen.apply(record);
-        }
-    }
-
-    /// Which of `ids` have an answer, as the agent is to see it; `None`: it has
-    /// to wait.
-    fn look(
-        &self,
-        inner: &mut Inner,
-        ids: &[RequestId],
-        wait: bool,
-    ) -> Option<Result<Vec<RequestId>, Stopped>> {
-        if inner.stop.is_some() {
-            return Some(Err(Stopped));
-        }
-        let has_answer = |id: &RequestId| {
-            let asked = inner.state.requests.get(id);
-            asked.is_some_and(|asked| asked.answer.is_some())
-        };
-        let ready: Vec<RequestId> = ids.iter().copied().filter(has_answer).collect();
-        if ready.is_empty() {
-            return (!wait).then(|| Ok(Vec::new()));
-        }
-        let now_ms = inner.now_ms();
-        let woke = inner.replay.deliver(&ready, now_ms);
-        inner.push_at(now_ms, woke);
-        Some(Ok(ready))
-    }
-
-    async fn wait(
-        self: Arc<Self>,
-        ids: Vec<RequestId>,
-        wait: bool,
-    ) -> Result<Vec<RequestId>, Stopped> {
-        let step = {
-            let mut inner = self.lock();
-            if inner.stop.is_some() {
-                return Err(Stopped);
-            }
-            inner.replay.poll(&ids, wait)
-        };
-        if let Some(ready) = self.settle(step)? {
-            return Ok(ready);
-        }
-        if let Some(seen) = self.look(&mut self.lock(), &ids, wait) {
-            return seen;
-        }
-        // Plans and timers of an agent that waits are seen by others.
-        self.kick();
-        self.lock().waiting = true;
-        let look = self.wait_for(|inner| self.look(inner, &ids, wait));
-        let seen = tokio::time::timeout(WARM, look).await;
-        self.lock().waiting = false;
-        seen.unwrap_or_else(|_| {
-            self.stop(Stop::Parked(ids));
-            Err(Stopped)
-        })
-    }
-
-    /// What a step means for the attempt.
-    fn settle<T>(self: &Arc<Self>, step: Step<T>) -> Result<Option<T>, Stopped> {
-        match step {
-            Step::Before(known) => Ok(Some(known)),
-            Step::New => Ok(None),
-            Step::Differs(why) => {
-                self.block(why);
-                Err(Stopped)
-            }
-        }
     }
 
     /// A person has to look at the run.
@@ -413,11 +234,12 @@ impl Inner {
     }
 
     /// What the agent asks for; a call over its budget is answered at once.
-    fn request(&mut self, id: RequestId, request: Request) {
+    pub(crate) fn request(&mut self, id: RequestId, request: Request, begun: Option<EffectClass>) {
         let budget = self.state.start.as_ref().map(|start| start.budget.calls);
         let call = matches!(request, Request::Call { .. });
         let over = call && budget.is_some_and(|budget| self.state.calls >= budget);
-        self.push(Event::Requested { id, request });
+        let begun = begun.filter(|_| !over);
+        self.push(Event::Requested { id, request, begun });
         if over {
             let limit = CallError::Limit {
                 limit: "calls".to_owned(),
@@ -429,16 +251,31 @@ impl Inner {
     }
 
     /// The agent's clock and the record must say the same.
-    fn push_at(&mut self, at_ms: u64, event: Event) {
+    pub(crate) fn push_at(&mut self, at_ms: u64, event: Event) {
         let record = Record { at_ms, event };
         self.state.apply(&record);
-        self.pending.push(record);
-        self.match_signals();
+        let may_match = matches!(
+            record.event,
+            Event::Signalled { .. } | Event::Requested { .. }
+        );
+        if let Event::Answered { id, answer, .. } = &record.event {
+            self.answers.insert(*id, answer.clone());
+        }
+        self.unwritten.records.push(record);
+        if may_match {
+            self.match_signals();
+        }
     }
 
     /// Whether the host stops.
     pub(crate) fn is_stopped(&self) -> bool {
         self.dead || self.stop == Some(Stop::Host)
+    }
+
+    /// Whether an attempt is what comes next.
+    pub(crate) fn may_attempt(&self) -> bool {
+        let next = self.next(super::drive::next);
+        matches!(next, Some(Next::Attempt(_)))
     }
 
     /// What is to be done next, as `by_state` says unless the host stops.
@@ -456,8 +293,28 @@ impl Inner {
     }
 
     /// Never less than the last record's.
-    fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         ids::now_ms().max(self.state.last_ms)
+    }
+
+    /// How it lies in the store when nothing of it goes on: it waits for a moment
+    /// or for somebody, and all of it is written.
+    pub(crate) fn parked(&self) -> Option<Parked> {
+        let stands_still = self.state.block().is_some() || self.state.paused;
+        let waits = match &self.stop {
+            Some(Stop::Parked(ids)) => !ids.iter().any(|id| self.state.is_answered(*id)),
+            _ => false,
+        };
+        let over = self.state.end.is_some() || self.state.cancelling || self.is_stopped();
+        let idle = (stands_still || waits) && !self.waiting && !self.halted && !over;
+        let idle = idle && self.unwritten.is_empty() && self.state.is_idle() && self.holds == 0;
+        idle.then(|| Parked {
+            wake_ms: self.state.wake_ms(),
+            status: match standing(&self.state) {
+                RunStatus::Running => RunStatus::Waiting,
+                status => status,
+            },
+        })
     }
 
     /// Signals that came go to requests that wait, in order.
@@ -479,109 +336,15 @@ impl Inner {
     }
 }
 
-/// A run as its agent's host.
-pub(crate) struct Host(pub(crate) Arc<Session>);
-
-impl Host {
-    /// What the agent does: known from the journal, or a new record.
-    fn does(
-        &self,
-        step: impl FnOnce(&mut Replay) -> Step<()>,
-        event: impl FnOnce() -> Event,
-        at_once: bool,
-    ) -> Result<(), Stopped> {
-        self.0.check_length()?;
-        let step = {
-            let mut inner = self.0.lock();
-            if inner.stop.is_some() {
-                return Err(Stopped);
-            }
-            let step = step(&mut inner.replay);
-            if step == Step::New {
-                inner.push(event());
-            }
-            step
-        };
-        let new = self.0.settle(step)?.is_none();
-        if new && at_once {
-            self.0.kick();
-        }
-        Ok(())
-    }
-}
-
-impl AgentHost for Host {
-    fn request(&self, request: Request) -> Result<RequestId, Stopped> {
-        self.0.check_length()?;
-        let (step, id) = {
-            let mut inner = self.0.lock();
-            if inner.stop.is_some() {
-                return Err(Stopped);
-            }
-            let (id, step) = inner.replay.request(&request);
-            if step == Step::New {
-                inner.request(id, request);
-            }
-            (step, id)
-        };
-        if self.0.settle(step)?.is_none() {
-            self.0.kick();
-        }
-        Ok(id)
-    }
-
-    fn poll(
-        &self,
-        ids: Vec<RequestId>,
-        wait: bool,
-    ) -> BoxFuture<'_, Result<Vec<RequestId>, Stopped>> {
-        Box::pin(Arc::clone(&self.0).wait(ids, wait))
-    }
-
-    fn answer(&self, id: RequestId) -> Option<Answer> {
-        let inner = self.0.lock();
-        if !inner.replay.is_delivered(id) {
-            return None;
-        }
-        let asked = inner.state.requests.get(&id)?;
-        asked.answer.clone().map(Answer::from)
-    }
-
-    fn cancel(&self, id: RequestId) -> Result<(), Stopped> {
-        let live = self.0.lock().replay.is_live();
-        self.does(
-            |replay| replay.cancel(id),
-            || Event::CancelAsked { id },
-            true,
-        )?;
-        if live {
-            effects::cancel(&self.0, id);
-        }
-        Ok(())
-    }
-
-    fn detach(&self, id: RequestId) -> Result<(), Stopped> {
-        // A store that goes down drops its handles too; that tells nothing.
-        if self.0.lock().stop.is_some() {
-            return Ok(());
-        }
-        self.does(|replay| replay.detach(id), || Event::Detached { id }, false)
-    }
-
-    fn note(&self, note: Note) -> Result<(), Stopped> {
-        let event = Event::Noted(note.clone());
-        self.does(|replay| replay.note(&note), || event, false)
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.0.lock().replay.now_ms()
-    }
-
-    fn started_ms(&self) -> u64 {
-        self.0.lock().state.started_ms
-    }
-
-    fn random(&self, bytes: &mut [u8]) {
-        self.0.lock().replay.random(bytes);
+/// Where a run stands by its records alone.
+pub(crate) fn standing(state: &RunState) -> RunStatus {
+    if state.cancelling {
+        RunStatus::Cancelling
+    } else if state.block().is_some() {
+        RunStatus::Blocked
+    } else if state.paused {
+        RunStatus::Paused
+    } else {
+        RunStatus::Running
     }
 }

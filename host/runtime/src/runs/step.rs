@@ -6,88 +6,97 @@
 
 use std::sync::Arc;
 
+use airlock_journal::Op;
 use airlock_journal::audit::AuditRecord;
-use airlock_sandbox::agent::{Answer, RequestId};
+use airlock_sandbox::agent::{Answer, Request, RequestId};
 use airlock_sandbox::capability::{Capability, tools};
+use airlock_sandbox::gate::Allowed;
 use airlock_sandbox::{CallError, Denial, EffectClass};
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::json;
-use serde_json::value::RawValue;
+use tokio::sync::Notify;
 
 use super::approval::{Verdict, verdict};
-use super::effects::may_repeat;
-use super::fold::Asked;
+use super::effects::{Call, may_repeat};
+use super::event::Autonomy;
+use super::fold::{Asked, RunState};
 use super::session::Session;
-use crate::calls::{CallRefused, ToolCall};
-use crate::idempotency::StoredReply;
-use crate::ids;
+use crate::calls::{CallRefused, Cut, StepMade, ToolCall};
 use crate::principal::{Principal, Role};
 use crate::problem::Failure;
+use crate::record;
 use crate::runtime::Runtime;
-use airlock_sandbox::gate::Allowed;
 
-/// Makes the call and gives what the agent is told; `None`: the host stops, and
-/// what became of the call is found at the next start.
-pub(super) async fn call(
-    runtime: &Arc<Runtime>,
-    session: &Session,
-    id: RequestId,
-    asked: &Asked,
-    tool: &str,
-    input: &str,
-) -> Option<Answer> {
-    let answer = made(runtime, session, id, asked, tool, input).await;
-    let cut_short = match &answer {
-        Err(CallError::Cancelled | CallError::Transient { .. } | CallError::Unknown { .. }) => {
-            runtime.ready().is_err()
-        }
-        _ => false,
-    };
-    (!cut_short).then_some(answer)
+/// What came of an attempt.
+pub(super) enum Came {
+    /// The tool's own end.
+    Answer { answer: Answer, audit: Vec<Op> },
+    /// Nothing of it happened.
+    NotMade(CallError),
+    /// It was ended while it ran, as it was told.
+    Cancelled { audit: Vec<Op> },
+    /// The host stops: what becomes of the call is found when it goes on.
+    CutByHost { audit: Vec<Op> },
 }
 
-async fn made(
-    runtime: &Arc<Runtime>,
-    session: &Session,
-    id: RequestId,
+/// Makes the call, as an attempt whose intent is durable.
+pub(super) async fn made(
+    call: &Call,
     asked: &Asked,
     tool: &str,
     input: &str,
-) -> Answer {
-    let Some(start) = session.lock().state.start.clone() else {
-        return Err(CallError::Cancelled);
+    cancel: &Notify,
+) -> Came {
+    let Some(start) = call.session.lock().state.start.clone() else {
+        return Came::NotMade(CallError::Cancelled);
     };
     let Some((plugin, name)) = tool.split_once('/') else {
-        return Err(CallError::NotFound {
+        return Came::NotMade(CallError::NotFound {
             message: format!("`{tool}` is not `plugin/tool`"),
         });
     };
-    let safe = may_repeat(runtime.class_of(tool));
-    if !safe && expired(runtime, asked) {
-        return Err(CallError::Unknown {
-            message: "the call is older than replies are kept: it may have happened".to_owned(),
-        });
-    }
-    let who = Principal {
-        name: start.by.clone(),
+    let who = Arc::new(Principal {
+        name: start.by,
         token_id: None,
         roles: [Role::Caller].into(),
-        plugins: start.scope.clone(),
-    };
-    let call = ToolCall {
+        plugins: start.scope,
+    });
+    let safe = may_repeat(call.runtime.class_of(tool));
+    let made = ToolCall {
         log: false,
         plugin: plugin.to_owned(),
         tool: name.to_owned(),
         input: Bytes::copy_from_slice(input.as_bytes()),
         timeout: None,
-        idempotency_key: Some(key(&session.id, id, asked, safe)),
+        idempotency_key: Some(key(&call.session.id, call.id, asked, safe)),
         stage: None,
     };
-    let made = runtime.call_step(&Arc::new(who), call, !safe).await;
-    match made {
-        Ok(reply) => answered(&reply),
-        Err(refused) => Err(refusal(&refused)),
+    let made = call.runtime.call_step(&who, made, asked.attempt, cancel);
+    match made.await {
+        Ok(made) => came(made),
+        Err(CallRefused::Interrupted) => Came::Answer {
+            answer: Err(CallError::Unknown {
+                message: "the host failed during the call".to_owned(),
+            }),
+            audit: Vec::new(),
+        },
+        Err(refused) => Came::NotMade(refusal(&refused)),
+    }
+}
+
+fn came(made: StepMade) -> Came {
+    let audit = made.ops;
+    match (made.cut, made.result) {
+        (Some(Cut::Host), _) => Came::CutByHost { audit },
+        (Some(Cut::Caller), _) => Came::Cancelled { audit },
+        (
+            None,
+            Err(CallError::ComponentMissing { message } | CallError::ComponentAltered { message }),
+        ) => {
+            let answer = Err(CallError::Escalate { message });
+            Came::Answer { answer, audit }
+        }
+        (None, answer) => Came::Answer { answer, audit },
     }
 }
 
@@ -98,12 +107,6 @@ fn key(run: &str, id: RequestId, asked: &Asked, safe: bool) -> String {
         (true, _) | (false, 1) => format!("{run}.{id}"),
         (false, attempt) => format!("{run}.{id}.{attempt}"),
     }
-}
-
-fn expired(runtime: &Runtime, asked: &Asked) -> bool {
-    let kept = runtime.config().idempotency_keep.as_millis() as u64;
-    let since = asked.at_ms.max(asked.not_before_ms);
-    ids::now_ms().saturating_sub(since) >= kept / 2
 }
 
 /// The agent's rule for a tool.
@@ -127,34 +130,54 @@ fn permitted(runtime: &Runtime, agent: &str, tool: &str) -> Result<tools::Rule, 
     }
 }
 
-/// What the agent's grant and the run's autonomy make of a call. A denial is on
-/// record when this returns.
-pub(super) async fn judge(
+/// What the agent's grant and the run's autonomy make of a call.
+pub(super) fn judge(
     runtime: &Runtime,
     session: &Session,
     tool: &str,
-) -> Result<(tools::Rule, Verdict), CallError> {
-    let Some(start) = session.lock().state.start.clone() else {
-        return Err(CallError::Cancelled);
+) -> Result<(tools::Rule, Verdict), Denial> {
+    judged(runtime, &session.lock().state, tool)
+}
+
+fn judged(
+    runtime: &Runtime,
+    state: &RunState,
+    tool: &str,
+) -> Result<(tools::Rule, Verdict), Denial> {
+    let (agent, autonomy) = match &state.start {
+        Some(start) => (&*start.agent, start.autonomy),
+        None => ("", Autonomy::Observe),
     };
     let class = runtime.class_of(tool).unwrap_or_default();
-    let judged = permitted(runtime, &start.agent, tool).and_then(|rule| {
-        match verdict(start.autonomy, class, rule.approval) {
-            Verdict::Withhold => Err(Denial {
-                capability: "autonomy".to_owned(),
-                operation: format!("call {}", tool.escape_debug()),
-                rule: "the run only observes: this was not called".to_owned(),
-            }),
-            verdict => Ok((rule, verdict)),
-        }
-    });
-    match judged {
-        Ok(judged) => Ok(judged),
-        Err(denial) => {
-            denied(runtime, &session.id, &start, &denial).await?;
-            Err(CallError::Denied(denial))
-        }
+    let rule = permitted(runtime, agent, tool)?;
+    match verdict(autonomy, class, rule.approval) {
+        Verdict::Withhold => Err(Denial {
+            capability: "autonomy".to_owned(),
+            operation: format!("call {}", tool.escape_debug()),
+            rule: "the run only observes: this was not called".to_owned(),
+        }),
+        verdict => Ok((rule, verdict)),
     }
+}
+
+/// The class of a call that is made as soon as it is asked for: its request is
+/// its intent. One that waits for a person or for its turn has an intent of its
+/// own, so that it is not held for begun meanwhile.
+pub(super) fn begins_at_once(
+    session: &Session,
+    state: &RunState,
+    request: &Request,
+) -> Option<EffectClass> {
+    let Request::Call { tool, .. } = request else {
+        return None;
+    };
+    let runtime = session.runtime.upgrade()?;
+    let (plugin, name) = tool.split_once('/')?;
+    let (slot, active) = runtime.registry.get(plugin)?;
+    let class = active.tool(name)?.class;
+    let free = runtime.ready().is_ok() && slot.admission.is_free();
+    let made = matches!(judged(&runtime, state, tool), Ok((_, Verdict::Make)));
+    (free && made).then_some(class)
 }
 
 /// Whether whoever started the run may approve this call.
@@ -162,92 +185,27 @@ pub(super) fn own_approval(runtime: &Runtime, agent: &str, tool: &str) -> bool {
     permitted(runtime, agent, tool).is_ok_and(|rule| rule.own_approval)
 }
 
-async fn denied(
-    runtime: &Runtime,
-    run: &str,
-    start: &super::event::Start,
-    denial: &Denial,
-) -> Result<(), CallError> {
-    let record = AuditRecord::now(&*start.by, "denied", &*start.agent)
+/// The record of a denial.
+pub(super) fn denied(session: &Session, denial: &Denial) -> Vec<Op> {
+    let inner = session.lock();
+    let start = inner.state.start.as_ref();
+    let (by, agent) = start.map_or(("", ""), |start| (&*start.by, &*start.agent));
+    let record = AuditRecord::now(by, "denied", agent)
         .outcome("denied")
         .detail(json!({
-            "run": run,
+            "run": session.id,
             "capability": denial.capability,
             "operation": denial.operation,
             "rule": denial.rule,
         }));
-    let kept = runtime.audit.append(&record).await;
-    kept.map(drop).map_err(|error| {
-        tracing::error!(run, %error, "a denial is not on record");
-        CallError::Unknown {
-            message: "the denial could not be put on record".to_owned(),
-        }
-    })
+    vec![record::op(&record)]
 }
 
-#[derive(Deserialize)]
-struct Success<'a> {
-    #[serde(borrow)]
-    output: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct Problem {
-    code: String,
-    detail: String,
-    #[serde(default)]
-    retry_after_s: Option<u64>,
-    #[serde(default)]
-    denial: Option<Denial>,
-    #[serde(default)]
-    limit: Option<String>,
-    #[serde(default)]
-    value: Option<String>,
-}
-
-/// From the API's reply to what the contract says.
-fn answered(reply: &StoredReply) -> Answer {
-    let unreadable = |error: serde_json::Error| CallError::Permanent {
-        message: format!("the reply can't be read: {error}"),
-    };
-    if reply.status == 200 {
-        let success: Success<'_> = serde_json::from_slice(&reply.body).map_err(unreadable)?;
-        return Ok(success.output.get().to_owned());
-    }
-    let problem: Problem = serde_json::from_slice(&reply.body).map_err(unreadable)?;
-    let detail = problem.detail;
-    let message = detail
-        .strip_prefix(&format!("{}: ", problem.code.replace('-', " ")))
-        .unwrap_or(&detail)
-        .to_owned();
-    Err(match (&*problem.code, problem.denial, problem.limit) {
-        ("invalid-input", ..) => CallError::InvalidInput { message },
-        ("denied", Some(denial), _) => CallError::Denied(denial),
-        ("not-found", ..) => CallError::NotFound { message },
-        ("transient", ..) => CallError::Transient {
-            message,
-            retry_after_ms: problem.retry_after_s.map(|seconds| seconds * 1_000),
-        },
-        ("escalate" | "component-missing" | "component-altered", ..) => {
-            CallError::Escalate { message }
-        }
-        ("limit", _, Some(limit)) => CallError::Limit {
-            limit,
-            value: problem.value.unwrap_or_default(),
-        },
-        ("cancelled", ..) => CallError::Cancelled,
-        ("unknown", ..) => CallError::Unknown { message },
-        _ => CallError::Permanent { message },
-    })
-}
-
-/// A call that was not made, or whose outcome nobody knows.
+/// Why a call was not made.
 fn refusal(refused: &CallRefused) -> CallError {
     let message = refused.detail();
     match refused.code() {
-        "unknown" | "outcome_unknown" | "reply-not-kept" | "idempotency-in-flight" => {
-            CallError::Unknown { message }
-        }
+        "cancelled" => CallError::Cancelled,
         _ if refused.retry_after().is_some() || refused.status() == 503 => CallError::Transient {
             message,
             retry_after_ms: refused.retry_after().map(|wait| wait.as_millis() as u64),

@@ -1,7 +1,7 @@
 //! The fold and the comparison with the journal, without a host.
 
-use airlock_sandbox::CallError;
 use airlock_sandbox::agent::{Note, Request};
+use airlock_sandbox::{CallError, EffectClass};
 
 use super::event::{Block, End, Event, Record, Start, Told};
 use super::fold::RunState;
@@ -58,7 +58,11 @@ fn journal() -> Vec<Record> {
         answer: Told::Ok(output.to_owned()),
         by: None,
     };
-    let asks = |id, request| Event::Requested { id, request };
+    let asks = |id, request| Event::Requested {
+        id,
+        request,
+        begun: None,
+    };
     records([
         start(),
         asks(0, timer(5_000)),
@@ -101,7 +105,7 @@ fn the_state_is_what_the_records_say() {
     assert_eq!((state.started_ms, state.len), (1_000, 11));
     assert_eq!(state.inbox["go"], ["2"], "one of two signals was taken");
     assert_eq!(state.open().count(), 0);
-    assert!(state.requests[&0].cancel_asked && state.requests[&0].detached);
+    assert!(state.is_answered(0) && state.is_answered(1) && !state.is_answered(2));
 
     let unknown = Block::UnknownOutcome {
         id: 2,
@@ -114,6 +118,7 @@ fn the_state_is_what_the_records_say() {
     events.push(Event::Requested {
         id: 2,
         request: call,
+        begun: Some(EffectClass::Plain),
     });
     events.push(Event::Blocked {
         why: unknown.clone(),
@@ -130,6 +135,10 @@ fn the_state_is_what_the_records_say() {
     });
     let state = RunState::of(&records(events.clone()));
     assert_eq!((state.block(), state.requests[&2].attempt), (None, 2));
+    assert_eq!(
+        state.requests[&2].begun, None,
+        "the next attempt has an intent of its own"
+    );
     let end = End::Succeeded {
         output: "null".to_owned(),
     };

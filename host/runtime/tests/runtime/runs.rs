@@ -22,7 +22,8 @@ impl Host {
     /// A host that goes on with the runs there are.
     async fn again(dir: &Path, disk: &Disk) -> Self {
         let host = Self::open(dir, disk).await;
-        host.runtime.take_up_runs().expect("they are read");
+        let taken = host.runtime.take_up_runs().await;
+        taken.expect("they are read");
         host
     }
 
@@ -59,6 +60,10 @@ impl Host {
         let request: StartRun = serde_json::from_value(request).expect("a request");
         let started = self.runtime.start_run(&self.who, request).await;
         started.expect("it starts").id
+    }
+
+    fn open_questions(&self) -> Vec<ApprovalView> {
+        self.runtime.approvals(&self.who).expect("reads")
     }
 
     fn run(&self, id: &str) -> RunDetail {
@@ -208,9 +213,8 @@ async fn signals_people_and_timers_are_waited_for() {
     signal("early", json!({ "n": 1 })).await.expect("kept");
     host.until(&id, |run| run.waits_for.len() == 2).await;
     signal("late", json!("now")).await.expect("kept");
-    host.until(&id, |_| !host.runtime.approvals(&host.who).is_empty())
-        .await;
-    let asked = host.runtime.approvals(&host.who).remove(0);
+    host.until(&id, |_| !host.open_questions().is_empty()).await;
+    let asked = host.open_questions().remove(0);
     assert_eq!((asked.text.as_str(), asked.choices.len()), ("send?", 2));
     let decide = |decision: &str| Decide {
         decision: decision.to_owned(),
@@ -430,9 +434,8 @@ async fn decide(host: &Host, by: &str, id: &str, decision: &str) -> Result<(), &
 }
 
 async fn question(host: &Host, run: &str) -> ApprovalView {
-    host.until(run, |_| !host.runtime.approvals(&host.who).is_empty())
-        .await;
-    host.runtime.approvals(&host.who).remove(0)
+    host.until(run, |_| !host.open_questions().is_empty()).await;
+    host.open_questions().remove(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -495,7 +498,7 @@ async fn an_approval_holds_for_what_it_was_given_for_and_survives() {
     host.grant("keeper", kept).await;
     assert_eq!(decide(&host, "other", &after.id, "approve").await, Ok(()));
     host.until(&run, |_| {
-        let open = host.runtime.approvals(&host.who);
+        let open = host.open_questions();
         open.iter().any(|asked| asked.binding != before.binding)
     })
     .await;

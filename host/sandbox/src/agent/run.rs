@@ -50,6 +50,8 @@ pub enum AgentEnd {
     ContinueAsNew(String),
     /// It failed, crashed, or reached a limit.
     Failed(CallError),
+    /// There was no free sandbox: nothing of it ran.
+    NoRoom,
     /// Its host ended the attempt.
     Stopped,
 }
@@ -166,7 +168,10 @@ fn ended(error: &wasmtime::Error, limits: &Limits, vitals: &Vitals) -> AgentEnd 
     if error.downcast_ref::<Stopped>().is_some() {
         return AgentEnd::Stopped;
     }
-    AgentEnd::Failed(outcome::ended(error, limits, vitals, EffectClass::ReadOnly))
+    match outcome::ended(error, limits, vitals, EffectClass::ReadOnly) {
+        CallError::Transient { .. } => AgentEnd::NoRoom,
+        error => AgentEnd::Failed(error),
+    }
 }
 
 async fn answer(

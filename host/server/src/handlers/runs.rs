@@ -118,7 +118,7 @@ pub(crate) async fn halt(call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn approvals(call: Call) -> Result<Reply, Refusal> {
-    let approvals = call.runtime().approvals(&call.who);
+    let approvals = call.runtime().approvals(&call.who)?;
     Reply::json(&ApprovalList { approvals })
 }
 

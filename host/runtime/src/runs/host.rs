@@ -1,0 +1,227 @@
+//! A run as its agent's host: what the agent asks and tells is known from the
+//! journal, or becomes a record.
+//!
+//! What must stay true: nothing here blocks; an agent that was stopped is told
+//! nothing more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use airlock_journal::store::BoxFuture;
+use airlock_sandbox::agent::{AgentHost, Answer, Note, Request, RequestId, Stopped};
+
+use super::event::{Block, Event};
+use super::replay::{Replay, Step};
+use super::session::{Inner, Session, Stop};
+use super::{effects, step};
+
+/// How long a waiting agent keeps its sandbox, when nobody else needs it.
+const WARM: Duration = Duration::from_secs(10);
+
+impl Session {
+    /// The journal is as long as it may be: a person decides. Only what the agent
+    /// does on top counts; what is under way still gets its answer.
+    fn check_length(self: &Arc<Self>) -> Result<(), Stopped> {
+        let events = {
+            let inner = self.lock();
+            let budget = inner.state.start.as_ref().map(|start| start.budget.events);
+            let over = budget.is_some_and(|budget| inner.state.len >= budget);
+            (over && inner.replay.is_live()).then_some(inner.state.len)
+        };
+        let Some(events) = events else { return Ok(()) };
+        self.block(Block::Budget { events });
+        Err(Stopped)
+    }
+
+    /// Which of `ids` have an answer, as the agent is to see it; `None`: it has
+    /// to wait.
+    fn look(
+        &self,
+        inner: &mut Inner,
+        ids: &[RequestId],
+        wait: bool,
+    ) -> Option<Result<Vec<RequestId>, Stopped>> {
+        if inner.stop.is_some() {
+            return Some(Err(Stopped));
+        }
+        let answered = ids
+            .iter()
+            .copied()
+            .filter(|id| inner.state.is_answered(*id));
+        let ready: Vec<RequestId> = answered.collect();
+        if ready.is_empty() {
+            return (!wait).then(|| Ok(Vec::new()));
+        }
+        let now_ms = inner.now_ms();
+        let woke = inner.replay.deliver(&ready, now_ms);
+        inner.push_at(now_ms, woke);
+        Some(Ok(ready))
+    }
+
+    async fn wait(
+        self: Arc<Self>,
+        ids: Vec<RequestId>,
+        wait: bool,
+    ) -> Result<Vec<RequestId>, Stopped> {
+        let step = {
+            let mut inner = self.lock();
+            if inner.stop.is_some() {
+                return Err(Stopped);
+            }
+            inner.replay.poll(&ids, wait)
+        };
+        if let Some(ready) = self.compared(step)? {
+            return Ok(ready);
+        }
+        if let Some(seen) = self.look(&mut self.lock(), &ids, wait) {
+            return seen;
+        }
+        // Plans and timers of an agent that waits are seen by others.
+        self.kick();
+        self.lock().waiting = true;
+        let seen = self.wait_warm(&ids, wait).await;
+        self.lock().waiting = false;
+        seen.unwrap_or_else(|| {
+            self.stop(Stop::Parked(ids));
+            Err(Stopped)
+        })
+    }
+
+    /// Waits with a sandbox; `None`: it has waited for long, or another run needs
+    /// the place.
+    async fn wait_warm(
+        &self,
+        ids: &[RequestId],
+        wait: bool,
+    ) -> Option<Result<Vec<RequestId>, Stopped>> {
+        let runtime = self.runtime.upgrade()?;
+        let look = self.wait_for(|inner| self.look(inner, ids, wait));
+        tokio::select! {
+            biased;
+            seen = look => Some(seen),
+            () = runtime.runs.slots.wanted() => None,
+            () = tokio::time::sleep(WARM) => None,
+        }
+    }
+
+    /// What a step means for the attempt.
+    fn compared<T>(self: &Arc<Self>, step: Step<T>) -> Result<Option<T>, Stopped> {
+        match step {
+            Step::Before(known) => Ok(Some(known)),
+            Step::New => Ok(None),
+            Step::Differs(why) => {
+                self.block(why);
+                Err(Stopped)
+            }
+        }
+    }
+}
+
+/// A run as its agent's host.
+pub(crate) struct Host(pub(crate) Arc<Session>);
+
+impl Host {
+    /// What the agent does: known from the journal, or a new record.
+    fn does(
+        &self,
+        step: impl FnOnce(&mut Replay) -> Step<()>,
+        event: impl FnOnce() -> Event,
+        at_once: bool,
+    ) -> Result<(), Stopped> {
+        self.0.check_length()?;
+        let step = {
+            let mut inner = self.0.lock();
+            if inner.stop.is_some() {
+                return Err(Stopped);
+            }
+            let step = step(&mut inner.replay);
+            if step == Step::New {
+                inner.push(event());
+            }
+            step
+        };
+        let new = self.0.compared(step)?.is_none();
+        if new && at_once {
+            self.0.kick();
+        }
+        Ok(())
+    }
+}
+
+impl AgentHost for Host {
+    fn request(&self, request: Request) -> Result<RequestId, Stopped> {
+        self.0.check_length()?;
+        let (step, id) = {
+            let mut inner = self.0.lock();
+            if inner.stop.is_some() {
+                return Err(Stopped);
+            }
+            let (id, step) = inner.replay.request(&request);
+            if step == Step::New {
+                let begun = step::begins_at_once(&self.0, &inner.state, &request);
+                inner.request(id, request, begun);
+            }
+            (step, id)
+        };
+        if self.0.compared(step)?.is_none() {
+            self.0.kick();
+        }
+        Ok(id)
+    }
+
+    fn poll(
+        &self,
+        ids: Vec<RequestId>,
+        wait: bool,
+    ) -> BoxFuture<'_, Result<Vec<RequestId>, Stopped>> {
+        Box::pin(Arc::clone(&self.0).wait(ids, wait))
+    }
+
+    fn answer(&self, id: RequestId) -> Option<Answer> {
+        let inner = self.0.lock();
+        if !inner.replay.is_delivered(id) {
+            return None;
+        }
+        inner.answers.get(&id).cloned().map(Answer::from)
+    }
+
+    fn cancel(&self, id: RequestId) -> Result<(), Stopped> {
+        let live = self.0.lock().replay.is_live();
+        self.does(
+            |replay| replay.cancel(id),
+            || Event::CancelAsked { id },
+            true,
+        )?;
+        if live {
+            effects::cancel(&self.0, id);
+        }
+        Ok(())
+    }
+
+    fn detach(&self, id: RequestId) -> Result<(), Stopped> {
+        // A store that goes down drops its handles too; that tells nothing.
+        if self.0.lock().stop.is_some() {
+            return Ok(());
+        }
+        self.does(|replay| replay.detach(id), || Event::Detached { id }, false)?;
+        self.0.lock().answers.remove(&id);
+        Ok(())
+    }
+
+    fn note(&self, note: Note) -> Result<(), Stopped> {
+        let event = Event::Noted(note.clone());
+        self.does(|replay| replay.note(&note), || event, false)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.0.lock().replay.now_ms()
+    }
+
+    fn started_ms(&self) -> u64 {
+        self.0.lock().state.started_ms
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        self.0.lock().replay.random(bytes);
+    }
+}

@@ -1,0 +1,223 @@
+//! What a run has to say becomes durable: records in order, together with what
+//! belongs to them, one write at a time.
+//!
+//! What must stay true: a write that another process or an earlier one has
+//! overtaken is refused by the store, and ends what goes on here; nothing is
+//! shown or begun before it is durable.
+
+use std::sync::Arc;
+
+use airlock_journal::{Batch, Op, StoreError};
+
+use super::effects;
+use super::event::{Event, Record};
+use super::fold::RunState;
+use super::rows::{self, OpenRow, Parked};
+use super::session::{Inner, Session, Stop, standing};
+use super::types::RunStatus;
+use crate::runtime::Runtime;
+
+/// What is not durable yet, and what is.
+pub(crate) struct Unwritten {
+    pub(crate) records: Vec<Record>,
+    /// What is written with them.
+    pub(crate) beside: Vec<Op>,
+    /// What goes on record with them, drafts of the audit.
+    pub(crate) audit: Vec<Op>,
+    /// Somebody writes.
+    writing: bool,
+    /// Records in the store.
+    len: u64,
+    /// The state in the run's row.
+    listed: &'static str,
+    /// Whether the store says that nothing of the run goes on.
+    parked: bool,
+}
+
+/// One write.
+struct Write {
+    records: Vec<Record>,
+    ops: Vec<Op>,
+    audited: bool,
+    shown: RunStatus,
+}
+
+impl Unwritten {
+    /// Nothing: `state` is what the store has.
+    pub(crate) fn new(state: &RunState) -> Self {
+        Self {
+            records: Vec::new(),
+            beside: Vec::new(),
+            audit: Vec::new(),
+            writing: false,
+            len: state.len,
+            listed: rows::state_name(state),
+            parked: false,
+        }
+    }
+
+    /// Whether all is durable.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.writing && self.is_begun()
+    }
+
+    /// Whether all is at least being written.
+    fn is_begun(&self) -> bool {
+        self.records.is_empty() && self.beside.is_empty() && self.audit.is_empty()
+    }
+
+    /// The store said so when the run was loaded.
+    pub(crate) fn was_parked(&mut self) {
+        self.parked = true;
+    }
+}
+
+impl Inner {
+    /// What is to be written next.
+    fn write(&mut self, id: &str) -> Option<Write> {
+        let unwritten = &mut self.unwritten;
+        if unwritten.is_begun() {
+            unwritten.writing = false;
+            return None;
+        }
+        let records = std::mem::take(&mut unwritten.records);
+        let mut ops = std::mem::take(&mut unwritten.beside);
+        if !records.is_empty() {
+            ops.push(rows::append(id, unwritten.len, &records));
+            unwritten.len += records.len() as u64;
+            let name = rows::state_name(&self.state);
+            if name != unwritten.listed {
+                unwritten.listed = name;
+                ops.push(rows::put(&rows::row(id, &self.state)));
+            }
+            if self.state.end.is_some() {
+                ops.push(rows::put_open(id, None));
+            } else if std::mem::take(&mut unwritten.parked) {
+                ops.push(rows::put_open(id, Some(&OpenRow::default())));
+            }
+        }
+        let audited = !unwritten.audit.is_empty();
+        ops.append(&mut unwritten.audit);
+        Some(Write {
+            records,
+            ops,
+            audited,
+            shown: standing(&self.state),
+        })
+    }
+}
+
+impl Session {
+    /// Adds records and sees to it that they become durable.
+    pub(crate) fn push(self: &Arc<Self>, events: impl IntoIterator<Item = Event>) {
+        self.push_with(events, Vec::new(), Vec::new());
+    }
+
+    /// As [`Session::push`], in one write with `beside` and with `audit`, which
+    /// goes on record.
+    pub(crate) fn push_with(
+        self: &Arc<Self>,
+        events: impl IntoIterator<Item = Event>,
+        beside: Vec<Op>,
+        audit: Vec<Op>,
+    ) {
+        let mut inner = self.lock();
+        for event in events {
+            inner.push(event);
+        }
+        inner.unwritten.beside.extend(beside);
+        inner.unwritten.audit.extend(audit);
+        drop(inner);
+        self.kick();
+    }
+
+    /// As [`Session::push`]; resolves when they are durable.
+    pub(crate) async fn commit(self: &Arc<Self>, events: impl IntoIterator<Item = Event>) -> bool {
+        self.push(events);
+        self.durable().await
+    }
+
+    /// Resolves when all that was pushed is durable; `false`: the store failed.
+    pub(crate) async fn durable(self: &Arc<Self>) -> bool {
+        self.kick();
+        self.wait_for(|inner| match inner.dead {
+            true => Some(false),
+            false => inner.unwritten.is_empty().then_some(true),
+        })
+        .await
+    }
+
+    /// Says in the store that nothing of the run goes on; `false`: the store
+    /// failed.
+    pub(crate) async fn write_parked(self: &Arc<Self>, parked: &Parked) -> bool {
+        {
+            let parked = Some(parked.clone());
+            let row = rows::put_open(&self.id, Some(&OpenRow { parked }));
+            let mut inner = self.lock();
+            inner.unwritten.beside.push(row);
+            inner.unwritten.parked = true;
+        }
+        self.durable().await
+    }
+
+    /// Starts writing what is pending, unless somebody does.
+    pub(crate) fn kick(self: &Arc<Self>) {
+        {
+            let mut inner = self.lock();
+            if inner.unwritten.writing || inner.unwritten.is_begun() || inner.dead {
+                drop(inner);
+                return self.bump();
+            }
+            inner.unwritten.writing = true;
+        }
+        self.bump();
+        let Some(runtime) = self.runtime.upgrade() else {
+            return self.die();
+        };
+        let (session, io) = (Arc::clone(self), runtime.runs.io.clone());
+        io.spawn(session.flush(runtime));
+    }
+
+    async fn flush(self: Arc<Self>, runtime: Arc<Runtime>) {
+        loop {
+            let write = self.lock().write(&self.id);
+            let Some(write) = write else { break };
+            if let Err(error) = runtime.write(write.ops, write.audited).await {
+                tracing::error!(run = self.id, %error, "a run's records are not kept");
+                return self.die();
+            }
+            self.lock().shown = write.shown;
+            for record in &write.records {
+                if let Event::Requested { id, begun, .. } = &record.event {
+                    effects::begin(&self, *id, *begun);
+                }
+            }
+            self.bump();
+        }
+        self.bump();
+    }
+
+    /// Nothing more is kept, so nothing more may happen.
+    pub(crate) fn die(&self) {
+        let mut inner = self.lock();
+        inner.dead = true;
+        inner.unwritten.writing = false;
+        inner.stop = Some(Stop::Host);
+        let effects = std::mem::take(&mut inner.effects);
+        drop(inner);
+        for effect in effects.into_values() {
+            effect.abort();
+        }
+        self.bump();
+    }
+}
+
+impl Runtime {
+    async fn write(&self, mut ops: Vec<Op>, audited: bool) -> Result<(), StoreError> {
+        ops.splice(0..0, self.runs.fence());
+        match audited {
+            true => self.audit.commit_drafted(Batch { ops }).await.map(drop),
+            false => self.commit(ops).await,
+        }
+    }
+}
