@@ -77,6 +77,7 @@ type Running = Pin<Box<dyn Future<Output = Result<Outcome, Error>>>>;
 pub struct Agent {
     pub description: &'static str,
     pub input_schema: fn() -> String,
+    pub wants: &'static [crate::Want],
     pub run: fn(String, String) -> Running,
 }
 
@@ -209,11 +210,23 @@ fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
         .map_err(|error| Error::Permanent(format!("the result can't be written as JSON: {error}")))
 }
 
-/// Makes the crate an agent: `description`, the `input`'s type, and `run`, an
-/// `async fn(goal: String, input: Input) -> Result<Outcome, Error>`.
+/// Makes the crate an agent: `description`, the `input`'s type, `run`, an
+/// `async fn(goal: String, input: Input) -> Result<Outcome, Error>`, and what it
+/// `wants`, written as in `plugin!`:
+///
+/// ```ignore
+/// wants: [want!(tools, r#"{ tool = "files/list" }"#, "To see what there is.")],
+/// ```
 #[macro_export]
 macro_rules! agent {
-    (description: $description:expr, input: $input:ty, run: $run:path $(,)?) => {
+    (
+        description: $description:expr,
+        input: $input:ty,
+        run: $run:path
+        $(, wants: [$(
+            want!($capability:ident, $scope:expr, $reason:expr $(, $optional:ident)? $(,)?)
+        ),* $(,)?])? $(,)?
+    ) => {
         struct AirlockAgent;
 
         impl $crate::__private::AgentComponent for AirlockAgent {
@@ -221,6 +234,12 @@ macro_rules! agent {
                 $crate::agent::Agent {
                     description: $description,
                     input_schema: $crate::agent::schema::<$input>,
+                    wants: &[$($($crate::Want {
+                        capability: stringify!($capability),
+                        scope: $scope,
+                        reason: $reason,
+                        optional: $crate::__optional!($($optional)?),
+                    }),*)?],
                     run: |goal, input| Box::pin($crate::agent::run::<$input, _>($run, goal, input)),
                 }
             }
@@ -236,5 +255,17 @@ macro_rules! agent {
                 AirlockAgent with_types_in $crate::__private::agent_bindings
             );
         };
+    };
+}
+
+/// Whether a want ends in `optional`. For `agent!` only.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __optional {
+    () => {
+        false
+    };
+    (optional) => {
+        true
     };
 }

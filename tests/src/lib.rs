@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: where the built things are.
 
+pub mod runs;
+
 use std::path::{Path, PathBuf};
 
 /// The workspace's root.

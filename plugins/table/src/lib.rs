@@ -24,7 +24,8 @@ pub struct Query {
     /// One SELECT statement. Joins are INNER and LEFT; quote a name with spaces or
     /// capitals like `"Net Amount"`.
     sql: String,
-    /// The tables by name, each from one of `csv`, `json`, `jsonl` or `path`.
+    /// The tables by name, each from one of `csv`, `json`, `jsonl`, `path` or
+    /// `paths`.
     tables: BTreeMap<String, Source>,
     /// How many rows at most: 1 to 10,000, 1,000 unless given.
     max_rows: Option<usize>,
@@ -53,7 +54,8 @@ pub struct Answer {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Describe {
-    /// The tables by name, each from one of `csv`, `json`, `jsonl` or `path`.
+    /// The tables by name, each from one of `csv`, `json`, `jsonl`, `path` or
+    /// `paths`.
     tables: BTreeMap<String, Source>,
 }
 

@@ -15,7 +15,7 @@ const FILES_MAX: usize = 1_000;
 /// Tells from which file of several a row is.
 const FILE_COLUMN: &str = "_file";
 
-/// A table: exactly one of `csv`, `json`, `jsonl` and `path`.
+/// A table: exactly one of `csv`, `json`, `jsonl`, `path` and `paths`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
@@ -28,6 +28,8 @@ pub struct Source {
     /// A `.csv`, `.tsv`, `.json` or `.jsonl` file, as a path in the sandbox, or a
     /// folder, whose such files become one table with a column `_file`.
     path: Option<String>,
+    /// Such files, which become one table with a column `_file`; at most 1,000.
+    paths: Option<Vec<String>>,
     /// Where the array is in the JSON, e.g. `/data/items` (RFC 6901).
     pointer: Option<String>,
     /// The character between the values of a CSV, `,` unless given.
@@ -44,37 +46,23 @@ pub(crate) fn load(name: &str, source: &Source) -> Result<Table, Error> {
 
 fn rows(source: &Source) -> Result<Rows, Error> {
     let delimiter = delimiter(source.delimiter)?;
-    match source {
-        Source {
-            csv: Some(text),
-            json: None,
-            jsonl: None,
-            path: None,
-            ..
-        } => parse::csv(text.as_bytes(), delimiter.unwrap_or(b',')),
-        Source {
-            csv: None,
-            json: Some(value),
-            jsonl: None,
-            path: None,
-            ..
-        } => parse::json(pointed(value, source)?),
-        Source {
-            csv: None,
-            json: None,
-            jsonl: Some(text),
-            path: None,
-            ..
-        } => parse::jsonl(text),
-        Source {
-            csv: None,
-            json: None,
-            jsonl: None,
-            path: Some(path),
-            ..
-        } => from_path(path, source, delimiter),
+    let given = (
+        &source.csv,
+        &source.json,
+        &source.jsonl,
+        &source.path,
+        &source.paths,
+    );
+    match given {
+        (Some(text), None, None, None, None) => {
+            parse::csv(text.as_bytes(), delimiter.unwrap_or(b','))
+        }
+        (None, Some(value), None, None, None) => parse::json(pointed(value, source)?),
+        (None, None, Some(text), None, None) => parse::jsonl(text),
+        (None, None, None, Some(path), None) => from_path(path, source, delimiter),
+        (None, None, None, None, Some(paths)) => from_files(paths, source, delimiter),
         _ => Err(Error::invalid_input(
-            "give exactly one of `csv`, `json`, `jsonl` and `path`",
+            "give exactly one of `csv`, `json`, `jsonl`, `path` and `paths`",
         )),
     }
 }
@@ -104,28 +92,33 @@ fn from_path(path: &str, source: &Source, delimiter: Option<u8>) -> Result<Rows,
     if !fs::metadata(path).map_err(failed)?.is_dir() {
         return from_file(path, source, delimiter);
     }
-    let mut names = Vec::new();
+    let mut paths = Vec::new();
     for entry in fs::read_dir(path).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if let Ok(name) = entry.file_name().into_string()
             && Format::of(&name).is_some()
         {
-            names.push(name);
+            paths.push(format!("{}/{name}", path.trim_end_matches('/')));
         }
-        if names.len() > FILES_MAX {
-            return Err(Error::limit("files of a table", FILES_MAX.to_string()));
+        if paths.len() > FILES_MAX {
+            break;
         }
     }
-    names.sort();
+    paths.sort();
+    from_files(&paths, source, delimiter)
+}
+
+/// One table of several files, which may have other columns each.
+fn from_files(paths: &[String], source: &Source, delimiter: Option<u8>) -> Result<Rows, Error> {
+    if paths.len() > FILES_MAX {
+        return Err(Error::limit("files of a table", FILES_MAX.to_string()));
+    }
     let mut all = Rows::default();
     let file_column = all.column(FILE_COLUMN);
-    for name in names {
-        let rows = from_file(
-            &format!("{}/{name}", path.trim_end_matches('/')),
-            source,
-            delimiter,
-        )?;
-        all.append(rows, file_column, &Cell::Text(name))?;
+    for path in paths {
+        let rows = from_file(path, source, delimiter)?;
+        let name = path.rsplit('/').next().unwrap_or(path);
+        all.append(rows, file_column, &Cell::Text(name.to_owned()))?;
     }
     Ok(all)
 }

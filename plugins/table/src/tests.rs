@@ -377,6 +377,21 @@ fn a_folder_of_files_is_one_table() {
             { "_file": "2026-03.jsonl", "id": "D", "amount": 4, "note": null },
         ])
     );
+    let file = |name: &str| folder.path().join(name);
+    let some = json!({ "t": { "paths": [file("2026-03.jsonl"), file("2026-01.csv")] } });
+    let sql = "SELECT _file, id FROM t";
+    let answer = call(&PLUGIN, "query", json!({ "sql": sql, "tables": some })).unwrap();
+    assert_eq!(
+        answer["rows"],
+        json!([
+            { "_file": "2026-03.jsonl", "id": "D" },
+            { "_file": "2026-01.csv", "id": "A" },
+            { "_file": "2026-01.csv", "id": "B" },
+        ])
+    );
+    let wrong = json!({ "t": { "paths": [file("2026-01.csv"), file("README.md")] } });
+    let refused = call(&PLUGIN, "query", json!({ "sql": sql, "tables": wrong }));
+    assert!(refused.unwrap_err().to_string().contains("README.md"));
 }
 
 #[test]

@@ -81,13 +81,16 @@ impl<C: Component> tools::Guest for C {
 
 impl<C: Component> manifest::Guest for C {
     fn wants() -> Vec<types::Want> {
-        let describe = |want: &crate::Want| types::Want {
-            capability: want.capability.to_owned(),
-            scope: want.scope.to_owned(),
-            reason: want.reason.to_owned(),
-            optional: want.optional,
-        };
-        C::plugin().wants().iter().map(describe).collect()
+        C::plugin().wants().iter().map(want).collect()
+    }
+}
+
+pub(super) fn want(want: &crate::Want) -> types::Want {
+    types::Want {
+        capability: want.capability.to_owned(),
+        scope: want.scope.to_owned(),
+        reason: want.reason.to_owned(),
+        optional: want.optional,
     }
 }
 

@@ -39,7 +39,7 @@ impl<C: AgentComponent> agent::Guest for C {
         agent::Purpose {
             description: agent.description.to_owned(),
             input_schema: (agent.input_schema)(),
-            wants: Vec::new(),
+            wants: agent.wants.iter().map(super::wasi::want).collect(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! real server, with the default limits and the least grants that its README
 //! names: what it is good for, what it refuses, and what it is denied without.
 
+mod agents;
 mod stage;
 
 use std::collections::BTreeSet;
@@ -13,13 +14,14 @@ use serde_json::{Value, json};
 use stage::{Case, Stage, advisories, bad, contracts, good, invoices};
 
 /// All plugins that ship.
-const PLUGINS: [&str; 8] = [
+const PLUGINS: [&str; 9] = [
     "echo",
     "fetch",
     "files",
     "javascript",
     "jq",
     "patch",
+    "reconcile",
     "report",
     "table",
 ];

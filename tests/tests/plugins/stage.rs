@@ -10,6 +10,7 @@ use airlock::client::Request;
 use airlock::harness::Server;
 use airlock_tests::{airlock, component, root};
 use axum::Router;
+use axum::extract::Path as PathOf;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -101,9 +102,19 @@ impl Stage {
             folder,
             _runtime: runtime,
         };
-        let file = component_of(plugin).display().to_string();
-        stage.airlock(&["plugin", "add", plugin, &file]);
+        stage.add(plugin);
         stage
+    }
+
+    /// Installs another plugin beside it.
+    pub(crate) fn add(&self, plugin: &str) {
+        let file = component_of(plugin).display().to_string();
+        self.airlock(&["plugin", "add", plugin, &file]);
+    }
+
+    /// The server.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Runs a command that must succeed, and returns what it printed.
@@ -146,12 +157,17 @@ impl Stage {
     /// The policy that the plugin's README names, with the places of this stage
     /// put in for its examples.
     pub(crate) fn least_grants(&self) -> String {
-        let text = policy_in_readme(self.plugin);
+        self.least_grants_of(self.plugin)
+    }
+
+    /// The same of another plugin.
+    pub(crate) fn least_grants_of(&self, plugin: &str) -> String {
+        let text = policy_in_readme(plugin);
         assert!(!text.contains(".limits]"), "not the default limits: {text}");
-        let source = format!("\"plugins/{}.wasm\"", self.plugin);
+        let source = format!("\"plugins/{plugin}.wasm\"");
         assert!(text.contains(&source), "no {source}: {text}");
         let own = |path: PathBuf| path.display().to_string();
-        text.replace(&source, &format!("{:?}", component_of(self.plugin)))
+        text.replace(&source, &format!("{:?}", component_of(plugin)))
             .replace("/srv/invoices", &own(self.path("invoices")))
             .replace("/srv/reports", &own(self.path("reports")))
             .replace("https://api.example.com", &self.service)
@@ -258,22 +274,32 @@ fn lay_out(folder: &Path) {
     }
 }
 
-/// Serves the demo's contracts to whoever has the key.
+/// Serves the demo's contracts, all or one, to whoever has the key.
 fn serve(runtime: &tokio::runtime::Runtime) -> String {
-    let contracts = contracts().to_string();
-    let answer = move |headers: HeaderMap| async move {
-        match headers.get("x-api-key") {
-            Some(key) if key == KEY => {
-                ([("content-type", "application/json")], contracts).into_response()
+    let answer = |headers: &HeaderMap, found: Option<Value>| {
+        let known = headers.get("x-api-key").is_some_and(|key| key == KEY);
+        match found {
+            _ if !known => StatusCode::UNAUTHORIZED.into_response(),
+            None => StatusCode::NOT_FOUND.into_response(),
+            Some(found) => {
+                ([("content-type", "application/json")], found.to_string()).into_response()
             }
-            _ => StatusCode::UNAUTHORIZED.into_response(),
         }
+    };
+    let all = move |headers: HeaderMap| async move { answer(&headers, Some(contracts())) };
+    let one = move |PathOf(id): PathOf<String>, headers: HeaderMap| async move {
+        let contracts = contracts();
+        let mut list = contracts.as_array().into_iter().flatten();
+        let found = list.find(|contract| contract["contract_id"] == *id);
+        answer(&headers, found.cloned())
     };
     let listener = runtime
         .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
         .expect("a port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
-    let router = Router::new().route("/v1/contracts", get(answer));
+    let router = Router::new()
+        .route("/v1/contracts", get(all))
+        .route("/v1/contracts/{id}", get(one));
     runtime.spawn(async move { axum::serve(listener, router).await });
     base
 }
