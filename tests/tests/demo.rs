@@ -21,6 +21,11 @@ fn the_demo_does_its_job() {
         String::from_utf8_lossy(&output.stderr)
     );
     for part in [
+        "process ",
+        "is dead; ",
+        "0 of these again after it",
+        "audit: files/write was called 1 time",
+        "May `reconcile` call `files/write`",
         "24 lines disagree",
         "2 invoices are booked twice",
         "/out/report.html",

@@ -6,7 +6,14 @@ use crate::cargo::{ensure_guest_target, run as cargo_run};
 use crate::{cargo, components};
 
 /// Plugins that the demo installs.
-const PLUGINS: [&str; 6] = ["fetch", "files", "table", "report", "javascript", "echo"];
+const PLUGINS: [&str; 6] = [
+    "fetch",
+    "files",
+    "table",
+    "report",
+    "javascript",
+    "reconcile",
+];
 
 /// The command.
 pub fn run(args: &[String]) -> Result<()> {

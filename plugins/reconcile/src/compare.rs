@@ -88,7 +88,6 @@ pub(crate) fn address(base: &str, id: &str) -> Option<String> {
 /// What was found.
 #[derive(Default)]
 pub(crate) struct Found {
-    pub(crate) contracts: usize,
     pub(crate) disagree: usize,
     pub(crate) disagree_table: String,
     pub(crate) twice: usize,
@@ -168,6 +167,56 @@ mod tests {
             "{text}"
         );
         assert!(!markdown(&Found::default(), 0, &[]).contains("Not read"));
+    }
+
+    fn query(sql: &str, contracts: &[Value], max_rows: usize) -> Value {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo/invoices");
+        let names = ["2026-03.csv", "2026-04.csv", "2026-08.json"];
+        let paths = names.map(|name| format!("{folder}/{name}"));
+        let tables =
+            json!({ "invoices": invoices(&paths), "contracts": super::contracts(contracts) });
+        let input = json!({ "sql": sql, "tables": tables, "max_rows": max_rows });
+        airlock_sdk::testing::call(&airlock_plugin_table::PLUGIN, "query", input).expect("rows")
+    }
+
+    #[test]
+    fn the_queries_find_what_is_wrong() {
+        let contract = |price: f64, until: &str| {
+            json!({ "contract_id": "C-110", "currency": "EUR", "unit_price": price,
+                "max_quantity": 100, "valid_to": until })
+        };
+        let named = query(NAMED, &[], 10_000);
+        assert!(
+            named["rows"]
+                .to_string()
+                .contains(r#"{"contract_id":"C-110"}"#)
+        );
+        assert_eq!(
+            query(TWICE, &[], 10)["columns"],
+            json!(["invoice", "supplier", "times"])
+        );
+        let all = query("SELECT invoice FROM invoices", &[], 1)["row_count"].clone();
+        let cases = [
+            (vec![], "no such contract"),
+            (vec![contract(1.0, "2026-12-31")], "price above contract"),
+            (vec![contract(1e6, "2026-01-01")], "contract expired"),
+        ];
+        for (contracts, finding) in cases {
+            let found = query(DISAGREE, &contracts, 10_000);
+            let rows = found["rows"].as_array().expect("rows");
+            let mut of_it = rows.iter().filter(|row| row["contract_id"] == "C-110");
+            assert!(
+                of_it.any(|row| row["finding"] == finding),
+                "{finding}: {found}"
+            );
+            if contracts.is_empty() {
+                assert_eq!(found["row_count"], all, "no contract, no agreement");
+            }
+        }
+        let fitting = query(DISAGREE, &[contract(1e6, "2026-12-31")], 10_000);
+        let rows = fitting["rows"].as_array().expect("rows").iter();
+        let wrong = rows.filter(|row| row["contract_id"] == "C-110").count();
+        assert_eq!(wrong, 0, "{fitting}");
     }
 
     #[test]

@@ -69,7 +69,7 @@ async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
         return Outcome::done(&Reconciled {
             files: read.paths.len(),
             lines: read.lines,
-            contracts: found.contracts,
+            contracts: contracts.len(),
             disagree: found.disagree,
             twice: found.twice,
             report: written.is_none().then_some(input.report),
@@ -276,7 +276,6 @@ async fn compare(paths: &[String], contracts: &[Value]) -> Result<Found, Error> 
     let twice: Request<Rows> = agent::call("table/query", &query(compare::TWICE));
     let (disagree, twice) = (disagree.await?, twice.await?);
     Ok(Found {
-        contracts: contracts.len(),
         disagree: disagree.row_count,
         disagree_table: disagree.markdown,
         twice: twice.row_count,

@@ -1,10 +1,12 @@
-//! The demo: reconciles a folder of invoices against the contracts of a local
-//! HTTP service, with plugins that may touch just that, and then shows what they
-//! are refused. Everything goes over the HTTP API of a real server.
+//! The demo: an agent reconciles a folder of invoices against the contracts of a
+//! local HTTP service, with plugins that may touch just that. The server is killed
+//! in the middle and started again, and the run goes on. Then it shows what the
+//! plugins are refused. Everything goes over the HTTP API of a real server.
 
 mod contracts;
 mod page;
 mod refusals;
+mod run;
 mod work;
 
 use std::path::{Path, PathBuf};
@@ -17,12 +19,13 @@ use clap::Parser;
 use crate::page::Page;
 
 /// Plugins that the demo uses, by name and package.
-const PLUGINS: [(&str, &str); 5] = [
+const PLUGINS: [(&str, &str); 6] = [
     ("files", "airlock-plugin-files"),
     ("fetch", "airlock-plugin-fetch"),
     ("table", "airlock-plugin-table"),
     ("report", "airlock-plugin-report"),
     ("javascript", "airlock-plugin-javascript"),
+    ("reconcile", "airlock-plugin-reconcile"),
 ];
 
 #[derive(Debug, Parser)]
@@ -46,23 +49,28 @@ fn main() -> Result<()> {
         .keep
         .clone()
         .unwrap_or_else(|| scratch.path().to_path_buf());
-    let stage = Stage::set_up(&options, &folder)?;
+    let mut stage = Stage::set_up(&options, &folder)?;
     let mut page = Page::default();
-    page.title("Airlock: reconcile invoices with contracts, with tools nobody has to trust");
+    page.title(
+        "Airlock: an agent reconciles invoices with contracts, and a crash does not stop it",
+    );
     work::install(&stage, &mut page)?;
-    work::reconcile(&stage, &mut page)?;
+    run::reconcile(&mut stage, &mut page)?;
     work::show_usage(&stage, &mut page)?;
     refusals::show(&stage, &mut page)?;
     work::verify_audit(&stage, &mut page)?;
     page.end(start.elapsed(), options.keep.as_deref());
-    let stopped = stage.server.stop(Duration::from_secs(30))?;
+    let server = stage.server.take().context("the server is down")?;
+    let stopped = server.stop(Duration::from_secs(30))?;
     anyhow::ensure!(stopped.success(), "the server ended with {stopped}");
     Ok(())
 }
 
 /// Everything the demo runs on.
 pub(crate) struct Stage {
-    pub(crate) server: Server,
+    server: Option<Server>,
+    airlock: PathBuf,
+    data: PathBuf,
     pub(crate) contracts: contracts::Service,
     pub(crate) invoices: PathBuf,
     pub(crate) out: PathBuf,
@@ -75,14 +83,32 @@ impl Stage {
         let out = folder.join("out");
         std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
         let contracts = contracts::Service::start(&demo.join("contracts.json"))?;
-        let server = Server::start(&options.airlock, &folder.join("data"), &[])?;
+        let data = folder.join("data");
+        let server = Server::start(&options.airlock, &data, &[])?;
         Ok(Self {
-            server,
+            server: Some(server),
+            airlock: options.airlock.clone(),
+            data,
             contracts,
             invoices: demo.join("invoices"),
             out,
             components: options.components.clone(),
         })
+    }
+
+    /// The server, which runs but for the moment between its death and its start.
+    pub(crate) fn server(&self) -> Result<&Server> {
+        self.server.as_ref().context("the server is down")
+    }
+
+    /// Kills the server with SIGKILL and starts it again over its data; the id of
+    /// the process that died.
+    pub(crate) fn crash(&mut self) -> Result<u32> {
+        let server = self.server.take().context("the server is down")?;
+        let pid = server.pid();
+        server.kill()?;
+        self.server = Some(Server::start(&self.airlock, &self.data, &[])?);
+        Ok(pid)
     }
 
     /// The policy: who may do what. An administrator would write this file.
@@ -97,16 +123,26 @@ effects = {{ list = "read-only", read = "read-only", search = "read-only", write
 
 [plugins.table.grants]
 files = [{{ host = "{invoices}", guest = "/invoices", access = "read" }}]
-effects = {{ query = "read-only" }}
+effects = {{ describe = "read-only", query = "read-only" }}
 
 [plugins.table.limits]
 cpu = "5s"
 
 [plugins.fetch.grants]
-http = [{{ url = "{contracts}/v1/contracts", methods = ["GET"], allow_private = true }}]
+http = [{{ url = "{contracts}/v1/contracts/*", methods = ["GET"], allow_private = true }}]
 effects = {{ get = "read-only" }}
 
-[plugins.report]
+[plugins.report.grants]
+effects = {{ render = "read-only" }}
+
+[plugins.reconcile.grants]
+tools = [
+    {{ tool = "files/list" }},
+    {{ tool = "files/write", approval = "always" }},
+    {{ tool = "fetch/get" }},
+    {{ tool = "table/*" }},
+    {{ tool = "report/render" }},
+]
 
 [plugins.javascript.limits]
 cpu = "300ms"

@@ -25,7 +25,7 @@ pub(crate) fn show(stage: &Stage, page: &mut Page) -> Result<()> {
 /// Calls a tool that must fail with `code`, and prints the problem.
 fn refused(stage: &Stage, page: &mut Page, tool: &str, input: &Value, code: &str) -> Result<()> {
     let request = Request::json("POST", format!("/v1/tools/{tool}"), input);
-    let reply = stage.server.api().send(&request)?;
+    let reply = stage.server()?.api().send(&request)?;
     let problem: Value = serde_json::from_slice(&reply.body)?;
     page.line(&format!("{tool} {input}"));
     page.line(&format!(
