@@ -19,7 +19,7 @@ Usage: cargo xtask COMMAND
   test         set up, build plugins and guests, run every test (arguments go to the test runner)
   ci           format, lints, licences, docs, plugins, every test: what has to pass before a merge
   plugins      build the plugins and the test guests as components
-  bench        the benchmarks, as ratios (--quick: a short form)
+  bench        the benchmarks, as ratios (--quick: a short form; --only NAME)
   fuzz         the property tests over hostile input, round after round (--seconds N, default 1800)
   crash        kill -9 under load (--rounds N, default 200)
   powerloss    rebuild the disk at crash points (--states N, default 1000)

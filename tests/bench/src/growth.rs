@@ -86,7 +86,7 @@ fn distinct(component: &Path, number: usize) -> Result<Vec<u8>> {
 }
 
 /// Resident memory of a process, KiB.
-fn resident(pid: u32) -> Result<u64> {
+pub(crate) fn resident(pid: u32) -> Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status"))
         .context("reading the process's status")?;
     let line = text

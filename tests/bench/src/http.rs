@@ -101,7 +101,7 @@ impl Appender {
 }
 
 /// A process that is killed when dropped.
-struct Killed(Child);
+pub(crate) struct Killed(pub(crate) Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -231,7 +231,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
 }
 
 /// CPU time of a process so far, s, by clock ticks of 10 ms (proc(5)).
-fn cpu_s(pid: u32) -> Result<f64> {
+pub(crate) fn cpu_s(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading its CPU")?;
     let after_name = stat.rsplit_once(')').context("the process's stat")?.1;
     let fields: Vec<&str> = after_name.split_whitespace().collect();

@@ -31,6 +31,17 @@ impl Request {
             bytes: [head.as_bytes(), body.as_bytes()].concat(),
         }
     }
+
+    /// A GET.
+    pub fn get(address: SocketAddr, path: &str, token: &str) -> Self {
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        Self {
+            address,
+            bytes: head.into_bytes(),
+        }
+    }
 }
 
 /// A kept-alive connection.
@@ -52,11 +63,16 @@ impl Connection {
 
     /// Sends the request, waits for the whole response, and returns its status.
     pub async fn send(&mut self, request: &Request) -> Result<u16> {
+        Ok(self.exchange(request).await?.0)
+    }
+
+    /// The same, with the response's body.
+    pub async fn exchange(&mut self, request: &Request) -> Result<(u16, &[u8])> {
         self.stream.write_all(&request.bytes).await?;
         self.buffer.clear();
         loop {
-            if let Some(status) = complete(&self.buffer)? {
-                return Ok(status);
+            if let Some((status, body)) = complete(&self.buffer)? {
+                return Ok((status, &self.buffer[body..]));
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 bail!("the server closed the connection");
@@ -65,8 +81,8 @@ impl Connection {
     }
 }
 
-/// The status, once head and body are there.
-fn complete(buffer: &[u8]) -> Result<Option<u16>> {
+/// The status and where the body begins, once all of it is there.
+fn complete(buffer: &[u8]) -> Result<Option<(u16, usize)>> {
     let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else {
         return Ok(None);
     };
@@ -84,7 +100,7 @@ fn complete(buffer: &[u8]) -> Result<Option<u16>> {
         })
         .context("response without content-length")?;
     let length: usize = length.parse().context("content-length")?;
-    Ok((buffer.len() >= end + 4 + length).then_some(status))
+    Ok((buffer.len() >= end + 4 + length).then_some((status, end + 4)))
 }
 
 /// Requests per second, closed loop, over `connections` connections for `time`.

@@ -10,6 +10,7 @@ mod neighbours;
 mod process;
 mod rooms;
 mod round;
+mod runs;
 
 use std::path::PathBuf;
 
@@ -31,9 +32,16 @@ struct Options {
     /// Few and short rounds: shows that the benchmarks run; the figures mean nothing.
     #[arg(long)]
     quick: bool,
-    /// Only this one: calls, rooms, http, spawn, neighbours, growth.
+    /// Only this one: calls, rooms, http, spawn, neighbours, growth, runs; or one of
+    /// `runs`: runs-steps, runs-replay, runs-length, runs-stored, runs-parked.
     #[arg(long)]
     only: Option<String>,
+    /// Runs in the store at most, in `runs-stored`.
+    #[arg(long, default_value_t = 20_000)]
+    stored: usize,
+    /// Parked runs, in `runs-parked`.
+    #[arg(long, default_value_t = 2_000)]
+    parked: usize,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -57,6 +65,10 @@ pub(crate) struct Bench {
     pub(crate) airlock: PathBuf,
     pub(crate) components: PathBuf,
     pub(crate) quick: bool,
+    /// Runs in the store at most.
+    pub(crate) stored: usize,
+    /// Parked runs.
+    pub(crate) parked: usize,
 }
 
 impl Bench {
@@ -69,6 +81,12 @@ impl Bench {
         self.components
             .join(format!("{}.wasm", package.replace('-', "_")))
     }
+}
+
+/// Whether a part is the one named, or one of a group of that name.
+fn is_of(part: &str, name: &str) -> bool {
+    let rest = part.strip_prefix(name);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 fn main() -> Result<()> {
@@ -86,20 +104,27 @@ fn main() -> Result<()> {
             .components
             .ok_or_else(|| anyhow::anyhow!("--components is missing"))?,
         quick: options.quick,
+        stored: options.stored,
+        parked: options.parked,
     };
     if bench.quick {
         println!("quick form: shows that the benchmarks run; the figures mean nothing");
     }
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 11] = [
         ("calls", calls::run),
         ("rooms", rooms::run),
         ("http", http::run),
         ("spawn", process::run),
         ("neighbours", neighbours::run),
         ("growth", growth::run),
+        ("runs-steps", runs::steps::run),
+        ("runs-replay", runs::replay::run),
+        ("runs-length", runs::length::run),
+        ("runs-stored", runs::stored::run),
+        ("runs-parked", runs::parked::run),
     ];
     for (name, part) in parts {
-        if options.only.as_deref().is_none_or(|only| only == name) {
+        if options.only.as_deref().is_none_or(|only| is_of(name, only)) {
             println!("\n== {name}");
             part(&bench)?;
         }

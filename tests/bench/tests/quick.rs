@@ -33,6 +33,14 @@ fn the_quick_form_runs() {
         "== neighbours",
         "== growth",
         "ratio:",
+        "== runs-steps",
+        "a run of one step",
+        "== runs-replay",
+        "== runs-length",
+        "== runs-stored",
+        "40 runs in the store",
+        "== runs-parked",
+        "timers due at one moment",
     ] {
         assert!(text.contains(part), "{part} is missing:\n{text}");
     }

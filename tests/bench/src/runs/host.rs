@@ -1,0 +1,230 @@
+//! An Airlock server with the agent of the benchmarks and the tool it calls, and
+//! its runs over HTTP.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use airlock::client::Request as Call;
+use airlock::commands::install;
+use airlock::harness::Server;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::Bench;
+use crate::http::unlimited;
+use crate::load::{Connection, Request};
+
+/// Connections that start runs.
+const LANES: usize = 16;
+
+/// How often a run is looked at that has not ended, where many run.
+pub(super) const LOOK: Duration = Duration::from_millis(2);
+
+/// The longest that any wait of the benchmarks may take.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// How long a server may take to stop in order.
+const STOP: Duration = Duration::from_secs(120);
+
+/// The server.
+pub(super) struct Host {
+    server: Server,
+    address: SocketAddr,
+    data: PathBuf,
+}
+
+impl Host {
+    /// A new one over an empty directory.
+    pub(super) fn new(bench: &Bench, data: &Path) -> Result<Self> {
+        let host = Self::start(bench, data)?;
+        let api = host.server.api();
+        for (name, package) in [("echo", "airlock-plugin-echo"), ("bench", "agent-bench")] {
+            let bytes = std::fs::read(bench.component(package))
+                .with_context(|| format!("reading the component of {package}"))?;
+            install(&api, name, bytes, None)?;
+        }
+        unlimited(&host.server, "echo")?;
+        let granted = json!({
+            "grants": { "tools": [{ "tool": "echo/echo" }] },
+            "limits": { "cpu": "10min", "rate": "1000000/s" },
+        });
+        api.ok(&Call::json("PUT", "/v1/plugins/bench/grants", &granted))?;
+        Ok(host)
+    }
+
+    /// One that goes on with what is in the directory.
+    pub(super) fn start(bench: &Bench, data: &Path) -> Result<Self> {
+        let server = Server::start(&bench.airlock, data, &[])?;
+        let address = server.base().trim_start_matches("http://").parse();
+        let host = Self {
+            address: address.context("the server's address")?,
+            server,
+            data: data.to_owned(),
+        };
+        let begun = Instant::now();
+        while host.server.api().send(&Call::new("GET", "/readyz"))?.status != 200 {
+            anyhow::ensure!(begun.elapsed() < PATIENCE, "the server is not ready");
+            std::thread::sleep(LOOK);
+        }
+        Ok(host)
+    }
+
+    /// Stops in order; the directory can be read then.
+    pub(super) fn stop(self) -> Result<PathBuf> {
+        self.server.stop(STOP)?;
+        Ok(self.data)
+    }
+
+    /// Killed without warning.
+    pub(super) fn kill(self) -> Result<PathBuf> {
+        self.server.kill()?;
+        Ok(self.data)
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    pub(super) async fn connect(&self) -> Result<Client<'_>> {
+        let connection = Connection::open(self.address).await?;
+        Ok(Client {
+            host: self,
+            connection,
+        })
+    }
+
+    /// Starts `count` runs and returns their ids.
+    pub(super) async fn start_runs(&self, count: usize, input: &Value) -> Result<Vec<String>> {
+        let lanes = count.clamp(1, LANES);
+        let lane = |lane: usize| async move {
+            let mut client = self.connect().await?;
+            let mut ids = Vec::new();
+            for _ in (lane..count).step_by(lanes) {
+                ids.push(client.start(input).await?);
+            }
+            anyhow::Ok(ids)
+        };
+        let ids = futures_util::future::try_join_all((0..lanes).map(lane)).await?;
+        Ok(ids.concat())
+    }
+
+    /// How long `count` runs take from the first start to the last end, at once.
+    pub(super) async fn batch(&self, count: usize, input: &Value) -> Result<Duration> {
+        let begun = Instant::now();
+        let ids = self.start_runs(count, input).await?;
+        let mut client = self.connect().await?;
+        for id in &ids {
+            client.ended(id, LOOK).await?;
+        }
+        Ok(begun.elapsed())
+    }
+}
+
+/// A connection to it.
+pub(super) struct Client<'a> {
+    host: &'a Host,
+    connection: Connection,
+}
+
+impl Client<'_> {
+    async fn send(&mut self, request: &Request, expect: u16) -> Result<Value> {
+        let (status, body) = self.connection.exchange(request).await?;
+        let text = String::from_utf8_lossy(body);
+        anyhow::ensure!(status == expect, "status {status}: {text}");
+        serde_json::from_str(&text).context("the reply's JSON")
+    }
+
+    pub(super) async fn get(&mut self, path: &str) -> Result<Value> {
+        let request = Request::get(self.host.address, path, self.host.server.token());
+        self.send(&request, 200).await
+    }
+
+    async fn post(&mut self, path: &str, body: &Value, expect: u16) -> Result<Value> {
+        let (address, token) = (self.host.address, Some(self.host.server.token()));
+        let request = Request::post(address, path, token, &body.to_string());
+        self.send(&request, expect).await
+    }
+
+    /// Starts a run.
+    pub(super) async fn start(&mut self, input: &Value) -> Result<String> {
+        let run = json!({ "agent": "bench", "input": input });
+        let run = self.post("/v1/runs", &run, 201).await?;
+        Ok(run["id"].as_str().context("the run's id")?.to_owned())
+    }
+
+    /// Gives a run the signal it waits for.
+    pub(super) async fn signal(&mut self, id: &str, name: &str) -> Result<()> {
+        let path = format!("/v1/runs/{id}/signals/{name}");
+        self.post(&path, &json!({ "payload": 1 }), 200).await?;
+        Ok(())
+    }
+
+    /// Waits until a run has ended, checks how, and tells when that was written,
+    /// milliseconds since 1970.
+    pub(super) async fn ended(&mut self, id: &str, look: Duration) -> Result<u64> {
+        let run = self.wait(id, look, |run| run.get("end").is_some()).await?;
+        let state = &run["end"]["state"];
+        anyhow::ensure!(state == "succeeded", "the run {id} ended as {run}");
+        run["updated_ms"].as_u64().context("when the run ended")
+    }
+
+    /// Waits until the agent of a run waits.
+    pub(super) async fn waiting(&mut self, id: &str) -> Result<()> {
+        self.wait(id, LOOK, |run| run["status"] == "waiting")
+            .await?;
+        Ok(())
+    }
+
+    async fn wait(
+        &mut self,
+        id: &str,
+        look: Duration,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let (path, begun) = (format!("/v1/runs/{id}"), Instant::now());
+        loop {
+            let run = self.get(&path).await?;
+            if is_it(&run) {
+                return Ok(run);
+            }
+            let blocked = run.get("blocked").is_some();
+            let late = begun.elapsed() > PATIENCE;
+            anyhow::ensure!(!blocked && !late, "the run {id} does not go on: {run}");
+            tokio::time::sleep(look).await;
+        }
+    }
+
+    /// How long one run takes by its own journal, whole milliseconds.
+    pub(super) async fn journaled(&mut self, input: &Value) -> Result<Duration> {
+        let id = self.start(input).await?;
+        let ended_ms = self.ended(&id, LOOK).await?;
+        let run = self.get(&format!("/v1/runs/{id}")).await?;
+        let started_ms = run["started_ms"].as_u64().context("when the run began")?;
+        Ok(Duration::from_millis(ended_ms.saturating_sub(started_ms)))
+    }
+
+    /// One run from its start to its end, as its client sees it.
+    pub(super) async fn once(&mut self, input: &Value) -> Result<Duration> {
+        let begun = Instant::now();
+        let id = self.start(input).await?;
+        self.ended(&id, Duration::ZERO).await?;
+        Ok(begun.elapsed())
+    }
+
+    /// When the first record of a kind was written in each run, milliseconds
+    /// since 1970.
+    pub(super) async fn times_of(&mut self, ids: &[String], event: &str) -> Result<Vec<u64>> {
+        let mut times = Vec::with_capacity(ids.len());
+        for id in ids {
+            let page = self
+                .get(&format!("/v1/runs/{id}/events?limit=1000"))
+                .await?;
+            let events = page["events"].as_array().context("the run's events")?;
+            let record = events.iter().find(|record| record["event"] == event);
+            let at_ms = record.and_then(|record| record["at_ms"].as_u64());
+            times.push(at_ms.with_context(|| format!("{event} of the run {id}"))?);
+        }
+        Ok(times)
+    }
+}

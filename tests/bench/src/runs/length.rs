@@ -1,0 +1,70 @@
+//! Whether a step costs the same in short and in long runs.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::host::Host;
+use super::{client, middle};
+use crate::Bench;
+use crate::http::cpu_s;
+
+const LENGTHS: [usize; 4] = [10, 100, 1_000, 10_000];
+
+/// A step that is asked for so often.
+type Steps = fn(usize) -> Value;
+
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let host = Host::new(bench, &data.path().join("data"))?;
+    let kinds: [(&str, Steps); 2] = [
+        ("recorded values", |steps| json!({ "records": steps })),
+        ("sandboxed no-op tool", |steps| json!({ "calls": steps })),
+    ];
+    for (name, steps) in kinds {
+        println!("{name}, one run after the other, without what a run of no step costs");
+        measure(bench, &host, steps)?;
+    }
+    Ok(())
+}
+
+fn measure(bench: &Bench, host: &Host, steps: Steps) -> Result<()> {
+    let lengths = if bench.quick { &LENGTHS[..1] } else { &LENGTHS };
+    let total = *lengths.last().unwrap_or(&LENGTHS[0]);
+    let mut figures: Vec<[Vec<f64>; 2]> = vec![Default::default(); lengths.len()];
+    for _ in 0..bench.times(100).min(3) {
+        let empty = runs(host, &steps(0), total.min(100))?;
+        for (length, figures) in lengths.iter().zip(&mut figures) {
+            let count = total / length;
+            let spent = runs(host, &steps(*length), count)?;
+            for at in 0..2 {
+                let each = spent[at] - empty[at];
+                figures[at].push(each * 1e6 / *length as f64);
+            }
+        }
+    }
+    let figures: Vec<[f64; 2]> = figures.into_iter().map(|two| two.map(middle)).collect();
+    for (length, [wall_us, cpu_us]) in lengths.iter().zip(&figures) {
+        let flat = wall_us / figures[0][0];
+        println!(
+            "  {length:>6} steps a run: {wall_us:>7.1} µs a step, {cpu_us:>7.1} µs CPU: {flat:.2}x that of {} (target: flat)",
+            lengths[0]
+        );
+    }
+    Ok(())
+}
+
+/// Wall seconds, by its journal, and CPU seconds of one run, in the mean of some.
+fn runs(host: &Host, input: &Value, count: usize) -> Result<[f64; 2]> {
+    client()?.block_on(async {
+        let mut client = host.connect().await?;
+        // Cold caches are no part of it.
+        client.journaled(input).await?;
+        let before = cpu_s(host.pid())?;
+        let mut wall_s = 0.0;
+        for _ in 0..count {
+            wall_s += client.journaled(input).await?.as_secs_f64();
+        }
+        let cpu_s = cpu_s(host.pid())? - before;
+        Ok([wall_s / count as f64, cpu_s / count as f64])
+    })
+}
