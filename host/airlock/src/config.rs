@@ -29,6 +29,10 @@ pub struct File {
     pub guest_workers: Option<usize>,
     /// Calls at once, over all plugins.
     pub calls_max: Option<u32>,
+    /// Agents in a sandbox at once.
+    pub agents_max: Option<u32>,
+    /// Seconds that a waiting agent keeps its sandbox.
+    pub agent_warm_seconds: Option<u64>,
     /// Seconds between `/readyz` failing and connections being refused.
     pub unready_seconds: Option<u64>,
     /// Seconds that calls in flight get at shutdown.
@@ -57,6 +61,9 @@ impl File {
     fn check(&self) -> Result<(), String> {
         if self.calls_max == Some(0) {
             return Err("`calls_max` is 0; it is at least 1".to_owned());
+        }
+        if self.agents_max == Some(0) {
+            return Err("`agents_max` is 0; it is at least 1".to_owned());
         }
         if self.guest_workers == Some(0) {
             return Err("`guest_workers` is 0; it is at least 1".to_owned());
@@ -149,6 +156,12 @@ impl Settings {
         config.ca_file.clone_from(&self.file.ca_file);
         config.guest_workers = self.file.guest_workers.or(config.guest_workers);
         config.calls_max = self.file.calls_max.unwrap_or(config.calls_max);
+        config.agents_max = self.file.agents_max.unwrap_or(config.agents_max);
+        let warm = self
+            .file
+            .agent_warm_seconds
+            .map(std::time::Duration::from_secs);
+        config.agent_warm = warm.unwrap_or(config.agent_warm);
         config
     }
 
@@ -250,6 +263,7 @@ mod tests {
             ("listen = \"here\"", "listen"),
             ("keys = \"KEYS\"", "inside the data directory"),
             ("calls_max = 0", "`calls_max` is 0"),
+            ("agents_max = 0", "`agents_max` is 0"),
             ("guest_workers = 0", "`guest_workers` is 0"),
             ("hosts = [\"a.example\", \"a b\"]", "`a b` in `hosts`"),
             ("hosts = [\"\"]", "no host name"),

@@ -37,6 +37,7 @@ pub const CASES: &[(&str, Case)] = &[
     ),
     ("records are chained as chain::next says", chained),
     ("reading windows of a stream", windows),
+    ("a page is of one moment, however much is appended", moments),
     ("leases fence late owners", leases),
     (
         "concurrent callers each get their own outcome",
@@ -312,6 +313,31 @@ fn windows(backend: &dyn Backend) {
     }
     assert_eq!(store.read(b"none", 0, 5).unwrap(), []);
     assert_eq!(store.head(b"none").unwrap(), Head::default());
+}
+
+fn moments(backend: &dyn Backend) {
+    const RECORDS: u64 = 300;
+    let store = backend.open();
+    let append = || {
+        for number in 0..RECORDS {
+            let record = Bytes::from(number.to_le_bytes().to_vec());
+            commit(&*store, Batch::new().append(&b"s"[..], record));
+        }
+    };
+    std::thread::scope(|threads| {
+        let appends = threads.spawn(append);
+        while !appends.is_finished() {
+            let mut from = 0;
+            while from < RECORDS {
+                let page = store.read(b"s", from, 7).expect("a page");
+                from += page.len() as u64;
+                if page.len() < 7 {
+                    break;
+                }
+            }
+        }
+    });
+    assert_eq!(store.head(b"s").expect("the head").len, RECORDS);
 }
 
 fn leases(backend: &dyn Backend) {

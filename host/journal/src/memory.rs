@@ -141,8 +141,8 @@ impl Store for MemoryStore {
     }
 
     fn read(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        let records = self.raw(stream, from, limit)?;
         let state = lock(&self.disk.0);
+        let records = state.page(stream, from, limit);
         let before = match from.checked_sub(1) {
             None => Some(Hash::default()),
             Some(seq) => state.record(stream, seq).map(|record| record.hash),
@@ -153,13 +153,7 @@ impl Store for MemoryStore {
     }
 
     fn raw(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        let stream = Bytes::copy_from_slice(stream);
-        Ok(lock(&self.disk.0)
-            .records
-            .range((stream.clone(), from)..=(stream, u64::MAX))
-            .take(limit)
-            .map(|(_, record)| record.clone())
-            .collect())
+        Ok(lock(&self.disk.0).page(stream, from, limit))
     }
 
     fn head(&self, stream: &[u8]) -> Result<Head, StoreError> {
@@ -228,6 +222,14 @@ impl State {
 
     fn record(&self, stream: &[u8], seq: u64) -> Option<&Record> {
         self.records.get(&(Bytes::copy_from_slice(stream), seq))
+    }
+
+    fn page(&self, stream: &[u8], from: u64, limit: usize) -> Vec<Record> {
+        let stream = Bytes::copy_from_slice(stream);
+        let rest = self
+            .records
+            .range((stream.clone(), from)..=(stream, u64::MAX));
+        rest.take(limit).map(|(_, record)| record.clone()).collect()
     }
 
     fn stored_head(&self, stream: &[u8]) -> Head {

@@ -30,6 +30,11 @@ pub struct RuntimeConfig {
     pub guest_workers: Option<usize>,
     /// Calls at once, over all plugins.
     pub calls_max: u32,
+    /// Agents in a sandbox at once.
+    pub agents_max: u32,
+    /// How long a waiting agent keeps its sandbox, and a run that stands still its
+    /// place in memory.
+    pub agent_warm: Duration,
     /// Plugins whose compiled code is held in memory.
     pub loaded_components_max: usize,
     /// Components being inspected and compiled at once.
@@ -58,6 +63,8 @@ impl RuntimeConfig {
             ca_file: None,
             guest_workers: None,
             calls_max: 1_000,
+            agents_max: 200,
+            agent_warm: Duration::from_secs(10),
             loaded_components_max: 64,
             install_jobs_max: 2,
             install_queue_max: 16,

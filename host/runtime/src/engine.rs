@@ -24,9 +24,6 @@ use crate::config::RuntimeConfig;
 use crate::metrics::Gauge;
 use crate::runtime::OpenError;
 
-/// Agents in a sandbox at once.
-pub(crate) const AGENTS_MAX: u32 = 200;
-
 /// Sandboxes of agents that are still being taken down while others begin, and
 /// of those that are asked what they are for.
 const AGENTS_SPARE: u32 = 16;
@@ -120,7 +117,7 @@ pub(crate) fn open_sandbox(
 ) -> Result<Arc<Sandbox>, OpenError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let settings = SandboxConfig {
-        agents_max: AGENTS_MAX + AGENTS_SPARE,
+        agents_max: config.agents_max.saturating_add(AGENTS_SPARE),
         cache_dir: config.cache_dir(),
         cache_key_file: config.key_file("cache.key"),
         compiler: Compiler {

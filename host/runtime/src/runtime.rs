@@ -182,7 +182,7 @@ impl Runtime {
             in_flight: InFlight::new(config.calls_max),
             stop: watch::Sender::new(crate::halt::begin(&*store)?),
             operations: Arc::default(),
-            runs: Runs::new(engine::AGENTS_MAX),
+            runs: Runs::new(config.agents_max),
             metrics: Metrics::default(),
             refusals: Refusals::default(),
             first_token_file: None,
@@ -371,6 +371,11 @@ impl Runtime {
             ),
             gauge("calls_waiting", "Calls that wait for their turn", waiting),
             gauge("plugins", "Installed plugins", plugins.len() as u64),
+            gauge(
+                "runs_in_memory",
+                "Runs that are looked after",
+                self.runs.live(),
+            ),
             gauge("installs_queued", "Installs that wait", installs["queued"]),
             gauge(
                 "installs_running",

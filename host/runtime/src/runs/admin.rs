@@ -100,9 +100,9 @@ impl Runtime {
             let row = rows::row(&id, &inner.state);
             (rows::begin(&id, &first, &inner.state), row)
         };
-        let mut batch = Batch { ops: ops.into() };
-        batch.ops.push(record::op(&audit));
-        self.store().commit(batch).await?;
+        let ops = self.runs.fence().into_iter().chain(ops);
+        let ops = ops.chain([record::op(&audit)]).collect();
+        self.audit.commit_drafted(Batch { ops }).await?;
         self.runs.take_up(self, session);
         Ok(view(&row, Some(RunStatus::Running)))
     }

@@ -20,6 +20,9 @@ use crate::runtime::Runtime;
 /// ended is still being taken down.
 const NO_ROOM_WAIT: Duration = Duration::from_millis(20);
 
+/// A run that stands still is looked at no more often.
+const WARM_MIN: Duration = Duration::from_millis(50);
+
 /// Takes up what was under way when the host stopped.
 pub(crate) fn recover(session: &Arc<Session>) {
     let open: Vec<(RequestId, bool)> = {
@@ -35,14 +38,12 @@ pub(crate) fn recover(session: &Arc<Session>) {
     }
 }
 
-/// How long a run that stands still stays in memory.
-const IDLE: Duration = Duration::from_secs(10);
-
 /// Looks after a run until it has ended, waits for long, or the host stops.
 pub(crate) async fn drive(session: Arc<Session>) {
+    let Some(warm) = warm(&session) else { return };
     loop {
         let next = session.wait_for(|inner| inner.next(next));
-        let Ok(next) = tokio::time::timeout(IDLE, next).await else {
+        let Ok(next) = tokio::time::timeout(warm, next).await else {
             match park::retire(&session).await {
                 true => return,
                 false => continue,
@@ -61,6 +62,12 @@ pub(crate) async fn drive(session: Arc<Session>) {
     if let Some(runtime) = session.runtime.upgrade() {
         runtime.runs.forget(&session.id);
     }
+}
+
+/// How long a run that stands still stays in memory.
+fn warm(session: &Session) -> Option<Duration> {
+    let runtime = session.runtime.upgrade()?;
+    Some(runtime.config().agent_warm.max(WARM_MIN))
 }
 
 pub(crate) enum Next {
@@ -122,8 +129,9 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
     let records = match rows::all(runtime.store(), &session.id) {
         Ok(records) => records,
         Err(error) => {
-            tracing::error!(run = session.id, %error, "a run's journal can't be read");
-            return false;
+            let detail = error.to_string();
+            session.block(Block::Journal { detail });
+            return true;
         }
     };
     if !session.begin(records) {
@@ -159,18 +167,22 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
 /// is something for the agent, or for [`drive`], to do; `false`: the run is no
 /// longer looked after.
 async fn parked(session: &Arc<Session>, ids: &[RequestId]) -> bool {
-    if park::retire(session).await {
+    let Some(warm) = warm(session) else {
         return false;
-    }
-    let goes_on = session.wait_for(|inner| {
-        let state = &inner.state;
-        let answered = ids.iter().any(|id| state.is_answered(*id));
-        let over = state.cancelling || state.end.is_some() || state.block().is_some();
-        (answered || over || state.paused || inner.is_stopped()).then_some(())
-    });
-    match tokio::time::timeout(IDLE, goes_on).await {
-        Ok(()) => true,
-        Err(_) => Box::pin(parked(session, ids)).await,
+    };
+    loop {
+        if park::retire(session).await {
+            return false;
+        }
+        let goes_on = session.wait_for(|inner| {
+            let state = &inner.state;
+            let answered = ids.iter().any(|id| state.is_answered(*id));
+            let over = state.cancelling || state.end.is_some() || state.block().is_some();
+            (answered || over || state.paused || inner.is_stopped()).then_some(())
+        });
+        if tokio::time::timeout(warm, goes_on).await.is_ok() {
+            return true;
+        }
     }
 }
 

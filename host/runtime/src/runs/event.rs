@@ -198,6 +198,11 @@ pub enum Block {
         /// The records.
         events: u64,
     },
+    /// Its journal can't be read.
+    Journal {
+        /// Where, and why.
+        detail: String,
+    },
     /// The agent's component can't be run.
     Component {
         /// Why.

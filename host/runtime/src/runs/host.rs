@@ -5,7 +5,6 @@
 //! nothing more.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use airlock_journal::store::BoxFuture;
 use airlock_sandbox::agent::{AgentHost, Answer, Note, Request, RequestId, Stopped};
@@ -14,9 +13,6 @@ use super::event::{Block, Event};
 use super::replay::{Replay, Step};
 use super::session::{Inner, Session, Stop};
 use super::{effects, step};
-
-/// How long a waiting agent keeps its sandbox, when nobody else needs it.
-const WARM: Duration = Duration::from_secs(10);
 
 impl Session {
     /// The journal is as long as it may be: a person decides. Only what the agent
@@ -95,12 +91,13 @@ impl Session {
         wait: bool,
     ) -> Option<Result<Vec<RequestId>, Stopped>> {
         let runtime = self.runtime.upgrade()?;
+        let warm = runtime.config().agent_warm;
         let look = self.wait_for(|inner| self.look(inner, ids, wait));
         tokio::select! {
             biased;
             seen = look => Some(seen),
             () = runtime.runs.slots.wanted() => None,
-            () = tokio::time::sleep(WARM) => None,
+            () = tokio::time::sleep(warm) => None,
         }
     }
 

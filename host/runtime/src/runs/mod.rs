@@ -123,6 +123,11 @@ impl Runs {
         Some(Op::Fence { lease, token })
     }
 
+    /// Runs in memory.
+    pub(crate) fn live(&self) -> u64 {
+        self.lock().len() as u64
+    }
+
     /// The kill switch for the runs that are looked after.
     pub(crate) fn halt(&self, halted: bool) {
         let sessions: Vec<Arc<Session>> = self.lock().values().cloned().collect();

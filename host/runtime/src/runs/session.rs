@@ -178,6 +178,7 @@ impl Session {
     /// is something else to do first.
     pub(crate) fn begin(&self, records: Vec<Record>) -> bool {
         let mut inner = self.lock();
+        inner.waiting = false;
         if inner.stop != Some(Stop::Host) {
             inner.stop = None;
         }

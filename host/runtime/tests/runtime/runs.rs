@@ -1,6 +1,8 @@
 //! Runs of agents: what they do, and what is left of them wherever the host
 //! stops.
 
+mod parked;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,6 +32,12 @@ impl Host {
     /// With the agent `prober`, granted the tools of `keeper` in `granted`.
     async fn with_agent(dir: &Path, disk: &Disk, granted: &[&str]) -> Self {
         let host = Self::open(dir, disk).await;
+        host.prepare(granted).await;
+        host
+    }
+
+    async fn prepare(&self, granted: &[&str]) {
+        let host = self;
         install(&host.runtime, "prober", built("agent_prober")).await;
         install(&host.runtime, "keeper", built("keeper")).await;
         let effects = json!({ "put": "idempotent", "get": "read-only", "add": "plain" });
@@ -37,7 +45,6 @@ impl Host {
         host.grant("keeper", kept).await;
         let tools: Vec<Value> = granted.iter().map(|tool| json!({ "tool": tool })).collect();
         host.grant("prober", json!({ "tools": tools })).await;
-        host
     }
 
     async fn grant(&self, plugin: &str, grants: Value) {

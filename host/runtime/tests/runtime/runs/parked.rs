@@ -1,0 +1,208 @@
+//! Runs that wait for long: out of their sandbox, out of memory, and there again.
+
+use super::*;
+
+use std::sync::Arc;
+
+use airlock_runtime::RuntimeConfig;
+
+/// A place where waiting agents give way at once, and two have a sandbox.
+fn narrow(dir: &Path) -> RuntimeConfig {
+    RuntimeConfig {
+        agents_max: 2,
+        agent_warm: Duration::ZERO,
+        ..crate::host::config(dir)
+    }
+}
+
+async fn narrow_host(dir: &Path, disk: &Disk) -> Host {
+    let host = Host::with(narrow(dir), disk).await;
+    let taken = host.runtime.take_up_runs().await;
+    taken.expect("they are read");
+    host
+}
+
+impl Host {
+    fn in_memory(&self) -> u64 {
+        let text = self.runtime.metrics_text();
+        let line = text.lines().find_map(|line| {
+            let value = line.strip_prefix("airlock_runs_in_memory ")?;
+            value.trim().parse().ok()
+        });
+        line.unwrap_or_else(|| panic!("{text}"))
+    }
+
+    async fn signal(&self, id: &str, name: &str, payload: Value) -> Result<(), &'static str> {
+        let signalled = self.runtime.signal_run(&self.who, id, name, &payload).await;
+        signalled.map_err(|error| error.code())
+    }
+
+    async fn until_out_of_memory(&self) {
+        let wait = async {
+            while self.in_memory() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, wait).await;
+        assert!(waited.is_ok(), "{} runs stay in memory", self.in_memory());
+    }
+}
+
+fn signal(name: &str) -> Value {
+    json!({ "signal": { "name": name } })
+}
+
+fn sleep(ms: u64) -> Value {
+    json!({ "sleep": { "ms": ms } })
+}
+
+fn ask() -> Value {
+    json!({ "ask": { "text": "now?", "choices": ["yes", "no"] } })
+}
+
+/// Whatever they wait for, and over a restart too.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_wait_leave_memory_and_are_found_again() {
+    let (dir, disk) = place();
+    let host = narrow_host(dir.path(), &disk).await;
+    host.prepare(&["keeper/*"]).await;
+    let by_signal = host.start(json!([signal("go"), add()])).await;
+    let by_timer = host.start(json!([sleep(1_500), add()])).await;
+    let by_person = host.start(json!([ask(), add()])).await;
+    let either = json!([{ "select": [sleep(3_600_000), signal("go")] }, add()]);
+    let either = host.start(either).await;
+    let paused = host.start(json!([signal("go"), add()])).await;
+    let stopped = host.start(json!([signal("go"), add()])).await;
+    let held = host.runtime.pause_run(&host.who, &paused).await;
+    held.expect("paused");
+    for id in [&by_signal, &by_person, &either] {
+        let seen = host.until(id, |run| !run.waits_for.is_empty()).await;
+        assert!(seen.end.is_none(), "{seen:?}");
+    }
+    host.until(&by_timer, |run| run.calls == 1).await;
+    host.until_out_of_memory().await;
+    assert_eq!(host.run(&by_signal).run.status, RunStatus::Waiting);
+    assert_eq!(host.run(&paused).run.status, RunStatus::Paused);
+    drop(host);
+
+    let host = narrow_host(dir.path(), &disk).await;
+    assert_eq!(host.in_memory(), 0, "none is taken up before its time");
+    for id in [&by_signal, &either, &paused] {
+        host.signal(id, "go", json!(1)).await.expect("kept");
+    }
+    let asked = host.open_questions();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    let decided = decide(&host, "somebody", &asked[0].id, "yes").await;
+    assert_eq!(decided, Ok(()));
+    let cancelled = host.runtime.cancel_run(&host.who, &stopped, "enough").await;
+    cancelled.expect("taken");
+    for id in [&by_signal, &by_timer, &by_person, &either] {
+        let results = host.results(id).await;
+        assert!(results[1]["ok"]["count"].is_u64(), "{results}");
+    }
+    assert_eq!(host.ended(&stopped).await.run.status, RunStatus::Cancelled);
+    assert_eq!(host.run(&paused).run.status, RunStatus::Paused);
+    let resumed = host
+        .runtime
+        .resume_run(&host.who, &paused, Resume::default());
+    resumed.await.expect("goes on");
+    host.results(&paused).await;
+    assert_eq!(host.added().await, 5);
+    host.until_out_of_memory().await;
+}
+
+/// More runs than sandboxes, each of which waits for another.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_wait_give_way_to_runs_that_work() {
+    let (dir, disk) = place();
+    let patient = RuntimeConfig {
+        agent_warm: Duration::from_secs(3_600),
+        ..narrow(dir.path())
+    };
+    let host = Host::with(patient, &disk).await;
+    host.prepare(&["keeper/*"]).await;
+    let mut waiting = Vec::new();
+    for _ in 0..6 {
+        waiting.push(host.start(json!([signal("go"), add()])).await);
+    }
+    let works = host.start(json!([add()])).await;
+    host.results(&works).await;
+    for id in &waiting {
+        host.until(id, |run| run.waits_for.len() == 1).await;
+        host.signal(id, "go", json!(1)).await.expect("kept");
+    }
+    for id in &waiting {
+        host.results(id).await;
+    }
+    assert_eq!(host.added().await, 7);
+}
+
+/// Signals, decisions and timers that come while a run leaves memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_a_run_leaves_is_not_lost() {
+    let (dir, disk) = place();
+    let host = narrow_host(dir.path(), &disk).await;
+    host.prepare(&[]).await;
+    let steps = json!([{ "repeat": { "times": 30, "steps": [
+        { "join": [signal("a"), signal("b"), sleep(3)] }
+    ] } }]);
+    let id = host.start(steps).await;
+    for number in 0..30 {
+        for name in ["a", "b"] {
+            host.signal(&id, name, json!(number)).await.expect("kept");
+        }
+        tokio::time::sleep(Duration::from_millis(number)).await;
+    }
+    let results = host.results(&id).await;
+    let last = json!([{ "ok": 29 }, { "ok": 29 }, { "ok": null }]);
+    assert_eq!(results[0], last, "in the order they were sent");
+}
+
+/// Somebody else takes the runs over while their owner still thinks it has them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_owners_writes_are_refused() {
+    let (dir, disk) = place();
+    let first = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let id = first.start(json!([signal("go"), add(), add()])).await;
+    first.until(&id, |run| run.waits_for.len() == 1).await;
+    let later = Host::beside(&first, dir.path()).await;
+    let late = first.signal(&id, "go", json!("late")).await;
+    assert_eq!(late, Err("store-failed"));
+    later.signal(&id, "go", json!(1)).await.expect("kept");
+    let results = later.results(&id).await;
+    assert_eq!(results[0], json!({ "ok": 1 }));
+    assert_eq!(later.added().await, 2);
+    let new = first.start_request(json!([]), json!({})).await;
+    assert_eq!(new.expect_err("fenced off"), "store-failed");
+}
+
+impl Host {
+    /// Another runtime over the same store, which takes up the runs.
+    async fn beside(first: &Self, dir: &Path) -> Self {
+        let config = RuntimeConfig::new(dir.join("other"), dir.join("keys"));
+        let config = RuntimeConfig {
+            data_dir: dir.join("data"),
+            guest_workers: Some(1),
+            ..config
+        };
+        let store = Arc::clone(&first.store);
+        let runtime = crate::host::open(config, Arc::clone(&store) as Arc<_>).await;
+        let runtime = runtime.expect("the runtime opens");
+        runtime.take_up_runs().await.expect("they are read");
+        Self {
+            runtime,
+            store,
+            who: Arc::clone(&first.who),
+        }
+    }
+
+    async fn start_request(&self, steps: Value, members: Value) -> Result<String, &'static str> {
+        let mut request = json!({ "agent": "prober", "goal": "test", "input": { "steps": steps } });
+        for (name, value) in members.as_object().expect("an object") {
+            request[name] = value.clone();
+        }
+        let request: StartRun = serde_json::from_value(request).expect("a request");
+        let started = self.runtime.start_run(&self.who, request).await;
+        started.map(|run| run.id).map_err(|error| error.code())
+    }
+}
