@@ -154,6 +154,17 @@ impl Admission {
         }
     }
 
+    /// Takes one of the plugin's `rate`, for what is not a call.
+    pub(crate) fn take_rate(&self) -> Result<(), NotAdmitted> {
+        let mut state = self.state();
+        let taken = state.bucket.take(Instant::now());
+        taken.map_err(|retry_after| NotAdmitted::Rate {
+            plugin: self.plugin.clone(),
+            rate: state.bucket.text.clone(),
+            retry_after,
+        })
+    }
+
     /// Whether a call that asked now would start at once.
     pub(crate) fn is_free(&self) -> bool {
         let state = self.state();

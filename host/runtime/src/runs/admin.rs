@@ -25,11 +25,13 @@ use super::types::{
     RunStatus, RunView, StartRun,
 };
 use super::{RunError, new_id};
+use crate::admission::NotAdmitted;
 use crate::ids;
 use crate::plugins::PluginError;
 use crate::principal::{Principal, Role};
 use crate::record;
 use crate::runtime::Runtime;
+use crate::stop::NotReady;
 
 const GOAL_BYTES_MAX: usize = 8 << 10;
 const INPUT_BYTES_MAX: usize = 1 << 20;
@@ -38,6 +40,8 @@ const NAME_BYTES_MAX: usize = 160;
 const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 /// Most events of one page.
 const EVENTS_MAX: usize = 1_000;
+/// Runs in memory above which none is started.
+const RUNS_AT_WORK_MAX: usize = 10_000;
 /// Most runs of one listing.
 const RUNS_MAX: usize = 1_000;
 /// Who sees what others started. Callers see their own runs alone.
@@ -70,9 +74,7 @@ impl Runtime {
         who: &Principal,
         request: StartRun,
     ) -> Result<RunView, RunError> {
-        if self.is_stopping() {
-            return Err(RunError::ShuttingDown);
-        }
+        self.admits_run(who, &request.agent)?;
         let digest = self.agent_digest(who, &request.agent)?;
         let input = checked_input(&request)?;
         self.runs.own(self).await?;
@@ -105,6 +107,24 @@ impl Runtime {
         self.audit.commit_drafted(Batch { ops }).await?;
         self.runs.take_up(self, session);
         Ok(view(&row, Some(RunStatus::Running)))
+    }
+
+    /// Whether another run of this agent may start now.
+    fn admits_run(&self, who: &Principal, agent: &str) -> Result<(), RunError> {
+        match self.ready() {
+            Ok(()) => {}
+            Err(NotReady::Halted) => return Err(NotAdmitted::Halted.into()),
+            Err(NotReady::ShuttingDown) => return Err(NotAdmitted::ShuttingDown.into()),
+            Err(NotReady::Store) => return Err(RunError::NotKept),
+        }
+        let live = self.runs.live() as usize;
+        if live >= RUNS_AT_WORK_MAX {
+            return Err(RunError::Overloaded(live));
+        }
+        match self.registry.get(agent).filter(|_| who.may_see(agent)) {
+            Some((slot, _)) => Ok(slot.admission.take_rate()?),
+            None => Ok(()),
+        }
     }
 
     /// Looks after every run that has not ended, from now on.

@@ -1,5 +1,8 @@
 //! Why something can't be done with a run.
 
+use std::time::Duration;
+
+use crate::admission::NotAdmitted;
 use crate::problem::Failure;
 
 /// Why something can't be done with a run.
@@ -35,9 +38,12 @@ pub enum RunError {
         "you started this run: somebody else has to approve its calls, unless the agent's rule says `own_approval = true`"
     )]
     OwnApproval,
-    /// It is stopping.
-    #[error("shutting down")]
-    ShuttingDown,
+    /// It may not start now.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    /// Too many runs are at work.
+    #[error("{0} runs are at work, as many as may be: try again later")]
+    Overloaded(usize),
     /// The store.
     #[error("the store failed")]
     Store(#[from] airlock_journal::StoreError),
@@ -58,7 +64,8 @@ impl Failure for RunError {
             Self::NotBlocked(_) => "run-not-blocked",
             Self::NoQuestion(_) => "approval-not-found",
             Self::OwnApproval => "own-approval",
-            Self::ShuttingDown => "shutting-down",
+            Self::NotAdmitted(error) => error.code(),
+            Self::Overloaded(_) => "overloaded",
             Self::Store(_) | Self::NotKept => "store-failed",
         }
     }
@@ -68,9 +75,17 @@ impl Failure for RunError {
             Self::NotFound(_) | Self::NoQuestion(_) => 404,
             Self::NotAnAgent(_) | Self::Invalid(_) => 422,
             Self::Plugin(error) => error.status(),
+            Self::NotAdmitted(error) => error.status(),
             Self::OwnApproval => 403,
             Self::Ended(_) | Self::NotHere(_) | Self::NotBlocked(_) => 409,
-            Self::ShuttingDown | Self::Store(_) | Self::NotKept => 503,
+            Self::Overloaded(_) | Self::Store(_) | Self::NotKept => 503,
+        }
+    }
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::NotAdmitted(error) => error.retry_after(),
+            Self::Overloaded(_) => Some(Duration::from_secs(1)),
+            _ => None,
         }
     }
 }

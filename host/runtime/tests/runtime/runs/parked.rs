@@ -176,6 +176,25 @@ async fn a_late_owners_writes_are_refused() {
     assert_eq!(new.expect_err("fenced off"), "store-failed");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_may_not_start_now_is_told_why() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
+    let update = json!({ "limits": { "rate": "2/h" }, "grants": {} });
+    let update: GrantsUpdate = serde_json::from_value(update).expect("limits");
+    let granted = host.runtime.set_grants(&host.who, "prober", update).await;
+    granted.expect("they hold");
+    let start = || host.start_request(json!([]), json!({}));
+    assert!(start().await.is_ok() && start().await.is_ok());
+    assert_eq!(start().await, Err("rate-limited"));
+    let halt = HaltRequest {
+        halted: true,
+        why: String::new(),
+    };
+    host.runtime.halt(&host.who, halt).await.expect("halted");
+    assert_eq!(start().await, Err("halted"));
+}
+
 impl Host {
     /// Another runtime over the same store, which takes up the runs.
     async fn beside(first: &Self, dir: &Path) -> Self {
