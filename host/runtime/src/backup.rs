@@ -180,6 +180,7 @@ impl Runtime {
             stored.map_err(|source| StoreError::io(format!("storing {digest}"), source))?;
             self.commit(vec![Op::Delete { space: SPACE, key }]).await?;
         }
+        crate::runs::restored::block_all(self, label.at_ms).await?;
         let who = Principal::local_admin("restore");
         let detail = json!({ "made_at_ms": label.at_ms, "made_by": label.by });
         let batch = Batch::new().delete(SPACE, "");

@@ -198,6 +198,11 @@ pub enum Block {
         /// The records.
         events: u64,
     },
+    /// It comes from a backup: what it did since is not in its journal.
+    Restored {
+        /// When the backup was made, milliseconds since 1970.
+        made_at_ms: u64,
+    },
     /// Its journal can't be read.
     Journal {
         /// Where, and why.

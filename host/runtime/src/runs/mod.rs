@@ -16,6 +16,7 @@ mod fold;
 mod host;
 mod park;
 mod replay;
+pub(crate) mod restored;
 mod rows;
 mod session;
 mod slots;

@@ -176,6 +176,35 @@ async fn a_late_owners_writes_are_refused() {
     assert_eq!(new.expect_err("fenced off"), "store-failed");
 }
 
+/// What it did after the backup was made may have happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_a_restored_backup_waits_for_a_person() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let id = host.start(json!([signal("go"), add()])).await;
+    host.until(&id, |run| run.waits_for.len() == 1).await;
+    drop(host);
+    let store = airlock_journal::MemoryStore::on(&disk);
+    let label = airlock_journal::Batch::new().put("backup", "", r#"{"at_ms":7,"by":"ann"}"#);
+    airlock_journal::Store::commit(&*store, label)
+        .await
+        .expect("stores");
+    drop(store);
+    let host = Host::again(dir.path(), &disk).await;
+    host.signal(&id, "go", json!(1)).await.expect("kept");
+    let blocked = host.run(&id);
+    let restored = airlock_runtime::Block::Restored { made_at_ms: 7 };
+    assert_eq!(blocked.blocked, Some(restored), "{blocked:?}");
+    assert_eq!(
+        (blocked.run.status, host.added().await),
+        (RunStatus::Blocked, 0)
+    );
+    let resumed = host.runtime.resume_run(&host.who, &id, Resume::default());
+    resumed.await.expect("goes on");
+    host.results(&id).await;
+    assert_eq!(host.added().await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_may_not_start_now_is_told_why() {
     let (dir, disk) = place();
