@@ -6,6 +6,7 @@
 //! shown or begun before it is durable.
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use airlock_journal::{Batch, Op, StoreError};
 
@@ -174,8 +175,14 @@ impl Session {
         let Some(runtime) = self.runtime.upgrade() else {
             return self.die();
         };
-        let (session, io) = (Arc::clone(self), runtime.runs.io.clone());
-        io.spawn(session.flush(runtime));
+        let io = runtime.runs.io.clone();
+        let mut flush = Box::pin(Arc::clone(self).flush(runtime));
+        // Up to where it waits for the disk at once, by whoever is here: the
+        // write is queued before another thread wakes.
+        let mut nobody = Context::from_waker(Waker::noop());
+        if flush.as_mut().poll(&mut nobody).is_pending() {
+            io.spawn(flush);
+        }
     }
 
     async fn flush(self: Arc<Self>, runtime: Arc<Runtime>) {
