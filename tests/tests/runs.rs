@@ -185,10 +185,13 @@ fn a_run_is_started_followed_and_decided_from_the_command_line() {
     assert!(text.contains("send it?") && text.contains("half"), "{text}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
     let id = text.lines().next().expect("the id").to_owned();
+    let question = format!("{id}.0");
+    assert!(text.contains("used 0 of 10000 calls"), "{text}");
+    assert!(text.contains("plan [doing] half"), "{text}");
+    assert!(text.trim_end().ends_with(&question), "{text}");
 
     let (text, _) = command(&server, &["approvals", "list"]);
     assert!(text.contains("yes|no"), "{text}");
-    let question = format!("{id}.0");
     let (text, code) = command(&server, &["approvals", "decide", &question, "perhaps"]);
     assert!(
         code != 0 && text.contains("one of `yes`, `no`"),
@@ -198,16 +201,29 @@ fn a_run_is_started_followed_and_decided_from_the_command_line() {
     assert_eq!(code, 0, "{text}");
     let (text, code) = command(&server, &["signal", &id, "go", r#"{"n":1}"#]);
     assert_eq!(code, 0, "{text}");
-    let begun = Instant::now();
-    while show(&server.api(), &id).get("end").is_none() {
-        assert!(begun.elapsed() < PATIENCE, "{}", show(&server.api(), &id));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    // Until it has ended.
+    let (text, code) = command(&server, &["runs", "events", &id, "--follow"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("#1 → {\"n\":1}"), "{text}");
+    let (text, _) = command(&server, &["runs", "events", &id, "--follow", "--json"]);
+    let (page, _) = command(&server, &["runs", "events", &id, "--json"]);
+    assert_eq!(text, page, "a line for each record");
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.last().expect("one")["event"], "ended");
+
     let (text, _) = command(&server, &["runs", "show", &id]);
-    assert!(
-        text.contains("succeeded") && text.contains("answered"),
-        "{text}"
-    );
+    for part in [
+        "plan      [doing] half",
+        "#0 ? send it? [yes | no]",
+        "→ yes by admin",
+        "#1 waits for the signal `go`",
+        "succeeded: {\"goal\":\"send\"",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
     let (text, _) = command(&server, &["runs", "list"]);
     assert!(text.contains(&id) && text.contains("succeeded"), "{text}");
     let (text, code) = command(&server, &["runs", "cancel", &id]);

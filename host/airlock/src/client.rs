@@ -22,6 +22,13 @@ const BODY_UNASKED_BYTES_MAX: usize = 64 << 10;
 /// How long they wait at most; a proxy in between may not pass the question on.
 const AWAIT_100_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Longest silence of a stream of events before it is asked for again; the
+/// server says that it is there every 15 s.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Takes the next part of a stream, and says whether it wants more.
+pub(crate) type OnPart<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
+
 /// The media type of events.
 const EVENTS: &str = "text/event-stream";
 /// The media type of backups.
@@ -38,6 +45,8 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// It may take as long as its server says something now and then.
+    follows: bool,
 }
 
 /// One response.
@@ -74,6 +83,7 @@ impl Request {
             path: path.into(),
             headers: Vec::new(),
             body: Vec::new(),
+            follows: false,
         }
     }
 
@@ -99,6 +109,7 @@ impl Request {
             path: path.into(),
             headers: vec![("content-type", media_type.to_owned())],
             body,
+            follows: false,
         }
     }
 
@@ -131,7 +142,7 @@ impl Remote {
         &self.base
     }
 
-    fn send(&self, request: &Request, on_part: &mut dyn FnMut(&[u8])) -> Result<Reply> {
+    fn send(&self, request: &Request, on_part: OnPart<'_>) -> Result<Reply> {
         let mut builder = ureq::http::Request::builder()
             .method(request.method)
             .uri(format!("{}{}", self.base, request.path))
@@ -145,6 +156,14 @@ impl Remote {
         let outgoing = builder
             .body(request.body.clone())
             .context("building the request")?;
+        let outgoing = match request.follows {
+            false => outgoing,
+            true => {
+                let config = self.agent.configure_request(outgoing);
+                let config = config.timeout_global(None);
+                config.timeout_per_read(Some(SILENCE_MAX)).build()
+            }
+        };
         let mut response = self
             .agent
             .run(outgoing)
@@ -174,13 +193,14 @@ impl Remote {
     }
 }
 
-/// Reads to the end of the stream.
-fn follow(reader: &mut dyn Read, on_part: &mut dyn FnMut(&[u8])) -> Result<()> {
+/// Reads to the end of the stream, or until nobody wants more.
+fn follow(reader: &mut dyn Read, on_part: OnPart<'_>) -> Result<()> {
     let mut part = [0; 64 << 10];
     loop {
         match reader.read(&mut part).context("reading the response")? {
             0 => return Ok(()),
-            read => on_part(&part[..read]),
+            read if !on_part(&part[..read]) => return Ok(()),
+            _ => {}
         }
     }
 }
@@ -191,12 +211,12 @@ impl Api {
     /// # Errors
     /// When there was no answer at all.
     pub fn send(&self, request: &Request) -> Result<Reply> {
-        self.send_and_follow(request, &mut |_| {})
+        self.send_and_follow(request, &mut |_| true)
     }
 
     /// The same; the parts of a stream of events or of a backup go to `on_part` as
     /// they come.
-    fn send_and_follow(&self, request: &Request, on_part: &mut dyn FnMut(&[u8])) -> Result<Reply> {
+    fn send_and_follow(&self, request: &Request, on_part: OnPart<'_>) -> Result<Reply> {
         match self {
             Self::Remote(remote) => remote.send(request, on_part),
             Self::Local(local) => local.send(request, on_part),
@@ -213,6 +233,7 @@ impl Api {
             if written.is_ok() {
                 written = file.write_all(part);
             }
+            written.is_ok()
         })?;
         if !(200..300).contains(&reply.status) {
             return Err(Failure::from_reply(&reply).into());
@@ -235,6 +256,7 @@ impl Api {
         let sent = self.send_and_follow(&request, &mut |part| {
             begun = true;
             events.push(part, &mut on_event);
+            true
         });
         let mut reply = match sent {
             Err(_) if begun => return Err(broken_off().into()),
@@ -244,9 +266,7 @@ impl Api {
             Some(event) => {
                 reply.body = event.data;
                 if event.name == "problem" {
-                    let problem: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-                    let status = problem["status"].as_u64();
-                    reply.status = status.and_then(|s| s.try_into().ok()).unwrap_or(500);
+                    reply.status = status_in(&reply.body);
                 }
             }
             None if begun => return Err(broken_off().into()),
@@ -256,6 +276,53 @@ impl Api {
             return Err(Failure::from_reply(&reply).into());
         }
         serde_json::from_slice(&reply.body).context("reading the call's result")
+    }
+
+    /// Follows a run's journal from record `from` on: gives each record to
+    /// `on_record` until that says that it is enough, the server has no more to
+    /// tell, or the connection breaks off.
+    ///
+    /// # Errors
+    /// [`Failure`] with the problem the server described; anything else is worth
+    /// another try.
+    pub fn follow(
+        &self,
+        path: &str,
+        from: u64,
+        on_record: &mut dyn FnMut(Value) -> bool,
+    ) -> Result<()> {
+        let request = Request {
+            follows: true,
+            ..Request::new("GET", path).header("accept", EVENTS)
+        };
+        let request = match from.checked_sub(1) {
+            Some(last) => request.header("last-event-id", last.to_string()),
+            None => request,
+        };
+        let (mut events, mut more, mut problem) = (Events::default(), true, None);
+        let reply = self.send_and_follow(&request, &mut |part| {
+            events.push(part, &mut |event| match event.name.as_str() {
+                "record" if more => {
+                    let record = serde_json::from_slice(&event.data).unwrap_or_default();
+                    more = on_record(record);
+                }
+                "problem" => problem = Some(event.data),
+                _ => {}
+            });
+            more && problem.is_none()
+        })?;
+        let reply = match problem {
+            Some(body) => Reply {
+                status: status_in(&body),
+                body,
+                ..reply
+            },
+            None => reply,
+        };
+        match (200..300).contains(&reply.status) {
+            true => Ok(()),
+            false => Err(Failure::from_reply(&reply).into()),
+        }
     }
 
     /// Sends a request and takes the body of a success.
@@ -287,6 +354,13 @@ impl Api {
     pub fn get(&self, path: &str) -> Result<Value> {
         self.value(&Request::new("GET", path))
     }
+}
+
+/// The status that a problem names.
+fn status_in(problem: &[u8]) -> u16 {
+    let problem: Value = serde_json::from_slice(problem).unwrap_or_default();
+    let status = problem["status"].as_u64();
+    status.and_then(|s| s.try_into().ok()).unwrap_or(500)
 }
 
 /// A call began, and its result did not come.

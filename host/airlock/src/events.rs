@@ -9,6 +9,8 @@ const EVENT_BYTES_MAX: usize = 1 << 30;
 pub struct Event {
     /// Its name, e.g. `progress`.
     pub name: String,
+    /// What the stream can go on after.
+    pub id: Option<String>,
     /// Its data; lines are joined with newlines.
     pub data: Vec<u8>,
 }
@@ -45,6 +47,8 @@ impl Events {
             }
         } else if let Some(name) = line.strip_prefix(b"event: ") {
             self.event.name = String::from_utf8_lossy(name).into_owned();
+        } else if let Some(id) = line.strip_prefix(b"id: ") {
+            self.event.id = Some(String::from_utf8_lossy(id).into_owned());
         } else if let Some(data) = line.strip_prefix(b"data: ")
             && self.event.data.len() + data.len() < EVENT_BYTES_MAX
         {
@@ -64,8 +68,11 @@ mod tests {
     #[test]
     fn events_are_the_same_in_whatever_pieces_they_come() {
         let text = b"event: progress\ndata: {\"done\":1}\n\n: still there\n\n\
-            event: result\ndata: {\ndata: \ndata: }\n\nevent: cut";
-        let expect = [("progress", "{\"done\":1}"), ("result", "{\n\n}")];
+            id: 7\nevent: result\ndata: {\ndata: \ndata: }\n\nevent: cut";
+        let expect = [
+            (None, "progress", "{\"done\":1}"),
+            (Some("7"), "result", "{\n\n}"),
+        ];
         for size in 1..=text.len() {
             let (mut events, mut found) = (Events::default(), Vec::new());
             for piece in text.chunks(size) {
@@ -75,6 +82,7 @@ mod tests {
                 .iter()
                 .map(|event| {
                     (
+                        event.id.as_deref(),
                         event.name.as_str(),
                         std::str::from_utf8(&event.data).expect("text"),
                     )

@@ -19,3 +19,4 @@ pub mod output;
 mod packed;
 pub mod place;
 pub mod selftest;
+mod timeline;

@@ -9,7 +9,7 @@ use airlock_runtime::{Principal, Runtime};
 use airlock_server::{InProcess, ServerConfig};
 use anyhow::{Context, Result};
 
-use crate::client::{Reply, Request};
+use crate::client::{OnPart, Reply, Request};
 use crate::config::Settings;
 use crate::exit::Misuse;
 
@@ -76,7 +76,7 @@ impl Local {
         })
     }
 
-    pub(crate) fn send(&self, request: &Request, on_part: &mut dyn FnMut(&[u8])) -> Result<Reply> {
+    pub(crate) fn send(&self, request: &Request, on_part: OnPart<'_>) -> Result<Reply> {
         let headers: Vec<(&str, &str)> = request
             .headers
             .iter()

@@ -82,12 +82,19 @@ pub fn print(text: &str) -> Result<()> {
 /// # Errors
 /// They can't be written, e.g. since the disk is full.
 pub fn print_bytes(bytes: &[u8]) -> Result<()> {
+    print_to_reader(bytes).map(drop)
+}
+
+/// The same; gives whether anybody still reads.
+///
+/// # Errors
+/// As [`print_bytes`].
+pub fn print_to_reader(bytes: &[u8]) -> Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(error).context("writing to standard output")
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("writing to standard output"),
     }
 }
 

@@ -65,8 +65,8 @@ pub use record::{
     AuditFailure, AuditPage, AuditQuery, AuditVerified, VerifyRequest, verify_offline,
 };
 pub use runs::{
-    ApprovalView, Autonomy, Block, Budget, Decide, End, OpenRequest, Outcome, ProgressView, Resume,
-    RunDetail, RunError, RunEvent, RunEvents, RunStatus, RunView, StartRun,
+    ApprovalView, Autonomy, Block, Budget, Decide, End, Follower, OpenRequest, Outcome,
+    ProgressView, Resume, RunDetail, RunError, RunEvent, RunEvents, RunStatus, RunView, StartRun,
 };
 pub use runtime::{OpenError, Runtime};
 pub use secrets::{SecretError, SecretView};

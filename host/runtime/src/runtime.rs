@@ -256,6 +256,19 @@ impl Runtime {
         self.tokens.authenticate(token, ids::now_ms())
     }
 
+    /// Whether the token that a principal came with is neither revoked nor
+    /// expired.
+    #[must_use]
+    pub fn still_holds(&self, who: &Principal) -> bool {
+        self.tokens.holds(who, ids::now_ms())
+    }
+
+    /// Changes when a token is made or revoked.
+    #[must_use]
+    pub fn token_changes(&self) -> watch::Receiver<()> {
+        self.tokens.changes()
+    }
+
     /// Records that somebody was refused, up to a rate. `subject` is the route.
     pub fn note_refusal(self: &Arc<Self>, who: &str, code: &'static str, subject: &str) {
         let Some(left_out) = self.refusals.admit(Instant::now()) else {

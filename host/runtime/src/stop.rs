@@ -52,6 +52,13 @@ impl Runtime {
         *self.stop.borrow() >= Stop::Draining
     }
 
+    /// Resolves when it begins to stop.
+    pub async fn stopping(&self) {
+        let mut stop = self.stop.subscribe();
+        // The sender lives as long as this runtime.
+        let _ = stop.wait_for(|stop| *stop >= Stop::Draining).await;
+    }
+
     /// Refuses new calls and installs from now on; [`Runtime::ready`] fails.
     pub fn drain(&self) {
         self.stop.send_if_modified(|stop| {

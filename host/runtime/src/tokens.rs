@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
 use crate::ids;
 use crate::names::{self, BadName};
@@ -195,6 +196,8 @@ pub(crate) struct Tokens {
     /// Held from a change's check to its commit: two that each leave the other's
     /// token as the last would leave none.
     turn: tokio::sync::Mutex<()>,
+    /// Changes with each of them.
+    changed: watch::Sender<()>,
 }
 
 /// A change of tokens: what to commit, then what to hold.
@@ -231,8 +234,12 @@ impl Tokens {
             held.insert(item.view.id.clone(), Arc::new(item));
         }
         let held = RwLock::new(held);
-        let turn = Default::default();
-        Ok(Self { store, held, turn })
+        Ok(Self {
+            store,
+            held,
+            turn: Default::default(),
+            changed: watch::Sender::default(),
+        })
     }
 
     /// The right to change tokens, until it is dropped.
@@ -343,7 +350,22 @@ impl Tokens {
         let view = change.held.view.clone();
         let mut all = self.held.write().unwrap_or_else(PoisonError::into_inner);
         all.insert(view.id.clone(), change.held);
+        drop(all);
+        self.changed.send_replace(());
         Ok(view)
+    }
+
+    /// Whether what a principal came with still holds.
+    pub(crate) fn holds(&self, who: &Principal, now_ms: u64) -> bool {
+        let Some(id) = &who.token_id else {
+            return true;
+        };
+        self.read().get(id).is_some_and(|held| held.is_live(now_ms))
+    }
+
+    /// Changes when a token is made or revoked.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<String, Arc<Held>>> {

@@ -16,6 +16,9 @@ pub struct ServerConfig {
     pub body_read_timeout: Duration,
     /// Without any progress of a reply that the client doesn't read.
     pub write_stall_timeout: Duration,
+    /// A stream of events sends a line at least this often, so that nothing in
+    /// between gives the connection up.
+    pub events_keep_alive: Duration,
     /// Bytes of request bodies held at once, over all connections.
     pub bodies_bytes_max: usize,
     /// Time between `/readyz` failing and no more connections being taken, so
@@ -33,6 +36,7 @@ impl Default for ServerConfig {
             header_read_timeout: Duration::from_secs(30),
             body_read_timeout: Duration::from_secs(30),
             write_stall_timeout: Duration::from_secs(30),
+            events_keep_alive: Duration::from_secs(15),
             bodies_bytes_max: 512 << 20,
             unready: Duration::ZERO,
             drain: Duration::from_secs(30),

@@ -60,7 +60,8 @@ impl InProcess {
     }
 
     /// Answers one request. If the reply is a stream of events or a backup, its
-    /// parts go to `on_part` as they come, and the answer's body is empty.
+    /// parts go to `on_part` as they come, until that wants no more, and the
+    /// answer's body is empty.
     ///
     /// # Errors
     /// A method, path or header that HTTP does not know.
@@ -70,7 +71,7 @@ impl InProcess {
         path: &str,
         headers: &[(&str, &str)],
         body: Vec<u8>,
-        mut on_part: impl FnMut(&[u8]),
+        mut on_part: impl FnMut(&[u8]) -> bool,
     ) -> Result<Answer, InProcessError> {
         let mut request = Request::builder()
             .method(method)
@@ -90,7 +91,8 @@ impl InProcess {
                 continue;
             };
             match streamed {
-                true => on_part(&data),
+                true if on_part(&data) => {}
+                true => break,
                 false => bytes.extend_from_slice(&data),
             }
         }

@@ -9,6 +9,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::handlers::run_events::LAST_EVENT_ID;
 use crate::handlers::tools::TIMEOUT;
 use crate::reply::{BACKUP, EVENTS, METRICS, NDJSON};
 use crate::routes::{Access, ROUTES, Route, Takes};
@@ -57,7 +58,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Value) ->
         if *status != 204 {
             let schema = schema.map_or(json!({}), |schema| schema(generator).to_value());
             response["content"] = json!({ media(route): { "schema": schema } });
-            if route.takes == Takes::Input {
+            if route.tells {
                 response["content"][EVENTS] = json!({ "schema": { "type": "string" } });
             }
         }
@@ -152,6 +153,12 @@ fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
             description,
             json!({ "type": "string", "maxLength": 255 }),
         ));
+    }
+    if route.tells && route.method == "GET" {
+        let description = "With events: the id of the last one that was received; those after it \
+            are sent.";
+        let schema = json!({ "type": "integer", "minimum": 0 });
+        parameters.push(header(LAST_EVENT_ID.as_str(), description, schema));
     }
     if route.takes == Takes::Input {
         let description = "Milliseconds the call may take, waiting included.";

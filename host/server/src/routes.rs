@@ -72,6 +72,8 @@ pub struct Route {
     /// It acts, and so takes an `Idempotency-Key`.
     pub(crate) once: bool,
     pub(crate) takes: Takes,
+    /// It answers with server-sent events where `Accept` asks for them.
+    pub(crate) tells: bool,
     pub(crate) query: Option<SchemaOf>,
     pub(crate) body: Option<SchemaOf>,
     pub(crate) replies: &'static [(u16, Option<SchemaOf>)],
@@ -111,6 +113,7 @@ const BLANK: Route = Route {
     summary: "",
     once: false,
     takes: Takes::Nothing,
+    tells: false,
     query: None,
     body: None,
     replies: &[(204, None)],
@@ -122,7 +125,6 @@ const READERS: &[Role] = &[Viewer, Operator];
 const ADMIN: &[Role] = &[];
 
 /// The table.
-#[expect(clippy::needless_update, reason = "one route names every field")]
 pub static ROUTES: &[Route] = &[
     route!("GET" "/healthz" Access::Public, "Whether the process answers", health::healthz, replies: &[(200, Some(of::<health::Health>))]),
     route!("GET" "/readyz" Access::Public, "Whether it takes work", health::readyz, replies: &[(200, Some(of::<health::Health>))]),
@@ -131,7 +133,7 @@ pub static ROUTES: &[Route] = &[
     route!("GET" "/v1/whoami" Access::Roles(EVERYBODY), "Who the token is", tokens::whoami, replies: &[(200, Some(of::<tokens::Whoami<'_>>))]),
     route!("GET" "/v1/capabilities" Access::Roles(EVERYBODY), "What can be granted, with JSON Schemas", grants::capabilities, replies: &[(200, Some(of::<airlock_runtime::Capabilities>))]),
     route!("GET" "/v1/tools" Access::Roles(&[Viewer, Caller, Operator]), "Tools with their schemas", tools::list, replies: &[(200, Some(of::<tools::ToolList>))]),
-    route!("POST" "/v1/tools/{plugin}/{tool}" Access::Plugin(&[Caller]), "Call a tool: the body is its input. With `Accept: text/event-stream`, its progress comes as events before the result", tools::call, takes: Takes::Input, query: Some(of::<tools::CallQuery>), body: Some(of::<serde_json::Value>), replies: &[(200, Some(of::<tools::CallReply>))]),
+    route!("POST" "/v1/tools/{plugin}/{tool}" Access::Plugin(&[Caller]), "Call a tool: the body is its input. With `Accept: text/event-stream`, its progress comes as events before the result", tools::call, takes: Takes::Input, tells: true, query: Some(of::<tools::CallQuery>), body: Some(of::<serde_json::Value>), replies: &[(200, Some(of::<tools::CallReply>))]),
     route!("GET" "/v1/plugins" Access::Roles(READERS), "Installed plugins", plugins::list, replies: &[(200, Some(of::<plugins::PluginList>))]),
     route!("POST" "/v1/plugins" Access::Roles(&[Operator]), "Install a component as a version of a plugin", plugins::install, once: true, takes: Takes::Component, query: Some(of::<plugins::InstallQuery>), replies: &[(202, Some(of::<airlock_runtime::Operation>)), (201, Some(of::<airlock_runtime::Operation>))]),
     route!("GET" "/v1/plugins/{plugin}" Access::Plugin(READERS), "A plugin: versions, tools, what it asks for beside what is granted", plugins::show, replies: &[(200, Some(of::<airlock_runtime::PluginDetail>))]),
@@ -148,7 +150,7 @@ pub static ROUTES: &[Route] = &[
     route!("GET" "/v1/runs" Access::Roles(EVERYBODY), "Runs of agents, newest first, at most 1,000", runs::list, replies: &[(200, Some(of::<runs::RunList>))]),
     route!("POST" "/v1/runs" Access::Roles(&[Caller]), "Start a run of an agent", runs::start, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::StartRun>), replies: &[(201, Some(of::<airlock_runtime::RunView>))]),
     route!("GET" "/v1/runs/{id}" Access::Roles(EVERYBODY), "A run: its plan, what it waits for, how it ended", runs::show, replies: &[(200, Some(of::<airlock_runtime::RunDetail>))]),
-    route!("GET" "/v1/runs/{id}/events" Access::Roles(EVERYBODY), "A run's journal, a page at a time", runs::events, query: Some(of::<runs::EventsQuery>), replies: &[(200, Some(of::<airlock_runtime::RunEvents>))]),
+    route!("GET" "/v1/runs/{id}/events" Access::Roles(EVERYBODY), "A run's journal: a page of it, or, as events, each record as it is written, until the run has ended", runs::events, tells: true, query: Some(of::<runs::EventsQuery>), replies: &[(200, Some(of::<airlock_runtime::RunEvents>))]),
     route!("POST" "/v1/runs/{id}/cancel" Access::Roles(&[Caller, Operator]), "End a run: what is under way first", runs::cancel, once: true, takes: Takes::OptionalJson, body: Some(of::<runs::CancelRequest>), replies: &[(200, Some(of::<airlock_runtime::RunView>))]),
     route!("POST" "/v1/runs/{id}/pause" Access::Roles(&[Caller, Operator]), "Keep a run from going on; what is under way ends and is kept", runs::pause, once: true, replies: &[(200, Some(of::<airlock_runtime::RunView>))]),
     route!("POST" "/v1/runs/{id}/resume" Access::Roles(&[Operator]), "Let a paused or blocked run go on, saying what became of a call whose outcome was lost", runs::resume, once: true, takes: Takes::OptionalJson, body: Some(of::<airlock_runtime::Resume>), replies: &[(200, Some(of::<airlock_runtime::RunView>))]),

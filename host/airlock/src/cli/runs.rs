@@ -22,7 +22,8 @@ pub struct Run {
     /// Calls of tools it may make at most.
     #[arg(long, value_name = "NUMBER")]
     pub calls: Option<u64>,
-    /// Show what happens until the run has ended or waits for a person.
+    /// Show what happens until the run has ended or waits for a person: its plan,
+    /// each step, and what it used of its budget.
     #[arg(long)]
     pub follow: bool,
 }
@@ -32,17 +33,21 @@ pub enum Runs {
     /// List runs, newest first.
     #[command(after_help = "Example:\n  airlock runs list")]
     List,
-    /// Show a run: its plan, each step with its result, what it waits for.
+    /// Show a run: its plan and budget, each step with what became of it, its end.
     #[command(after_help = "Example:\n  airlock runs show run_01a1fd…")]
     Show {
         /// The run.
         id: String,
     },
     /// Print a run's journal, a line for each record.
-    #[command(after_help = "Example:\n  airlock runs events run_01a1fd… --json")]
+    #[command(after_help = "Examples:\n  airlock runs events run_01a1fd… --json\n  \
+        airlock runs events run_01a1fd… --follow")]
     Events {
         /// The run.
         id: String,
+        /// Show what happens, and what happened so far, until the run has ended.
+        #[arg(long)]
+        follow: bool,
     },
     /// End a run: what is under way first.
     #[command(after_help = "Example:\n  airlock runs cancel run_01a1fd… --why 'wrong month'")]

@@ -3,6 +3,7 @@
 
 mod audit;
 mod backup;
+mod follow;
 mod grants;
 mod new;
 mod plugins;

@@ -1,21 +1,21 @@
 //! `airlock run`, `airlock runs`, `airlock signal`, `airlock approvals`.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::follow::{Until, follow};
 use super::plugins::list_of;
 use super::{Session, read_input};
 use crate::cli::{Approvals, Halt, Run, Runs, Signal};
 use crate::client::{Request, encode};
 use crate::exit::Misuse;
-use crate::output::{Format, cell, json_text, print, table, time};
+use crate::output::{Format, cell, json_escaped, json_text, one_line, print, table, time};
+use crate::timeline::Timeline;
 
-/// How often a run that is followed is asked for news.
-const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+/// Records that are asked for at once.
+const PAGE: usize = 1_000;
 
-/// Longest text of one step in a timeline, characters.
+/// Longest text of a record, characters.
 const SHOWN_CHARS_MAX: usize = 160;
 
 pub(super) fn start(session: &Session, command: &Run) -> Result<()> {
@@ -44,51 +44,37 @@ pub(super) fn start(session: &Session, command: &Run) -> Result<()> {
             )
         });
     }
-    if session.format == Format::Text {
-        print(&id)?;
+    match session.format {
+        Format::Text => print(&one_line(&id))?,
+        Format::Json => print(&json_escaped(run.to_string()))?,
     }
-    follow(session, &id)
+    follow(session, &id, Until::Asked)
 }
 
-/// Shows records as they come, until the run has ended or waits for a person.
-fn follow(session: &Session, id: &str) -> Result<()> {
-    let mut from = 0;
-    loop {
-        let run = session.api.get(&path(id))?;
-        from = events(session, id, from)?;
-        let waits = matches!(run["status"].as_str(), Some("blocked")) || asks(&run);
-        if run.get("end").is_some() || waits {
-            events(session, id, from)?;
-            return match session.format {
-                Format::Json => print(&json_text(&run)?),
-                Format::Text => print(&ending(&run)),
-            };
+/// Prints a run's records.
+fn events(session: &Session, id: &str) -> Result<()> {
+    for record in records(session, id)? {
+        match session.format {
+            Format::Json => print(&json_escaped(record.to_string()))?,
+            Format::Text => print(&line(&record))?,
         }
-        std::thread::sleep(FOLLOW_EVERY);
     }
+    Ok(())
 }
 
-fn asks(run: &Value) -> bool {
-    let mut open = run["waits_for"].as_array().into_iter().flatten();
-    open.any(|open| open["request"]["kind"] == "ask" || open["to_approve"] == true)
-}
-
-/// Prints a run's records from `from` on; gives where the next ones begin.
-fn events(session: &Session, id: &str, mut from: u64) -> Result<u64> {
+/// A run's records so far.
+pub(super) fn records(session: &Session, id: &str) -> Result<Vec<Value>> {
+    let mut records = Vec::new();
     loop {
+        let from = records.len();
         let page = session
             .api
-            .get(&format!("{}/events?from={from}&limit=1000", path(id)))?;
-        let records = page["events"].as_array().cloned().unwrap_or_default();
-        for record in &records {
-            match session.format {
-                Format::Json => print(&serde_json::to_string(record)?)?,
-                Format::Text => print(&line(record))?,
-            }
-        }
-        from += records.len() as u64;
-        if records.len() < 1_000 {
-            return Ok(from);
+            .get(&format!("{}/events?from={from}&limit={PAGE}", path(id)))?;
+        let read = page["events"].as_array().cloned().unwrap_or_default();
+        let last = read.len() < PAGE;
+        records.extend(read);
+        if last {
+            return Ok(records);
         }
     }
 }
@@ -104,11 +90,10 @@ pub(super) fn run(session: &Session, command: Runs) -> Result<()> {
             if session.format == Format::Json {
                 return print(&json_text(&run)?);
             }
-            print(&head(&run))?;
-            events(session, &id, 0)?;
-            print(&ending(&run))
+            print(&Timeline::of(&records(session, &id)?).text(&run))
         }
-        Runs::Events { id } => events(session, &id, 0).map(drop),
+        Runs::Events { id, follow: true } => follow(session, &id, Until::Ended),
+        Runs::Events { id, .. } => events(session, &id),
         Runs::Cancel { id, why } => act(session, &id, "cancel", &json!({ "why": why })),
         Runs::Pause { id } => act(session, &id, "pause", &json!({})),
         Runs::Resume {
@@ -173,7 +158,7 @@ pub(super) fn approvals(session: &Session, command: Approvals) -> Result<()> {
     }
 }
 
-fn path(id: &str) -> String {
+pub(super) fn path(id: &str) -> String {
     format!("/v1/runs/{}", encode(id))
 }
 
@@ -225,48 +210,6 @@ fn approvals_text(answer: &Value) -> String {
         })
         .collect();
     table(&["QUESTION", "AGENT", "CHOICES", "TEXT"], &lines)
-}
-
-fn head(run: &Value) -> String {
-    let mut text = format!(
-        "{} · {} · {}\n",
-        cell(run, "id"),
-        cell(run, "agent"),
-        cell(run, "status")
-    );
-    for task in run["plan"].as_array().into_iter().flatten() {
-        text.push_str(&format!(
-            "  [{}] {}\n",
-            cell(task, "state"),
-            cell(task, "title")
-        ));
-    }
-    text
-}
-
-/// What is left to say of a run: its end, or what it waits for.
-fn ending(run: &Value) -> String {
-    if let Some(end) = run.get("end") {
-        let rest = ["output", "detail", "reason", "run"];
-        let rest = rest.iter().find_map(|name| end.get(*name)?.as_str());
-        return shown(
-            &format!("{}: {}", cell(end, "state"), rest.unwrap_or_default()),
-            4_096,
-        );
-    }
-    if let Some(blocked) = run.get("blocked") {
-        return shown(&format!("blocked: {blocked}"), 4_096);
-    }
-    let open = run["waits_for"].as_array().into_iter().flatten();
-    let open: Vec<String> = open
-        .map(|open| {
-            shown(
-                &format!("waits for {}: {}", open["id"], open["request"]),
-                1_024,
-            )
-        })
-        .collect();
-    open.join("\n")
 }
 
 /// One record in a line that a person can read.

@@ -14,6 +14,7 @@ mod error;
 mod event;
 mod fold;
 mod host;
+mod news;
 mod park;
 mod replay;
 pub(crate) mod restored;
@@ -33,6 +34,7 @@ use std::time::Duration;
 pub use admin::RunEvents;
 pub use error::RunError;
 pub use event::{Autonomy, Block, Budget, End};
+pub use news::Follower;
 pub use types::{
     ApprovalView, Decide, OpenRequest, Outcome, ProgressView, Resume, RunDetail, RunEvent,
     RunStatus, RunView, StartRun,
@@ -69,6 +71,8 @@ pub(crate) struct Runs {
     slots: Slots,
     /// What each write of a run is fenced with.
     fence: OnceCell<u64>,
+    /// Who follows which run.
+    news: news::News,
     /// The runtime that does the host's own work, never a guest's.
     io: tokio::runtime::Handle,
 }
@@ -81,6 +85,7 @@ impl Runs {
             wakes: Arc::default(),
             slots: Slots::new(agents_max),
             fence: OnceCell::new(),
+            news: news::News::default(),
             io: tokio::runtime::Handle::current(),
         }
     }

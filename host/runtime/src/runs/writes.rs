@@ -194,6 +194,7 @@ impl Session {
                 return self.die();
             }
             self.lock().shown = write.shown;
+            runtime.runs.news.grew(&self.id);
             for record in &write.records {
                 if let Event::Requested { id, begun, .. } = &record.event {
                     effects::begin(&self, *id, *begun);

@@ -5,7 +5,6 @@
 //! nothing up; one that leaves ends its call, as it does without events.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use airlock_runtime::{CallRefused, CallStage, StoredReply, ToolCall};
 use axum::body::Body;
@@ -17,10 +16,6 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::dispatch::Call;
 use crate::reply::{EVENTS, Refusal, Reply, ReplyBody};
-
-/// A line is sent at least this often, so that nothing in between gives the
-/// connection up.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 type Answer = Result<StoredReply, CallRefused>;
 
@@ -55,7 +50,7 @@ pub(crate) async fn answer(call: Call, mut tool_call: ToolCall) -> Result<Reply,
     let telling = Telling {
         stage: Some(stage),
         work,
-        _call: call,
+        call,
     };
     let events = stream::unfold(Some(telling), |telling| async {
         let (event, telling) = telling?.next().await;
@@ -81,7 +76,7 @@ struct Telling {
     stage: Option<watch::Receiver<CallStage>>,
     work: Work,
     /// Its body counts among those held for as long as the call goes on.
-    _call: Call,
+    call: Call,
 }
 
 impl Telling {
@@ -93,13 +88,13 @@ impl Telling {
                 changed = changed(&mut self.stage) => match changed {
                     Some(CallStage::Running(Some(progress))) => {
                         let data = serde_json::to_vec(&progress).unwrap_or_default();
-                        return (event("progress", &data), Some(self));
+                        return (event(None, "progress", &data), Some(self));
                     }
                     Some(_) => {}
                     None => self.stage = None,
                 },
                 ended = &mut self.work.0 => return (last(ended), None),
-                () = tokio::time::sleep(KEEP_ALIVE) => {
+                () = tokio::time::sleep(self.call.app.config.events_keep_alive) => {
                     return (Bytes::from_static(b": the call goes on\n\n"), Some(self));
                 }
             }
@@ -124,16 +119,17 @@ fn joined(ended: Result<Answer, JoinError>) -> Answer {
 
 fn last(ended: Result<Answer, JoinError>) -> Bytes {
     match joined(ended) {
-        Ok(reply) if reply.status < 400 => event("result", &reply.body),
-        Ok(reply) => event("problem", &reply.body),
-        Err(refused) => event("problem", &Refusal::from(refused).0.to_json()),
+        Ok(reply) if reply.status < 400 => event(None, "result", &reply.body),
+        Ok(reply) => event(None, "problem", &reply.body),
+        Err(refused) => event(None, "problem", &Refusal::from(refused).0.to_json()),
     }
 }
 
-/// An event; line ends of `data`, which JSON has between its parts only, become
-/// lines of the event.
-fn event(name: &str, data: &[u8]) -> Bytes {
-    let mut text = format!("event: {name}\n").into_bytes();
+/// An event, with an id for one that a client can go on after; line ends of
+/// `data`, which JSON has between its parts only, become lines of the event.
+pub(crate) fn event(id: Option<u64>, name: &str, data: &[u8]) -> Bytes {
+    let mut text = id.map_or_else(Vec::new, |id| format!("id: {id}\n").into_bytes());
+    text.extend_from_slice(format!("event: {name}\n").as_bytes());
     let carriage = |byte: &u8| *byte == b'\n' || *byte == b'\r';
     for line in data.split(carriage) {
         text.extend_from_slice(b"data: ");
@@ -156,7 +152,7 @@ mod tests {
             (b"{\r\n}", b"event: result\ndata: {\ndata: \ndata: }\n\n"),
         ];
         for (data, expect) in table {
-            assert_eq!(event("result", data), expect, "{data:?}");
+            assert_eq!(event(None, "result", data), expect, "{data:?}");
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod operations;
 pub(crate) mod plugins;
 pub(crate) mod policy;
+pub(crate) mod run_events;
 pub(crate) mod runs;
 pub(crate) mod secrets;
 pub(crate) mod tokens;

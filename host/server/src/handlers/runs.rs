@@ -18,10 +18,10 @@ pub(crate) struct RunList {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EventsQuery {
-    /// The first record, from 0.
+    /// The first record, from 0; with events, where no `Last-Event-ID` says more.
     #[serde(default)]
-    from: u64,
-    /// Most records, 1 to 1,000.
+    pub(super) from: u64,
+    /// Most records of a page, 1 to 1,000.
     #[serde(default = "page")]
     limit: usize,
 }
@@ -70,6 +70,9 @@ pub(crate) async fn show(call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn events(call: Call) -> Result<Reply, Refusal> {
+    if super::events::wanted(&call) {
+        return super::run_events::answer(call);
+    }
     let query: EventsQuery = call.query()?;
     let (id, from) = (call.param("id"), query.from);
     let events = call

@@ -11,6 +11,7 @@ mod idempotency;
 mod leaving;
 mod policy;
 mod routes;
+mod run_events;
 mod scopes;
 mod server;
 mod stopping;

@@ -1,0 +1,308 @@
+//! Follows a run as it goes: lines for what happens and, on a terminal, one
+//! more below them that says what it is at.
+//!
+//! What must stay true: a connection that breaks off is made again, and no record
+//! is shown twice or left out.
+
+use std::io::{IsTerminal, stdout};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::Session;
+use super::runs::{path, records};
+use crate::client::Api;
+use crate::exit::Failure;
+use crate::output::{Format, json_escaped, print, print_error, print_to_reader, time};
+use crate::timeline::{Happening, Timeline, blocked};
+
+/// How long a server that does not answer is asked again.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The waits between two tries; they double.
+const WAIT: Duration = Duration::from_millis(200);
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Longest line that is written over, characters: one that wraps would not be.
+const STATUS_CHARS_MAX: usize = 100;
+
+/// Takes back the line that the cursor is in.
+const CLEAR: &str = "\r\x1b[2K";
+
+/// When to leave a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Once it has ended or waits for a person.
+    Asked,
+    /// Once it has ended.
+    Ended,
+}
+
+/// Shows what happens in a run from its beginning, and in those that continue it.
+pub(super) fn follow(session: &Session, id: &str, until: Until) -> Result<()> {
+    let mut id = id.to_owned();
+    loop {
+        let mut view = View::new(session.format);
+        // Nothing else writes to a directory that this process has opened.
+        match (&session.api, until) {
+            (Api::Local(_), Until::Ended) => so_far(session, &id, &mut view)?,
+            _ => one(session, &id, until, &mut view)?,
+        }
+        let next = view.timeline.end().and_then(|end| end["run"].as_str());
+        match next.filter(|_| view.read) {
+            Some(next) => id = next.to_owned(),
+            None => return view.last(session, &id),
+        }
+    }
+}
+
+fn so_far(session: &Session, id: &str, view: &mut View) -> Result<()> {
+    for record in records(session, id)? {
+        view.show(&record)?;
+    }
+    if view.timeline.end().is_none() {
+        view.clear()?;
+        print_error("no server looks after this run: start `airlock serve`, and it goes on");
+    }
+    Ok(())
+}
+
+/// One run, over as many connections as it takes.
+fn one(session: &Session, id: &str, until: Until, view: &mut View) -> Result<()> {
+    let events = format!("{}/events", path(id));
+    let (mut silent, mut wait) = (Instant::now(), WAIT);
+    loop {
+        let (mut asked, seen, mut shown) = (false, view.next, Ok(()));
+        let followed = session.api.follow(&events, seen, &mut |record| {
+            shown = view.show(&record);
+            asked = until == Until::Asked && view.asks(&record);
+            shown.is_ok() && !asked && view.goes_on()
+        });
+        shown?;
+        if !view.goes_on() || (asked && waits(session, id, view)?) {
+            return Ok(());
+        }
+        if view.next > seen {
+            (silent, wait) = (Instant::now(), WAIT);
+        }
+        match followed {
+            Ok(()) if asked => continue,
+            Err(error) if !is_passing(&error) || silent.elapsed() > PATIENCE => {
+                view.clear()?;
+                return Err(error);
+            }
+            _ => {}
+        }
+        std::thread::sleep(wait);
+        wait = (wait * 2).min(WAIT_MAX);
+    }
+}
+
+/// Whether asking again may help.
+fn is_passing(error: &anyhow::Error) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    failure.is_none_or(|failure| matches!(failure.status, 429 | 502..=504))
+}
+
+/// Whether the run waits for a person now, and all that led to it is shown.
+fn waits(session: &Session, id: &str, view: &View) -> Result<bool> {
+    let run = session.api.get(&path(id))?;
+    let mut open = run["waits_for"].as_array().into_iter().flatten();
+    let asked = open.any(|open| open["request"]["kind"] == "ask" || open["to_approve"] == true);
+    let all = run["events"].as_u64().is_some_and(|all| all <= view.next);
+    Ok(all && (asked || run.get("blocked").is_some()))
+}
+
+/// What is on the screen.
+struct View {
+    format: Format,
+    /// The last line is written over.
+    terminal: bool,
+    timeline: Timeline,
+    /// Number of the record that comes next.
+    next: u64,
+    /// Whether anybody still reads.
+    read: bool,
+}
+
+impl View {
+    fn new(format: Format) -> Self {
+        Self {
+            format,
+            terminal: format == Format::Text && stdout().is_terminal(),
+            timeline: Timeline::default(),
+            next: 0,
+            read: true,
+        }
+    }
+
+    fn goes_on(&self) -> bool {
+        self.read && self.timeline.end().is_none()
+    }
+
+    /// Whether a person may be needed now.
+    fn asks(&self, record: &Value) -> bool {
+        self.timeline.asks() || record["event"] == "blocked"
+    }
+
+    /// Shows a record that was not shown yet.
+    fn show(&mut self, record: &Value) -> Result<()> {
+        let Some(seq) = record["seq"].as_u64().filter(|seq| *seq >= self.next) else {
+            return Ok(());
+        };
+        self.next = seq + 1;
+        let happenings = self.timeline.apply(record);
+        let text = match self.format {
+            Format::Json => json_escaped(record.to_string()) + "\n",
+            Format::Text => self.lines(&happenings),
+        };
+        self.read &= print_to_reader(text.as_bytes())?;
+        Ok(())
+    }
+
+    fn lines(&self, happenings: &[Happening]) -> String {
+        let mut text = String::new();
+        if self.terminal {
+            text.push_str(CLEAR);
+        }
+        for happening in happenings {
+            text.push_str(&line(happening));
+            text.push('\n');
+        }
+        if self.terminal && self.timeline.end().is_none() {
+            let status = self.timeline.status();
+            text.push_str("… ");
+            text.extend(status.chars().take(STATUS_CHARS_MAX));
+        }
+        text
+    }
+
+    /// Takes the line that is written over away.
+    fn clear(&self) -> Result<()> {
+        match self.terminal {
+            true => print_to_reader(CLEAR.as_bytes()).map(drop),
+            false => Ok(()),
+        }
+    }
+
+    /// What is left to say.
+    fn last(&self, session: &Session, id: &str) -> Result<()> {
+        self.clear()?;
+        if self.format == Format::Json {
+            return Ok(());
+        }
+        print(&format!("used {}", self.timeline.spent()))?;
+        if self.timeline.end().is_some() {
+            return Ok(());
+        }
+        let run = session.api.get(&path(id))?;
+        if let Some(why) = run.get("blocked") {
+            return print(&format!("blocked: {}", blocked(why)));
+        }
+        let open = run["waits_for"].as_array().into_iter().flatten();
+        for open in open {
+            let asks = open["request"]["kind"] == "ask" || open["to_approve"] == true;
+            if asks {
+                print(&format!(
+                    "waits for a person: airlock approvals show {id}.{}",
+                    open["id"]
+                ))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// E.g. `2026-11-21 13:00:00Z  #3 → {"count":1} (1.2 s)`.
+fn line(happening: &Happening) -> String {
+    let step = happening
+        .step
+        .map(|step| format!("#{step} "))
+        .unwrap_or_default();
+    format!("{}  {step}{}", time(happening.at_ms), happening.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Remote;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    fn record(seq: u64, event: &str) -> String {
+        format!("id: {seq}\nevent: record\ndata: {{\"seq\":{seq},\"at_ms\":1,{event}}}\n\n")
+    }
+
+    /// What a follower asks a server for that breaks off after each of `replies`.
+    fn asked(replies: &[(&str, String)]) -> (Result<()>, Vec<Option<String>>, u64) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let replies: Vec<String> = replies
+            .iter()
+            .map(|(head, body)| {
+                format!(
+                    "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: 100000\r\n\r\n{body}"
+                )
+            })
+            .collect();
+        let server = std::thread::spawn(move || {
+            let mut asked = Vec::new();
+            for reply in replies {
+                let (stream, _) = listener.accept().expect("a client");
+                let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+                let last = head
+                    .iter()
+                    .find_map(|line| line.strip_prefix("last-event-id: "));
+                asked.push(last.map(str::to_owned));
+                (&stream).write_all(reply.as_bytes()).expect("writes");
+            }
+            asked
+        });
+        let session = Session {
+            api: Api::Remote(Remote::new(&base, "token")),
+            format: Format::Json,
+        };
+        let mut view = View::new(Format::Json);
+        let ended = one(&session, "run_1", Until::Ended, &mut view);
+        (ended, server.join().expect("no panic"), view.next)
+    }
+
+    #[test]
+    fn a_connection_that_breaks_off_is_made_again_where_it_was() {
+        const OK: &str = "200 OK\r\ncontent-type: text/event-stream";
+        let (ended, asked, next) = asked(&[
+            (
+                OK,
+                record(0, "\"event\":\"woke\"") + &record(1, "\"event\":\"woke\"") + "id: 2\nev",
+            ),
+            ("503 Service Unavailable", String::new()),
+            // What was seen is not shown again.
+            (
+                OK,
+                record(1, "\"event\":\"woke\"") + &record(2, "\"event\":\"woke\""),
+            ),
+            (
+                OK,
+                record(3, "\"event\":\"ended\",\"end\":{\"state\":\"succeeded\"}"),
+            ),
+        ]);
+        ended.expect("it ended");
+        let last = |id: &str| Some(id.to_owned());
+        assert_eq!(asked, [None, last("1"), last("1"), last("2")]);
+        assert_eq!(next, 4);
+    }
+
+    #[test]
+    fn what_asking_again_does_not_mend_is_told() {
+        let problem = "event: problem\ndata: {\"status\":401,\"code\":\"unauthenticated\"}\n\n";
+        let (ended, _, next) = asked(&[(
+            "200 OK\r\ncontent-type: text/event-stream",
+            record(0, "\"event\":\"woke\"") + problem,
+        )]);
+        let error = ended.expect_err("no token");
+        let failure = error.downcast_ref::<Failure>().expect("a problem");
+        assert_eq!((failure.code.as_str(), next), ("unauthenticated", 1));
+    }
+}

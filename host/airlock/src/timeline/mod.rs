@@ -1,0 +1,544 @@
+//! A run as a person reads it: its journal, told step by step.
+//!
+//! What must stay true: the same records give the same text; each step stands
+//! there once, where it began; what others wrote begins no line of its own and
+//! nothing of it acts on a terminal; a record of a kind that is not known here
+//! is shown as it is.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::output::{cell, one_line, time};
+
+/// Longest input, answer or message within a line, characters.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// What a record comes to, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happening {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// The step it belongs to.
+    pub step: Option<u64>,
+    /// One line, safe for a terminal.
+    pub text: String,
+}
+
+/// A step of a run.
+#[derive(Debug, Default)]
+struct Step {
+    at_ms: u64,
+    /// What was asked for.
+    what: String,
+    kind: String,
+    /// What became of it, in order.
+    then: Vec<String>,
+    answered: bool,
+    /// When a person was first asked.
+    asked_ms: Option<u64>,
+}
+
+/// In the order of the journal.
+#[derive(Debug)]
+enum Entry {
+    Step(u64),
+    Other(u64, String),
+}
+
+/// A run's journal so far.
+#[derive(Debug, Default)]
+pub struct Timeline {
+    entries: Vec<Entry>,
+    steps: HashMap<u64, Step>,
+    /// Titles and states.
+    plan: Vec<(String, String)>,
+    progress: Option<String>,
+    started_ms: u64,
+    last_ms: u64,
+    /// Records.
+    len: u64,
+    calls: u64,
+    budget: Value,
+    end: Option<Value>,
+}
+
+impl Timeline {
+    /// Of these records, oldest first.
+    pub fn of(records: &[Value]) -> Self {
+        let mut timeline = Self::default();
+        for record in records {
+            timeline.apply(record);
+        }
+        timeline
+    }
+
+    /// Goes on by one record; gives what is new about it, if that is worth a line.
+    pub fn apply(&mut self, record: &Value) -> Vec<Happening> {
+        let at_ms = record["at_ms"].as_u64().unwrap_or_default();
+        if self.len == 0 {
+            self.started_ms = at_ms;
+        }
+        self.len += 1;
+        self.last_ms = at_ms;
+        let step = record["id"].as_u64();
+        let texts = match record["event"].as_str().unwrap_or_default() {
+            "started" => {
+                self.budget = record["budget"].clone();
+                vec![started(record)]
+            }
+            "requested" => return vec![self.requested(record, at_ms)],
+            "noted" if record["note"] == "plan" => self.planned(record),
+            "noted" => vec![self.noted(record)],
+            "budgeted" => {
+                self.budget = record["budget"].clone();
+                vec![format!(
+                    "{} gave it {}",
+                    by(record),
+                    part(record, &["budget"])
+                )]
+            }
+            "woke" | "begun" => Vec::new(),
+            // The last line of all says it.
+            "ended" => {
+                self.end = Some(record["end"].clone());
+                let text = ended(&record["end"]);
+                return vec![Happening { at_ms, step, text }];
+            }
+            "blocked" if record["why"]["because"] == "unknown-outcome" => {
+                let step = record["why"]["id"].as_u64();
+                let text = format!(
+                    "! nobody knows the outcome: {}",
+                    part(record, &["why", "detail"])
+                );
+                return self.happened(at_ms, step, vec![text]);
+            }
+            _ => vec![match step.is_some_and(|id| self.steps.contains_key(&id)) {
+                true => self.of_step(record, at_ms),
+                false => of_run(record),
+            }],
+        };
+        self.happened(at_ms, step, texts)
+    }
+
+    /// Whether a step waits for a person, as far as the records tell.
+    pub fn asks(&self) -> bool {
+        let mut steps = self.steps.values();
+        steps.any(|step| !step.answered && step.asked_ms.is_some())
+    }
+
+    /// How it ended.
+    pub fn end(&self) -> Option<&Value> {
+        self.end.as_ref()
+    }
+
+    /// What it is at and what it used, in one line.
+    pub fn status(&self) -> String {
+        let mut open: Vec<(&u64, &Step)> = self.steps.iter().collect();
+        open.retain(|(_, step)| !step.answered);
+        open.sort_by_key(|(id, _)| **id);
+        let at: Vec<String> = open
+            .iter()
+            .take(3)
+            .map(|(id, step)| format!("#{id} {}", cut(&step.what, 40)))
+            .collect();
+        let more = open.len().saturating_sub(at.len());
+        let doing = self.plan.iter().find(|(_, state)| state == "doing");
+        let parts = [
+            doing.map(|(title, _)| cut(title, 40)),
+            (!at.is_empty()).then(|| at.join(", ")),
+            (more > 0).then(|| format!("and {more} more")),
+            self.progress.clone(),
+            Some(self.spent()),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    }
+
+    /// What it used of its budget.
+    pub fn spent(&self) -> String {
+        let of = |name: &str| match self.budget[name].as_u64() {
+            Some(limit) => format!(" of {limit}"),
+            None => String::new(),
+        };
+        format!(
+            "{}{} calls, {}{} records",
+            self.calls,
+            of("calls"),
+            self.len,
+            of("events")
+        )
+    }
+
+    /// All of it; `run` is what the API tells of the run.
+    pub fn text(&self, run: &Value) -> String {
+        let mut lines = self.head(run);
+        lines.push(String::new());
+        for entry in &self.entries {
+            match entry {
+                Entry::Other(at_ms, text) => lines.push(format!("{}  {text}", time(*at_ms))),
+                Entry::Step(id) => {
+                    let step = &self.steps[id];
+                    lines.push(format!("{}  #{id} {}", time(step.at_ms), step.what));
+                    let then = step.then.iter();
+                    lines.extend(then.map(|text| format!("{:>22}  {text}", "")));
+                }
+            }
+        }
+        lines.push(String::new());
+        lines.push(self.foot(run));
+        lines.join("\n")
+    }
+
+    fn head(&self, run: &Value) -> Vec<String> {
+        let name = |name: &str| one_line(&cell(run, name));
+        let mut lines = vec![format!(
+            "{} · {} · {}",
+            name("id"),
+            name("agent"),
+            name("status")
+        )];
+        let mut row = |label: &str, text: String| {
+            if !text.is_empty() && text != "-" {
+                lines.push(format!("  {label:<9} {text}"));
+            }
+        };
+        row("goal", name("goal"));
+        row("input", cut(&run["input"].to_string(), SHOWN_CHARS_MAX));
+        let by = format!(
+            "{} by {}, {}",
+            time(self.started_ms),
+            name("by"),
+            name("autonomy")
+        );
+        row("started", by);
+        row("component", name("digest"));
+        row("continues", name("continues"));
+        row("budget", self.spent());
+        row("progress", self.progress.clone().unwrap_or_default());
+        for (n, (title, state)) in self.plan.iter().enumerate() {
+            let label = if n == 0 { "plan" } else { "" };
+            row(label, format!("[{state}] {title}"));
+        }
+        lines
+    }
+
+    /// How it ended, or what it waits for.
+    fn foot(&self, run: &Value) -> String {
+        let after = span(self.last_ms.saturating_sub(self.started_ms));
+        if let Some(end) = &self.end {
+            return format!("{} after {after}", ended(end));
+        }
+        if let Some(why) = run.get("blocked") {
+            return format!("blocked: {}", blocked(why));
+        }
+        let mut open: Vec<(&u64, &Step)> = self.steps.iter().collect();
+        open.retain(|(_, step)| !step.answered);
+        open.sort_by_key(|(id, _)| **id);
+        let waits = open
+            .iter()
+            .map(|(id, _)| format!("#{id}"))
+            .collect::<Vec<_>>();
+        match waits.is_empty() {
+            true => format!("{} since {after}", one_line(&cell(run, "status"))),
+            false => format!("waits for {}", waits.join(", ")),
+        }
+    }
+
+    fn happened(&mut self, at_ms: u64, step: Option<u64>, texts: Vec<String>) -> Vec<Happening> {
+        let known = step.filter(|id| self.steps.contains_key(id));
+        for text in &texts {
+            match known.and_then(|id| self.steps.get_mut(&id)) {
+                Some(step) => step.then.push(text.clone()),
+                None => self.entries.push(Entry::Other(at_ms, text.clone())),
+            }
+        }
+        let happening = |text| Happening {
+            at_ms,
+            step: known,
+            text,
+        };
+        texts.into_iter().map(happening).collect()
+    }
+
+    fn requested(&mut self, record: &Value, at_ms: u64) -> Happening {
+        let id = record["id"].as_u64().unwrap_or_default();
+        let request = &record["request"];
+        let kind = cell(request, "kind");
+        self.calls += u64::from(kind == "call");
+        let text = requested(request);
+        let step = Step {
+            at_ms,
+            what: text.clone(),
+            asked_ms: (kind == "ask").then_some(at_ms),
+            kind,
+            ..Step::default()
+        };
+        self.steps.insert(id, step);
+        self.entries.push(Entry::Step(id));
+        Happening {
+            at_ms,
+            step: Some(id),
+            text,
+        }
+    }
+
+    /// A record about a step that is known.
+    fn of_step(&mut self, record: &Value, at_ms: u64) -> String {
+        let id = record["id"].as_u64().unwrap_or_default();
+        let Some(step) = self.steps.get_mut(&id) else {
+            return String::new();
+        };
+        let waited = |step: &Step| {
+            let asked = step.asked_ms.unwrap_or(step.at_ms);
+            span(at_ms.saturating_sub(asked))
+        };
+        match record["event"].as_str().unwrap_or_default() {
+            "approval-asked" => {
+                step.asked_ms = Some(at_ms);
+                "? a person has to approve it".to_owned()
+            }
+            "approved" => {
+                let text = format!(
+                    "{} approved after {}{}",
+                    by(record),
+                    waited(step),
+                    note(record)
+                );
+                step.asked_ms = None;
+                text
+            }
+            "retried" => {
+                let wait = record["after_ms"].as_u64().unwrap_or_default();
+                let wait = span(wait.saturating_sub(at_ms));
+                let attempt = part(record, &["attempt"]);
+                format!(
+                    "↻ attempt {attempt} after {wait}: {}",
+                    part(record, &["why"])
+                )
+            }
+            "answered" => {
+                step.answered = true;
+                let took = span(at_ms.saturating_sub(step.at_ms));
+                let by = record["by"].as_str().unwrap_or_default();
+                format!("{} ({took})", answered(&step.kind, &record["answer"], by))
+            }
+            "cancel-asked" => "the agent asked for it to end".to_owned(),
+            "detached" => "the agent let go of it".to_owned(),
+            _ => of_run(record),
+        }
+    }
+
+    /// Tasks whose state is another one.
+    fn planned(&mut self, record: &Value) -> Vec<String> {
+        let tasks = record["tasks"].as_array().into_iter().flatten();
+        let plan = tasks.map(|task| {
+            (
+                one_line(&cell(task, "title")),
+                one_line(&cell(task, "state")),
+            )
+        });
+        let plan: Vec<(String, String)> = plan.collect();
+        let new = plan.iter().filter(|task| !self.plan.contains(task));
+        let texts = new.map(|(title, state)| format!("plan [{state}] {title}"));
+        let texts = texts.collect();
+        self.plan = plan;
+        texts
+    }
+
+    fn noted(&mut self, record: &Value) -> String {
+        let message = part(record, &["message"]);
+        if record["note"] != "progress" {
+            return format!("{} {message}", one_line(&cell(record, "level")));
+        }
+        let total = record["total"].as_f64().map(|total| format!("/{total}"));
+        let done = record["done"].as_f64().unwrap_or_default();
+        let text = format!("{done}{} {message}", total.unwrap_or_default());
+        self.progress = Some(text.clone());
+        format!("progress {text}")
+    }
+}
+
+fn started(record: &Value) -> String {
+    let goal = match record["goal"].as_str().unwrap_or_default() {
+        "" => String::new(),
+        goal => format!(": {}", cut(goal, SHOWN_CHARS_MAX)),
+    };
+    format!(
+        "{} started {}, {}{goal}",
+        by(record),
+        one_line(&cell(record, "agent")),
+        one_line(&cell(record, "autonomy"))
+    )
+}
+
+/// What an agent asks for.
+fn requested(request: &Value) -> String {
+    match request["kind"].as_str().unwrap_or_default() {
+        "call" => format!("{} {}", part(request, &["tool"]), part(request, &["input"])),
+        "timer" => {
+            let due = request["due_ms"].as_u64().unwrap_or_default();
+            format!("waits until {}", time(due))
+        }
+        "signal" => format!("waits for the signal `{}`", part(request, &["name"])),
+        "ask" => {
+            let choices = request["choices"].as_array().into_iter().flatten();
+            let choices: Vec<&str> = choices.filter_map(Value::as_str).collect();
+            let choices = cut(&choices.join(" | "), SHOWN_CHARS_MAX);
+            let due = request["due_ms"].as_u64();
+            let due = due
+                .map(|due| format!(", until {}", time(due)))
+                .unwrap_or_default();
+            format!("? {} [{choices}]{due}", part(request, &["text"]))
+        }
+        kind => format!("{} {}", one_line(kind), rest(request, &["kind"])),
+    }
+}
+
+/// What a step of a kind ended with and, where a person gave that, by whom.
+fn answered(kind: &str, answer: &Value, by: &str) -> String {
+    let by = match by {
+        "" => String::new(),
+        by => format!(" by {}", one_line(by)),
+    };
+    let Some(output) = answer["ok"].as_str() else {
+        return format!("✗ {}{by}", error(&answer["error"]));
+    };
+    if kind == "timer" {
+        return "→ it was due".to_owned();
+    }
+    let decided = serde_json::from_str::<Value>(output).ok();
+    let choice = decided.as_ref().filter(|_| kind == "ask");
+    match choice.and_then(|decided| Some((decided, decided["choice"].as_str()?))) {
+        Some((decided, choice)) => format!("→ {}{by}{}", one_line(choice), note(decided)),
+        None => format!("→ {}{by}", cut(output, SHOWN_CHARS_MAX)),
+    }
+}
+
+fn error(error: &Value) -> String {
+    let code = one_line(&cell(error, "code"));
+    match error["message"].as_str() {
+        Some(message) => format!("{code}: {}", cut(message, SHOWN_CHARS_MAX)),
+        None if error.as_object().is_some_and(|members| members.len() < 2) => code,
+        None if error["rule"].is_string() => format!(
+            "{code}: {}: {}",
+            part(error, &["operation"]),
+            part(error, &["rule"])
+        ),
+        None => format!("{code}: {}", rest(error, &["code"])),
+    }
+}
+
+fn ended(end: &Value) -> String {
+    let told = ["output", "detail", "reason", "run"];
+    let told = told.iter().find_map(|name| end[*name].as_str());
+    let told = told.map(|told| format!(": {}", cut(told, 20 * SHOWN_CHARS_MAX)));
+    let unknown = end["unknown"]
+        .as_array()
+        .filter(|unknown| !unknown.is_empty());
+    let unknown = unknown.map(|steps| {
+        let steps: Vec<String> = steps.iter().map(|step| format!("#{step}")).collect();
+        format!("; nobody knows the outcome of {}", steps.join(", "))
+    });
+    format!(
+        "{}{}{}",
+        one_line(&cell(end, "state")),
+        told.unwrap_or_default(),
+        unknown.unwrap_or_default()
+    )
+}
+
+/// Why a run waits for a person to look at it.
+pub fn blocked(why: &Value) -> String {
+    let because = one_line(&cell(why, "because"));
+    match because.as_str() {
+        "unknown-outcome" => format!(
+            "nobody knows the outcome of #{}: {}",
+            part(why, &["id"]),
+            part(why, &["detail"])
+        ),
+        _ => format!("{because}: {}", rest(why, &["because"])),
+    }
+}
+
+/// A record about the run itself.
+fn of_run(record: &Value) -> String {
+    let by = || by(record);
+    match record["event"].as_str().unwrap_or_default() {
+        "signalled" => format!(
+            "{} sent the signal `{}` {}",
+            by(),
+            part(record, &["name"]),
+            part(record, &["payload"])
+        ),
+        "blocked" => format!("! blocked: {}", blocked(&record["why"])),
+        "unblocked" | "unpaused" => format!("{} let it go on", by()),
+        "paused" => format!("{} paused it", by()),
+        "cancel-requested" => {
+            let why = part(record, &["why"]);
+            let why = if why.is_empty() {
+                why
+            } else {
+                format!(": {why}")
+            };
+            format!("{} ended it{why}", by())
+        }
+        event => {
+            let event = one_line(event);
+            format!("{event} {}", rest(record, &["event", "seq", "at_ms"]))
+        }
+    }
+}
+
+fn by(record: &Value) -> String {
+    one_line(record["by"].as_str().unwrap_or("somebody"))
+}
+
+fn note(record: &Value) -> String {
+    match record["note"].as_str() {
+        Some(note) => format!(": {}", cut(note, SHOWN_CHARS_MAX)),
+        None => String::new(),
+    }
+}
+
+/// A member as text, cut; empty where it is absent.
+fn part(value: &Value, path: &[&str]) -> String {
+    let found = path.iter().try_fold(value, |value, name| value.get(*name));
+    match found {
+        Some(Value::String(text)) => cut(text, SHOWN_CHARS_MAX),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => cut(&other.to_string(), SHOWN_CHARS_MAX),
+    }
+}
+
+/// What is left of an object without some members.
+fn rest(value: &Value, without: &[&str]) -> String {
+    let mut rest = value.clone();
+    if let Some(members) = rest.as_object_mut() {
+        members.retain(|name, _| !without.contains(&name.as_str()));
+    }
+    cut(&rest.to_string(), SHOWN_CHARS_MAX)
+}
+
+/// One line, safe for a terminal, of at most so many characters.
+fn cut(text: &str, chars_max: usize) -> String {
+    let end = text.char_indices().nth(chars_max);
+    match end {
+        Some((end, _)) => format!("{}…", one_line(&text[..end])),
+        None => one_line(text),
+    }
+}
+
+/// A time that passed, in two units at most.
+fn span(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    match seconds {
+        0 => format!("{ms} ms"),
+        1..=59 => format!("{}.{} s", seconds, ms % 1_000 / 100),
+        60..=3_599 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3_600..=86_399 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests;
