@@ -199,6 +199,10 @@ fn a_run_is_started_followed_and_decided_from_the_command_line() {
     );
     let (text, code) = command(&server, &["approvals", "decide", &question, "yes"]);
     assert_eq!(code, 0, "{text}");
+    let (text, code) = command(&server, &["runs", "pause", &id]);
+    assert_eq!((text.trim(), code), ("paused", 0));
+    let (text, code) = command(&server, &["runs", "resume", &id]);
+    assert_eq!(code, 0, "{text}");
     let (text, code) = command(&server, &["signal", &id, "go", r#"{"n":1}"#]);
     assert_eq!(code, 0, "{text}");
     // Until it has ended.
@@ -230,4 +234,72 @@ fn a_run_is_started_followed_and_decided_from_the_command_line() {
     assert!(code != 0 && text.contains("has ended"), "{code} {text}");
     let (text, code) = command(&server, &["run", "keeper"]);
     assert!(code != 0 && text.contains("not an agent"), "{code} {text}");
+}
+
+/// A secret that the command line shows, and where it is not.
+#[test]
+fn schedules_and_webhooks_are_made_from_the_command_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = set_up(&dir.path().join("data"));
+    let steps = r#"{"steps":[]}"#;
+    let zone = ["--zone", "Europe/Berlin", "--agent", "prober"];
+    let nightly = ["schedules", "add", "nightly", "0 3 * * *"];
+    let (text, code) = command(
+        &server,
+        &[&nightly[..], &zone, &["--input", steps]].concat(),
+    );
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.contains("run prober") && text.contains("next  20"),
+        "{text}"
+    );
+    let impossible = ["schedules", "add", "never", "0 0 31 2 *"];
+    let (text, code) = command(&server, &[&impossible[..], &zone].concat());
+    assert!(
+        code == 5 && text.contains("never comes due"),
+        "{code} {text}"
+    );
+    let (text, code) = command(&server, &["schedules", "add", "none", "@daily"]);
+    assert!(code == 2 && text.contains("--agent"), "{code} {text}");
+    let (text, _) = command(&server, &["schedules", "pause", "nightly"]);
+    assert!(text.contains("paused"), "{text}");
+    let (text, _) = command(&server, &["schedules", "list"]);
+    assert!(
+        text.contains("nightly") && text.contains("paused"),
+        "{text}"
+    );
+    let (text, code) = command(&server, &["schedules", "resume", "nightly"]);
+    assert!(code == 0 && text.contains("next  20"), "{code} {text}");
+    let (text, code) = command(&server, &["schedules", "show", "nightly", "--json"]);
+    assert!(
+        code == 0 && text.contains("\"catch_up\": \"once\""),
+        "{text}"
+    );
+    assert_eq!(command(&server, &["schedules", "remove", "nightly"]).1, 0);
+    assert_eq!(command(&server, &["schedules", "show", "nightly"]).1, 4);
+
+    let add = [
+        "hooks", "add", "paid", "--agent", "prober", "--input", steps,
+    ];
+    let (text, code) = command(&server, &add);
+    assert_eq!(code, 0, "{text}");
+    let secret = text.lines().next().expect("a line").to_owned();
+    assert!(secret.starts_with("whsec_"), "{text}");
+    let (text, _) = command(&server, &["hooks", "list", "--json"]);
+    assert!(
+        text.contains("paid") && !text.contains(&secret[6..]),
+        "{text}"
+    );
+    let (text, code) = command(&server, &["hooks", "rotate", "paid", "--keep", "1h"]);
+    assert!(
+        code == 0 && text.contains("whsec_") && !text.contains(&secret),
+        "{text}"
+    );
+    let (text, code) = command(&server, &["hooks", "rotate", "paid", "--keep", "soon"]);
+    assert!(
+        code == 2 && text.contains("`soon` is not a time"),
+        "{code} {text}"
+    );
+    assert_eq!(command(&server, &["hooks", "remove", "paid"]).1, 0);
+    assert_eq!(command(&server, &["hooks", "remove", "paid"]).1, 4);
 }

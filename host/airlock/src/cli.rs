@@ -1,13 +1,17 @@
 //! The command line: what can be typed, and its help.
 
+mod hooks;
 mod runs;
+mod schedules;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use hooks::{HookAdd, Hooks};
 pub use runs::{Approvals, Halt, Run, Runs, Signal};
+pub use schedules::{ScheduleAdd, Schedules};
 
 /// Exit codes, printed under the help.
 const EXIT_CODES: &str = "\
@@ -113,6 +117,12 @@ pub enum Command {
     /// Answer what agents ask people.
     #[command(subcommand)]
     Approvals(Approvals),
+    /// Start or signal runs at given times.
+    #[command(subcommand)]
+    Schedules(Schedules),
+    /// Let other services start or signal runs, by signed requests.
+    #[command(subcommand)]
+    Hooks(Hooks),
     /// Store secrets that plugins may use and never see.
     #[command(subcommand)]
     Secret(Secret),

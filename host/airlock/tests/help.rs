@@ -19,7 +19,7 @@ fn text(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 20] = [
     "serve",
     "plugin",
     "grant",
@@ -28,6 +28,8 @@ const COMMANDS: [&str; 18] = [
     "rollback",
     "explain",
     "tool",
+    "schedules",
+    "hooks",
     "secret",
     "token",
     "audit",
@@ -132,7 +134,16 @@ fn directories_that_everybody_can_write_are_refused() {
 
 #[test]
 fn every_subcommand_has_an_example() {
-    let groups = ["plugin", "tool", "secret", "token", "audit", "views"];
+    let groups = [
+        "plugin",
+        "tool",
+        "schedules",
+        "hooks",
+        "secret",
+        "token",
+        "audit",
+        "views",
+    ];
     let mut seen = 0;
     for group in groups {
         let help = text(&[group, "--help"]);
@@ -148,7 +159,7 @@ fn every_subcommand_has_an_example() {
             seen += 1;
         }
     }
-    assert!(seen >= 19, "{seen} subcommands");
+    assert!(seen >= 29, "{seen} subcommands");
     for command in COMMANDS.iter().filter(|name| !groups.contains(name)) {
         assert!(text(&[command, "--help"]).contains("Example"), "{command}");
     }

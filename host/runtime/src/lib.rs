@@ -15,6 +15,7 @@ mod config;
 mod engine;
 mod grants;
 mod halt;
+mod hooks;
 pub mod idempotency;
 mod ids;
 mod metrics;
@@ -29,6 +30,7 @@ mod record;
 mod rows;
 mod runs;
 mod runtime;
+mod schedules;
 mod secrets;
 mod stop;
 mod tokens;
@@ -48,6 +50,10 @@ pub use grants::{
     RollbackRequest,
 };
 pub use halt::{HaltError, HaltRequest, HaltView};
+pub use hooks::{
+    Delivered, GivenSecret, HOOK_BODY_BYTES_MAX, HookError, HookHead, HookMade, HookRequest,
+    HookView, RotateHook, Scheme,
+};
 pub use idempotency::{IdempotencyError, StoredReply};
 pub use ids::{digest, new_id, now_ms};
 pub use metrics::Metrics;
@@ -66,9 +72,11 @@ pub use record::{
 };
 pub use runs::{
     ApprovalView, Autonomy, Block, Budget, Decide, End, Follower, OpenRequest, Outcome,
-    ProgressView, Resume, RunDetail, RunError, RunEvent, RunEvents, RunStatus, RunView, StartRun,
+    ProgressView, Resume, RunDetail, RunError, RunEvent, RunEvents, RunStatus, RunView,
+    SignalTarget, StartRun,
 };
 pub use runtime::{OpenError, Runtime};
+pub use schedules::{CatchUp, Did, Fired, Overlap, ScheduleError, ScheduleRequest, ScheduleView};
 pub use secrets::{SecretError, SecretView};
 pub use stop::NotReady;
 pub use tokens::{AuthError, NewToken, TokenError, TokenRequest, TokenView};

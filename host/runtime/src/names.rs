@@ -36,6 +36,22 @@ pub fn secret_name(name: &str) -> Result<(), BadName> {
     lower_name("a secret's name", name)
 }
 
+/// A schedule's name, by the rule of [`plugin_name`].
+///
+/// # Errors
+/// What is wrong with it.
+pub fn schedule_name(name: &str) -> Result<(), BadName> {
+    lower_name("a schedule's name", name)
+}
+
+/// A webhook's name, by the rule of [`plugin_name`].
+///
+/// # Errors
+/// What is wrong with it.
+pub fn hook_name(name: &str) -> Result<(), BadName> {
+    lower_name("a webhook's name", name)
+}
+
 fn lower_name(what: &'static str, name: &str) -> Result<(), BadName> {
     let starts = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
     let fits = name

@@ -18,6 +18,7 @@ use crate::calls::{InFlight, PrincipalIds};
 use crate::components::{self, Components};
 use crate::config::RuntimeConfig;
 use crate::engine::{self, Sandbox, Vault};
+use crate::hooks::Hooks;
 use crate::idempotency::Idempotency;
 use crate::ids;
 use crate::metrics::{Gauge, Metrics};
@@ -26,6 +27,7 @@ use crate::plugins::{Active, Registry};
 use crate::principal::{Principal, Role};
 use crate::record::{self, AuditFailure, AuditPage, AuditQuery, AuditVerified, Refusals};
 use crate::runs::Runs;
+use crate::schedules::Schedules;
 use crate::stop::Stop;
 use crate::tokens::{AuthError, NewToken, TokenError, TokenRequest, TokenView, Tokens};
 use crate::views::ViewsHandle;
@@ -111,6 +113,8 @@ pub struct Runtime {
     pub(crate) stop: watch::Sender<Stop>,
     pub(crate) views: ViewsHandle,
     pub(crate) runs: Runs,
+    pub(crate) schedules: Arc<Schedules>,
+    pub(crate) hooks: Arc<Hooks>,
     idempotency: Idempotency,
     metrics: Metrics,
     refusals: Refusals,
@@ -183,6 +187,8 @@ impl Runtime {
             stop: watch::Sender::new(crate::halt::begin(&*store)?),
             operations: Arc::default(),
             runs: Runs::new(config.agents_max),
+            schedules: Schedules::new(),
+            hooks: Hooks::new(),
             metrics: Metrics::default(),
             refusals: Refusals::default(),
             first_token_file: None,
@@ -490,6 +496,9 @@ impl Runtime {
                     next_prune = Instant::now() + PRUNE_EVERY;
                     if let Err(error) = runtime.idempotency.prune(ids::now_ms()).await {
                         tracing::error!(%error, "kept replies were not pruned");
+                    }
+                    if let Err(error) = runtime.prune_deliveries(ids::now_ms()).await {
+                        tracing::error!(%error, "notes of deliveries were not pruned");
                     }
                 }
             }

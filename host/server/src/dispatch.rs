@@ -230,7 +230,7 @@ fn authorize(
     params: &[(String, String)],
     headers: &HeaderMap,
 ) -> Result<Arc<Principal>, Refusal> {
-    if route.access == Access::Public {
+    if matches!(route.access, Access::Public | Access::Signed) {
         return Ok(Arc::clone(&app.anonymous));
     }
     let subject = || format!("{} {}", route.method, route.path);
@@ -294,7 +294,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
 fn check_media(route: &Route, headers: &HeaderMap) -> Result<(), Refusal> {
     let takes: &[&str] = match route.takes {
         Takes::Nothing | Takes::Value => return Ok(()),
-        Takes::Json | Takes::OptionalJson | Takes::Input => &["application/json"],
+        Takes::Json | Takes::OptionalJson | Takes::Delivery | Takes::Input => &["application/json"],
         Takes::Component => &["application/wasm", "application/octet-stream"],
         Takes::Policy => &["application/json", "application/toml"],
     };
@@ -317,6 +317,7 @@ fn bytes_max(app: &App, route: &Route, params: &[(String, String)]) -> usize {
         Takes::Nothing => 0,
         Takes::Json | Takes::OptionalJson | Takes::Policy => JSON_BYTES_MAX,
         Takes::Component => COMPONENT_BYTES_MAX,
+        Takes::Delivery => airlock_runtime::HOOK_BODY_BYTES_MAX,
         Takes::Value => VALUE_BYTES_MAX,
         Takes::Input => {
             let plugin = params.iter().find(|(name, _)| name == "plugin");

@@ -9,6 +9,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::handlers::hooks::HEADERS;
 use crate::handlers::run_events::LAST_EVENT_ID;
 use crate::handlers::tools::TIMEOUT;
 use crate::reply::{BACKUP, EVENTS, METRICS, NDJSON};
@@ -46,7 +47,10 @@ pub fn document() -> Value {
         "paths": paths,
         "components": {
             "schemas": generator.take_definitions(true),
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer" },
+                "signature": { "type": "apiKey", "in": "header", "name": "webhook-signature" },
+            },
         },
     })
 }
@@ -81,7 +85,9 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Value) ->
     if let Some(body) = body(route, generator) {
         operation["requestBody"] = body;
     }
-    if route.access != Access::Public {
+    if route.access == Access::Signed {
+        operation["security"] = json!([{ "signature": [] }]);
+    } else if route.access != Access::Public {
         let mut roles: Vec<&str> = route
             .access
             .roles()
@@ -98,7 +104,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Value) ->
 fn description(status: u16) -> &'static str {
     match status {
         201 => "Made.",
-        202 => "Begun; the operation tells how it goes.",
+        202 => "Begun.",
         204 => "Done.",
         _ => "Done, with this result.",
     }
@@ -160,6 +166,10 @@ fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
         let schema = json!({ "type": "integer", "minimum": 0 });
         parameters.push(header(LAST_EVENT_ID.as_str(), description, schema));
     }
+    if route.takes == Takes::Delivery {
+        let named = HEADERS.map(|(name, text)| header(name, text, json!({ "type": "string" })));
+        parameters.extend(named);
+    }
     if route.takes == Takes::Input {
         let description = "Milliseconds the call may take, waiting included.";
         let schema = json!({ "type": "integer", "minimum": 1, "maximum": 86_400_000 });
@@ -205,7 +215,7 @@ fn body(route: &Route, generator: &mut SchemaGenerator) -> Option<Value> {
         .map_or(json!({}), |schema| schema(generator).to_value());
     let content = match route.takes {
         Takes::Nothing => return None,
-        Takes::Json | Takes::OptionalJson | Takes::Input => {
+        Takes::Json | Takes::OptionalJson | Takes::Delivery | Takes::Input => {
             json!({ "application/json": { "schema": schema } })
         }
         Takes::Component => json!({ "application/wasm": {} }),

@@ -9,7 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::dispatch::Call;
 use crate::handlers::{
-    audit, backup, grants, health, operations, plugins, policy, runs, secrets, tokens, tools, views,
+    audit, backup, grants, health, hooks, operations, plugins, policy, runs, schedules, secrets,
+    tokens, tools, views,
 };
 use crate::reply::{Refusal, Reply};
 
@@ -20,6 +21,8 @@ pub(crate) type Handled = Pin<Box<dyn Future<Output = Result<Reply, Refusal>> + 
 pub enum Access {
     /// Everybody, without a token.
     Public,
+    /// Whoever signs the request, without a token: its handler checks that.
+    Signed,
     /// A token with one of the roles, or an administrator's; what is outside its
     /// scope is left out of the reply.
     Roles(&'static [Role]),
@@ -34,7 +37,7 @@ impl Access {
     #[must_use]
     pub fn roles(self) -> &'static [Role] {
         match self {
-            Self::Public => &[],
+            Self::Public | Self::Signed => &[],
             Self::Roles(roles) | Self::Plugin(roles) | Self::Host(roles) => roles,
         }
     }
@@ -47,6 +50,8 @@ pub(crate) enum Takes {
     /// JSON that may be left out.
     OptionalJson,
     Json,
+    /// What another service sends.
+    Delivery,
     /// A tool's input; its plugin's `input` limit holds.
     Input,
     /// A component.
@@ -159,6 +164,18 @@ pub static ROUTES: &[Route] = &[
     route!("POST" "/v1/halt" Access::Host(&[Operator]), "The kill switch: no call starts, those in flight end, runs stand still, until it is lifted", runs::halt, takes: Takes::Json, body: Some(of::<airlock_runtime::HaltRequest>), replies: &[(200, Some(of::<airlock_runtime::HaltView>))]),
     route!("GET" "/v1/approvals" Access::Roles(&[Viewer, Operator, Approver]), "Questions that wait for a person, oldest first", runs::approvals, replies: &[(200, Some(of::<runs::ApprovalList>))]),
     route!("POST" "/v1/approvals/{id}" Access::Roles(&[Approver]), "Answer a question, once", runs::decide, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::Decide>), replies: &[(204, None)]),
+    route!("GET" "/v1/schedules" Access::Roles(&[Viewer, Caller, Operator]), "Schedules, with their next due times", schedules::list, replies: &[(200, Some(of::<schedules::ScheduleList>))]),
+    route!("POST" "/v1/schedules" Access::Roles(&[Caller]), "Make a schedule: it starts or signals runs in the name of whoever makes it", schedules::add, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::ScheduleRequest>), replies: &[(201, Some(of::<airlock_runtime::ScheduleView>))]),
+    route!("GET" "/v1/schedules/{name}" Access::Roles(&[Viewer, Caller, Operator]), "A schedule: its next due times, what came of the latest", schedules::show, replies: &[(200, Some(of::<airlock_runtime::ScheduleView>))]),
+    route!("PUT" "/v1/schedules/{name}" Access::Roles(&[Caller]), "Make or replace a schedule; it acts in the name of whoever did that last", schedules::set, takes: Takes::Json, body: Some(of::<airlock_runtime::ScheduleRequest>), replies: &[(200, Some(of::<airlock_runtime::ScheduleView>))]),
+    route!("DELETE" "/v1/schedules/{name}" Access::Roles(&[Caller, Operator]), "Remove a schedule; runs that it started go on", schedules::remove),
+    route!("POST" "/v1/schedules/{name}/pause" Access::Roles(&[Caller, Operator]), "Make a schedule stand still; what comes due meanwhile is not made up for", schedules::pause, once: true, replies: &[(200, Some(of::<airlock_runtime::ScheduleView>))]),
+    route!("POST" "/v1/schedules/{name}/resume" Access::Roles(&[Caller, Operator]), "Let a schedule go on", schedules::resume, once: true, replies: &[(200, Some(of::<airlock_runtime::ScheduleView>))]),
+    route!("GET" "/v1/hooks" Access::Roles(&[Operator]), "Webhooks, without their secrets", hooks::list, replies: &[(200, Some(of::<hooks::HookList>))]),
+    route!("POST" "/v1/hooks" Access::Roles(ADMIN), "Make a webhook; a secret that is made for it is in this reply alone", hooks::add, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::HookRequest>), replies: &[(201, Some(of::<airlock_runtime::HookMade>))]),
+    route!("POST" "/v1/hooks/{name}" Access::Signed, "A delivery: it starts a run or gives one a signal, once", hooks::deliver, takes: Takes::Delivery, replies: &[(202, Some(of::<airlock_runtime::Delivered>))]),
+    route!("DELETE" "/v1/hooks/{name}" Access::Roles(ADMIN), "Remove a webhook; runs that it started go on", hooks::remove),
+    route!("POST" "/v1/hooks/{name}/rotate" Access::Roles(ADMIN), "Give a webhook another secret; one that is made is in this reply alone", hooks::rotate, once: true, takes: Takes::OptionalJson, body: Some(of::<airlock_runtime::RotateHook>), replies: &[(200, Some(of::<airlock_runtime::HookMade>))]),
     route!("GET" "/v1/tokens" Access::Host(ADMIN), "Tokens, without their secrets", tokens::list, replies: &[(200, Some(of::<tokens::TokenList>))]),
     route!("POST" "/v1/tokens" Access::Host(ADMIN), "Make a token; its text is in this reply alone", tokens::create, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::TokenRequest>), replies: &[(201, Some(of::<airlock_runtime::NewToken>))]),
     route!("DELETE" "/v1/tokens/{id}" Access::Host(ADMIN), "Revoke a token", tokens::revoke, query: Some(of::<tokens::RevokeQuery>), replies: &[(200, Some(of::<airlock_runtime::TokenView>))]),

@@ -5,10 +5,12 @@ mod audit;
 mod backup;
 mod follow;
 mod grants;
+mod hooks;
 mod new;
 mod plugins;
 mod policy;
 mod runs;
+mod schedules;
 mod secrets;
 mod serve;
 mod tokens;
@@ -68,6 +70,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Signal(args) => runs::signal(&connect(global)?, &args)?,
         Command::Halt(args) => runs::halt(&connect(global)?, &args)?,
         Command::Approvals(args) => runs::approvals(&connect(global)?, args)?,
+        Command::Schedules(args) => schedules::run(&connect(global)?, args)?,
+        Command::Hooks(args) => hooks::run(&connect(global)?, args)?,
         Command::Secret(args) => secrets::run(&connect(global)?, args)?,
         Command::Token(args) => tokens::run(&connect(global)?, args)?,
         Command::Audit(args) => return audit::run(global, args),

@@ -95,7 +95,11 @@ pub(super) fn run(session: &Session, command: Runs) -> Result<()> {
         Runs::Events { id, follow: true } => follow(session, &id, Until::Ended),
         Runs::Events { id, .. } => events(session, &id),
         Runs::Cancel { id, why } => act(session, &id, "cancel", &json!({ "why": why })),
-        Runs::Pause { id } => act(session, &id, "pause", &json!({})),
+        Runs::Pause { id } => {
+            let request = Request::new("POST", format!("{}/pause", path(&id)));
+            let run: Value = session.api.value(&request)?;
+            session.format.show(&run, |run| cell(run, "status"))
+        }
         Runs::Resume {
             id,
             request,
@@ -168,7 +172,7 @@ fn act(session: &Session, id: &str, action: &str, body: &Value) -> Result<()> {
     session.format.show(&run, |run| cell(run, "status"))
 }
 
-fn parse(text: &str, what: &str) -> Result<Value> {
+pub(super) fn parse(text: &str, what: &str) -> Result<Value> {
     serde_json::from_str(text)
         .map_err(|error| Misuse(format!("{what} is not JSON: {error}")).into())
 }

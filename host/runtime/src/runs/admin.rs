@@ -6,42 +6,32 @@
 
 use std::sync::Arc;
 
-use airlock_journal::Batch;
 use airlock_sandbox::agent::{Request, RequestId};
-use airlock_sandbox::inspect::Kind;
 use airlock_sandbox::{CallError, Limits};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::RunError;
 use super::approval;
-use super::event::{Block, Event, Record, Start, Told};
+use super::event::{Block, Event, Told};
 use super::fold::RunState;
 use super::park::Held;
 use super::rows::{self, Row};
 use super::session::Session;
+use super::trigger;
 use super::types::{
     ApprovalView, Decide, OpenRequest, Outcome, ProgressView, Resume, RunDetail, RunEvent,
-    RunStatus, RunView, StartRun,
+    RunStatus, RunView,
 };
-use super::{RunError, new_id};
-use crate::admission::NotAdmitted;
 use crate::ids;
-use crate::plugins::PluginError;
 use crate::principal::{Principal, Role};
 use crate::record;
 use crate::runtime::Runtime;
-use crate::stop::NotReady;
 
-const GOAL_BYTES_MAX: usize = 8 << 10;
-const INPUT_BYTES_MAX: usize = 1 << 20;
 const NOTE_BYTES_MAX: usize = 8 << 10;
-const NAME_BYTES_MAX: usize = 160;
-const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 /// Most events of one page.
 const EVENTS_MAX: usize = 1_000;
-/// Runs in memory above which none is started.
-const RUNS_AT_WORK_MAX: usize = 10_000;
 /// Most runs of one listing.
 const RUNS_MAX: usize = 1_000;
 /// Who sees what others started. Callers see their own runs alone.
@@ -64,86 +54,16 @@ pub struct RunEvents {
 }
 
 impl Runtime {
-    /// Starts a run; it is durable when this returns.
-    ///
-    /// # Errors
-    /// The agent is not there or not one, the request makes no sense, or the
-    /// store failed.
-    pub async fn start_run(
-        self: &Arc<Self>,
-        who: &Principal,
-        request: StartRun,
-    ) -> Result<RunView, RunError> {
-        self.admits_run(who, &request.agent)?;
-        let digest = self.agent_digest(who, &request.agent)?;
-        let input = checked_input(&request)?;
-        self.runs.own(self).await?;
-        let start = Start {
-            agent: request.agent,
-            digest,
-            goal: request.goal,
-            input,
-            by: who.name.clone(),
-            scope: who.plugins.clone(),
-            seed: ids::hex(&ids::random::<16>()),
-            autonomy: request.autonomy,
-            budget: request.budget,
-            continues: None,
-        };
-        let id = new_id();
-        let audit = record::admin(who, "run.start", &id, json!({ "agent": start.agent }));
-        let first = Record {
-            at_ms: ids::now_ms(),
-            event: Event::Started(start),
-        };
-        let session = Session::new(id.clone(), self, std::slice::from_ref(&first));
-        let (ops, row) = {
-            let inner = session.lock();
-            let row = rows::row(&id, &inner.state);
-            (rows::begin(&id, &first, &inner.state), row)
-        };
-        let ops = self.runs.fence().into_iter().chain(ops);
-        let ops = ops.chain([record::op(&audit)]).collect();
-        self.audit.commit_drafted(Batch { ops }).await?;
-        self.runs.take_up(self, session);
-        Ok(view(&row, Some(RunStatus::Running)))
-    }
-
-    /// Whether another run of this agent may start now.
-    fn admits_run(&self, who: &Principal, agent: &str) -> Result<(), RunError> {
-        match self.ready() {
-            Ok(()) => {}
-            Err(NotReady::Halted) => return Err(NotAdmitted::Halted.into()),
-            Err(NotReady::ShuttingDown) => return Err(NotAdmitted::ShuttingDown.into()),
-            Err(NotReady::Store) => return Err(RunError::NotKept),
-        }
-        let live = self.runs.live() as usize;
-        if live >= RUNS_AT_WORK_MAX {
-            return Err(RunError::Overloaded(live));
-        }
-        match self.registry.get(agent).filter(|_| who.may_see(agent)) {
-            Some((slot, _)) => Ok(slot.admission.take_rate()?),
-            None => Ok(()),
-        }
-    }
-
     /// Looks after every run that has not ended, from now on.
     ///
     /// # Errors
     /// The list of runs can't be read. A run that can't be is named in the log.
     pub async fn take_up_runs(self: &Arc<Self>) -> Result<(), airlock_journal::StoreError> {
         self.runs.own(self).await?;
-        self.runs.recover(self)
-    }
-
-    fn agent_digest(&self, who: &Principal, agent: &str) -> Result<String, RunError> {
-        let gone = || PluginError::NotFound(agent.to_owned());
-        let known = self.registry.get(agent).filter(|_| who.may_see(agent));
-        let (_, active) = known.ok_or_else(gone)?;
-        match active.manifest.kind {
-            Kind::Agent => Ok(active.manifest.digest.clone()),
-            _ => Err(RunError::NotAnAgent(agent.to_owned())),
-        }
+        self.runs.recover(self)?;
+        let schedules = crate::schedules::follow(Arc::downgrade(self));
+        self.runs.io().spawn(schedules);
+        Ok(())
     }
 
     /// Limits of an agent's attempts: its plugin's.
@@ -219,7 +139,7 @@ impl Runtime {
         })
     }
 
-    fn row(&self, who: &Principal, id: &str, others: &[Role]) -> Result<Row, RunError> {
+    pub(super) fn row(&self, who: &Principal, id: &str, others: &[Role]) -> Result<Row, RunError> {
         let found = self.store().get(rows::SPACE, id.as_bytes())?;
         let row = found.map(|bytes| crate::rows::decode::<Row>(rows::SPACE, id.as_bytes(), &bytes));
         let row = row.transpose()?.filter(|row| reaches(who, row, others));
@@ -227,7 +147,7 @@ impl Runtime {
     }
 
     /// The run where it goes on.
-    fn open_run(
+    pub(super) fn open_run(
         self: &Arc<Self>,
         who: &Principal,
         id: &str,
@@ -252,15 +172,8 @@ impl Runtime {
         name: &str,
         payload: &Value,
     ) -> Result<(), RunError> {
-        bounded("the signal's name", name.len(), NAME_BYTES_MAX)?;
-        let payload = payload.to_string();
-        bounded("the payload", payload.len(), PAYLOAD_BYTES_MAX)?;
+        let event = trigger::signal(who, name, payload)?;
         let session = self.open_run(who, id, &[Role::Operator])?;
-        let event = Event::Signalled {
-            name: name.to_owned(),
-            payload,
-            by: who.name.clone(),
-        };
         self.decide(
             who,
             &session,
@@ -445,19 +358,7 @@ async fn kept(session: &Arc<Session>) -> Result<(), RunError> {
     }
 }
 
-fn checked_input(request: &StartRun) -> Result<String, RunError> {
-    bounded("goal", request.goal.len(), GOAL_BYTES_MAX)?;
-    if !request.input.is_object() {
-        return Err(RunError::Invalid(
-            "input: a JSON object is needed".to_owned(),
-        ));
-    }
-    let input = request.input.to_string();
-    bounded("input", input.len(), INPUT_BYTES_MAX)?;
-    Ok(input)
-}
-
-fn bounded(what: &str, len: usize, max: usize) -> Result<(), RunError> {
+pub(super) fn bounded(what: &str, len: usize, max: usize) -> Result<(), RunError> {
     match len > max {
         true => Err(RunError::Invalid(format!(
             "{what}: {len} bytes, more than {max}"
@@ -525,7 +426,7 @@ fn resumed(
     })
 }
 
-fn view(row: &Row, live: Option<RunStatus>) -> RunView {
+pub(super) fn view(row: &Row, live: Option<RunStatus>) -> RunView {
     let status = match (row.state.as_str(), live) {
         ("succeeded", _) => RunStatus::Succeeded,
         ("failed", _) => RunStatus::Failed,

@@ -21,9 +21,11 @@ pub(crate) mod restored;
 mod rows;
 mod session;
 mod slots;
+mod start;
 mod step;
 #[cfg(test)]
 mod tests;
+mod trigger;
 mod types;
 mod writes;
 
@@ -35,6 +37,9 @@ pub use admin::RunEvents;
 pub use error::RunError;
 pub use event::{Autonomy, Block, Budget, End};
 pub use news::Follower;
+pub(crate) use trigger::Maker;
+pub use trigger::SignalTarget;
+pub(crate) use trigger::check_signal;
 pub use types::{
     ApprovalView, Decide, OpenRequest, Outcome, ProgressView, Resume, RunDetail, RunEvent,
     RunStatus, RunView, StartRun,
@@ -92,6 +97,11 @@ impl Runs {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the host's own work runs.
+    pub(crate) fn io(&self) -> &tokio::runtime::Handle {
+        &self.io
     }
 
     fn get(&self, id: &str) -> Option<Arc<Session>> {

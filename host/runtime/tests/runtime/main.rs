@@ -3,10 +3,12 @@
 
 mod audit_key;
 mod faults;
+mod hooks;
 mod host;
 mod policy;
 mod remove;
 mod reserved;
 mod restore;
 mod runs;
+mod schedules;
 mod tokens;

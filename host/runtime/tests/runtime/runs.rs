@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Host {
     /// A host that goes on with the runs there are.
-    async fn again(dir: &Path, disk: &Disk) -> Self {
+    pub async fn again(dir: &Path, disk: &Disk) -> Self {
         let host = Self::open(dir, disk).await;
         let taken = host.runtime.take_up_runs().await;
         taken.expect("they are read");
@@ -30,7 +30,7 @@ impl Host {
     }
 
     /// With the agent `prober`, granted the tools of `keeper` in `granted`.
-    async fn with_agent(dir: &Path, disk: &Disk, granted: &[&str]) -> Self {
+    pub async fn with_agent(dir: &Path, disk: &Disk, granted: &[&str]) -> Self {
         let host = Self::open(dir, disk).await;
         host.prepare(granted).await;
         host
@@ -54,7 +54,7 @@ impl Host {
         granted.expect("they hold");
     }
 
-    async fn start(&self, steps: Value) -> String {
+    pub async fn start(&self, steps: Value) -> String {
         self.start_with(steps, json!({})).await
     }
 
@@ -73,12 +73,12 @@ impl Host {
         self.runtime.approvals(&self.who).expect("reads")
     }
 
-    fn run(&self, id: &str) -> RunDetail {
+    pub fn run(&self, id: &str) -> RunDetail {
         self.runtime.run_detail(&self.who, id).expect("a run")
     }
 
     /// Waits until the run is as `is_it` says.
-    async fn until(&self, id: &str, is_it: impl Fn(&RunDetail) -> bool) -> RunDetail {
+    pub async fn until(&self, id: &str, is_it: impl Fn(&RunDetail) -> bool) -> RunDetail {
         let wait = async {
             loop {
                 let run = self.run(id);
@@ -92,12 +92,12 @@ impl Host {
         waited.unwrap_or_else(|_| panic!("{:?}", self.run(id)))
     }
 
-    async fn ended(&self, id: &str) -> RunDetail {
+    pub async fn ended(&self, id: &str) -> RunDetail {
         self.until(id, |run| run.end.is_some()).await
     }
 
     /// What the run's steps gave.
-    async fn results(&self, id: &str) -> Value {
+    pub async fn results(&self, id: &str) -> Value {
         let run = self.ended(id).await;
         let Some(End::Succeeded { output }) = &run.end else {
             panic!("{run:?}")
@@ -107,7 +107,7 @@ impl Host {
     }
 
     /// How often `keeper/add` had its effect.
-    async fn added(&self) -> u64 {
+    pub async fn added(&self) -> u64 {
         let call = ToolCall {
             log: false,
             plugin: "keeper".to_owned(),

@@ -32,7 +32,7 @@ async fn every_error_is_a_problem_with_its_code() {
     check(s, "GET /nowhere", &[], "", expect!["404 route-not-found"]).await;
     check(
         s,
-        "GET /v1/schedules",
+        "GET /v1/runs/none/nowhere",
         &[],
         "",
         expect!["404 route-not-found"],
@@ -40,6 +40,18 @@ async fn every_error_is_a_problem_with_its_code() {
     .await;
     for (line, body, expect) in [
         ("GET /v1/runs/none", "", expect!["404 run-not-found"]),
+        (
+            "GET /v1/schedules/none",
+            "",
+            expect!["404 schedule-not-found"],
+        ),
+        (
+            "POST /v1/schedules",
+            r#"{"name":"x","cron":"0 0 31 2 *","start":{"agent":"echo"}}"#,
+            expect!["422 schedule-invalid"],
+        ),
+        ("POST /v1/hooks/none", "{}", expect!["400 hook-header"]),
+        ("DELETE /v1/hooks/none", "", expect!["404 hook-not-found"]),
         (
             "POST /v1/runs",
             r#"{"agent":"echo"}"#,

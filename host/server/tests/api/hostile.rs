@@ -101,6 +101,15 @@ fn valid_body(path: &str) -> Value {
         "/v1/runs" => {
             json!({ "agent": "echo", "goal": "g", "input": {}, "autonomy": "ask", "budget": { "calls": 1 } })
         }
+        "/v1/schedules" | "/v1/schedules/{name}" => json!({
+            "name": "x", "cron": "0 3 * * mon-fri", "zone": "Europe/Berlin", "catch_up": "all",
+            "catch_up_max": 9, "overlap": "queue", "start": { "agent": "echo", "input": {} },
+        }),
+        "/v1/hooks" => json!({
+            "name": "x", "scheme": "github", "secret": "sixteen characters", "rate_per_min": 9,
+            "signal": { "run_at": "/run", "name": "n" },
+        }),
+        "/v1/hooks/{name}/rotate" => json!({ "secret": "sixteen characters", "keep_s": 9 }),
         "/v1/halt" => json!({ "halted": false, "why": "fuzz" }),
         "/v1/runs/{id}/cancel" => json!({ "why": "fuzz" }),
         "/v1/runs/{id}/resume" => {

@@ -15,3 +15,4 @@ mod run_events;
 mod scopes;
 mod server;
 mod stopping;
+mod triggers;

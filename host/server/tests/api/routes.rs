@@ -35,10 +35,11 @@ async fn each_role_may_what_the_table_says_and_nothing_else() {
     for route in routes {
         let target = target(route);
         let nobody = server.send(route.method, &target, &[], "").await;
-        let expect = if route.access == Access::Public {
-            200
-        } else {
-            401
+        let expect = match route.access {
+            Access::Public => 200,
+            // It lacks a signature.
+            Access::Signed => 400,
+            _ => 401,
         };
         assert_eq!(
             nobody.status, expect,
@@ -46,7 +47,7 @@ async fn each_role_may_what_the_table_says_and_nothing_else() {
             route.method
         );
         for (role, token) in &tokens {
-            let allowed = route.access == Access::Public
+            let allowed = matches!(route.access, Access::Public | Access::Signed)
                 || *role == Role::Admin
                 || route.access.roles().contains(role);
             let answer = server.with(token, route.method, &target, "").await;
@@ -83,7 +84,7 @@ async fn a_scope_bounds_every_route() {
         match route.access {
             Access::Plugin(_) => of_plugin += 1,
             Access::Host(_) => of_host += 1,
-            Access::Public | Access::Roles(_) => {
+            Access::Public | Access::Signed | Access::Roles(_) => {
                 assert!(!outside, "{} {}: {answer:?}", route.method, route.path);
                 let text = String::from_utf8_lossy(&answer.body).into_owned();
                 let leaks = text.contains("\"echo\"") && route.access != Access::Public;

@@ -14,6 +14,7 @@ use crate::contract;
 use crate::gate::{Allowed, Gate, Missing};
 use crate::state::CallState;
 
+mod apart;
 mod automaton;
 mod backend;
 mod encodings;
@@ -26,6 +27,7 @@ mod syntax;
 pub(crate) mod tests;
 pub mod vault;
 
+pub use apart::Mac;
 pub use backend::KeyFileError;
 pub(crate) use encodings::{UNRESERVED, percent};
 pub(crate) use placeholder::{PLACEHOLDER_BYTES, Placeholders};

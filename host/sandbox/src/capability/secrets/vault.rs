@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use airlock_journal::{Batch, Store, StoreError};
+use airlock_journal::{Batch, Op, Store, StoreError};
 use bytes::Bytes;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
@@ -159,13 +159,8 @@ impl Vault {
         let mut batch = Batch::new()
             .check(SPACE, name.as_bytes().to_vec(), before)
             .put(SPACE, name.as_bytes().to_vec(), sealed);
-        if self
-            .store
-            .get(META, CHECK)
-            .map_err(VaultError::Store)?
-            .is_none()
-        {
-            batch = batch.put(META, CHECK, self.seal(CHECK, 1, set_at_ms, CHECK_TEXT));
+        if let Some(check) = self.first_check()? {
+            batch = batch.op(check);
         }
         self.commit(name, batch).await?;
         Ok(SecretInfo {
@@ -174,6 +169,17 @@ impl Vault {
             set_at_ms,
             damaged: false,
         })
+    }
+
+    /// What goes with the first value that is sealed, so that another key is
+    /// noticed at every later start.
+    pub(super) fn first_check(&self) -> Result<Option<Op>, VaultError> {
+        let known = self.store.get(META, CHECK).map_err(VaultError::Store)?;
+        Ok(known.is_none().then(|| Op::Put {
+            space: META,
+            key: Bytes::from_static(CHECK),
+            value: self.seal(CHECK, 1, now_ms(), CHECK_TEXT).into(),
+        }))
     }
 
     /// Removes a secret, durably; `false`: there was none.
@@ -250,7 +256,7 @@ impl Vault {
             })
     }
 
-    fn seal(&self, name: &[u8], version: u64, set_at_ms: u64, value: &[u8]) -> Vec<u8> {
+    pub(super) fn seal(&self, name: &[u8], version: u64, set_at_ms: u64, value: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).expect("the system has random bytes");
         let mut record = vec![FORMAT];
@@ -270,7 +276,7 @@ impl Vault {
         record
     }
 
-    fn unseal(&self, name: &[u8], record: &[u8]) -> Option<(u64, u64, Secret)> {
+    pub(super) fn unseal(&self, name: &[u8], record: &[u8]) -> Option<(u64, u64, Secret)> {
         let (head, rest) = record.split_at_checked(HEAD_BYTES)?;
         let (nonce, sealed) = rest.split_at_checked(NONCE_BYTES)?;
         if head[0] != FORMAT {
@@ -296,7 +302,7 @@ fn bound_to(name: &[u8], head: &[u8]) -> Vec<u8> {
     [b"airlock-secret\0".as_slice(), head, name].concat()
 }
 
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     elapsed.map_or(0, |time| {
         u64::try_from(time.as_millis()).unwrap_or(u64::MAX)

@@ -1,0 +1,106 @@
+//! `airlock hooks`.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::plugins::list_of;
+use super::runs::parse;
+use super::{Session, read_input};
+use crate::cli::{HookAdd, Hooks};
+use crate::client::{Request, encode};
+use crate::exit::Misuse;
+use crate::output::{cell, table, time};
+
+pub(super) fn run(session: &Session, command: Hooks) -> Result<()> {
+    match command {
+        Hooks::List => {
+            let answer = session.api.get("/v1/hooks")?;
+            session.format.show(&answer, list_text)
+        }
+        Hooks::Add(args) => add(session, &args),
+        Hooks::Remove { name } => {
+            session.api.ok(&Request::new("DELETE", path(&name)))?;
+            session
+                .format
+                .show(&json!({ "removed": name }), |_| format!("removed {name}"))
+        }
+        Hooks::Rotate {
+            name,
+            secret_file,
+            keep,
+        } => {
+            let keep = humantime::parse_duration(&keep)
+                .map_err(|error| Misuse(format!("`{keep}` is not a time ({error})")))?;
+            let secret = secret_file.as_deref().map(secret).transpose()?;
+            let body = json!({ "secret": secret, "keep_s": keep.as_secs() });
+            made(session, &format!("{}/rotate", path(&name)), &body)
+        }
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("/v1/hooks/{}", encode(name))
+}
+
+/// A secret from a file; one newline at its end is cut.
+fn secret(file: &Path) -> Result<String> {
+    let text = String::from_utf8(read_input(file)?);
+    let text = text.map_err(|_| Misuse(format!("{} is not UTF-8", file.display())))?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+}
+
+fn add(session: &Session, args: &HookAdd) -> Result<()> {
+    let secret = args.secret_file.as_deref().map(secret).transpose()?;
+    let mut body = json!({
+        "name": args.name, "scheme": args.scheme, "rate_per_min": args.rate, "secret": secret,
+    });
+    match &args.agent {
+        Some(agent) => {
+            body["start"] = json!({
+                "agent": agent, "goal": args.goal, "input": parse(&args.input, "the input")?,
+                "autonomy": args.autonomy,
+            });
+        }
+        None => {
+            body["signal"] = json!({
+                "run": args.signal, "run_at": args.signal_at, "name": args.signal_name,
+            });
+        }
+    }
+    made(session, "/v1/hooks", &body)
+}
+
+fn made(session: &Session, path: &str, body: &Value) -> Result<()> {
+    let made: Value = session.api.value(&Request::json("POST", path, body))?;
+    session.format.show(&made, |made| {
+        let name = cell(&made["hook"], "name");
+        match made["secret"].as_str() {
+            Some(secret) => format!("{secret}\nfor /v1/hooks/{name}; it is not shown again"),
+            None => format!("/v1/hooks/{name}"),
+        }
+    })
+}
+
+fn list_text(answer: &Value) -> String {
+    let hooks = list_of(answer, "hooks");
+    let items = hooks.as_array().into_iter().flatten();
+    let lines: Vec<Vec<String>> = items
+        .map(|hook| {
+            let does = match hook.get("signal") {
+                Some(signal) => format!("signal {}", cell(signal, "name")),
+                None => format!("run {}", cell(&hook["start"], "agent")),
+            };
+            vec![
+                cell(hook, "name"),
+                cell(hook, "scheme"),
+                does,
+                cell(hook, "by"),
+                hook["secret_ms"].as_u64().map(time).unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table(&["NAME", "SCHEME", "DOES", "BY", "SECRET SINCE"], &lines)
+}

@@ -1,0 +1,158 @@
+//! What a schedule or a webhook sets going: a run that starts, or a signal for
+//! one, in the name of whoever made it.
+//!
+//! What must stay true: what was set going and the note that it was are one
+//! write.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use airlock_journal::{Batch, StoreError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::event::{End, Event};
+use super::rows::{self, Row};
+use super::types::StartRun;
+use super::{RunError, admin};
+use crate::principal::{Principal, Role};
+use crate::record;
+use crate::runtime::Runtime;
+
+/// Runs that go on one in the other, followed at most.
+const CONTINUED_MAX: usize = 1_000;
+const NAME_BYTES_MAX: usize = 160;
+const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+
+/// A signal that is given by a schedule or a webhook.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignalTarget {
+    /// The run; when it goes on as another one, that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Of a webhook: where in its body the run's id is, a JSON pointer (RFC 6901),
+    /// e.g. `/data/run`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<String>,
+    /// The signal's name.
+    pub name: String,
+    /// Of a schedule: what the agent gets; of a webhook that is its body.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub payload: Value,
+}
+
+/// In whose name something is set going.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Maker {
+    pub(crate) by: String,
+    roles: BTreeSet<Role>,
+    scope: Option<BTreeSet<String>>,
+}
+
+impl Maker {
+    pub(crate) fn of(who: &Principal) -> Self {
+        Self {
+            by: who.name.clone(),
+            roles: who.roles.clone(),
+            scope: who.plugins.clone(),
+        }
+    }
+
+    /// With the roles and the scope of the token it was made with.
+    pub(crate) fn principal(&self) -> Principal {
+        Principal {
+            name: self.by.clone(),
+            token_id: None,
+            roles: self.roles.clone(),
+            plugins: self.scope.clone(),
+        }
+    }
+}
+
+/// Refuses a signal that no run can get; gives its payload's text.
+pub(crate) fn check_signal(name: &str, payload: &Value) -> Result<String, RunError> {
+    admin::bounded("the signal's name", name.len(), NAME_BYTES_MAX)?;
+    let payload = payload.to_string();
+    admin::bounded("the payload", payload.len(), PAYLOAD_BYTES_MAX)?;
+    Ok(payload)
+}
+
+/// The record of a signal.
+pub(super) fn signal(who: &Principal, name: &str, payload: &Value) -> Result<Event, RunError> {
+    Ok(Event::Signalled {
+        name: name.to_owned(),
+        payload: check_signal(name, payload)?,
+        by: who.name.clone(),
+    })
+}
+
+impl Runtime {
+    /// A run that is to be started later, checked now.
+    pub(crate) fn checked_start(
+        &self,
+        who: &Principal,
+        request: &Value,
+    ) -> Result<StartRun, RunError> {
+        let request: StartRun = serde_json::from_value(request.clone())
+            .map_err(|error| RunError::Invalid(format!("start: {error}")))?;
+        self.agent_digest(who, &request.agent)?;
+        super::start::checked_input(&request)?;
+        Ok(request)
+    }
+
+    /// The agent of a run that `who` may signal.
+    pub(crate) fn checked_signal(&self, who: &Principal, run: &str) -> Result<String, RunError> {
+        let row = self.row(who, run, &[Role::Operator])?;
+        Ok(row.agent)
+    }
+
+    /// The run itself, or the one that goes on in its place.
+    pub(crate) fn current_run(&self, run: &str) -> Result<Option<Row>, StoreError> {
+        let mut id = run.to_owned();
+        for _ in 0..CONTINUED_MAX {
+            let Some(bytes) = self.store().get(rows::SPACE, id.as_bytes())? else {
+                return Ok(None);
+            };
+            let row: Row = crate::rows::decode(rows::SPACE, id.as_bytes(), &bytes)?;
+            if row.state != "continued" {
+                return Ok(Some(row));
+            }
+            let last = self.store().head(&rows::stream(&id))?.len.saturating_sub(1);
+            let end = rows::page(self.store(), &id, last, 1)?.pop();
+            match end.map(|(_, record)| record.event) {
+                Some(Event::Ended {
+                    end: End::Continued { run },
+                }) => id = run,
+                _ => return Ok(Some(row)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives a run a signal, and writes `beside` with it. Callers see to it that
+    /// `beside` has no condition that may fail.
+    pub(crate) async fn signal_with(
+        self: &Arc<Self>,
+        who: &Principal,
+        run: &str,
+        name: &str,
+        payload: &Value,
+        detail: Value,
+        beside: Batch,
+    ) -> Result<String, RunError> {
+        let current = self.current_run(run)?;
+        let id = current.map_or_else(|| run.to_owned(), |row| row.id);
+        let event = signal(who, name, payload)?;
+        let session = self.open_run(who, &id, &[Role::Operator])?;
+        let mut detail = detail;
+        detail["signal"] = json!(name);
+        let audit = record::admin(who, "run.signal", &id, detail);
+        session.push_with([event], beside.ops, vec![record::op(&audit)]);
+        match session.durable().await {
+            true => Ok(id),
+            false => Err(RunError::NotKept),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Why something can't be done with a schedule.
+
+use airlock_journal::StoreError;
+
+use crate::names::BadName;
+use crate::problem::Failure;
+use crate::runs::RunError;
+
+/// Why something can't be done with a schedule.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScheduleError {
+    /// There is none of this name, or it is out of the caller's reach.
+    #[error("there is no schedule `{0}`")]
+    NotFound(String),
+    /// The name is taken.
+    #[error("there is a schedule `{0}` already: change it with PUT, or remove it first")]
+    Exists(String),
+    /// There are as many as there may be.
+    #[error("there are {0} schedules already; remove one")]
+    Full(usize),
+    /// The name is not one.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// A member of the request.
+    #[error("{0}")]
+    Invalid(String),
+    /// What it is to do can't be done.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The store.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+}
+
+impl Failure for ScheduleError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "schedule-not-found",
+            Self::Exists(_) => "schedule-exists",
+            Self::Full(_) => "schedules-full",
+            Self::Name(_) => "bad-name",
+            Self::Invalid(_) => "schedule-invalid",
+            Self::Run(error) => error.code(),
+            Self::Store(_) => "store-failed",
+        }
+    }
+
+    fn status(&self) -> u16 {
+        match self {
+            Self::NotFound(_) => 404,
+            Self::Exists(_) | Self::Full(_) => 409,
+            Self::Name(_) => 400,
+            Self::Invalid(_) => 422,
+            Self::Run(error) => error.status(),
+            Self::Store(_) => 503,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Schedules and webhooks over HTTP.
+
+use airlock_runtime::Role;
+use airlock_sandbox::testing::built;
+use hmac::{Hmac, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::server::{Answer, Server};
+
+async fn server() -> Server {
+    let server = Server::start().await;
+    server.install("prober", built("agent_prober")).await;
+    server
+}
+
+fn start() -> Value {
+    json!({ "agent": "prober", "input": { "steps": [] } })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedules_are_made_shown_changed_and_removed() {
+    let server = server().await;
+    let token = server.token("ann", &[Role::Caller], None).await;
+    let send = async |method: &str, path: &str, body: Value| {
+        let target = format!("/v1/schedules{path}");
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        server.with(&token, method, &target, body).await
+    };
+    let body = json!({ "name": "nightly", "cron": "0 3 * * *", "zone": "Europe/Berlin", "start": start() });
+    let made = send("POST", "", body.clone()).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    assert_eq!(
+        send("POST", "", body.clone()).await.verdict(),
+        "409 schedule-exists"
+    );
+    let shown = send("GET", "/nightly", Value::Null).await.json();
+    assert_eq!(
+        (&shown["by"], &shown["catch_up"]),
+        (&json!("ann"), &json!("once"))
+    );
+    let next = shown["next_ms"].as_array().expect("times");
+    assert_eq!(next.len(), 3, "{shown}");
+    assert!(next[0].as_u64() > Some(airlock_runtime::now_ms()));
+    let paused = send("POST", "/nightly/pause", Value::Null).await.json();
+    assert_eq!(
+        (&paused["paused"], &paused["next_ms"]),
+        (&json!(true), &json!([]))
+    );
+    send("POST", "/nightly/resume", Value::Null).await;
+    let changed = json!({ "cron": "@hourly", "start": start(), "overlap": "queue" });
+    assert_eq!(
+        send("PUT", "/nightly", changed).await.json()["overlap"],
+        "queue"
+    );
+    let other = send("PUT", "/daily", body).await;
+    assert_eq!(
+        other.verdict(),
+        "422 schedule-invalid",
+        "the path has another name"
+    );
+    let listed = send("GET", "", Value::Null).await.json();
+    assert_eq!(listed["schedules"].as_array().map(Vec::len), Some(1));
+    assert_eq!(send("DELETE", "/nightly", Value::Null).await.status, 204);
+    assert_eq!(
+        send("GET", "/nightly", Value::Null).await.verdict(),
+        "404 schedule-not-found"
+    );
+    server.stopped().await;
+}
+
+const SECRET: &str = "a secret of some length";
+
+fn signature(body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length");
+    mac.update(body.as_bytes());
+    let mac = mac.finalize().into_bytes();
+    let digits: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={digits}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_needs_no_token_and_opens_nothing_else() {
+    let server = server().await;
+    let hook = json!({ "name": "push", "scheme": "github", "secret": SECRET, "start": start() });
+    let made = server.admin("POST", "/v1/hooks", hook.to_string()).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    assert_eq!(made.json().get("secret"), None, "it was given");
+    let body = r#"{"ref":"main"}"#;
+    let right = signature(body);
+    let id = ("x-github-delivery", "1");
+    let send = async |name: &str, headers: &[(&str, &str)], body: &str| -> Answer {
+        let target = format!("/v1/hooks/{name}");
+        server.send("POST", &target, headers, body.to_owned()).await
+    };
+    let signed = ("x-hub-signature-256", right.as_str());
+    let first = send("push", &[id, signed], body).await;
+    assert_eq!(first.status, 202, "{first:?}");
+    let again = send("push", &[id, signed], body).await;
+    assert_eq!(again.body, first.body);
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+
+    let zeros = format!("sha256={}", "0".repeat(64));
+    let wrong = ("x-hub-signature-256", zeros.as_str());
+    let huge = format!("\"{}\"", "x".repeat(512 << 10));
+    let sized = signature(&huge);
+    type Case<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>, &'a str, &'a str);
+    let table: [Case<'_>; 8] = [
+        ("wrong", "push", vec![id, wrong], body, "403 hook-refused"),
+        ("nobody", "pull", vec![id, signed], body, "403 hook-refused"),
+        (
+            "another body",
+            "push",
+            vec![id, signed],
+            "{}",
+            "403 hook-refused",
+        ),
+        ("none", "push", vec![id], body, "400 hook-header"),
+        ("no id", "push", vec![signed], body, "400 hook-header"),
+        (
+            "two",
+            "push",
+            vec![id, signed, wrong],
+            body,
+            "400 bad-header",
+        ),
+        (
+            "two ids",
+            "push",
+            vec![id, id, signed],
+            body,
+            "400 bad-header",
+        ),
+        (
+            "form",
+            "push",
+            vec![id, signed, ("content-type", "text/plain")],
+            body,
+            "415 unsupported-media-type",
+        ),
+    ];
+    for (what, name, headers, body, expect) in table {
+        let answer = send(name, &headers, body).await;
+        assert_eq!(answer.verdict(), expect, "{what}: {answer:?}");
+    }
+    let large = send("push", &[id, ("x-hub-signature-256", &sized)], &huge).await;
+    assert_eq!(large.verdict(), "413 body-too-large");
+    // The signature is good for nothing else.
+    for (method, target) in [
+        ("GET", "/v1/hooks"),
+        ("POST", "/v1/hooks"),
+        ("DELETE", "/v1/hooks/push"),
+        ("POST", "/v1/hooks/push/rotate"),
+        ("POST", "/v1/runs"),
+    ] {
+        let answer = server.send(method, target, &[id, signed], body).await;
+        assert_eq!(answer.verdict(), "401 unauthenticated", "{method} {target}");
+    }
+    let runs = server.admin("GET", "/v1/runs", "").await.json();
+    assert_eq!(runs["runs"].as_array().map(Vec::len), Some(1), "{runs}");
+
+    let rotated = server.admin("POST", "/v1/hooks/push/rotate", "{}").await;
+    assert!(rotated.json()["secret"].is_string(), "{rotated:?}");
+    let over = send("push", &[("x-github-delivery", "2"), signed], body).await;
+    assert_eq!(over.verdict(), "403 hook-refused");
+    let listed = server.admin("GET", "/v1/hooks", "").await.json();
+    assert_eq!(listed["hooks"][0]["name"], "push");
+    assert_eq!(listed["hooks"][0].get("secret"), None, "{listed}");
+    assert_eq!(
+        server.admin("DELETE", "/v1/hooks/push", "").await.status,
+        204
+    );
+    server.stopped().await;
+}
+
+/// A secret that was made is in one reply alone, with a key or without.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_was_made_is_told_once() {
+    let server = server().await;
+    let hook = json!({ "name": "paid", "start": start() }).to_string();
+    let bearer = format!("Bearer {}", server.admin);
+    let headers = [("authorization", &*bearer), ("idempotency-key", "k")];
+    let made = server
+        .send("POST", "/v1/hooks", &headers, hook.clone())
+        .await;
+    let secret = made.json()["secret"].as_str().map(str::to_owned);
+    assert!(secret.is_some_and(|secret| secret.starts_with("whsec_")));
+    let again = server.send("POST", "/v1/hooks", &headers, hook).await;
+    assert_eq!(again.verdict(), "409 reply-not-kept");
+    server.stopped().await;
+}
