@@ -1,6 +1,7 @@
 //! Cases of the room.
 
 mod addresses;
+mod connections;
 mod exchange;
 mod fuzz;
 mod guest;
