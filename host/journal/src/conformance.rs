@@ -17,6 +17,8 @@ pub trait Backend {
     fn open(&self) -> Arc<dyn Store>;
 }
 
+mod dropped;
+
 type Case = fn(&dyn Backend);
 
 /// The cases by name.
@@ -38,6 +40,10 @@ pub const CASES: &[(&str, Case)] = &[
     ("records are chained as chain::next says", chained),
     ("reading windows of a stream", windows),
     ("a page is of one moment, however much is appended", moments),
+    (
+        "a stream that is dropped is gone, and no other",
+        dropped::dropped,
+    ),
     ("leases fence late owners", leases),
     (
         "concurrent callers each get their own outcome",

@@ -16,6 +16,28 @@ pub trait Decorator: Send + Sync + 'static {
         self.inner().commit(batch)
     }
 
+    /// In place of [`Store::get`].
+    ///
+    /// # Errors
+    /// As that.
+    fn get(&self, space: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.inner().get(space, key)
+    }
+
+    /// In place of [`Store::range`].
+    ///
+    /// # Errors
+    /// As that.
+    fn range(
+        &self,
+        space: &str,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.inner().range(space, from, to, limit)
+    }
+
     /// In place of [`Store::read`].
     ///
     /// # Errors
@@ -47,7 +69,7 @@ impl<D: Decorator> Store for D {
     }
 
     fn get(&self, space: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.inner().get(space, key)
+        Decorator::get(self, space, key)
     }
 
     fn range(
@@ -57,7 +79,7 @@ impl<D: Decorator> Store for D {
         to: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        self.inner().range(space, from, to, limit)
+        Decorator::range(self, space, from, to, limit)
     }
 
     fn read(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {

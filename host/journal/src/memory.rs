@@ -4,7 +4,7 @@
 //! The [`Disk`] outlives the store, as a real one does: what a store
 //! acknowledged is there when the next one opens it. Not for production.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::ready;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,6 +60,8 @@ struct State {
     pairs: Pairs,
     records: BTreeMap<(Bytes, u64), Record>,
     heads: HashMap<Bytes, Head>,
+    /// In changes: streams that are removed before anything else.
+    dropped: HashSet<Bytes>,
     leases: HashMap<Bytes, LeaseRow>,
 }
 
@@ -242,12 +244,28 @@ impl State {
         values.chain(payloads).sum::<usize>() as u64
     }
 
+    fn drop_stream(&mut self, stream: &Bytes) {
+        let range = (stream.clone(), 0)..=(stream.clone(), u64::MAX);
+        let keys: Vec<_> = self
+            .records
+            .range(range)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in keys {
+            self.records.remove(&key);
+        }
+        self.heads.remove(stream);
+    }
+
     fn merge(&mut self, changes: Self) {
         for (key, value) in changes.pairs {
             match value {
                 Some(_) => self.pairs.insert(key, value),
                 None => self.pairs.remove(&key),
             };
+        }
+        for stream in changes.dropped {
+            self.drop_stream(&stream);
         }
         self.records.extend(changes.records);
         self.heads.extend(changes.heads);
@@ -275,11 +293,17 @@ impl Rows for Overlay<'_> {
 
     fn head(&mut self, stream: &[u8]) -> Result<Head, StoreError> {
         let changed = self.changes.heads.get(stream).copied();
-        Ok(changed.unwrap_or_else(|| self.base.stored_head(stream)))
+        Ok(
+            changed.unwrap_or_else(|| match self.changes.dropped.contains(stream) {
+                true => Head::default(),
+                false => self.base.stored_head(stream),
+            }),
+        )
     }
 
     fn push(&mut self, stream: &Bytes, record: &Record) -> Result<(), StoreError> {
-        if self.base.record(stream, record.seq).is_some() {
+        let stored = self.base.record(stream, record.seq).is_some();
+        if stored && !self.changes.dropped.contains(stream) {
             return Err(chain::damage(
                 stream,
                 record.seq,
@@ -293,6 +317,12 @@ impl Rows for Overlay<'_> {
 
     fn set_head(&mut self, stream: &Bytes, head: Head) -> Result<(), StoreError> {
         self.changes.heads.insert(stream.clone(), head);
+        Ok(())
+    }
+
+    fn drop_stream(&mut self, stream: &Bytes) -> Result<(), StoreError> {
+        self.changes.drop_stream(stream);
+        self.changes.dropped.insert(stream.clone());
         Ok(())
     }
 

@@ -25,6 +25,8 @@ pub(crate) trait Rows {
     /// Adds a record that is not there yet; it is corruption when it is.
     fn push(&mut self, stream: &Bytes, record: &Record) -> Result<(), StoreError>;
     fn set_head(&mut self, stream: &Bytes, head: Head) -> Result<(), StoreError>;
+    /// Removes a stream's records and head, if it has any.
+    fn drop_stream(&mut self, stream: &Bytes) -> Result<(), StoreError>;
     fn lease(&mut self, lease: &[u8]) -> Result<Option<LeaseRow>, StoreError>;
     fn set_lease(&mut self, lease: &[u8], row: &LeaseRow) -> Result<(), StoreError>;
 }
@@ -93,6 +95,7 @@ fn apply(rows: &mut impl Rows, batch: &Batch) -> Result<Committed, StoreError> {
                 expect,
                 records,
             } => heads.push(append(rows, stream, *expect, records)?),
+            Op::DropStream { stream } => rows.drop_stream(stream)?,
             Op::Fence { lease, token } => fence(rows, lease, *token)?,
         }
     }

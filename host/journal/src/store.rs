@@ -56,6 +56,14 @@ pub enum Op {
         /// The payloads, in order.
         records: Vec<Bytes>,
     },
+    /// Removes a stream with all its records, for good; it is no error when there
+    /// is none. A stream of this name that is begun later is another one, and
+    /// starts at 0: whoever must not take it for the one that was removed keeps a
+    /// note of the name, in the same batch.
+    DropStream {
+        /// The stream's name.
+        stream: Bytes,
+    },
     /// Fails the batch unless the fence of `lease` is `token`: a late owner's
     /// write is refused.
     Fence {
@@ -94,7 +102,7 @@ pub struct Head {
 /// One record of a stream, with the chain hash after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Position in the stream, from 0, never reused.
+    /// Position in the stream, from 0, never reused while there is the stream.
     pub seq: u64,
     /// The bytes that were appended.
     pub payload: Bytes,
@@ -329,6 +337,13 @@ impl Batch {
             expect: Some(expect),
             records,
         })
+    }
+
+    /// Adds a [`Op::DropStream`].
+    #[must_use]
+    pub fn drop_stream(self, stream: impl Into<Bytes>) -> Self {
+        let stream = stream.into();
+        self.op(Op::DropStream { stream })
     }
 
     /// Adds a [`Op::Fence`].

@@ -30,6 +30,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(space, key, expect)| Op::Check { space, key, expect }),
         3 => (small(), proptest::option::of(0..4u64), vec(small(), 0..3))
             .prop_map(|(stream, expect, records)| Op::Append { stream, expect, records }),
+        1 => small().prop_map(|stream| Op::DropStream { stream }),
         1 => (small(), 0..3u64).prop_map(|(lease, token)| Op::Fence { lease, token }),
     ]
 }

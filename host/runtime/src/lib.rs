@@ -71,9 +71,9 @@ pub use record::{
     AuditFailure, AuditPage, AuditQuery, AuditVerified, VerifyRequest, verify_offline,
 };
 pub use runs::{
-    ApprovalView, Autonomy, Block, Budget, Decide, End, Follower, OpenRequest, Outcome,
-    ProgressView, Resume, RunDetail, RunError, RunEvent, RunEvents, RunStatus, RunView,
-    SignalTarget, StartRun,
+    AgentStatsView, ApprovalView, Autonomy, Block, Budget, Decide, End, Follower, OpenRequest,
+    Outcome, ProgressView, Resume, RunDetail, RunError, RunEvent, RunEvents, RunStatus, RunView,
+    RunsPage, RunsQuery, SignalTarget, StartRun, Took,
 };
 pub use runtime::{OpenError, Runtime};
 pub use schedules::{CatchUp, Did, Fired, Overlap, ScheduleError, ScheduleRequest, ScheduleView};

@@ -83,7 +83,7 @@ impl ViewsHandle {
         Self(Arc::new(Views::open(dir, store)))
     }
 
-    async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Views) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ViewError> {

@@ -31,8 +31,14 @@ pub struct Run {
 #[derive(Debug, Subcommand)]
 pub enum Runs {
     /// List runs, newest first.
-    #[command(after_help = "Example:\n  airlock runs list")]
-    List,
+    #[command(
+        after_help = "Examples:\n  airlock runs list --agent reconcile --status failed\n  \
+        airlock runs list --limit 1000 --before run_01a1fd…   those before this one"
+    )]
+    List(RunsList),
+    /// How the runs of each agent went.
+    #[command(after_help = "Example:\n  airlock runs stats")]
+    Stats,
     /// Show a run: its plan and budget, each step with what became of it, its end.
     #[command(after_help = "Example:\n  airlock runs show run_01a1fd…")]
     Show {
@@ -91,6 +97,31 @@ pub enum Runs {
         #[arg(long, group = "outcome", requires = "request", value_name = "JSON")]
         record: Option<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct RunsList {
+    /// Only this agent's.
+    #[arg(long)]
+    pub agent: Option<String>,
+    /// Only those that stand so.
+    #[arg(
+        long,
+        value_parser = [
+            "running", "waiting", "paused", "blocked", "cancelling", "succeeded", "failed",
+            "escalated", "cancelled", "continued",
+        ]
+    )]
+    pub status: Option<String>,
+    /// Only those that were started by them.
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// Only those before this one.
+    #[arg(long, value_name = "RUN")]
+    pub before: Option<String>,
+    /// How many at most.
+    #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+    pub limit: usize,
 }
 
 #[derive(Debug, Args)]

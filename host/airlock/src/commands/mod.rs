@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod follow;
 mod grants;
+mod history;
 mod hooks;
 mod new;
 mod plugins;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::follow::{Until, follow};
 use super::plugins::list_of;
-use super::{Session, read_input};
+use super::{Session, history, read_input};
 use crate::cli::{Approvals, Halt, Run, Runs, Signal};
 use crate::client::{Request, encode};
 use crate::exit::Misuse;
@@ -81,10 +81,8 @@ pub(super) fn records(session: &Session, id: &str) -> Result<Vec<Value>> {
 
 pub(super) fn run(session: &Session, command: Runs) -> Result<()> {
     match command {
-        Runs::List => {
-            let answer = session.api.get("/v1/runs")?;
-            session.format.show(&answer, list_text)
-        }
+        Runs::List(args) => history::list(session, &args),
+        Runs::Stats => history::stats(session),
         Runs::Show { id } => {
             let run = session.api.get(&path(&id))?;
             if session.format == Format::Json {
@@ -175,25 +173,6 @@ fn act(session: &Session, id: &str, action: &str, body: &Value) -> Result<()> {
 pub(super) fn parse(text: &str, what: &str) -> Result<Value> {
     serde_json::from_str(text)
         .map_err(|error| Misuse(format!("{what} is not JSON: {error}")).into())
-}
-
-fn list_text(answer: &Value) -> String {
-    let runs = list_of(answer, "runs");
-    let lines: Vec<Vec<String>> = runs
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|run| {
-            vec![
-                cell(run, "id"),
-                cell(run, "agent"),
-                cell(run, "status"),
-                run["started_ms"].as_u64().map(time).unwrap_or_default(),
-                cell(run, "goal"),
-            ]
-        })
-        .collect();
-    table(&["RUN", "AGENT", "STATUS", "STARTED", "GOAL"], &lines)
 }
 
 fn approvals_text(answer: &Value) -> String {

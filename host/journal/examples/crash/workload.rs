@@ -167,6 +167,7 @@ impl Model {
                         .or_default()
                         .extend(records.iter().cloned());
                 }
+                Op::DropStream { stream } => drop(self.streams.remove(stream)),
                 Op::Check { .. } | Op::Fence { .. } => {}
             }
         }

@@ -212,6 +212,18 @@ impl Rows for SqlRows<'_> {
         Ok(())
     }
 
+    fn drop_stream(&mut self, stream: &Bytes) -> Result<(), StoreError> {
+        for text in [
+            "DELETE FROM records WHERE stream = ?1",
+            "DELETE FROM heads WHERE stream = ?1",
+        ] {
+            self.execute("removing a stream", text, params![stream.as_ref()])?;
+        }
+        let before = self.heads.remove(stream);
+        self.before.push((stream.clone(), before));
+        Ok(())
+    }
+
     fn lease(&mut self, lease: &[u8]) -> Result<Option<LeaseRow>, StoreError> {
         self.conn
             .prepare_cached("SELECT owner, token, expires_ms FROM leases WHERE lease = ?1")

@@ -242,6 +242,8 @@ fn pages(work: &Work) -> u64 {
     let Work::Batch(batch) = work else { return 1 };
     let bytes = |op: &Op| match op {
         Op::Put { value, .. } => value.len(),
+        // Its pages are written again; how many shows only there.
+        Op::DropStream { .. } => 64 << 10,
         Op::Append { records, .. } => records.iter().map(bytes::Bytes::len).sum(),
         _ => 0,
     };

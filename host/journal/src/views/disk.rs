@@ -16,7 +16,7 @@ use super::engine::Position;
 use super::shelf::{Broken, Shelf, guarded};
 
 /// Raised with every change of what the fold computes or how it is stored.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const CACHE_BYTES: u64 = 4 << 20;
 /// sled gives its files back a moment after it was dropped, and must not keep
 /// the server from starting or stopping.

@@ -1,5 +1,6 @@
 //! The views as a fold over audit records: what a `call.done` record adds to the
-//! usage of grants, to its tool's statistics and to the list of calls.
+//! usage of grants, to its tool's statistics and to the list of calls; what is on
+//! record of runs (`runs`).
 //!
 //! Denials of a plugin's operations are counted in its `call.done` record;
 //! `denied` records tell of the same ones and are not counted again.
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::engine::Position;
+use super::runs::RunsFold;
 use super::shelf::{Broken, Changes, Shelf};
 use crate::audit::Line;
 
@@ -127,6 +129,7 @@ pub(super) struct Fold<'s> {
     usage: BTreeMap<Vec<u8>, GrantUsage>,
     stats: BTreeMap<Vec<u8>, ToolStats>,
     calls: Changes,
+    runs: RunsFold,
     /// The number of the first call that this fold may see.
     first_call: u64,
     pub position: Position,
@@ -139,15 +142,23 @@ impl<'s> Fold<'s> {
             usage: BTreeMap::new(),
             stats: BTreeMap::new(),
             calls: Changes::default(),
+            runs: RunsFold::default(),
             first_call: position.calls,
             position,
         }
     }
 
     pub(super) fn add(&mut self, seq: u64, record: &Line<'_>) -> Result<(), Broken> {
-        if record.action != "call.done" {
-            return Ok(());
+        match record.action.as_ref() {
+            "call.done" => self.add_call_done(seq, record),
+            "admin.run.start" | "admin.run.fork" | "run.start" | "run.end" | "run.prune" => {
+                self.runs.add(self.shelf, record)
+            }
+            _ => Ok(()),
         }
+    }
+
+    fn add_call_done(&mut self, seq: u64, record: &Line<'_>) -> Result<(), Broken> {
         let mut call: CallDone = record.detail();
         if call.plugin.is_empty() {
             let (plugin, tool) = record
@@ -241,6 +252,7 @@ impl<'s> Fold<'s> {
         for (key, stats) in self.stats {
             changes.set(key, &stats);
         }
+        self.runs.finish(&mut changes);
         changes.set_position(self.position);
         changes
     }
@@ -262,7 +274,7 @@ fn entry<'m, T: DeserializeOwned + Default>(
 }
 
 /// A key that sorts by the names and cannot be that of other names.
-fn key(view: u8, names: &[&str]) -> Vec<u8> {
+pub(super) fn key(view: u8, names: &[&str]) -> Vec<u8> {
     let mut key = vec![view];
     for name in names {
         for byte in name.bytes() {

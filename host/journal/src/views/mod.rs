@@ -1,5 +1,6 @@
 //! Views: what can be computed again from the audit, kept ready in sled. Usage of
-//! grants, statistics of tools, the recent calls.
+//! grants, statistics of tools, the recent calls; runs, and how those of each
+//! agent went.
 //!
 //! What must stay true: an answer reflects every durable audit record at the
 //! time of the question, whatever happened to the views' files. Nothing rests on
@@ -9,6 +10,7 @@
 mod disk;
 mod engine;
 mod fold;
+mod runs;
 mod shelf;
 
 use std::path::PathBuf;
@@ -20,6 +22,7 @@ use crate::store::{Store, StoreError};
 use engine::Engine;
 
 pub use fold::{CALLS_MAX, CallEntry, GrantUsage, ToolStats};
+pub use runs::{AgentStats, OPEN as RUN_OPEN, RUNS_SCANNED_MAX, RunEntry, RunFilter, RunList};
 
 /// How often the background thread looks for new records, at most.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(500);
@@ -107,6 +110,23 @@ impl Views {
     pub fn calls(&self, before: Option<u64>, limit: usize) -> Result<Vec<CallEntry>, StoreError> {
         let end = fold::call_key(before.unwrap_or(u64::MAX));
         self.ask(|shelf| shelf.newest(fold::CALLS, &end, limit))
+    }
+
+    /// Up to `limit` runs, the newest first, in a time that does not depend on how
+    /// many there are.
+    ///
+    /// # Errors
+    /// When the audit log itself cannot be read.
+    pub fn runs(&self, filter: &RunFilter, limit: usize) -> Result<RunList, StoreError> {
+        self.ask(|shelf| runs::list(shelf, filter, limit))
+    }
+
+    /// How the runs of each agent went, by name.
+    ///
+    /// # Errors
+    /// When the audit log itself cannot be read.
+    pub fn agent_stats(&self) -> Result<Vec<AgentStats>, StoreError> {
+        self.ask(runs::stats)
     }
 
     /// Throws the views away and computes them again; returns how many audit

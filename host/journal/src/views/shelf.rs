@@ -110,6 +110,34 @@ impl Shelf {
         }
     }
 
+    /// Up to `limit` keys that begin with `prefix` and come before `end`, the last
+    /// first.
+    pub(super) fn newest_keys(
+        &self,
+        prefix: &[u8],
+        end: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, Broken> {
+        match self {
+            Self::Sled(db) => {
+                let scan = || {
+                    let keys = db.range(prefix..end).keys().rev().take(limit);
+                    keys.map(|key| key.map(|key| key.to_vec()))
+                        .collect::<sled::Result<Vec<_>>>()
+                };
+                guarded("reading", scan)
+            }
+            Self::Memory(map) => {
+                let bounds = (
+                    Bound::Included(prefix.to_vec()),
+                    Bound::Excluded(end.to_vec()),
+                );
+                let keys = map.range(bounds).rev().take(limit);
+                Ok(keys.map(|(key, _)| key.clone()).collect())
+            }
+        }
+    }
+
     /// Writes all changes or none.
     pub(super) fn write(&mut self, changes: Changes) -> Result<(), Broken> {
         match self {

@@ -32,10 +32,8 @@ use crate::runtime::Runtime;
 const NOTE_BYTES_MAX: usize = 8 << 10;
 /// Most events of one page.
 const EVENTS_MAX: usize = 1_000;
-/// Most runs of one listing.
-const RUNS_MAX: usize = 1_000;
 /// Who sees what others started. Callers see their own runs alone.
-const READERS: &[Role] = &[Role::Viewer, Role::Operator, Role::Approver];
+pub(super) const READERS: &[Role] = &[Role::Viewer, Role::Operator, Role::Approver];
 
 /// Whether a run is its own, or one of `others` lets it at those of others.
 fn reaches(who: &Principal, row: &Row, others: &[Role]) -> bool {
@@ -72,21 +70,11 @@ impl Runtime {
         active.map_or_else(Arc::default, |(_, active)| Arc::clone(&active.limits))
     }
 
-    /// Runs that `who` may see, newest first.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn runs(&self, who: &Principal) -> Result<Vec<RunView>, RunError> {
-        let mut rows: Vec<Row> = crate::rows::all(self.store(), rows::SPACE)?;
-        rows.retain(|row| reaches(who, row, READERS));
-        rows.sort_by(|a, b| b.id.cmp(&a.id));
-        rows.truncate(RUNS_MAX);
-        let shown = rows.iter().map(|row| Ok(view(row, self.live_status(row)?)));
-        shown.collect()
-    }
-
     /// Where a run stands that has not ended, as far as that is durable.
-    fn live_status(&self, row: &Row) -> Result<Option<RunStatus>, airlock_journal::StoreError> {
+    pub(super) fn live_status(
+        &self,
+        row: &Row,
+    ) -> Result<Option<RunStatus>, airlock_journal::StoreError> {
         if !row.is_open() {
             return Ok(None);
         }

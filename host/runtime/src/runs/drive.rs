@@ -263,9 +263,13 @@ async fn go_on(
         event: Event::Started(next),
     };
     let run = Session::new(id.clone(), runtime, std::slice::from_ref(&first));
-    let beside = rows::begin(&id, &first, &run.lock().state).to_vec();
+    let (beside, announced) = {
+        let inner = run.lock();
+        let beside = rows::begin(&id, &first, &inner.state).to_vec();
+        (beside, rows::announced(&id, &inner.state))
+    };
     let end = End::Continued { run: id };
-    session.push_with([Event::Ended { end }], beside, Vec::new());
+    session.push_with([Event::Ended { end }], beside, vec![announced]);
     if !session.durable().await {
         return false;
     }

@@ -1,13 +1,16 @@
 //! How runs lie in the store: a stream of records each, and a row that lists
 //! them.
 
+use airlock_journal::audit::AuditRecord;
 use airlock_journal::{Op, Store, StoreError};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::event::Record;
 use super::fold::RunState;
 use super::types::RunStatus;
+use crate::record;
 use crate::rows::{decode, encode};
 
 /// The space of the rows.
@@ -67,6 +70,22 @@ pub(crate) fn state_name(state: &RunState) -> &'static str {
 /// The stream of a run.
 pub(crate) fn stream(id: &str) -> Bytes {
     format!("run/{id}").into()
+}
+
+/// What goes on record of a run that began other than by a request.
+pub(crate) fn announced(id: &str, state: &RunState) -> Op {
+    on_record("run.start", "ok", row(id, state))
+}
+
+/// What goes on record of a run's end; the listings are made from it.
+pub(crate) fn ended(id: &str, state: &RunState) -> Op {
+    on_record("run.end", state_name(state), row(id, state))
+}
+
+fn on_record(action: &str, outcome: &str, row: Row) -> Op {
+    let detail = json!({ "agent": row.agent, "started_ms": row.started_ms });
+    let record = AuditRecord::now(row.by, action, row.id).outcome(outcome);
+    record::op(&record.detail(detail))
 }
 
 /// Appends records to a run of `len` records, all or none.

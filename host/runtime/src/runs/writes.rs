@@ -91,6 +91,10 @@ impl Inner {
                 unwritten.listed = name;
                 ops.push(rows::put(&rows::row(id, &self.state)));
             }
+            let ends = |record: &Record| matches!(record.event, Event::Ended { .. });
+            if records.iter().any(ends) {
+                unwritten.audit.push(rows::ended(id, &self.state));
+            }
             if self.state.end.is_some() {
                 ops.push(rows::put_open(id, None));
             } else if std::mem::take(&mut unwritten.parked) {

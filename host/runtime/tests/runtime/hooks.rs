@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use airlock_journal::memory::Fault;
 use airlock_runtime::{
-    Delivered, Failure, HaltRequest, HookHead, HookRequest, Principal, Role, RotateHook, now_ms,
+    Delivered, Failure, HaltRequest, HookHead, HookRequest, Principal, Role, RotateHook, RunsQuery,
+    now_ms,
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -112,8 +113,9 @@ async fn add(host: &Host, members: Value) -> Result<Option<String>, String> {
         .map_err(|error| format!("{} {error}", error.code()))
 }
 
-fn runs(host: &Host) -> usize {
-    host.runtime.runs(&host.who).expect("runs").len()
+async fn runs(host: &Host) -> usize {
+    let page = host.runtime.runs(&host.who, RunsQuery::default()).await;
+    page.expect("runs").runs.len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,14 +141,14 @@ async fn a_delivery_starts_a_run_with_its_body_once() {
     let host = Host::again(dir.path(), &disk).await;
     let again = sent("msg_1", body).to(&host, "paid").await.expect("taken");
     assert_eq!((&again.run, again.replayed), (&first.run, true));
-    assert_eq!(runs(&host), 1);
+    assert_eq!(runs(&host).await, 1);
     let begun = host.audited("admin.run.start").await;
     assert!(
         begun[0].contains(r#""hook":"paid","delivery":"msg_1""#),
         "{begun:?}"
     );
     sent("msg_2", body).to(&host, "paid").await.expect("taken");
-    assert_eq!(runs(&host), 2);
+    assert_eq!(runs(&host).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -274,7 +276,7 @@ async fn hostile_deliveries_do_nothing_and_learn_nothing() {
     assert!(reused.expect_err("reused").contains("hook-delivery-reused"));
     let text = sent("t", "no JSON").to(&host, "paid").await;
     assert!(text.expect_err("no JSON").contains("hook-body"));
-    assert_eq!(runs(&host), 1, "the one that was taken");
+    assert_eq!(runs(&host).await, 1, "the one that was taken");
     // They are put on record in the background.
     let noted = async {
         while host.audited("auth.refused").await.len() < 10 {
@@ -320,7 +322,7 @@ async fn a_delivery_of_github_is_known_by_its_id_and_its_body() {
     let reused = send("a", r#"{"n":2}"#, "paid").await.expect_err("another");
     assert!(reused.contains("hook-delivery-reused"), "{reused}");
     send("c", r#"{"n":2}"#, "paid").await.expect("taken");
-    assert_eq!(runs(&host), 2);
+    assert_eq!(runs(&host).await, 2);
     // The other scheme is another hook's, whatever the key.
     let standard = sent_at("m", now_ms() / 1_000, b"It's a Secret to Everybody", "{}");
     let other = standard
@@ -388,7 +390,7 @@ async fn a_delivery_has_one_run_whatever_crashes() {
         let again = sent("m", "{}").to(&host, "paid").await.expect("taken");
         assert_eq!(again.replayed, n > 0, "{n}");
         host.ended(&again.run).await;
-        assert_eq!(runs(&host), 1, "{n}");
+        assert_eq!(runs(&host).await, 1, "{n}");
     }
 }
 
@@ -520,7 +522,7 @@ async fn what_makes_no_sense_or_comes_too_fast_is_refused() {
         .await
         .expect_err("halted");
     assert!(halted.contains("not-ready"), "{halted}");
-    assert_eq!(runs(&host), 2);
+    assert_eq!(runs(&host).await, 2);
     let scoped = Principal {
         name: "bob".to_owned(),
         token_id: None,

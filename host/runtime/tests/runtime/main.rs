@@ -5,6 +5,7 @@ mod audit_key;
 mod faults;
 mod hooks;
 mod host;
+mod lists;
 mod policy;
 mod remove;
 mod reserved;

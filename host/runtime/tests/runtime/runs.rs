@@ -9,7 +9,7 @@ use std::time::Duration;
 use airlock_journal::memory::{Disk, Fault};
 use airlock_runtime::{
     ApprovalView, Budget, Decide, End, Failure, GrantsUpdate, HaltRequest, NotReady, Outcome,
-    Principal, Resume, Role, RunDetail, RunStatus, StartRun, ToolCall,
+    Principal, Resume, Role, RunDetail, RunStatus, RunsQuery, StartRun, ToolCall,
 };
 use airlock_sandbox::testing::built;
 use bytes::Bytes;
@@ -275,7 +275,8 @@ async fn a_run_of_another_is_seen_by_readers_and_changed_by_operators() {
             plugins: None,
         };
         let runtime = &host.runtime;
-        let listed = runtime.runs(&who).expect("reads").len() == 1;
+        let listed = runtime.runs(&who, RunsQuery::default()).await;
+        let listed = listed.expect("reads").runs.len() == 1;
         let shown = runtime.run_detail(&who, &id).is_ok();
         let told = runtime.run_events(&who, &id, 0, 10).is_ok();
         assert_eq!([listed, shown, told], [sees; 3], "{name} {role}");

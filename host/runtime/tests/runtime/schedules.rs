@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use airlock_journal::memory::{Disk, Fault};
 use airlock_runtime::{
-    Did, End, Failure, HaltRequest, Principal, Role, RunStatus, RunView, ScheduleRequest,
-    ScheduleView,
+    Did, End, Failure, HaltRequest, Principal, Role, RunStatus, RunView, RunsQuery,
+    ScheduleRequest, ScheduleView,
 };
 use serde_json::{Value, json};
 
@@ -44,12 +44,13 @@ fn did(schedule: &ScheduleView) -> Did {
     schedule.last.as_ref().expect("it came due").what
 }
 
-fn runs(host: &Host) -> Vec<RunView> {
-    host.runtime.runs(&host.who).expect("runs")
+async fn runs(host: &Host) -> Vec<RunView> {
+    let page = host.runtime.runs(&host.who, RunsQuery::default()).await;
+    page.expect("runs").runs
 }
 
 async fn all_ended(host: &Host) {
-    for run in runs(host) {
+    for run in runs(host).await {
         host.ended(&run.id).await;
     }
 }
@@ -81,12 +82,12 @@ async fn a_run_is_started_when_it_is_due_and_missed_ones_as_asked() {
         let now = first + (hours - 1) * HOUR;
         let shown = at(&host, now).await;
         assert_eq!(did(&shown), Did::Started, "{catch_up}");
-        assert_eq!(runs(&host).len(), started, "{catch_up}");
+        assert_eq!(runs(&host).await.len(), started, "{catch_up}");
         assert_eq!(shown.next_ms[0], now + HOUR);
-        assert!(runs(&host).iter().all(|run| run.by == host.who.name));
+        assert!(runs(&host).await.iter().all(|run| run.by == host.who.name));
         at(&host, now).await;
         at(&host, now - 30 * HOUR).await;
-        assert_eq!(runs(&host).len(), started, "{catch_up}: twice");
+        assert_eq!(runs(&host).await.len(), started, "{catch_up}: twice");
         let missed = host.audited("schedule.missed").await.len();
         assert_eq!(missed, usize::from(started < 5), "{catch_up}");
         let begun = host.audited("admin.run.start").await;
@@ -107,17 +108,18 @@ async fn a_run_that_goes_on_is_treated_as_the_overlap_says() {
         let asked = json!({ "overlap": overlap, "start": waiting() });
         let start = set(&host, asked).await.expect("set").next_ms[0];
         assert_eq!(did(&at(&host, start).await), Did::Started);
-        let first = runs(&host)[0].id.clone();
+        let first = runs(&host).await[0].id.clone();
         assert_eq!(did(&at(&host, start + HOUR).await), second, "{overlap}");
         if overlap == "cancel-previous" {
             let end = host.ended(&first).await.end;
             assert!(matches!(end, Some(End::Cancelled { .. })), "{end:?}");
             assert_eq!(did(&at(&host, start + HOUR).await), Did::Started);
-            assert_eq!(runs(&host).len(), 2);
+            assert_eq!(runs(&host).await.len(), 2);
             continue;
         }
         assert_eq!(did(&at(&host, start + 2 * HOUR).await), third, "{overlap}");
         let left = runs(&host)
+            .await
             .iter()
             .filter(|run| run.status != RunStatus::Succeeded)
             .count();
@@ -158,13 +160,13 @@ async fn a_due_time_has_one_run_whatever_crashes() {
         host.runtime.fire_schedules(first + 3 * HOUR).await;
         all_ended(&host).await;
         let begun = host.audited("admin.run.start").await;
-        assert_eq!((runs(&host).len(), begun.len()), (4, 4), "write {n}");
+        assert_eq!((runs(&host).await.len(), begun.len()), (4, 4), "write {n}");
     }
     assert!(failures >= 6, "only {failures} met a fault");
 }
 
 async fn all_ended_or_dead(host: &Host) {
-    for run in runs(host) {
+    for run in runs(host).await {
         host.until(&run.id, |run| {
             run.end.is_some() || host.runtime.ready().is_err()
         })
@@ -209,7 +211,7 @@ async fn a_schedule_stands_still_when_told_and_when_all_does() {
     let paused = runtime.pause_schedule(&host.who, "hourly", true).await;
     assert!(paused.expect("paused").next_ms.is_empty());
     at(&host, later()).await;
-    assert!(runs(&host).is_empty());
+    assert!(runs(&host).await.is_empty());
     let resumed = runtime.pause_schedule(&host.who, "hourly", false).await;
     let first = resumed.expect("resumed").next_ms[0];
     assert_eq!(did(&at(&host, first).await), Did::Started);
@@ -218,7 +220,7 @@ async fn a_schedule_stands_still_when_told_and_when_all_does() {
         .await
         .expect("removed");
     runtime.fire_schedules(first + HOUR).await;
-    assert_eq!(runs(&host).len(), 1);
+    assert_eq!(runs(&host).await.len(), 1);
     for action in ["set", "pause", "resume", "remove"] {
         let action = format!("admin.schedule.{action}");
         assert_eq!(host.audited(&action).await.len(), 1, "{action}");
@@ -243,10 +245,10 @@ async fn the_server_fires_by_itself_and_not_while_it_is_halted() {
     runtime.take_up_runs().await.expect("looked after");
     // Longer than it needs to look twice.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    assert!(runs(&host).is_empty(), "it is halted");
+    assert!(runs(&host).await.is_empty(), "it is halted");
     runtime.halt(&host.who, halt(false)).await.expect("lifted");
     let wait = async {
-        while runs(&host).is_empty() {
+        while runs(&host).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -353,7 +355,7 @@ async fn a_schedule_is_its_makers() {
         }
     }
     runtime.fire_schedules(first).await;
-    let run = runs(&host).remove(0);
+    let run = runs(&host).await.remove(0);
     assert_eq!(run.by, "ann");
     let denied = host.results(&run.id).await;
     assert!(denied[0]["error"].is_string(), "out of its scope: {denied}");

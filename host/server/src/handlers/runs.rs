@@ -1,6 +1,8 @@
 //! Runs of agents, and the questions they ask people.
 
-use airlock_runtime::{ApprovalView, Decide, HaltRequest, Resume, RunView, StartRun};
+use airlock_runtime::{
+    AgentStatsView, ApprovalView, Decide, HaltRequest, Resume, RunsQuery, StartRun,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,10 +10,10 @@ use serde_json::Value;
 use crate::dispatch::Call;
 use crate::reply::{Refusal, Reply};
 
-/// Runs, newest first.
+/// How the runs of each agent went.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct RunList {
-    runs: Vec<RunView>,
+pub(crate) struct RunStats {
+    agents: Vec<AgentStatsView>,
 }
 
 /// Which page of a run's journal.
@@ -55,8 +57,13 @@ pub(crate) struct ApprovalList {
 }
 
 pub(crate) async fn list(call: Call) -> Result<Reply, Refusal> {
-    let runs = call.runtime().runs(&call.who)?;
-    Reply::json(&RunList { runs })
+    let query: RunsQuery = call.query()?;
+    Reply::json(&call.runtime().runs(&call.who, query).await?)
+}
+
+pub(crate) async fn stats(call: Call) -> Result<Reply, Refusal> {
+    let agents = call.runtime().run_stats(&call.who).await?;
+    Reply::json(&RunStats { agents })
 }
 
 pub(crate) async fn start(call: Call) -> Result<Reply, Refusal> {

@@ -9,6 +9,7 @@ mod guests;
 mod hostile;
 mod idempotency;
 mod leaving;
+mod lists;
 mod policy;
 mod routes;
 mod run_events;
