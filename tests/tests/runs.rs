@@ -303,3 +303,59 @@ fn schedules_and_webhooks_are_made_from_the_command_line() {
     assert_eq!(command(&server, &["hooks", "remove", "paid"]).1, 0);
     assert_eq!(command(&server, &["hooks", "remove", "paid"]).1, 4);
 }
+
+/// What the command line says of many runs, and of a whole one.
+#[test]
+fn runs_are_listed_exported_and_removed_from_the_command_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = set_up(&dir.path().join("data"));
+    let api = server.api();
+    let mut runs: Vec<String> = (0..3).map(|_| start(&api, &json!([]))).collect();
+    // Those of one millisecond are in no order.
+    runs.sort();
+    let begun = Instant::now();
+    while runs.iter().any(|id| show(&api, id).get("end").is_none()) {
+        assert!(begun.elapsed() < PATIENCE, "they do not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let list = ["runs", "list", "--status", "succeeded", "--limit", "2"];
+    let (text, code) = command(&server, &list);
+    assert!(
+        code == 0 && text.contains(&runs[2]) && !text.contains(&runs[0]),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!("more: --before {}", runs[1])),
+        "{text}"
+    );
+    let (text, _) = command(
+        &server,
+        &[&list[..], &["--before", &runs[1], "--json"]].concat(),
+    );
+    let listed: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(listed["runs"].as_array().map(Vec::len), Some(1), "{text}");
+    assert_eq!(listed["runs"][0]["id"], runs[0].as_str());
+    let (text, code) = command(&server, &["runs", "list", "--status", "done"]);
+    assert!(code == 2 && text.contains("succeeded"), "{code} {text}");
+    let (text, code) = command(&server, &["runs", "stats"]);
+    assert!(code == 0 && text.contains("3 succeeded"), "{code} {text}");
+
+    let (text, code) = command(&server, &["runs", "export", &runs[0]]);
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((code, &document["format"]), (0, &json!("airlock-run/1")));
+    assert_eq!(document["head"]["len"], document["run"]["events"]);
+    assert_eq!(command(&server, &["runs", "export", "run_none"]).1, 4);
+    let prune = ["runs", "prune", "--older-than", "1h"];
+    let (text, code) = command(&server, &[&prune[..], &["--dry-run"]].concat());
+    assert_eq!(
+        (text.trim(), code),
+        ("0 runs with 0 records would be removed", 0)
+    );
+    let (text, code) = command(&server, &["runs", "prune", "--older-than", "1s"]);
+    assert!(code == 5 && text.contains("at least 60"), "{code} {text}");
+    let (text, code) = command(&server, &["runs", "prune", "--older-than", "soon"]);
+    assert!(
+        code == 2 && text.contains("`soon` is not a time"),
+        "{code} {text}"
+    );
+}

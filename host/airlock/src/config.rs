@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use airlock_runtime::RuntimeConfig;
 use anyhow::{Context, Result};
@@ -37,6 +38,8 @@ pub struct File {
     pub unready_seconds: Option<u64>,
     /// Seconds that calls in flight get at shutdown.
     pub shutdown_seconds: Option<u64>,
+    /// How long ended runs are kept, e.g. `90d`; for ever without it.
+    pub runs_keep: Option<String>,
     /// File to which new heads of the audit are appended.
     pub audit_heads: Option<PathBuf>,
     /// URL to which new heads of the audit are posted.
@@ -68,8 +71,22 @@ impl File {
         if self.guest_workers == Some(0) {
             return Err("`guest_workers` is 0; it is at least 1".to_owned());
         }
+        self.runs_keep()?;
         self.hosts.iter().try_for_each(|host| check_host(host))?;
         check_heads(self.audit_heads.as_deref(), self.audit_heads_url.as_deref())
+    }
+
+    fn runs_keep(&self) -> Result<Option<Duration>, String> {
+        let Some(text) = &self.runs_keep else {
+            return Ok(None);
+        };
+        match humantime::parse_duration(text) {
+            Ok(keep) if keep >= Duration::from_secs(60) => Ok(Some(keep)),
+            Ok(_) => Err(format!("`runs_keep` is {text}; it is at least a minute")),
+            Err(error) => Err(format!(
+                "`runs_keep` is `{text}`, which is not a time ({error}); write e.g. `90d`"
+            )),
+        }
     }
 }
 
@@ -155,6 +172,8 @@ impl Settings {
         let mut config = RuntimeConfig::new(&self.data, &self.keys);
         config.ca_file.clone_from(&self.file.ca_file);
         config.guest_workers = self.file.guest_workers.or(config.guest_workers);
+        // It was checked when it was read.
+        config.runs_keep = self.file.runs_keep().unwrap_or_default();
         config.calls_max = self.file.calls_max.unwrap_or(config.calls_max);
         config.agents_max = self.file.agents_max.unwrap_or(config.agents_max);
         let warm = self
@@ -266,6 +285,8 @@ mod tests {
             ("agents_max = 0", "`agents_max` is 0"),
             ("guest_workers = 0", "`guest_workers` is 0"),
             ("hosts = [\"a.example\", \"a b\"]", "`a b` in `hosts`"),
+            ("runs_keep = \"soon\"", "`runs_keep` is `soon`"),
+            ("runs_keep = \"59s\"", "at least a minute"),
             ("hosts = [\"\"]", "no host name"),
             ("audit_heads = \"/nowhere/at/all\"", "a folder that exists"),
             ("audit_heads = \"/\"", "must be a file"),

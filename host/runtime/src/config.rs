@@ -43,6 +43,8 @@ pub struct RuntimeConfig {
     pub install_queue_max: usize,
     /// How long the reply to an `Idempotency-Key` is kept.
     pub idempotency_keep: Duration,
+    /// How long ended runs are kept, at least a minute; `None`: for ever.
+    pub runs_keep: Option<Duration>,
     /// Whether an audit whose key is lost goes on with a new one. Without it,
     /// opening is refused.
     pub new_audit_key: bool,
@@ -69,6 +71,7 @@ impl RuntimeConfig {
             install_jobs_max: 2,
             install_queue_max: 16,
             idempotency_keep: Duration::from_secs(24 * 3600),
+            runs_keep: None,
             new_audit_key: false,
             checkpoint_every: Duration::from_secs(60),
         }

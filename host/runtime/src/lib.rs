@@ -75,6 +75,7 @@ pub use runs::{
     Outcome, ProgressView, Resume, RunDetail, RunError, RunEvent, RunEvents, RunStatus, RunView,
     RunsPage, RunsQuery, SignalTarget, StartRun, Took,
 };
+pub use runs::{PruneRequest, PrunedRuns, RunExport};
 pub use runtime::{OpenError, Runtime};
 pub use schedules::{CatchUp, Did, Fired, Overlap, ScheduleError, ScheduleRequest, ScheduleView};
 pub use secrets::{SecretError, SecretView};

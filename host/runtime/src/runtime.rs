@@ -497,6 +497,7 @@ impl Runtime {
                     if let Err(error) = runtime.idempotency.prune(ids::now_ms()).await {
                         tracing::error!(%error, "kept replies were not pruned");
                     }
+                    runtime.prune_by_time().await;
                     if let Err(error) = runtime.prune_deliveries(ids::now_ms()).await {
                         tracing::error!(%error, "notes of deliveries were not pruned");
                     }

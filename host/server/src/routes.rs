@@ -155,6 +155,8 @@ pub static ROUTES: &[Route] = &[
     route!("GET" "/v1/runs" Access::Roles(EVERYBODY), "Runs of agents, newest first", runs::list, query: Some(of::<airlock_runtime::RunsQuery>), replies: &[(200, Some(of::<airlock_runtime::RunsPage>))]),
     route!("GET" "/v1/runs/stats" Access::Roles(READERS), "How the runs of each agent went", runs::stats, replies: &[(200, Some(of::<runs::RunStats>))]),
     route!("POST" "/v1/runs" Access::Roles(&[Caller]), "Start a run of an agent", runs::start, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::StartRun>), replies: &[(201, Some(of::<airlock_runtime::RunView>))]),
+    route!("POST" "/v1/runs/prune" Access::Roles(ADMIN), "Remove ended runs for good", runs::prune, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::PruneRequest>), replies: &[(200, Some(of::<airlock_runtime::PrunedRuns>))]),
+    route!("GET" "/v1/runs/{id}/export" Access::Roles(EVERYBODY), "A whole run as one document, with the hashes to check it", runs::export, replies: &[(200, None)]),
     route!("GET" "/v1/runs/{id}" Access::Roles(EVERYBODY), "A run: its plan, what it waits for, how it ended", runs::show, replies: &[(200, Some(of::<airlock_runtime::RunDetail>))]),
     route!("GET" "/v1/runs/{id}/events" Access::Roles(EVERYBODY), "A run's journal: a page of it, or, as events, each record as it is written, until the run has ended", runs::events, tells: true, query: Some(of::<runs::EventsQuery>), replies: &[(200, Some(of::<airlock_runtime::RunEvents>))]),
     route!("POST" "/v1/runs/{id}/cancel" Access::Roles(&[Caller, Operator]), "End a run: what is under way first", runs::cancel, once: true, takes: Takes::OptionalJson, body: Some(of::<runs::CancelRequest>), replies: &[(200, Some(of::<airlock_runtime::RunView>))]),

@@ -39,6 +39,31 @@ pub enum Runs {
     /// How the runs of each agent went.
     #[command(after_help = "Example:\n  airlock runs stats")]
     Stats,
+    /// Remove ended runs for good, with their journals.
+    #[command(
+        after_help = "Examples:\n  airlock runs prune --older-than 90d --dry-run\n  \
+        airlock runs prune --older-than 7d --agent watch"
+    )]
+    Prune {
+        /// Those that ended so long ago, e.g. `30d`; at least a minute.
+        #[arg(long, value_name = "TIME")]
+        older_than: String,
+        /// Only this agent's.
+        #[arg(long)]
+        agent: Option<String>,
+        /// Only say how many there are.
+        #[arg(long)]
+        dry_run: bool,
+        /// Why, for the record.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// Write a whole run as one JSON document to standard output.
+    #[command(after_help = "Example:\n  airlock runs export run_01a1fd… > run.json")]
+    Export {
+        /// The run.
+        id: String,
+    },
     /// Show a run: its plan and budget, each step with what became of it, its end.
     #[command(after_help = "Example:\n  airlock runs show run_01a1fd…")]
     Show {

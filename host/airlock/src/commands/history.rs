@@ -1,13 +1,16 @@
 //! `airlock runs list`, `stats`, `prune` and `export`: many runs, or a whole one.
 
-use anyhow::Result;
+use std::io::IsTerminal;
+
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::Session;
 use super::plugins::list_of;
 use crate::cli::RunsList;
-use crate::client::encode;
-use crate::output::{cell, table, time};
+use crate::client::{Request, encode};
+use crate::exit::Misuse;
+use crate::output::{cell, json_escaped, print_bytes, table, time};
 
 /// Most runs of one page of the API.
 const PAGE: usize = 1_000;
@@ -101,6 +104,41 @@ fn stats_text(answer: &Value) -> String {
         ],
         &lines,
     )
+}
+
+/// A time as it is typed.
+pub(super) fn seconds(text: &str) -> Result<u64> {
+    let time = humantime::parse_duration(text).map_err(|error| {
+        Misuse(format!(
+            "`{text}` is not a time ({error}); write e.g. `30d`"
+        ))
+    })?;
+    Ok(time.as_secs())
+}
+
+pub(super) fn prune(session: &Session, body: &Value) -> Result<()> {
+    let request = Request::json("POST", "/v1/runs/prune", body);
+    let pruned: Value = session.api.value(&request)?;
+    session.format.show(&pruned, |pruned| {
+        let done = match pruned["dry_run"] == true {
+            true => "would be removed",
+            false => "removed",
+        };
+        let (runs, records) = (cell(pruned, "runs"), cell(pruned, "records"));
+        format!("{runs} runs with {records} records {done}")
+    })
+}
+
+/// As it came, so that its hashes can be checked; on a terminal, what could steer
+/// it is escaped.
+pub(super) fn export(session: &Session, id: &str) -> Result<()> {
+    let path = format!("/v1/runs/{}/export", encode(id));
+    let reply = session.api.ok(&Request::new("GET", path))?;
+    if !std::io::stdout().is_terminal() {
+        return print_bytes(&reply.body);
+    }
+    let text = String::from_utf8(reply.body).context("reading the document")?;
+    print_bytes(json_escaped(text).as_bytes())
 }
 
 /// Two units say enough.

@@ -83,6 +83,19 @@ pub(super) fn run(session: &Session, command: Runs) -> Result<()> {
     match command {
         Runs::List(args) => history::list(session, &args),
         Runs::Stats => history::stats(session),
+        Runs::Prune {
+            older_than,
+            agent,
+            dry_run,
+            why,
+        } => {
+            let body = json!({
+                "older_than_s": history::seconds(&older_than)?, "agent": agent,
+                "dry_run": dry_run, "why": why,
+            });
+            history::prune(session, &body)
+        }
+        Runs::Export { id } => history::export(session, &id),
         Runs::Show { id } => {
             let run = session.api.get(&path(&id))?;
             if session.format == Format::Json {

@@ -101,7 +101,9 @@ impl Runtime {
             state.apply(&record);
         }
         let run = view(&rows::row(id, &state), live);
-        Ok(detail(run, state))
+        let mut detail = detail(run, state);
+        detail.pruned = self.pruned_links(&detail)?;
+        Ok(detail)
     }
 
     /// A page of a run's journal from record `from`.
@@ -131,7 +133,10 @@ impl Runtime {
         let found = self.store().get(rows::SPACE, id.as_bytes())?;
         let row = found.map(|bytes| crate::rows::decode::<Row>(rows::SPACE, id.as_bytes(), &bytes));
         let row = row.transpose()?.filter(|row| reaches(who, row, others));
-        row.ok_or_else(|| RunError::NotFound(id.to_owned()))
+        match row {
+            Some(row) => Ok(row),
+            None => Err(self.no_run(who, id, others)?),
+        }
     }
 
     /// The run where it goes on.
@@ -468,6 +473,7 @@ fn detail(run: RunView, state: RunState) -> RunDetail {
             .unwrap_or_default(),
         continues: start.and_then(|start| start.continues),
         events: state.len,
+        pruned: Vec::new(),
         plan: state.plan,
         progress: state.progress.map(|(done, total, message)| ProgressView {
             done,

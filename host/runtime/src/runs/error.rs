@@ -12,6 +12,9 @@ pub enum RunError {
     /// There is no such run, or it is out of the caller's scope.
     #[error("there is no run `{0}`")]
     NotFound(String),
+    /// It was removed; its id is gone for good.
+    #[error("run `{0}` has ended, and was removed (pruned)")]
+    Pruned(String),
     /// The plugin is there and is no agent.
     #[error("`{0}` is not an agent: it has tools, see `airlock tool list`")]
     NotAnAgent(String),
@@ -56,6 +59,7 @@ impl Failure for RunError {
     fn code(&self) -> &'static str {
         match self {
             Self::NotFound(_) => "run-not-found",
+            Self::Pruned(_) => "run-pruned",
             Self::NotAnAgent(_) => "not-an-agent",
             Self::Plugin(error) => error.code(),
             Self::Invalid(_) => "invalid-request",
@@ -73,6 +77,7 @@ impl Failure for RunError {
     fn status(&self) -> u16 {
         match self {
             Self::NotFound(_) | Self::NoQuestion(_) => 404,
+            Self::Pruned(_) => 410,
             Self::NotAnAgent(_) | Self::Invalid(_) => 422,
             Self::Plugin(error) => error.status(),
             Self::NotAdmitted(error) => error.status(),

@@ -12,11 +12,13 @@ mod drive;
 mod effects;
 mod error;
 mod event;
+mod export;
 mod fold;
 mod host;
 mod list;
 mod news;
 mod park;
+mod prune;
 mod replay;
 pub(crate) mod restored;
 mod rows;
@@ -37,8 +39,10 @@ use std::time::Duration;
 pub use admin::RunEvents;
 pub use error::RunError;
 pub use event::{Autonomy, Block, Budget, End};
+pub use export::RunExport;
 pub use list::{AgentStatsView, RunsPage, RunsQuery, Took};
 pub use news::Follower;
+pub use prune::{PruneRequest, PrunedRuns};
 pub(crate) use trigger::Maker;
 pub use trigger::SignalTarget;
 pub(crate) use trigger::check_signal;
@@ -76,6 +80,8 @@ pub(crate) struct Runs {
     live: Mutex<HashMap<String, Arc<Session>>>,
     wakes: Arc<Wakes>,
     slots: Slots,
+    /// One removes ended runs at a time.
+    prune_turn: tokio::sync::Mutex<()>,
     /// What each write of a run is fenced with.
     fence: OnceCell<u64>,
     /// Who follows which run.
@@ -90,6 +96,7 @@ impl Runs {
         Self {
             live: Mutex::default(),
             wakes: Arc::default(),
+            prune_turn: Default::default(),
             slots: Slots::new(agents_max),
             fence: OnceCell::new(),
             news: news::News::default(),
@@ -132,6 +139,11 @@ impl Runs {
             Ok(token)
         };
         self.fence.get_or_try_init(|| take).await.map(drop)
+    }
+
+    /// Whether this process looks after the runs.
+    pub(crate) fn is_owner(&self) -> bool {
+        self.fence.initialized()
     }
 
     /// What each write of a run begins with.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::admin::{bounded, view};
 use super::event::{Event, Record, Start};
+use super::prune::PRUNED;
 use super::rows;
 use super::session::Session;
 use super::types::{RunStatus, RunView, StartRun};
@@ -84,7 +85,9 @@ impl Runtime {
         let mut batch = Batch {
             ops: self.runs.fence().into_iter().collect(),
         };
-        batch = batch.check(rows::SPACE, id.clone(), None);
+        batch = batch
+            .check(rows::SPACE, id.clone(), None)
+            .check(PRUNED, id.clone(), None);
         batch.ops.extend(beside.ops);
         batch.ops.extend(ops);
         let batch = batch.op(record::op(&audit));

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::event::{End, Event};
+use super::prune::gone;
 use super::rows::{self, Row};
 use super::types::StartRun;
 use super::{RunError, admin};
@@ -113,22 +114,38 @@ impl Runtime {
         let mut id = run.to_owned();
         for _ in 0..CONTINUED_MAX {
             let Some(bytes) = self.store().get(rows::SPACE, id.as_bytes())? else {
-                return Ok(None);
+                match gone(self.store(), &id)?.and_then(|gone| gone.next) {
+                    Some(next) => id = next,
+                    None => return Ok(None),
+                }
+                continue;
             };
             let row: Row = crate::rows::decode(rows::SPACE, id.as_bytes(), &bytes)?;
-            if row.state != "continued" {
-                return Ok(Some(row));
-            }
-            let last = self.store().head(&rows::stream(&id))?.len.saturating_sub(1);
-            let end = rows::page(self.store(), &id, last, 1)?.pop();
-            match end.map(|(_, record)| record.event) {
-                Some(Event::Ended {
-                    end: End::Continued { run },
-                }) => id = run,
-                _ => return Ok(Some(row)),
+            match self.successor(&row)? {
+                Some(next) => id = next,
+                None => return Ok(Some(row)),
             }
         }
         Ok(None)
+    }
+
+    /// The run that goes on in the place of one that has ended.
+    pub(super) fn successor(&self, row: &Row) -> Result<Option<String>, StoreError> {
+        if row.state != "continued" {
+            return Ok(None);
+        }
+        let last = self
+            .store()
+            .head(&rows::stream(&row.id))?
+            .len
+            .saturating_sub(1);
+        let end = rows::page(self.store(), &row.id, last, 1)?.pop();
+        Ok(match end.map(|(_, record)| record.event) {
+            Some(Event::Ended {
+                end: End::Continued { run },
+            }) => Some(run),
+            _ => None,
+        })
     }
 
     /// Gives a run a signal, and writes `beside` with it. Callers see to it that

@@ -89,6 +89,9 @@ pub struct RunDetail {
     /// The run that goes on in this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continues: Option<String>,
+    /// Runs before or after it that were removed (pruned).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pruned: Vec<String>,
     /// What it does without asking a person.
     pub autonomy: Autonomy,
     /// What it may use.

@@ -63,7 +63,13 @@ impl Runtime {
             match self.fire_schedule(&name, now_ms).await {
                 Ok(again) => wait = wait.min(again),
                 Err(error) => {
-                    tracing::error!(schedule = name, %error, "a schedule did not fire");
+                    match &error {
+                        // It is tried again, and fires late.
+                        ScheduleError::Run(RunError::NotAdmitted(_) | RunError::Overloaded(_)) => {
+                            tracing::debug!(schedule = name, %error, "a schedule waits");
+                        }
+                        _ => tracing::error!(schedule = name, %error, "a schedule did not fire"),
+                    }
                     wait = wait.min(LOOK_SOON);
                 }
             }

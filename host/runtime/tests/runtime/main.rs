@@ -7,6 +7,7 @@ mod hooks;
 mod host;
 mod lists;
 mod policy;
+mod prune;
 mod remove;
 mod reserved;
 mod restore;

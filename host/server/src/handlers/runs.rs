@@ -1,14 +1,17 @@
 //! Runs of agents, and the questions they ask people.
 
 use airlock_runtime::{
-    AgentStatsView, ApprovalView, Decide, HaltRequest, Resume, RunsQuery, StartRun,
+    AgentStatsView, ApprovalView, Decide, HaltRequest, PruneRequest, Resume, RunsQuery, StartRun,
 };
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::dispatch::Call;
-use crate::reply::{Refusal, Reply};
+use crate::reply::{JSON, Refusal, Reply, ReplyBody};
 
 /// How the runs of each agent went.
 #[derive(Serialize, JsonSchema)]
@@ -64,6 +67,30 @@ pub(crate) async fn list(call: Call) -> Result<Reply, Refusal> {
 pub(crate) async fn stats(call: Call) -> Result<Reply, Refusal> {
     let agents = call.runtime().run_stats(&call.who).await?;
     Reply::json(&RunStats { agents })
+}
+
+pub(crate) async fn prune(call: Call) -> Result<Reply, Refusal> {
+    let request: PruneRequest = call.json()?;
+    Reply::json(&call.runtime().prune_runs(&call.who, request).await?)
+}
+
+/// A part at a time, as fast as the client reads. A damaged record breaks the
+/// connection off, so that a short export can't be taken for a whole one.
+pub(crate) async fn export(call: Call) -> Result<Reply, Refusal> {
+    let export = call.runtime().export_run(&call.who, call.param("id"))?;
+    let parts = stream::try_unfold(export, |mut export| async move {
+        let part = tokio::task::spawn_blocking(move || {
+            let part = export.part();
+            part.map(|part| part.map(|part| (part, export)))
+        });
+        part.await
+            .map_err(std::io::Error::other)?
+            .map_err(std::io::Error::other)
+    });
+    Ok(Reply {
+        body: ReplyBody::Stream(Body::from_stream(parts)),
+        ..Reply::bytes(200, JSON, Bytes::new())
+    })
 }
 
 pub(crate) async fn start(call: Call) -> Result<Reply, Refusal> {

@@ -1,8 +1,11 @@
 //! Lists of runs, their export and their removal over HTTP.
 
+use std::collections::BTreeSet;
+
+use airlock_journal::chain;
 use airlock_runtime::Role;
 use airlock_sandbox::testing::built;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::server::Server;
 
@@ -41,7 +44,8 @@ async fn runs_are_listed_page_by_page_and_counted() {
             None => break,
         }
     }
-    let newest: Vec<String> = runs.iter().rev().cloned().collect();
+    let mut newest = runs.clone();
+    newest.sort_by(|a, b| b.cmp(a));
     assert_eq!(found, newest);
     let none = get("/v1/runs?by=nobody").await.json();
     assert_eq!(none, json!({ "runs": [] }));
@@ -61,5 +65,77 @@ async fn runs_are_listed_page_by_page_and_counted() {
     );
     assert_eq!(stats["ended"], json!({ "succeeded": 5 }));
     assert!(stats["took"]["p90_ms"].is_u64(), "{stats}");
+    server.stopped().await;
+}
+
+/// The document is whole, and its hashes are those of the chain.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_can_be_checked() {
+    #[derive(serde::Deserialize)]
+    struct Exported {
+        seq: u64,
+        hash: String,
+        record: Box<serde_json::value::RawValue>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Document {
+        format: String,
+        stream: String,
+        run: Value,
+        records: Vec<Exported>,
+        head: Value,
+    }
+    let (server, runs) = with_runs(1).await;
+    let answer = server
+        .admin("GET", &format!("/v1/runs/{}/export", runs[0]), "")
+        .await;
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let document: Document = serde_json::from_slice(&answer.body).expect("a document");
+    assert_eq!(document.format, "airlock-run/1");
+    assert_eq!(document.stream, format!("run/{}", runs[0]));
+    assert_eq!(document.run["status"], "succeeded");
+    let hex = |hash: [u8; 32]| hash.map(|byte| format!("{byte:02x}")).concat();
+    let mut hash = [0; 32];
+    for (seq, exported) in document.records.iter().enumerate() {
+        let payload = exported.record.get().as_bytes();
+        hash = chain::next(&hash, document.stream.as_bytes(), seq as u64, payload);
+        assert_eq!((exported.seq, &exported.hash), (seq as u64, &hex(hash)));
+    }
+    assert!(document.records.len() >= 3);
+    let head = json!({ "len": document.records.len(), "hash": hex(hash) });
+    assert_eq!(document.head, head);
+    let told: BTreeSet<String> = document
+        .records
+        .iter()
+        .map(|exported| serde_json::from_str::<Value>(exported.record.get()).expect("JSON"))
+        .map(|record| record["event"].as_str().expect("an event").to_owned())
+        .collect();
+    for event in ["started", "noted", "ended"] {
+        assert!(told.contains(event), "{told:?}");
+    }
+    let none = server.admin("GET", "/v1/runs/none/export", "").await;
+    assert_eq!(none.verdict(), "404 run-not-found");
+    server.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_administrators_remove_runs() {
+    let (server, runs) = with_runs(1).await;
+    let body = json!({ "older_than_s": 60 }).to_string();
+    let operator = server.token("bob", &[Role::Operator], None).await;
+    let refused = server
+        .with(&operator, "POST", "/v1/runs/prune", body.clone())
+        .await;
+    assert_eq!(refused.verdict(), "403 forbidden");
+    let pruned = server.admin("POST", "/v1/runs/prune", body).await.json();
+    assert_eq!(pruned, json!({ "runs": 0, "records": 0, "dry_run": false }));
+    let kept = server
+        .admin("GET", &format!("/v1/runs/{}", runs[0]), "")
+        .await;
+    assert_eq!(kept.status, 200, "it is younger");
+    let short = server
+        .admin("POST", "/v1/runs/prune", r#"{"older_than_s":1}"#)
+        .await;
+    assert_eq!(short.verdict(), "422 invalid-request");
     server.stopped().await;
 }
