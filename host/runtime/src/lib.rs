@@ -71,9 +71,10 @@ pub use record::{
     AuditFailure, AuditPage, AuditQuery, AuditVerified, VerifyRequest, verify_offline,
 };
 pub use runs::{
-    AgentStatsView, ApprovalView, Autonomy, Block, Budget, Decide, End, Follower, OpenRequest,
-    Outcome, ProgressView, Resume, RunDetail, RunError, RunEvent, RunEvents, RunStatus, RunView,
-    RunsPage, RunsQuery, SignalTarget, StartRun, Took,
+    AgentStatsView, ApprovalView, Autonomy, Block, Budget, Decide, Difference, DifferenceKind, End,
+    Follower, ForkRun, ForkedFrom, OpenRequest, Outcome, ProgressView, ReplayEnd, ReplayRun,
+    ReplayStep, ReplayVerdict, Resume, RunDetail, RunError, RunEvent, RunEvents, RunReplay,
+    RunStatus, RunView, RunsPage, RunsQuery, SignalTarget, StartRun, Took,
 };
 pub use runs::{PruneRequest, PrunedRuns, RunExport};
 pub use runtime::{OpenError, Runtime};

@@ -95,6 +95,45 @@ pub enum Runs {
         /// The run.
         id: String,
     },
+    /// Begin a run at a step of another.
+    ///
+    /// What came before the step is taken from the other run's journal, its effects
+    /// too; what comes after it happens anew, in your name. Approvals are not taken
+    /// over. A call before the step whose outcome is not known blocks the new run.
+    #[command(after_help = "Examples:\n  \
+        airlock runs fork run_01a1fd… --at 7                        make request 7 and what follows anew\n  \
+        airlock runs fork run_01a1fd… --at 7 --agent ./fixed.wasm   with another version")]
+    Fork {
+        /// The run.
+        id: String,
+        /// The first request that is made anew, as `runs show` numbers it.
+        #[arg(long, value_name = "REQUEST")]
+        at: u64,
+        /// Another input, a JSON object; `-` reads it from standard input.
+        #[arg(long, value_name = "JSON")]
+        input: Option<String>,
+        /// Another version: a digest, a plugin, or a component's file. It has to do
+        /// the same up to the step.
+        #[arg(long, value_name = "VERSION")]
+        agent: Option<String>,
+    },
+    /// Replay a run's journal against a version of its agent, without effects.
+    ///
+    /// Shows where and how that version would go another way. A component's file
+    /// is installed as a version that is not active. Ends with 9 when it differs.
+    #[command(after_help = "Examples:\n  \
+        airlock runs replay run_01a1fd…                         the component it began with\n  \
+        airlock runs replay run_01a1fd… --agent sha256:…        an installed version\n  \
+        airlock runs replay run_01a1fd… --agent reporter        the active version of a plugin\n  \
+        airlock runs replay run_01a1fd… --agent ./reporter.wasm")]
+    Replay {
+        /// The run.
+        id: String,
+        /// A digest of an installed version, a plugin, or a component's file (with
+        /// a `/` or `.wasm` in its name).
+        #[arg(long, value_name = "VERSION")]
+        agent: Option<String>,
+    },
     /// Let a paused or blocked run go on.
     ///
     /// Where it is not known whether a call happened, say what became of it; look

@@ -10,6 +10,7 @@ mod hooks;
 mod new;
 mod plugins;
 mod policy;
+mod replays;
 mod runs;
 mod schedules;
 mod secrets;

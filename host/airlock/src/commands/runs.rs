@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::follow::{Until, follow};
 use super::plugins::list_of;
-use super::{Session, history, read_input};
+use super::{Session, history, read_input, replays};
 use crate::cli::{Approvals, Halt, Run, Runs, Signal};
 use crate::client::{Request, encode};
 use crate::exit::Misuse;
@@ -19,11 +19,7 @@ const PAGE: usize = 1_000;
 const SHOWN_CHARS_MAX: usize = 160;
 
 pub(super) fn start(session: &Session, command: &Run) -> Result<()> {
-    let input = match command.input.as_str() {
-        "-" => read_input(std::path::Path::new("-"))?,
-        text => text.as_bytes().to_vec(),
-    };
-    let input = parse(&String::from_utf8_lossy(&input), "the input")?;
+    let input = input(&command.input)?;
     let mut body = json!({
         "agent": command.agent, "goal": command.goal, "input": input,
         "autonomy": command.autonomy,
@@ -106,6 +102,13 @@ pub(super) fn run(session: &Session, command: Runs) -> Result<()> {
         Runs::Events { id, follow: true } => follow(session, &id, Until::Ended),
         Runs::Events { id, .. } => events(session, &id),
         Runs::Cancel { id, why } => act(session, &id, "cancel", &json!({ "why": why })),
+        Runs::Fork {
+            id,
+            at,
+            input,
+            agent,
+        } => replays::fork(session, &id, at, input.as_deref(), agent.as_deref()),
+        Runs::Replay { id, agent } => replays::replay(session, &id, agent.as_deref()),
         Runs::Pause { id } => {
             let request = Request::new("POST", format!("{}/pause", path(&id)));
             let run: Value = session.api.value(&request)?;
@@ -183,6 +186,15 @@ fn act(session: &Session, id: &str, action: &str, body: &Value) -> Result<()> {
     session.format.show(&run, |run| cell(run, "status"))
 }
 
+/// An agent's input as it was typed.
+pub(super) fn input(typed: &str) -> Result<Value> {
+    let input = match typed {
+        "-" => read_input(std::path::Path::new("-"))?,
+        text => text.as_bytes().to_vec(),
+    };
+    parse(&String::from_utf8_lossy(&input), "the input")
+}
+
 pub(super) fn parse(text: &str, what: &str) -> Result<Value> {
     serde_json::from_str(text)
         .map_err(|error| Misuse(format!("{what} is not JSON: {error}")).into())
@@ -223,7 +235,7 @@ fn line(record: &Value) -> String {
 }
 
 /// Safe for a terminal, and cut.
-fn shown(text: &str, chars_max: usize) -> String {
+pub(super) fn shown(text: &str, chars_max: usize) -> String {
     let text = airlock_sandbox::inspect::text::escape(text).into_owned();
     match text.char_indices().nth(chars_max) {
         Some((end, _)) => format!("{}…", &text[..end]),

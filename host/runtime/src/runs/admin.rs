@@ -471,6 +471,7 @@ fn detail(run: RunView, state: RunState) -> RunDetail {
             .as_ref()
             .map(|start| start.digest.clone())
             .unwrap_or_default(),
+        forked_from: start.as_ref().and_then(|start| start.forked_from.clone()),
         continues: start.and_then(|start| start.continues),
         events: state.len,
         pruned: Vec::new(),

@@ -199,11 +199,7 @@ async fn ended(
             tokio::time::sleep(NO_ROOM_WAIT).await;
             return true;
         }
-        AgentEnd::Failed(CallError::Escalate { message }) => End::Escalated { reason: message },
-        AgentEnd::Failed(error) => End::Failed {
-            code: crate::calls::code_of(&error).to_owned(),
-            detail: error.to_string(),
-        },
+        AgentEnd::Failed(error) => failed(error),
         AgentEnd::Done(output) => done(output),
         AgentEnd::ContinueAsNew(input) => {
             return go_on(session, runtime, start, input).await;
@@ -215,7 +211,17 @@ async fn ended(
     session.commit([Event::Ended { end }]).await
 }
 
-fn done(output: String) -> End {
+pub(super) fn failed(error: CallError) -> End {
+    match error {
+        CallError::Escalate { message } => End::Escalated { reason: message },
+        error => End::Failed {
+            code: crate::calls::code_of(&error).to_owned(),
+            detail: error.to_string(),
+        },
+    }
+}
+
+pub(super) fn done(output: String) -> End {
     match serde_json::from_str::<&serde_json::value::RawValue>(&output) {
         Ok(_) => End::Succeeded { output },
         Err(error) => End::Failed {
@@ -256,6 +262,7 @@ async fn go_on(
         input,
         seed: ids::hex(&ids::random::<16>()),
         continues: Some(session.id.clone()),
+        forked_from: None,
         ..start.clone()
     };
     let first = Record {

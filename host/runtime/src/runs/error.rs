@@ -47,6 +47,20 @@ pub enum RunError {
     /// Too many runs are at work.
     #[error("{0} runs are at work, as many as may be: try again later")]
     Overloaded(usize),
+    /// The run has fewer steps.
+    #[error("the run has made {asked} requests: fork it at one of 0 to {asked}, not {at}")]
+    NoStep {
+        /// What was asked for.
+        at: u64,
+        /// Requests that the run made.
+        asked: u64,
+    },
+    /// The agent, or what it is given, does not lead to the step.
+    #[error("it does something else before the step: {0}")]
+    ForkDiffers(String),
+    /// As many agents run as may.
+    #[error("as many agents run as may at a time")]
+    NoRoom,
     /// The store.
     #[error("the store failed")]
     Store(#[from] airlock_journal::StoreError),
@@ -70,6 +84,9 @@ impl Failure for RunError {
             Self::OwnApproval => "own-approval",
             Self::NotAdmitted(error) => error.code(),
             Self::Overloaded(_) => "overloaded",
+            Self::NoStep { .. } => "no-such-step",
+            Self::ForkDiffers(_) => "fork-differs",
+            Self::NoRoom => "overloaded",
             Self::Store(_) | Self::NotKept => "store-failed",
         }
     }
@@ -78,18 +95,18 @@ impl Failure for RunError {
         match self {
             Self::NotFound(_) | Self::NoQuestion(_) => 404,
             Self::Pruned(_) => 410,
-            Self::NotAnAgent(_) | Self::Invalid(_) => 422,
+            Self::NotAnAgent(_) | Self::Invalid(_) | Self::NoStep { .. } => 422,
             Self::Plugin(error) => error.status(),
             Self::NotAdmitted(error) => error.status(),
             Self::OwnApproval => 403,
-            Self::Ended(_) | Self::NotHere(_) | Self::NotBlocked(_) => 409,
-            Self::Overloaded(_) | Self::Store(_) | Self::NotKept => 503,
+            Self::ForkDiffers(_) | Self::Ended(_) | Self::NotHere(_) | Self::NotBlocked(_) => 409,
+            Self::NoRoom | Self::Overloaded(_) | Self::Store(_) | Self::NotKept => 503,
         }
     }
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::NotAdmitted(error) => error.retry_after(),
-            Self::Overloaded(_) => Some(Duration::from_secs(1)),
+            Self::Overloaded(_) | Self::NoRoom => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

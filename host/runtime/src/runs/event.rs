@@ -39,6 +39,9 @@ pub(crate) struct Start {
     /// The run that goes on in this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) continues: Option<String>,
+    /// The run and the step that it was forked from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) forked_from: Option<super::ForkedFrom>,
 }
 
 /// What a run does without asking a person.

@@ -60,7 +60,6 @@ pub(crate) struct Asked {
 
 impl RunState {
     /// The state after `records`.
-    #[cfg(test)]
     pub(crate) fn of(records: &[Record]) -> Self {
         let mut state = Self::default();
         for record in records {

@@ -8,12 +8,14 @@
 
 mod admin;
 mod approval;
+mod compare;
 mod drive;
 mod effects;
 mod error;
 mod event;
 mod export;
 mod fold;
+mod fork;
 mod host;
 mod list;
 mod news;
@@ -37,9 +39,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 pub use admin::RunEvents;
+pub use compare::{
+    Difference, DifferenceKind, ReplayEnd, ReplayRun, ReplayStep, ReplayVerdict, RunReplay,
+};
 pub use error::RunError;
 pub use event::{Autonomy, Block, Budget, End};
 pub use export::RunExport;
+pub use fork::{ForkRun, ForkedFrom};
 pub use list::{AgentStatsView, RunsPage, RunsQuery, Took};
 pub use news::Follower;
 pub use prune::{PruneRequest, PrunedRuns};
@@ -88,6 +94,8 @@ pub(crate) struct Runs {
     news: news::News,
     /// The runtime that does the host's own work, never a guest's.
     io: tokio::runtime::Handle,
+    /// Held by each replay without effects.
+    replays: tokio::sync::Semaphore,
 }
 
 impl Runs {
@@ -101,6 +109,7 @@ impl Runs {
             fence: OnceCell::new(),
             news: news::News::default(),
             io: tokio::runtime::Handle::current(),
+            replays: tokio::sync::Semaphore::new(compare::AT_ONCE),
         }
     }
 

@@ -59,6 +59,11 @@ impl Replay {
         self.rest.is_empty()
     }
 
+    /// What the agent did before and has not done again yet.
+    pub(crate) fn rest(&self) -> impl Iterator<Item = &Record> {
+        self.rest.iter()
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.now_ms
     }

@@ -69,6 +69,7 @@ impl Runtime {
             autonomy: request.autonomy,
             budget: request.budget,
             continues: None,
+            forked_from: None,
         };
         detail["agent"] = json!(start.agent);
         let audit = record::admin(who, "run.start", &id, detail);
@@ -97,7 +98,7 @@ impl Runtime {
     }
 
     /// Whether another run of this agent may start now.
-    fn admits_run(&self, who: &Principal, agent: &str) -> Result<(), RunError> {
+    pub(super) fn admits_run(&self, who: &Principal, agent: &str) -> Result<(), RunError> {
         match self.ready() {
             Ok(()) => {}
             Err(NotReady::Halted) => return Err(NotAdmitted::Halted.into()),
@@ -127,12 +128,17 @@ impl Runtime {
 
 pub(super) fn checked_input(request: &StartRun) -> Result<String, RunError> {
     bounded("goal", request.goal.len(), GOAL_BYTES_MAX)?;
-    if !request.input.is_object() {
+    input(&request.input)
+}
+
+/// An agent's input as it is stored.
+pub(super) fn input(input: &Value) -> Result<String, RunError> {
+    if !input.is_object() {
         return Err(RunError::Invalid(
             "input: a JSON object is needed".to_owned(),
         ));
     }
-    let input = request.input.to_string();
+    let input = input.to_string();
     bounded("input", input.len(), INPUT_BYTES_MAX)?;
     Ok(input)
 }

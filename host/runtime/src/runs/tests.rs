@@ -19,6 +19,7 @@ fn start() -> Event {
         autonomy: super::event::Autonomy::default(),
         budget: super::event::Budget::default(),
         continues: None,
+        forked_from: None,
     })
 }
 

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ForkedFrom;
 use super::event::{Autonomy, Block, Budget, End, Record};
 
 /// Starts a run.
@@ -89,6 +90,9 @@ pub struct RunDetail {
     /// The run that goes on in this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continues: Option<String>,
+    /// The run and the step that it was forked from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkedFrom>,
     /// Runs before or after it that were removed (pruned).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pruned: Vec<String>,

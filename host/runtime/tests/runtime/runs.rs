@@ -2,6 +2,7 @@
 //! stops.
 
 mod parked;
+mod replays;
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! Runs of agents, and the questions they ask people.
 
 use airlock_runtime::{
-    AgentStatsView, ApprovalView, Decide, HaltRequest, PruneRequest, Resume, RunsQuery, StartRun,
+    AgentStatsView, ApprovalView, Decide, ForkRun, HaltRequest, PruneRequest, ReplayRun, Resume,
+    RunsQuery, StartRun,
 };
 use axum::body::Body;
 use bytes::Bytes;
@@ -133,6 +134,20 @@ pub(crate) async fn resume(call: Call) -> Result<Reply, Refusal> {
     let (runtime, id) = (call.runtime(), call.param("id"));
     runtime.resume_run(&call.who, id, request).await?;
     Reply::json(&runtime.run_detail(&call.who, id)?.run)
+}
+
+pub(crate) async fn fork(call: Call) -> Result<Reply, Refusal> {
+    let request: ForkRun = call.json()?;
+    let run = call
+        .runtime()
+        .fork_run(&call.who, call.param("id"), request);
+    Reply::json_as(201, &run.await?)
+}
+
+pub(crate) async fn replay(call: Call) -> Result<Reply, Refusal> {
+    let request: ReplayRun = call.json()?;
+    let (runtime, id) = (call.runtime(), call.param("id"));
+    Reply::json(&runtime.replay_run(&call.who, id, request).await?)
 }
 
 pub(crate) async fn signal(call: Call) -> Result<Reply, Refusal> {

@@ -1,6 +1,7 @@
 //! An agent that does what its input says, step by step: for tests of runs.
 #![cfg(target_family = "wasm")]
 
+use std::collections::BTreeMap;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -9,6 +10,9 @@ use std::time::Duration;
 use airlock_sdk::agent::{self, Outcome, PlanTask, TaskState};
 use airlock_sdk::prelude::*;
 use airlock_sdk::serde_json::{Value, json};
+
+/// Tests make another version by changing the digit in the component.
+static VERSION: &str = "prober-version-1";
 
 /// One step.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -44,6 +48,8 @@ enum Step {
     Spin {},
     /// The steps so often.
     Repeat { times: u64, steps: Vec<Step> },
+    /// The steps of this component's version, see [`VERSION`].
+    ByVersion(BTreeMap<String, Vec<Step>>),
     /// Ends the run and goes on with these.
     ContinueAsNew { steps: Vec<Value> },
 }
@@ -93,6 +99,11 @@ fn step(step: Step) -> Boxed<Result<Value, Error>> {
             Step::Spin {} => loop {
                 std::hint::spin_loop();
             },
+            Step::ByVersion(mut versions) => {
+                let version = std::hint::black_box(VERSION).rsplit('-').next();
+                let steps = versions.remove(version.unwrap_or_default());
+                repeat(1, steps.unwrap_or_default()).await?
+            }
             Step::Repeat { times, steps } => repeat(times, steps).await?,
             Step::ContinueAsNew { .. } => Value::Null,
         })

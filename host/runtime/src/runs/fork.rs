@@ -1,0 +1,256 @@
+//! A run that goes on from a step of another: what happened before the step is
+//! taken from that run's journal, what comes after it happens anew.
+//!
+//! What must stay true: an effect that the other run had, or may have had, is not
+//! repeated; no approval and no decision about the other run holds for this one;
+//! nothing is written into the other run.
+
+use std::sync::Arc;
+
+use airlock_journal::Batch;
+use airlock_sandbox::EffectClass;
+use airlock_sandbox::agent::RequestId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::compare::{ReplayVerdict, RunReplay, Version, started};
+use super::event::{Block, Event, Record, Start};
+use super::fold::{Asked, RunState};
+use super::rows::{self, OpenRow};
+use super::session::Session;
+use super::types::{RunStatus, RunView};
+use super::{RunError, admin, new_id, start};
+use crate::principal::{Principal, Role};
+use crate::record;
+use crate::runtime::Runtime;
+
+/// Begins a run at a step of another.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForkRun {
+    /// The first request that is made anew, by its number in the run; what came
+    /// before it is taken over. The number of its requests takes all over.
+    pub at: u64,
+    /// Another input for the agent, a JSON object, at most 1 MiB.
+    #[serde(default)]
+    pub input: Option<Value>,
+    /// Another version of the agent, as for a replay. It has to do the same up to
+    /// the step.
+    #[serde(default)]
+    pub agent: Option<String>,
+}
+
+/// Where a run comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ForkedFrom {
+    /// The other run.
+    pub run: String,
+    /// The first request that this run made itself.
+    pub at: u64,
+}
+
+impl Runtime {
+    /// Begins a run at a step of another. It is durable when this returns.
+    ///
+    /// Requests before the step that the other run has no answer to are made anew,
+    /// except calls that may have happened and that the grant does not call
+    /// read-only: those block the new run until a person says what became of them.
+    ///
+    /// # Errors
+    /// There is no such run, step or version, the version does something else
+    /// before the step, the input makes no sense, or the store failed.
+    pub async fn fork_run(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: &str,
+        request: ForkRun,
+    ) -> Result<RunView, RunError> {
+        self.row(who, id, &[Role::Operator])?;
+        let records = rows::all(self.store(), id)?;
+        let before = started(id, &records)?;
+        self.admits_run(who, &before.agent)?;
+        self.agent_digest(who, &before.agent)?;
+        let state = RunState::of(&records);
+        if request.at > state.asked {
+            let asked = state.asked;
+            return Err(RunError::NoStep {
+                at: request.at,
+                asked,
+            });
+        }
+        let digest = self.version(who, &before, request.agent.as_deref()).await?;
+        let input = request
+            .input
+            .map(|input| start::input(&input))
+            .transpose()?;
+        let budget = state.start.as_ref().map(|start| start.budget.clone());
+        let start = Start {
+            digest,
+            input: input.unwrap_or_else(|| before.input.clone()),
+            by: who.name.clone(),
+            scope: who.plugins.clone(),
+            budget: budget.unwrap_or_default(),
+            continues: None,
+            forked_from: Some(ForkedFrom {
+                run: id.to_owned(),
+                at: request.at,
+            }),
+            ..before.clone()
+        };
+        let taken = taken_over(records, request.at, start.clone());
+        self.does_the_same(&before, &start, &taken).await?;
+        self.begin_fork(who, &start, with_unknown(taken, &state))
+            .await
+    }
+
+    /// Whether the agent of the new run comes to its step at all, where it is not
+    /// the one that did.
+    async fn does_the_same(
+        &self,
+        before: &Start,
+        start: &Start,
+        taken: &[Record],
+    ) -> Result<(), RunError> {
+        if (&before.digest, &before.input) == (&start.digest, &start.input) {
+            return Ok(());
+        }
+        let version = Version {
+            digest: start.digest.clone(),
+            goal: start.goal.clone(),
+            input: start.input.clone(),
+        };
+        let recorded = self.read_journal(taken.to_vec())?;
+        let replay = self.replayed(start, recorded, version).await?;
+        match replay.verdict {
+            ReplayVerdict::Differs => Err(RunError::ForkDiffers(first(&replay))),
+            ReplayVerdict::Same | ReplayVerdict::SameSoFar => Ok(()),
+        }
+    }
+
+    async fn begin_fork(
+        self: &Arc<Self>,
+        who: &Principal,
+        start: &Start,
+        records: Vec<Record>,
+    ) -> Result<RunView, RunError> {
+        self.runs.own(self).await?;
+        let id = new_id();
+        let session = Session::new(id.clone(), self, &records);
+        let row = rows::row(&id, &session.lock().state);
+        let detail =
+            json!({ "agent": start.agent, "digest": start.digest, "from": start.forked_from });
+        let audit = record::admin(who, "run.fork", &id, detail);
+        let ops = [
+            rows::append(&id, 0, &records),
+            rows::put(&row),
+            rows::put_open(&id, Some(&OpenRow::default())),
+            record::op(&audit),
+        ];
+        let ops = self.runs.fence().into_iter().chain(ops).collect();
+        self.audit.commit_drafted(Batch { ops }).await?;
+        super::drive::recover(&session);
+        self.runs.take_up(self, session);
+        Ok(admin::view(&row, Some(RunStatus::Running)))
+    }
+}
+
+/// The first difference, for a message.
+fn first(replay: &RunReplay) -> String {
+    let step = |step: &Option<super::ReplayStep>| {
+        step.as_ref()
+            .map_or("nothing".to_owned(), |step| step.what.clone())
+    };
+    replay
+        .differences
+        .first()
+        .map_or_else(String::new, |first| {
+            format!(
+                "the journal has {}, it does {}",
+                step(&first.recorded),
+                step(&first.replayed)
+            )
+        })
+}
+
+/// The records before request `at`, with the answers to the requests before it,
+/// whenever they came.
+fn taken_over(records: Vec<Record>, at: RequestId, start: Start) -> Vec<Record> {
+    let mut before = true;
+    let mut start = Some(start);
+    let mut taken = Vec::new();
+    for Record { at_ms, event } in records {
+        before &= !matches!(event, Event::Requested { id, .. } if id == at);
+        let event = match event {
+            Event::Started(_) => start.take().map(Event::Started),
+            event => carried(event, before, at),
+        };
+        taken.extend(event.map(|event| Record { at_ms, event }));
+    }
+    taken
+}
+
+/// What of an event holds for a run that is forked at request `at`; `before`: it
+/// happened before the step. What the agent did, what it was given and the signals
+/// that it got; nothing of what was done to get there, or decided about that run.
+fn carried(event: Event, before: bool, at: RequestId) -> Option<Event> {
+    match event {
+        Event::Requested { id, request, .. } => before.then_some(Event::Requested {
+            id,
+            request,
+            begun: None,
+        }),
+        Event::Answered { id, .. } => (id < at).then_some(event),
+        Event::Woke { .. }
+        | Event::CancelAsked { .. }
+        | Event::Detached { .. }
+        | Event::Noted(_)
+        | Event::Signalled { .. } => before.then_some(event),
+        Event::Started(_)
+        | Event::Begun { .. }
+        | Event::ApprovalAsked { .. }
+        | Event::Approved { .. }
+        | Event::Budgeted { .. }
+        | Event::Paused { .. }
+        | Event::Unpaused { .. }
+        | Event::Retried { .. }
+        | Event::Blocked { .. }
+        | Event::Unblocked { .. }
+        | Event::CancelRequested { .. }
+        | Event::Ended { .. } => None,
+    }
+}
+
+/// Blocks on each request that was taken over without an answer and may have
+/// happened in the other run, which is in `state`.
+fn with_unknown(mut taken: Vec<Record>, state: &RunState) -> Vec<Record> {
+    let open = RunState::of(&taken);
+    let at_ms = open.last_ms;
+    let unknown = open.open().filter(|(id, _)| {
+        let there = state.requests.get(id);
+        there.is_some_and(may_have_happened)
+    });
+    let detail = "the run that this one was forked from asked for it, and has no answer";
+    let blocked = unknown.map(|(id, _)| Record {
+        at_ms,
+        event: Event::Blocked {
+            why: Block::UnknownOutcome {
+                id,
+                detail: detail.to_owned(),
+            },
+        },
+    });
+    taken.extend(blocked.collect::<Vec<_>>());
+    taken
+}
+
+/// A call that may have had an effect: the new run would make it under another
+/// key, so that it would be one more.
+fn may_have_happened(asked: &Asked) -> bool {
+    let reads = asked.begun == Some(EffectClass::ReadOnly);
+    asked.unknown.is_some() || (asked.begun.is_some() && !reads)
+}
+
+#[cfg(test)]
+#[path = "fork_tests.rs"]
+mod tests;

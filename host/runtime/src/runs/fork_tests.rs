@@ -1,0 +1,205 @@
+//! What a fork takes over from a journal, record by record.
+
+use airlock_sandbox::EffectClass;
+use airlock_sandbox::agent::Request;
+
+use super::*;
+use crate::runs::event::{Autonomy, Budget, Told};
+
+fn start() -> Start {
+    Start {
+        agent: "a".to_owned(),
+        digest: "sha256:0".to_owned(),
+        goal: String::new(),
+        input: "{}".to_owned(),
+        by: "me".to_owned(),
+        scope: None,
+        seed: "00".to_owned(),
+        autonomy: Autonomy::default(),
+        budget: Budget::default(),
+        continues: None,
+        forked_from: None,
+    }
+}
+
+fn asks(id: RequestId, request: Request, begun: Option<EffectClass>) -> Event {
+    Event::Requested { id, request, begun }
+}
+
+fn call() -> Request {
+    Request::Call {
+        tool: "p/t".to_owned(),
+        input: "{}".to_owned(),
+    }
+}
+
+fn signal() -> Request {
+    Request::Signal {
+        name: "go".to_owned(),
+    }
+}
+
+fn answered(id: RequestId) -> Event {
+    Event::Answered {
+        id,
+        answer: Told::Ok("1".to_owned()),
+        by: None,
+    }
+}
+
+fn signalled() -> Event {
+    Event::Signalled {
+        name: "go".to_owned(),
+        payload: "1".to_owned(),
+        by: "me".to_owned(),
+    }
+}
+
+fn woke(poll: u64, ready: &[RequestId]) -> Event {
+    Event::Woke {
+        poll,
+        ready: ready.to_vec(),
+    }
+}
+
+fn fork(events: Vec<Event>, at: RequestId) -> Vec<Record> {
+    let events = std::iter::once(Event::Started(start())).chain(events);
+    let record = |(at_ms, event)| Record { at_ms, event };
+    let records: Vec<Record> = (1_000..).zip(events).map(record).collect();
+    let state = RunState::of(&records);
+    with_unknown(taken_over(records, at, start()), &state)
+}
+
+fn open(records: &[Record]) -> Vec<RequestId> {
+    RunState::of(records).open().map(|(id, _)| id).collect()
+}
+
+/// By what is known of a call that the other run has no answer to: whether the
+/// new run makes it, or is blocked.
+#[test]
+fn a_call_that_may_have_happened_is_not_made_again() {
+    use EffectClass::{Destructive, Idempotent, Plain, ReadOnly};
+    let begun = |class| Event::Begun { id: 0, class };
+    let retried = Event::Retried {
+        id: 0,
+        attempt: 2,
+        after_ms: 0,
+        why: String::new(),
+    };
+    let lost = Event::Blocked {
+        why: Block::UnknownOutcome {
+            id: 0,
+            detail: "?".to_owned(),
+        },
+    };
+    let asked = |binding: &str| Event::ApprovalAsked {
+        id: 0,
+        binding: binding.to_owned(),
+    };
+    let cases = [
+        ("never begun", None, vec![], false),
+        ("begun with its request", Some(Plain), vec![], true),
+        ("begun later", None, vec![begun(Destructive)], true),
+        ("read-only", None, vec![begun(ReadOnly)], false),
+        (
+            "another key is another effect",
+            Some(Idempotent),
+            vec![],
+            true,
+        ),
+        ("waits to be approved", None, vec![asked("x")], false),
+        ("lost", Some(Plain), vec![lost.clone()], true),
+        (
+            "said not to have happened",
+            Some(Plain),
+            vec![lost, retried],
+            false,
+        ),
+    ];
+    for (name, class, more, blocked) in cases {
+        let events = [vec![asks(0, call(), class)], more].concat();
+        let forked = fork(events, 1);
+        let state = RunState::of(&forked);
+        assert_eq!(state.block().is_some(), blocked, "{name}");
+        assert_eq!(open(&forked), [0], "{name}");
+        let asked = &state.requests[&0];
+        let fresh = (asked.begun, asked.attempt, &asked.to_approve);
+        assert_eq!(fresh, (None, 1, &None), "{name}");
+    }
+}
+
+/// The answer to a request from before the step is taken over, also where it came
+/// after it.
+#[test]
+fn answers_to_requests_before_the_step_are_taken_over() {
+    let events = vec![
+        asks(0, call(), Some(EffectClass::Plain)),
+        asks(1, call(), Some(EffectClass::Plain)),
+        answered(1),
+        woke(0, &[1]),
+        asks(2, call(), Some(EffectClass::Plain)),
+        answered(0),
+        answered(2),
+        woke(1, &[0]),
+        Event::Ended {
+            end: crate::runs::End::Succeeded {
+                output: "1".to_owned(),
+            },
+        },
+    ];
+    let seen = |at| {
+        let forked = fork(events.clone(), at);
+        let wakes = forked
+            .iter()
+            .filter(|record| matches!(record.event, Event::Woke { .. }));
+        let wakes = wakes.count();
+        let state = RunState::of(&forked);
+        assert!(state.end.is_none() && state.block().is_none(), "at {at}");
+        (state.asked, open(&forked).len(), wakes)
+    };
+    assert_eq!(seen(0), (0, 0, 0));
+    assert_eq!(seen(1), (1, 0, 0), "nothing of the second request");
+    assert_eq!(
+        seen(2),
+        (2, 0, 1),
+        "the first is answered, and not delivered"
+    );
+    assert_eq!(seen(3), (3, 0, 2));
+}
+
+#[test]
+fn signals_before_the_step_that_nobody_took_are_taken_over() {
+    let events = vec![
+        signalled(),
+        asks(0, signal(), None),
+        answered(0),
+        signalled(),
+        woke(0, &[0]),
+        asks(1, call(), None),
+        signalled(),
+    ];
+    let inbox = |at| RunState::of(&fork(events.clone(), at)).inbox["go"].len();
+    assert_eq!(inbox(0), 1, "the request that took it is not there");
+    assert_eq!(inbox(1), 1, "one is taken, one is left");
+    assert_eq!(inbox(2), 2);
+}
+
+#[test]
+fn nothing_that_was_decided_about_the_other_run_holds() {
+    let by = || "me".to_owned();
+    let events = vec![
+        asks(0, call(), None),
+        Event::Paused { by: by() },
+        Event::Blocked {
+            why: Block::Budget { events: 1 },
+        },
+        Event::CancelRequested {
+            by: by(),
+            why: String::new(),
+        },
+        answered(0),
+    ];
+    let state = RunState::of(&fork(events, 1));
+    assert!(!state.paused && !state.cancelling && state.block().is_none());
+    assert_eq!(state.len, 3, "the start, the request, the answer");
+}
