@@ -359,3 +359,63 @@ fn runs_are_listed_exported_and_removed_from_the_command_line() {
         "{code} {text}"
     );
 }
+
+#[test]
+fn a_run_is_replayed_and_forked_from_the_command_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = set_up(&dir.path().join("data"));
+    let put = |value: &str| json!({ "call": { "tool": "keeper/put", "input": { "key": "k", "value": value } } });
+    let by_version =
+        json!([put("first"), { "by-version": { "1": [put("one")], "2": [put("two")] } }]);
+    let run = start(&server.api(), &by_version);
+    wait(&server.api(), &run);
+    let (text, code) = command(&server, &["runs", "replay", &run]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("same: 2 of 2 steps"), "{text}");
+
+    let file = dir.path().join("other.wasm");
+    let bytes = std::fs::read(component("agent-prober")).expect("a component");
+    let name = b"prober-version-1";
+    let at = bytes.windows(name.len()).position(|part| part == name);
+    let at = at.expect("its version stands in it") + name.len() - 1;
+    let other = [&bytes[..at], b"2", &bytes[at + 1..]].concat();
+    std::fs::write(&file, other).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let (text, code) = command(&server, &["runs", "replay", &run, "--agent", file]);
+    assert_eq!(code, 9, "{text}");
+    let lines = [
+        "… 1 step is the same",
+        "changed arguments",
+        r#"- request 1: call keeper/put {"key":"k","value":"one"}"#,
+        r#"+ request 1: call keeper/put {"key":"k","value":"two"}"#,
+        "differs: 1 of 2 steps",
+    ];
+    for line in lines {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+
+    let fork = ["runs", "fork", &run, "--at", "1", "--agent", file];
+    let (text, code) = command(&server, &fork);
+    assert_eq!(code, 0, "{text}");
+    let forked = text.split_whitespace().last().expect("its id");
+    wait(&server.api(), forked);
+    let shown = show(&server.api(), forked);
+    assert_eq!(shown["forked_from"], json!({ "run": run, "at": 1 }));
+    let (text, code) = command(&server, &["runs", "fork", &run, "--at", "9"]);
+    assert!(code == 5 && text.contains("0 to 2"), "{code} {text}");
+}
+
+/// Waits until a run has ended well.
+fn wait(api: &Api, id: &str) {
+    let begun = Instant::now();
+    while show(api, id).get("end").is_none() {
+        assert!(begun.elapsed() < PATIENCE, "{}", show(api, id));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(
+        show(api, id)["end"]["state"],
+        "succeeded",
+        "{}",
+        show(api, id)
+    );
+}

@@ -159,8 +159,23 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
             parked(session, &ids).await
         }
         Some(Stop::Blocked | Stop::Cancelled) => true,
-        None => ended(session, &runtime, &start, end).await,
+        None => match not_done(session, &end) {
+            Some(why) => {
+                session.block(why);
+                true
+            }
+            None => ended(session, &runtime, &start, end).await,
+        },
     }
+}
+
+/// The agent ended before it did what its journal has next.
+fn not_done(session: &Session, end: &AgentEnd) -> Option<Block> {
+    let limit = matches!(end, AgentEnd::Failed(CallError::Limit { .. }));
+    if limit || matches!(end, AgentEnd::Stopped | AgentEnd::NoRoom) {
+        return None;
+    }
+    session.lock().replay.not_done()
 }
 
 /// Waits without a sandbox, and out of memory where that is possible, until there

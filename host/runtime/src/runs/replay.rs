@@ -59,6 +59,15 @@ impl Replay {
         self.rest.is_empty()
     }
 
+    /// Why an agent that ends here does not do what it did before.
+    pub(crate) fn not_done(&self) -> Option<Block> {
+        let next = self.rest.front()?;
+        Some(Block::Nondeterminism {
+            expected: json(&next.event),
+            found: "it ends".to_owned(),
+        })
+    }
+
     /// What the agent did before and has not done again yet.
     pub(crate) fn rest(&self) -> impl Iterator<Item = &Record> {
         self.rest.iter()

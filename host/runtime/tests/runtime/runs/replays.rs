@@ -50,7 +50,13 @@ async fn replay(host: &Host, run: &str, agent: Option<&str>) -> RunReplay {
 async fn a_run_replays_without_effects_whatever_is_granted_now() {
     let (dir, disk) = place();
     let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
-    let run = host.start(work()).await;
+    let steps = json!([
+        { "look": {} }, add(), { "tell": { "text": "half" } },
+        { "join": [add(), put("b"), { "sleep": { "ms": 5 } }] },
+        { "select": [{ "sleep": { "ms": 1 } }, { "sleep": { "ms": 600_000 } }] },
+        { "cancel-sleep": { "ms": 600_000 } }, add(),
+    ]);
+    let run = host.start(steps).await;
     host.results(&run).await;
     let before = (host.added().await, host.run(&run).events);
     host.grant("prober", json!({})).await;
