@@ -310,8 +310,6 @@ fn test_names() -> BTreeSet<String> {
     names
 }
 
-/// Each proof that the page on security names is a test, or an attack of the
-/// self-test.
 /// The packages that building `name` needs, by id.
 fn needed<'m>(metadata: &'m Value, name: &str) -> BTreeSet<&'m str> {
     let list = |value: &'m Value| value.as_array().into_iter().flatten();
@@ -367,6 +365,8 @@ fn plugins_are_rust_all_the_way_down() {
     assert!(packages > 100, "only {packages} packages were looked at");
 }
 
+/// Each proof that the pages on security and on faults name is a test, or an
+/// attack of the self-test.
 #[test]
 fn every_named_proof_exists() {
     let tests = test_names();
@@ -375,9 +375,12 @@ fn every_named_proof_exists() {
         .iter()
         .map(|path| fs::read_to_string(path).expect("UTF-8"))
         .collect();
-    let page = fs::read_to_string(root().join("docs/security.md")).expect("docs/security.md");
-    let rows = page
-        .lines()
+    let pages = ["docs/security.md", "docs/faults.md"].map(|page| {
+        fs::read_to_string(root().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
+    });
+    let rows = pages
+        .iter()
+        .flat_map(|page| page.lines())
         .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
         .filter_map(|row| row.rsplit_once(" | "))
         .filter(|(_, proof)| *proof != "proof");
@@ -394,5 +397,5 @@ fn every_named_proof_exists() {
             named += 1;
         }
     }
-    assert!(named > 100, "only {named} proofs are named");
+    assert!(named > 150, "only {named} proofs are named");
 }

@@ -343,3 +343,22 @@ fn backoff(attempt: u32, after_ms: Option<u64>) -> u64 {
     let jitter = u64::from(ids::random::<1>()[0]) * doubled / 512;
     after_ms.unwrap_or(doubled + jitter).min(BACKOFF_MS_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_between_attempts_double_and_are_bounded() {
+        for (attempt, least) in [(1, 200), (2, 400), (3, 800), (4, 1_600)] {
+            let waits: std::collections::BTreeSet<u64> =
+                (0..200).map(|_| backoff(attempt, None)).collect();
+            let bounds = least..least * 3 / 2;
+            assert!(waits.iter().all(|wait| bounds.contains(wait)), "{waits:?}");
+            assert!(waits.len() > 20, "they differ: {waits:?}");
+        }
+        assert_eq!(backoff(30, None), BACKOFF_MS_MAX);
+        assert_eq!(backoff(1, Some(7)), 7, "the tool says how long");
+        assert_eq!(backoff(1, Some(u64::MAX)), BACKOFF_MS_MAX);
+    }
+}
