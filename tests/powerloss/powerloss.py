@@ -9,6 +9,10 @@ does the audit verify, do the views answer, do thirty more steps work.
     cargo build -p airlock-journal --examples
     tests/powerloss/powerloss.py --bin target/debug/examples
 
+With `--workload run` the same is done with runs of agents: `run_writer` and
+`run_check`, the store being one folder of a host's data; moments before the first
+acknowledgement, while the host is set up, are left out.
+
 States at each moment: `kill` (everything issued is there), `durable` (only what
 a completed fsync or fdatasync covered), `torn` (that, and any 512- or 4,096-byte
 pieces of the rest, in any order), `views` (everything, the views' files being
@@ -472,13 +476,13 @@ class Replay:
         return wrong + sorted(found ^ set(self.names))
 
 
-def record(options, work):
+def record(options, work, root):
     """Runs the writer's sessions under strace; returns the traces."""
     traces, done = [], 0
     for number, (end, group) in enumerate(SESSIONS):
         trace, to = f'{work}/trace.{number}', options.steps * (number + 1) // len(SESSIONS)
         command = ['strace', '-f', '--seccomp-bpf', '-y', '-xx', '-s', '70000000', '-o', trace,
-                   '-e', 'trace=' + SYSCALLS, f'{options.bin}/crash_writer', f'{work}/data',
+                   '-e', 'trace=' + SYSCALLS, f'{options.bin}/{options.workload}_writer', root,
                    str(to), str(done), end, str(group)]
         result = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if result.returncode != 0:
@@ -523,7 +527,7 @@ class Checks:
             self.slots.release()
 
     def answer(self, directory, about):
-        command = [f'{self.options.bin}/crash_check', directory, str(about['acked']),
+        command = [f'{self.options.bin}/{self.options.workload}_check', directory, str(about['acked']),
                    str(about['group'])]
         try:
             result = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -583,7 +587,9 @@ def check_moment(replay, at, event, checks, options):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--bin', required=True, help='where crash_writer and crash_check are')
+    parser.add_argument('--bin', required=True, help='where the writers and checkers are')
+    parser.add_argument('--workload', choices=['crash', 'run'], default='crash',
+                        help='steps of the store, or runs of agents over it')
     parser.add_argument('--steps', type=int, default=2000, help='steps of the workload')
     parser.add_argument('--points', type=int, default=130, help='moments of power loss')
     parser.add_argument('--torn', type=int, default=3, help='torn states per moment and model')
@@ -618,21 +624,26 @@ def main():
     shm = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix='powerloss-', dir=shm) as work:
         os.environ['CRASH_KEY'] = f'{work}/audit.key'
-        traces, events = record(options, work), []
-        first = Replay(f'{work}/data', lambda replay, at, event: events.append(event))
+        os.environ['CRASH_DATA'] = f'{work}/data'
+        root = f'{work}/data' if options.workload == 'crash' else f'{work}/data/journal'
+        os.makedirs(os.path.dirname(root), exist_ok=True)
+        traces, events = record(options, work, root), []
+        first = Replay(root, lambda replay, at, event: events.append(event))
         first.run(traces)
         wrong = first.differences()
         print('events:', dict(collections.Counter(events)), 'not modelled:', dict(first.problems))
         if wrong or first.problems:
             sys.exit(f'the replay is not what happened: {wrong[:5]} {dict(first.problems)}')
-        points = choose_points(events, options.points, random.Random(options.seed))
+        first_ack = events.index('ack') if options.workload == 'run' else 0
+        drawn = choose_points(events[first_ack:], options.points, random.Random(options.seed))
+        points = {at + first_ack for at in drawn}
         checks = Checks(options, work)
 
         def at_event(replay, at, event):
             if at in points and time.time() - started < options.seconds:
                 check_moment(replay, at, event, checks, options)
 
-        second = Replay(f'{work}/data', at_event, options.lose_syncs)
+        second = Replay(root, at_event, options.lose_syncs)
         second.run(traces)
         checks.pool.shutdown(wait=True)
         tried, failed = report(second, checks, len(points), time.time() - started)

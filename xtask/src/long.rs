@@ -82,7 +82,8 @@ pub fn crash(args: &[String]) -> Result<()> {
     let status = cargo::command("cargo")
         .arg("test")
         .args(components::workspace()?)
-        .args(["--test", "kill9", "--", "--nocapture"])
+        .args(["--test", "kill9", "--test", "runs", "--test", "ledger"])
+        .args(["--", "kill", "whatever_dies", "--nocapture"])
         .env("AIRLOCK_KILL_ROUNDS", rounds.to_string())
         .status()
         .context("starting cargo test")?;
@@ -90,7 +91,8 @@ pub fn crash(args: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Power loss: the disk rebuilt at crash points.
+/// Power loss: the disk rebuilt at crash points, under steps of the store and under
+/// runs.
 pub fn powerloss(args: &[String]) -> Result<()> {
     let states = number(args, "--states", 1000)?;
     let script = root().join("tests/powerloss/run.sh");
