@@ -8,15 +8,31 @@
 //! decide by what it was given alone; clocks and randomness of the standard
 //! library are such things here.
 //!
-//! A request is under way as soon as it is made; several wait side by side:
+//! A request is under way as soon as it is made; several wait side by side, and
+//! [`join_all`], [`select`] and [`timeout`] take any mix of them:
 //!
-//! ```ignore
-//! use airlock_sdk::agent::{self, Outcome};
+//! ```no_run
+//! use airlock_sdk::agent::{self, Outcome, Retry};
 //! use airlock_sdk::prelude::*;
+//! use airlock_sdk::serde_json::{Value, json};
+//! use std::time::Duration;
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! struct Input {
+//!     folders: Vec<String>,
+//! }
 //!
 //! async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
-//!     let list: List = agent::call("files/list", &input.folder).await?;
+//!     let list = |folder| agent::call::<Value>("files/list", &json!({ "path": folder }));
+//!     let lists = agent::try_join_all(input.folders.iter().map(list)).await?;
+//!     let checked = agent::start::<Value>("checker", "check the lists", &json!({ "lists": lists }));
+//!     let checked = agent::timeout(checked, Duration::from_secs(3600)).await??;
 //!     let sent = agent::ask("Send the report?", &["send", "drop"]).await?;
+//!     if sent.choice == "send" {
+//!         let send = || agent::call::<Value>("mail/send", &checked);
+//!         Retry::new().attempts(5).run(send).await?;
+//!     }
+//!     agent::set_state("last", &agent::record(&checked).await?)?;
 //!     Outcome::done(&sent.choice)
 //! }
 //!
@@ -25,12 +41,13 @@
 //!     input: Input,
 //!     run: run,
 //! }
+//! # fn main() {}
 //! ```
 
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -40,7 +57,12 @@ use crate::backend::host::{self, Handle, Question};
 use crate::input::input_schema;
 use crate::task;
 
+pub use crate::backend::agent_types::{Budget, EffectClass};
 pub use crate::backend::host::{PlanTask, TaskState};
+pub use crate::flow::{
+    Either, TimedOut, join, join_all, select, select_all, timeout, try_join_all,
+};
+pub use crate::retry::Retry;
 
 /// How a run ends that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +142,12 @@ impl<T> Request<T> {
     pub fn cancel(&self) {
         self.handle.cancel();
     }
+
+    /// Lets go of it: it goes on, and its answer is not looked at. Dropping it
+    /// does the same.
+    pub fn detach(self) {
+        drop(self);
+    }
 }
 
 impl<T: DeserializeOwned + 'static> IntoFuture for Request<T> {
@@ -152,6 +180,12 @@ pub fn sleep(time: Duration) -> Request<()> {
     Request::new(host::sleep(
         u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
     ))
+}
+
+/// Waits until a moment of the run's clock.
+pub fn sleep_until(moment: SystemTime) -> Request<()> {
+    let left = moment.duration_since(SystemTime::now());
+    sleep(left.unwrap_or_default())
 }
 
 /// The next signal of this name.
@@ -190,6 +224,111 @@ pub fn ask_about(
     }))
 }
 
+/// A tool that this agent may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolInfo {
+    /// `plugin/tool`, as [`call`] takes it.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// JSON Schema of its input.
+    pub input_schema: serde_json::Value,
+    /// JSON Schema of its output, where it has one.
+    pub output_schema: Option<serde_json::Value>,
+    /// The class it is called under.
+    pub class: EffectClass,
+}
+
+/// The tools that are granted to this agent and installed now, by name. What it
+/// is told is kept: after a crash it sees the same.
+#[must_use]
+pub fn tools() -> Vec<ToolInfo> {
+    let schema = |text: &str| serde_json::from_str(text).unwrap_or_default();
+    let info = |tool: host::ToolInfo| ToolInfo {
+        input_schema: schema(&tool.input_schema),
+        output_schema: tool.output_schema.as_deref().map(schema),
+        name: tool.name,
+        description: tool.description,
+        class: tool.class,
+    };
+    host::tools().into_iter().map(info).collect()
+}
+
+/// Keeps a value and gives it back once it is durable: a point that the run does
+/// not go behind. For what must not be worked out twice with different results.
+pub fn record<T: Serialize + DeserializeOwned>(value: &T) -> Request<T> {
+    let value = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned());
+    Request::new(host::record(&value))
+}
+
+/// Starts another agent that was granted to this one, with a quarter of what this
+/// run has left of its budget. Dropping the request lets the child go on by
+/// itself; cancelling it ends the child.
+pub fn start<T: DeserializeOwned>(
+    agent: &str,
+    goal: &str,
+    input: &(impl Serialize + ?Sized),
+) -> Request<T> {
+    let budget = Budget {
+        calls: None,
+        steps: None,
+        events: None,
+        wall_ms: None,
+        cpu_us: None,
+    };
+    start_with(agent, goal, input, budget)
+}
+
+/// As [`start`], with a budget: what is absent of it is a quarter of what this run
+/// has left.
+pub fn start_with<T: DeserializeOwned>(
+    agent: &str,
+    goal: &str,
+    input: &(impl Serialize + ?Sized),
+    budget: Budget,
+) -> Request<T> {
+    let input = serde_json::to_string(input).unwrap_or_else(|_| "null".to_owned());
+    Request::new(host::start(agent, goal, &input, budget))
+}
+
+/// What a key of the run's state holds.
+///
+/// # Errors
+/// [`Error::Permanent`]: it holds something of another shape.
+pub fn state<T: DeserializeOwned>(key: &str) -> Result<Option<T>, Error> {
+    let Some(value) = host::get_state(key) else {
+        return Ok(None);
+    };
+    let value = serde_json::from_str(&value);
+    value
+        .map(Some)
+        .map_err(|error| Error::Permanent(format!("the state `{key}`: {error}")))
+}
+
+/// Sets a key of the run's state, which the next run has too when this one
+/// continues as new. At most 64 keys of 128 bytes, 64 KiB of JSON a value and
+/// 256 KiB in all; an agent that sets more ends with `limit`.
+///
+/// # Errors
+/// The value can't be written as JSON.
+pub fn set_state<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<(), Error> {
+    host::set_state(key, Some(&json(value)?));
+    Ok(())
+}
+
+/// Removes a key of the run's state.
+pub fn remove_state(key: &str) {
+    host::set_state(key, None);
+}
+
+/// Ends the run at once, from wherever this is called. Requests that were not
+/// awaited are let go of.
+pub fn finish(end: Result<Outcome, Error>) -> ! {
+    let end = end.map(outcome).map_err(Into::into);
+    host::finish(end.as_ref());
+    unreachable!("the host ends a run that has finished")
+}
+
 /// Publishes the plan; it replaces the one before.
 pub fn plan(tasks: &[PlanTask]) {
     host::plan(tasks);
@@ -203,6 +342,13 @@ pub fn progress(done: f64, total: Option<f64>, message: &str) {
 /// Writes to the run's log.
 pub fn log(message: &str) {
     host::log(host::Level::Info, message);
+}
+
+pub(crate) fn outcome(outcome: Outcome) -> host::Outcome {
+    match outcome {
+        Outcome::Done(output) => host::Outcome::Done(output),
+        Outcome::ContinueAsNew(input) => host::Outcome::ContinueAsNew(input),
+    }
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {

@@ -72,9 +72,11 @@ mod plugin;
 #[cfg(target_family = "wasm")]
 pub mod agent;
 pub mod config;
+pub mod flow;
 pub mod http;
 pub mod kv;
 pub mod log;
+pub mod retry;
 pub mod secrets;
 pub mod task;
 #[cfg(not(target_family = "wasm"))]

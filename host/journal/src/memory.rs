@@ -51,6 +51,8 @@ pub struct MemoryStore {
 struct Control {
     faults: Vec<Fault>,
     poisoned: Option<String>,
+    /// Batches and leases that were taken.
+    commits: u64,
 }
 
 type Pairs = BTreeMap<(String, Bytes), Option<Bytes>>;
@@ -92,6 +94,11 @@ impl MemoryStore {
         lock(&self.control).faults.push(fault);
     }
 
+    /// How many commits there were, leases among them.
+    pub fn commits(&self) -> u64 {
+        lock(&self.control).commits
+    }
+
     fn perform(&self, work: &Work) -> Result<Done, StoreError> {
         let mut control = lock(&self.control);
         control.check()?;
@@ -103,7 +110,10 @@ impl MemoryStore {
         let done = rows::perform(&mut overlay, work)?;
         let changes = overlay.changes;
         match control.due(changes.bytes()) {
-            None => state.merge(changes),
+            None => {
+                control.commits += 1;
+                state.merge(changes);
+            }
             Some(Fault::Sync { .. }) => {
                 state.merge(changes);
                 return control.poison("syncing: injected failure");

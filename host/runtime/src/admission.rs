@@ -53,6 +53,12 @@ pub enum NotAdmitted {
     /// Somebody halted it.
     #[error("the host is halted")]
     Halted,
+    /// Somebody halted the plugin.
+    #[error("the plugin `{plugin}` is halted")]
+    PluginHalted {
+        /// The plugin.
+        plugin: String,
+    },
 }
 
 impl Failure for NotAdmitted {
@@ -63,7 +69,7 @@ impl Failure for NotAdmitted {
             Self::QueueTimeout { .. } => "queue-timeout",
             Self::Overloaded => "overloaded",
             Self::ShuttingDown => "shutting-down",
-            Self::Halted => "halted",
+            Self::Halted | Self::PluginHalted { .. } => "halted",
         }
     }
     fn status(&self) -> u16 {

@@ -1,14 +1,18 @@
-//! The kill switch: no call starts, those in flight end, runs stand still, until
-//! it is lifted; over restarts too.
+//! The kill switch, for everything or for an agent, a plugin or a run: no call
+//! starts, those in flight end, runs stand still, until it is lifted; over
+//! restarts too.
 //!
 //! What must stay true: a halt that was acknowledged holds after any crash.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use airlock_journal::{Batch, Store, StoreError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::principal::Principal;
 use crate::problem::Failure;
@@ -20,10 +24,103 @@ use crate::stop::Stop;
 const SPACE: &str = "halt";
 const KEY: &[u8] = b"all";
 
-/// Whether everything stands still.
+/// Keys of the parts.
+const PARTS: &[u8] = b"part/";
+const PARTS_END: &[u8] = b"part0";
+
+/// What can be halted by itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// All runs of an agent.
+    Agent(String),
+    /// All calls of a plugin's tools, and its runs.
+    Plugin(String),
+    /// One run.
+    Run(String),
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name) = match self {
+            Self::Agent(name) => ("agent", name),
+            Self::Plugin(name) => ("plugin", name),
+            Self::Run(id) => ("run", id),
+        };
+        write!(f, "{kind} {}", name.escape_debug())
+    }
+}
+
+impl Part {
+    fn key(&self) -> Vec<u8> {
+        [PARTS, self.to_string().as_bytes()].concat()
+    }
+}
+
+/// The parts that stand still.
+pub(crate) struct Halts(watch::Sender<BTreeSet<Part>>);
+
+/// A run, for what may be halted of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OfRun<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) agent: &'a str,
+}
+
+impl Halts {
+    /// Those that were halted when the host stopped.
+    pub(crate) fn open(store: &dyn Store) -> Result<Self, StoreError> {
+        let mut parts = BTreeSet::new();
+        for (key, row) in store.range(SPACE, PARTS, Some(PARTS_END), usize::MAX)? {
+            let halted: PartHalted = decode(SPACE, &key, &row)?;
+            parts.insert(halted.part);
+        }
+        Ok(Self(watch::Sender::new(parts)))
+    }
+
+    fn set(&self, part: &Part, halted: bool) {
+        self.0.send_if_modified(|parts| match halted {
+            true => parts.insert(part.clone()),
+            false => parts.remove(part),
+        });
+    }
+
+    /// Whether calls of a plugin's tools stand still.
+    pub(crate) fn plugin(&self, plugin: &str) -> bool {
+        let parts = self.0.borrow();
+        !parts.is_empty() && parts.contains(&Part::Plugin(plugin.to_owned()))
+    }
+
+    /// Whether a run stands still.
+    pub(crate) fn run(&self, run: OfRun<'_>) -> bool {
+        let parts = self.0.borrow();
+        let of = [
+            Part::Run(run.id.to_owned()),
+            Part::Agent(run.agent.to_owned()),
+            Part::Plugin(run.agent.to_owned()),
+        ];
+        !parts.is_empty() && of.iter().any(|part| parts.contains(part))
+    }
+
+    /// Resolves when a call of a plugin's tool, for a run or for nobody's, is to
+    /// end.
+    pub(crate) async fn ends(&self, plugin: &str, run: Option<OfRun<'_>>) {
+        let mut changed = self.0.subscribe();
+        loop {
+            changed.mark_unchanged();
+            if self.plugin(plugin) || run.is_some_and(|run| self.run(run)) {
+                return;
+            }
+            // The sender lives as long as this.
+            let _ = changed.changed().await;
+        }
+    }
+}
+
+/// Whether everything stands still, and what else does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HaltView {
-    /// Whether it does.
+    /// Whether everything does.
     pub halted: bool,
     /// Who halted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,17 +131,58 @@ pub struct HaltView {
     /// When, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_ms: Option<u64>,
+    /// What was halted by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartHalted>,
 }
 
-/// Halts or lifts the halt.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+/// An agent, a plugin or a run that was halted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PartHalted {
+    /// Which.
+    #[serde(flatten)]
+    pub part: Part,
+    /// Who halted it.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+/// Halts, or lifts the halt: of everything, or of the one part that is named.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HaltRequest {
-    /// Whether everything is to stand still.
+    /// Whether it is to stand still.
     pub halted: bool,
     /// Why, for the record.
     #[serde(default)]
     pub why: String,
+    /// All runs of an agent.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// All calls of a plugin's tools; where it is an agent, its runs.
+    #[serde(default)]
+    pub plugin: Option<String>,
+    /// One run; its children not.
+    #[serde(default)]
+    pub run: Option<String>,
+}
+
+impl HaltRequest {
+    fn part(&self) -> Result<Option<Part>, HaltError> {
+        let named = [
+            self.agent.clone().map(Part::Agent),
+            self.plugin.clone().map(Part::Plugin),
+            self.run.clone().map(Part::Run),
+        ];
+        let mut named = named.into_iter().flatten();
+        match (named.next(), named.next()) {
+            (part, None) => Ok(part),
+            _ => Err(HaltError::Several),
+        }
+    }
 }
 
 /// Why it could not be halted.
@@ -53,7 +191,13 @@ pub enum HaltError {
     /// The reason is too long.
     #[error(transparent)]
     Why(#[from] crate::names::BadName),
-    /// The store: everything stands still, and that may not hold over a restart.
+    /// More than one part is named.
+    #[error("name one of agent, plugin and run")]
+    Several,
+    /// What is named is not there.
+    #[error("there is no {0}")]
+    Unknown(Part),
+    /// The store: it stands still, and that may not hold over a restart.
     #[error("the halt is not kept")]
     Store(#[from] StoreError),
 }
@@ -62,12 +206,15 @@ impl Failure for HaltError {
     fn code(&self) -> &'static str {
         match self {
             Self::Why(_) => "bad-name",
+            Self::Several => "invalid-request",
+            Self::Unknown(_) => "not-found",
             Self::Store(_) => "store-failed",
         }
     }
     fn status(&self) -> u16 {
         match self {
-            Self::Why(_) => 400,
+            Self::Why(_) | Self::Several => 400,
+            Self::Unknown(_) => 404,
             Self::Store(_) => 503,
         }
     }
@@ -93,7 +240,14 @@ impl Runtime {
     /// # Errors
     /// The store failed.
     pub fn halt_view(&self) -> Result<HaltView, HaltError> {
-        Ok(read(self.store())?)
+        let mut view = read(self.store())?;
+        let all = self
+            .store()
+            .range(SPACE, PARTS, Some(PARTS_END), usize::MAX)?;
+        for (key, row) in all {
+            view.parts.push(decode(SPACE, &key, &row)?);
+        }
+        Ok(view)
     }
 
     /// Makes everything stand still, or lets it go on. Calls in flight are cut
@@ -107,6 +261,9 @@ impl Runtime {
         request: HaltRequest,
     ) -> Result<HaltView, HaltError> {
         crate::names::why(&request.why)?;
+        if let Some(part) = request.part()? {
+            return self.halt_part(who, part, request).await;
+        }
         if request.halted {
             self.set_halted(true);
         }
@@ -115,6 +272,7 @@ impl Runtime {
             by: Some(who.name.clone()),
             why: Some(request.why),
             at_ms: Some(crate::ids::now_ms()),
+            parts: Vec::new(),
         };
         let action = if view.halted { "halt" } else { "halt.lift" };
         let record = record::admin(who, action, "host", json!({ "why": view.why }));
@@ -125,7 +283,53 @@ impl Runtime {
         if !request.halted {
             self.set_halted(false);
         }
-        Ok(view)
+        self.halt_view()
+    }
+
+    async fn halt_part(
+        self: &Arc<Self>,
+        who: &Principal,
+        part: Part,
+        request: HaltRequest,
+    ) -> Result<HaltView, HaltError> {
+        if request.halted {
+            self.check_is_there(&part)?;
+            self.halts.set(&part, true);
+            self.runs.halt(self);
+        }
+        let action = if request.halted { "halt" } else { "halt.lift" };
+        let detail = json!({ "why": request.why });
+        let record = record::admin(who, action, &part.to_string(), detail);
+        let batch = Batch::new().op(record::op(&record));
+        let batch = match request.halted {
+            true => {
+                let halted = PartHalted {
+                    part: part.clone(),
+                    by: who.name.clone(),
+                    why: request.why,
+                    at_ms: crate::ids::now_ms(),
+                };
+                batch.put(SPACE, part.key(), encode(&halted))
+            }
+            false => batch.delete(SPACE, part.key()),
+        };
+        self.store().commit(batch).await?;
+        if !request.halted {
+            self.halts.set(&part, false);
+            self.runs.halt(self);
+        }
+        self.halt_view()
+    }
+
+    fn check_is_there(&self, part: &Part) -> Result<(), HaltError> {
+        let there = match part {
+            Part::Agent(name) | Part::Plugin(name) => self.registry.get(name).is_some(),
+            Part::Run(id) => self.has_run(id)?,
+        };
+        match there {
+            true => Ok(()),
+            false => Err(HaltError::Unknown(part.clone())),
+        }
     }
 
     fn set_halted(self: &Arc<Self>, halted: bool) {
@@ -140,6 +344,6 @@ impl Runtime {
             }
             changes
         });
-        self.runs.halt(halted);
+        self.runs.halt(self);
     }
 }

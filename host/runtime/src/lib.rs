@@ -49,7 +49,7 @@ pub use grants::{
     Descriptions, ExplainRequest, GrantError, GrantsHistory, GrantsUpdate, GrantsVersion,
     RollbackRequest,
 };
-pub use halt::{HaltError, HaltRequest, HaltView};
+pub use halt::{HaltError, HaltRequest, HaltView, Part, PartHalted};
 pub use hooks::{
     Delivered, GivenSecret, HOOK_BODY_BYTES_MAX, HookError, HookHead, HookMade, HookRequest,
     HookView, RotateHook, Scheme,
@@ -71,10 +71,11 @@ pub use record::{
     AuditFailure, AuditPage, AuditQuery, AuditVerified, VerifyRequest, verify_offline,
 };
 pub use runs::{
-    AgentStatsView, ApprovalView, Autonomy, Block, Budget, Decide, Difference, DifferenceKind, End,
-    Follower, ForkRun, ForkedFrom, OpenRequest, Outcome, ProgressView, ReplayEnd, ReplayRun,
-    ReplayStep, ReplayVerdict, Resume, RunDetail, RunError, RunEvent, RunEvents, RunReplay,
-    RunStatus, RunView, RunsPage, RunsQuery, SignalTarget, StartRun, Took,
+    AgentStatsView, ApprovalView, Autonomy, Block, Budget, BudgetChange, Decide, Difference,
+    DifferenceKind, End, Follower, ForkRun, ForkedFrom, OpenRequest, Outcome, ProgressView,
+    ReplayEnd, ReplayRun, ReplayStep, ReplayVerdict, Resume, RunDetail, RunError, RunEvent,
+    RunEvents, RunReplay, RunStatus, RunView, RunsPage, RunsQuery, SignalTarget, Spent, StartRun,
+    Took,
 };
 pub use runs::{PruneRequest, PrunedRuns, RunExport};
 pub use runtime::{OpenError, Runtime};

@@ -20,8 +20,8 @@ pub(crate) use wasi::{
 #[cfg(target_family = "wasm")]
 pub use wasi::{Component, bindings};
 #[cfg(target_family = "wasm")]
-pub(crate) use wasi_agent::host;
-#[cfg(target_family = "wasm")]
 pub use wasi_agent::{AgentComponent, bindings as agent_bindings};
+#[cfg(target_family = "wasm")]
+pub(crate) use wasi_agent::{agent_types, host};
 #[cfg(target_family = "wasm")]
 pub(crate) use wasi_http::send;

@@ -2,7 +2,7 @@
 //! export over an author's [`Agent`](crate::agent::Agent).
 
 use super::bindings::airlock::tool::types;
-use crate::agent::{Agent, Outcome};
+use crate::agent::Agent;
 
 /// Generated from the WIT under `wit/`.
 #[allow(
@@ -24,7 +24,7 @@ pub mod bindings {
     });
 }
 
-pub(crate) use bindings::airlock::agent::host;
+pub(crate) use bindings::airlock::agent::{host, types as agent_types};
 use bindings::exports::airlock::agent::agent;
 
 /// Implemented by `agent!` in the author's crate.
@@ -45,11 +45,7 @@ impl<C: AgentComponent> agent::Guest for C {
 
     fn run(goal: String, input: String) -> Result<agent::Outcome, types::Error> {
         let ran = crate::task::block_on((C::agent().run)(goal, input));
-        ran.map(|outcome| match outcome {
-            Outcome::Done(output) => agent::Outcome::Done(output),
-            Outcome::ContinueAsNew(input) => agent::Outcome::ContinueAsNew(input),
-        })
-        .map_err(types::Error::from)
+        ran.map(crate::agent::outcome).map_err(types::Error::from)
     }
 }
 

@@ -19,13 +19,62 @@ pub struct Run {
         value_parser = ["observe", "ask", "supervised", "autonomous"]
     )]
     pub autonomy: String,
-    /// Calls of tools it may make at most.
-    #[arg(long, value_name = "NUMBER")]
-    pub calls: Option<u64>,
+    #[command(flatten)]
+    pub budget: Budget,
     /// Show what happens until the run has ended or waits for a person: its plan,
     /// each step, and what it used of its budget.
     #[arg(long)]
     pub follow: bool,
+}
+
+/// What a run may use.
+#[derive(Debug, Args)]
+pub struct Budget {
+    /// Calls of tools it may make at most.
+    #[arg(long = "budget-calls", visible_alias = "calls", value_name = "NUMBER")]
+    pub calls: Option<u64>,
+    /// Requests of any kind it may make at most.
+    #[arg(long = "budget-steps", value_name = "NUMBER")]
+    pub steps: Option<u64>,
+    /// Records that its journal may have at most.
+    #[arg(
+        long = "budget-events",
+        visible_alias = "events",
+        value_name = "NUMBER"
+    )]
+    pub events: Option<u64>,
+    /// How long it may take, waiting too, milliseconds.
+    #[arg(long = "budget-wall-ms", value_name = "NUMBER")]
+    pub wall_ms: Option<u64>,
+    /// CPU time that it and the tools it calls may take, microseconds.
+    #[arg(long = "budget-cpu-us", value_name = "NUMBER")]
+    pub cpu_us: Option<u64>,
+    /// Bytes that its tools may send and write.
+    #[arg(long = "budget-bytes-out", value_name = "NUMBER")]
+    pub bytes_out: Option<u64>,
+    /// How often the same call may give the same answer.
+    #[arg(long = "budget-repeats", value_name = "NUMBER")]
+    pub repeats: Option<u64>,
+}
+
+impl Budget {
+    /// As the API takes it: what is given.
+    pub fn json(&self) -> Option<serde_json::Value> {
+        let members = [
+            ("calls", self.calls),
+            ("steps", self.steps),
+            ("events", self.events),
+            ("wall_ms", self.wall_ms),
+            ("cpu_us", self.cpu_us),
+            ("bytes_out", self.bytes_out),
+            ("repeats", self.repeats),
+        ];
+        let given = members.into_iter();
+        let given: serde_json::Map<_, _> = given
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.into())))
+            .collect();
+        (!given.is_empty()).then(|| given.into())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -154,9 +203,9 @@ pub enum Runs {
         /// Don't make it again, and tell the agent `unknown`.
         #[arg(long, group = "outcome", requires = "request")]
         fail: bool,
-        /// Where it used up its budget of records: how many it may have.
-        #[arg(long, value_name = "NUMBER")]
-        events: Option<u64>,
+        /// Where it used up its budget: more of it.
+        #[command(flatten)]
+        budget: Budget,
         /// It happened, and this was its output.
         #[arg(long, group = "outcome", requires = "request", value_name = "JSON")]
         record: Option<String>,
@@ -201,7 +250,16 @@ pub struct Signal {
 
 #[derive(Debug, Args)]
 pub struct Halt {
-    /// Let everything go on.
+    /// Only the runs of this agent.
+    #[arg(long, group = "part")]
+    pub agent: Option<String>,
+    /// Only the calls of this plugin's tools and, if it is an agent, its runs.
+    #[arg(long, group = "part")]
+    pub plugin: Option<String>,
+    /// Only this run; its children go on.
+    #[arg(long, group = "part")]
+    pub run: Option<String>,
+    /// Let it go on.
     #[arg(long)]
     pub lift: bool,
     /// Why, for the record.

@@ -24,8 +24,8 @@ pub(super) fn start(session: &Session, command: &Run) -> Result<()> {
         "agent": command.agent, "goal": command.goal, "input": input,
         "autonomy": command.autonomy,
     });
-    if let Some(calls) = command.calls {
-        body["budget"] = json!({ "calls": calls });
+    if let Some(budget) = command.budget.json() {
+        body["budget"] = budget;
     }
     let run: Value = session
         .api
@@ -120,7 +120,7 @@ pub(super) fn run(session: &Session, command: Runs) -> Result<()> {
             retry,
             fail,
             record,
-            events,
+            budget,
         } => {
             let outcome = match record {
                 Some(text) => Some(json!({ "record": parse(&text, "the output")? })),
@@ -128,7 +128,7 @@ pub(super) fn run(session: &Session, command: Runs) -> Result<()> {
                 None if fail => Some(json!("fail")),
                 None => None,
             };
-            let budget = events.map(|events| json!({ "events": events }));
+            let budget = budget.json();
             let body = json!({ "request": request, "outcome": outcome, "budget": budget });
             act(session, &id, "resume", &body)
         }
@@ -147,16 +147,37 @@ pub(super) fn signal(session: &Session, command: &Signal) -> Result<()> {
 }
 
 pub(super) fn halt(session: &Session, command: &Halt) -> Result<()> {
-    let body = json!({ "halted": !command.lift, "why": command.why });
+    let body = json!({
+        "halted": !command.lift, "why": command.why,
+        "agent": command.agent, "plugin": command.plugin, "run": command.run,
+    });
     let view: Value = session
         .api
         .value(&Request::json("POST", "/v1/halt", &body))?;
-    session
-        .format
-        .show(&view, |view| match view["halted"].as_bool() {
-            Some(true) => "everything stands still; `airlock halt --lift` lets it go on".to_owned(),
-            _ => "it goes on".to_owned(),
-        })
+    session.format.show(&view, halt_text)
+}
+
+/// What stands still, a line each.
+fn halt_text(view: &Value) -> String {
+    let mut lines = Vec::new();
+    if view["halted"] == true {
+        lines.push("everything stands still; `airlock halt --lift` lets it go on".to_owned());
+    }
+    for part in view["parts"].as_array().into_iter().flatten() {
+        let named = ["agent", "plugin", "run"].into_iter().find_map(|kind| {
+            let name = part[kind].as_str()?;
+            Some((kind, one_line(name)))
+        });
+        if let Some((kind, name)) = named {
+            lines.push(format!(
+                "{kind} {name} stands still; `airlock halt --{kind} {name} --lift` lets it go on"
+            ));
+        }
+    }
+    match lines.is_empty() {
+        true => "it goes on".to_owned(),
+        false => lines.join("\n"),
+    }
 }
 
 pub(super) fn approvals(session: &Session, command: Approvals) -> Result<()> {

@@ -16,6 +16,7 @@ use crate::calls::in_flight::Place;
 use crate::calls::recorded::{self, CallInfo};
 use crate::calls::{CallRefused, reply};
 use crate::engine::Plugin;
+use crate::halt::OfRun;
 use crate::idempotency::{Begin, Fingerprint, IdempotencyError, StoredReply, Ticket};
 use crate::ids;
 use crate::plugins::{Active, Slot};
@@ -120,12 +121,14 @@ impl Runtime {
         who: &Arc<Principal>,
         call: ToolCall,
         attempt: u32,
+        run: OfRun<'_>,
         cancel: &Notify,
     ) -> Result<StepMade, CallRefused> {
         let end = Ending {
             attempt,
             ticket: None,
             cancel: Some(cancel),
+            run: Some(run),
         };
         let made = self.make(who, call, &end).await;
         let mut made = made.inspect_err(|refused| self.metrics().refused(refused.code()))?;
@@ -139,6 +142,7 @@ impl Runtime {
         Ok(StepMade {
             result: made.report.result,
             cut: made.cut,
+            usage: made.report.usage,
             ops,
             _place: made.place,
         })
@@ -162,6 +166,7 @@ impl Runtime {
             attempt: ticket.as_ref().map_or(1, Ticket::attempt),
             ticket: ticket.as_ref(),
             cancel: None,
+            run: None,
         };
         let made = self.make(who, call, &end).await?;
         self.record(who, &made.info, made.report, ticket.as_ref())
@@ -208,7 +213,8 @@ impl Runtime {
             place: Some(ready.place),
             watch: begun.watch(),
         };
-        let (report, cut) = self.run(begun, call.stage, end.cancel).await;
+        let halted = self.halts.ends(&call.plugin, end.run);
+        let (report, cut) = self.run(begun, call.stage, end.cancel, halted).await;
         drop(ready.permit);
         let info = unrecorded.info.take().ok_or(CallRefused::Interrupted)?;
         Ok(Made {
@@ -229,6 +235,10 @@ impl Runtime {
         // What can't be put on record must not happen.
         self.store().health().map_err(CallRefused::Store)?;
         let (slot, active) = self.installed(who, &call.plugin)?;
+        if self.halts.plugin(&call.plugin) {
+            let plugin = call.plugin.clone();
+            return Err(NotAdmitted::PluginHalted { plugin }.into());
+        }
         check_tool(&active, &call.tool)?;
         let input = check_input(&active, call.input.clone())?;
         let started = Instant::now();
@@ -290,6 +300,7 @@ impl Runtime {
         begun: Begun<'_>,
         stage: Option<watch::Sender<CallStage>>,
         cancel: Option<&Notify>,
+        halted: impl Future<Output = ()>,
     ) -> (CallReport, Option<Cut>) {
         let watch = begun.watch();
         let mut told = stage.map(|stage| Told::new(&watch, stage));
@@ -297,11 +308,13 @@ impl Runtime {
         let cut = {
             let mut call = pin!(begun.run());
             let mut cancelled = pin!(told_to(cancel));
+            let mut halted = pin!(halted);
             loop {
                 tokio::select! {
                     biased;
                     report = &mut call => return (report, None),
                     _ = stop.wait_for(|stop| matches!(stop, Stop::Halted | Stop::Now)) => break Cut::Host,
+                    () = &mut halted => break Cut::Host,
                     () = &mut cancelled => break Cut::Caller,
                     () = Told::more(&mut told) => {}
                 }
@@ -356,6 +369,7 @@ struct Ending<'a> {
     attempt: u32,
     ticket: Option<&'a Ticket>,
     cancel: Option<&'a Notify>,
+    run: Option<OfRun<'a>>,
 }
 
 /// A call that was made.
@@ -379,6 +393,8 @@ pub(crate) enum Cut {
 pub(crate) struct StepMade {
     pub(crate) result: Result<String, CallError>,
     pub(crate) cut: Option<Cut>,
+    /// What it took.
+    pub(crate) usage: airlock_sandbox::Usage,
     /// What goes on record, drafts of the audit.
     pub(crate) ops: Vec<Op>,
     /// Held until it is on record, so that the host does not stop before.

@@ -19,6 +19,7 @@ use super::fold::RunState;
 use super::park::Held;
 use super::rows::{self, Row};
 use super::session::Session;
+use super::spending::{self, Spent};
 use super::trigger;
 use super::types::{
     ApprovalView, Decide, OpenRequest, Outcome, ProgressView, Resume, RunDetail, RunEvent,
@@ -101,7 +102,8 @@ impl Runtime {
             state.apply(&record);
         }
         let run = view(&rows::row(id, &state), live);
-        let mut detail = detail(run, state);
+        let children = super::children::started(self, id, &state)?;
+        let mut detail = detail(run, state, children);
         detail.pruned = self.pruned_links(&detail)?;
         Ok(detail)
     }
@@ -376,11 +378,13 @@ fn resumed(
     by: &str,
 ) -> Result<(Vec<Event>, Option<RequestId>), RunError> {
     let by = by.to_owned();
-    if let Block::Budget { events } = block {
-        let budget = resume.budget.filter(|budget| budget.events > *events);
-        let budget = budget.ok_or_else(|| {
-            RunError::Invalid(format!("budget: give it more than {events} events"))
-        })?;
+    if let Block::Budget { .. } | Block::Spent { .. } = block {
+        let now = session.lock().state.start.clone().map(|start| start.budget);
+        let budget = resume
+            .budget
+            .unwrap_or_default()
+            .of(&now.unwrap_or_default());
+        spending::suffices(block, &budget).map_err(RunError::Invalid)?;
         let budgeted = Event::Budgeted {
             budget,
             by: by.clone(),
@@ -395,7 +399,13 @@ fn resumed(
             "request and outcome: say `\"request\": {id}` and what became of it: \"retry\", \"fail\" or {{\"record\": OUTPUT}}"
         )));
     };
-    let answered = |answer, by| Event::Answered { id, answer, by };
+    let used = Spent::default();
+    let answered = |answer, by| Event::Answered {
+        id,
+        answer,
+        by,
+        used,
+    };
     Ok(match outcome {
         Outcome::Retry => {
             let asked = session.lock().state.requests.get(&id).cloned();
@@ -441,7 +451,11 @@ pub(super) fn view(row: &Row, live: Option<RunStatus>) -> RunView {
     }
 }
 
-fn detail(run: RunView, state: RunState) -> RunDetail {
+fn json_or_text(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+}
+
+fn detail(run: RunView, state: RunState, children: Vec<String>) -> RunDetail {
     let open = state.open().map(|(id, asked)| OpenRequest {
         id,
         request: json!(asked.request),
@@ -451,6 +465,7 @@ fn detail(run: RunView, state: RunState) -> RunDetail {
     });
     let waits_for = open.collect();
     let blocked = state.block();
+    let used = state.used();
     let start = state.start;
     let input = start.as_ref().map(|start| start.input.as_str());
     RunDetail {
@@ -466,12 +481,23 @@ fn detail(run: RunView, state: RunState) -> RunDetail {
             .as_ref()
             .map(|start| start.budget.clone())
             .unwrap_or_default(),
-        calls: state.calls,
+        calls: state.spent.calls,
+        used,
+        state: state
+            .memory
+            .iter()
+            .map(|(key, value)| (key.to_owned(), json_or_text(value)))
+            .collect(),
         digest: start
             .as_ref()
             .map(|start| start.digest.clone())
             .unwrap_or_default(),
         forked_from: start.as_ref().and_then(|start| start.forked_from.clone()),
+        children,
+        parent: start
+            .as_ref()
+            .and_then(|start| start.parent.as_ref())
+            .map(|parent| parent.run.clone()),
         continues: start.and_then(|start| start.continues),
         events: state.len,
         pruned: Vec::new(),

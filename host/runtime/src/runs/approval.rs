@@ -85,7 +85,10 @@ pub(super) fn question(
             let text = format!("May `{agent}` call `{tool}` with this input?");
             (text, choices, Some(json(input)), Some(binding), None)
         }
-        Request::Timer { .. } | Request::Signal { .. } => return None,
+        Request::Timer { .. }
+        | Request::Signal { .. }
+        | Request::Record { .. }
+        | Request::Start { .. } => return None,
     };
     Some(ApprovalView {
         id: format!("{run}.{id}"),
@@ -106,6 +109,7 @@ pub(super) fn decided(id: RequestId, asked: &Asked, decide: &Decide, by: &str) -
         id,
         answer,
         by: Some(by.to_owned()),
+        used: super::spending::Spent::default(),
     };
     Some(match &asked.request {
         Request::Ask { .. } => {
@@ -126,7 +130,7 @@ pub(super) fn decided(id: RequestId, asked: &Asked, decide: &Decide, by: &str) -
             by: by.to_owned(),
             note: decide.note.clone(),
         },
-        Request::Timer { .. } | Request::Signal { .. } => return None,
+        _ => return None,
     })
 }
 

@@ -12,7 +12,7 @@ use airlock_sandbox::agent::{AgentEnd, AgentTask, Request, RequestId};
 use super::event::{Block, End, Event, Record, Start};
 use super::host::Host;
 use super::session::{Session, Stop};
-use super::{effects, park, rows};
+use super::{children, effects, park, rows};
 use crate::ids;
 use crate::runtime::Runtime;
 
@@ -94,7 +94,14 @@ pub(crate) fn next(state: &super::fold::RunState) -> Option<Next> {
 
 /// Ends what is under way, waits until it is gone, then ends the run.
 async fn cancel(session: &Arc<Session>) -> bool {
-    let open: Vec<RequestId> = session.lock().state.open().map(|(id, _)| id).collect();
+    let open: Vec<RequestId> = {
+        let inner = session.lock();
+        let ends = inner
+            .state
+            .open()
+            .filter(|(_, asked)| !children::goes_on(asked));
+        ends.map(|(id, _)| id).collect()
+    };
     for id in open {
         effects::cancel(session, id);
     }
@@ -102,7 +109,10 @@ async fn cancel(session: &Arc<Session>) -> bool {
         if inner.is_stopped() {
             return Some(None);
         }
-        let over = inner.state.requests.is_empty();
+        let over = inner
+            .state
+            .open()
+            .all(|(_, asked)| children::goes_on(asked));
         over.then(|| Some(inner.state.unknown.clone()))
     });
     let Some(unknown) = unknown.await else {
@@ -140,6 +150,7 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
     let task = AgentTask {
         goal: start.goal.clone(),
         input: start.input.clone(),
+        state: start.state.clone(),
     };
     let host = Arc::new(Host(Arc::clone(session)));
     let limits = runtime.agent_limits(&start.agent);
@@ -152,6 +163,7 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
             return true;
         }
     };
+    session.tell_cpu();
     match session.stopped() {
         Some(Stop::Host) => false,
         Some(Stop::Parked(ids)) => {
@@ -215,11 +227,15 @@ async fn ended(
             return true;
         }
         AgentEnd::Failed(error) => failed(error),
+        AgentEnd::OpenHandles(open) => open_handles(&open),
         AgentEnd::Done(output) => done(output),
         AgentEnd::ContinueAsNew(input) => {
             return go_on(session, runtime, start, input).await;
         }
     };
+    if matches!(end, End::Failed { .. }) {
+        children::end_held(session);
+    }
     if !calls_ended(session).await {
         return true;
     }
@@ -233,6 +249,15 @@ pub(super) fn failed(error: CallError) -> End {
             code: crate::calls::code_of(&error).to_owned(),
             detail: error.to_string(),
         },
+    }
+}
+
+pub(super) fn open_handles(open: &[RequestId]) -> End {
+    End::Failed {
+        code: "open-handles".to_owned(),
+        detail: format!(
+            "the agent ended with handles that it neither awaited, cancelled nor dropped: requests {open:?}"
+        ),
     }
 }
 
@@ -256,7 +281,10 @@ async fn calls_ended(session: &Session) -> bool {
                 return Some(false);
             }
             let mut open = state.open();
-            let under_way = open.any(|(_, asked)| matches!(asked.request, Request::Call { .. }));
+            let under_way = open.any(|(_, asked)| match asked.request {
+                Request::Call { .. } => true,
+                _ => children::is_held(asked),
+            });
             (!under_way).then_some(true)
         })
         .await
@@ -273,13 +301,7 @@ async fn go_on(
         return true;
     }
     let id = super::new_id();
-    let next = Start {
-        input,
-        seed: ids::hex(&ids::random::<16>()),
-        continues: Some(session.id.clone()),
-        forked_from: None,
-        ..start.clone()
-    };
+    let next = children::continuation(&session.lock().state, &session.id, start, input);
     let first = Record {
         at_ms: ids::now_ms(),
         event: Event::Started(next),

@@ -14,9 +14,11 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::approval::{self, Verdict};
+use super::children;
 use super::event::{Block, Event, Told};
 use super::fold::Asked;
 use super::session::Session;
+use super::spending::Spent;
 use super::step::{self, Came};
 use crate::ids;
 use crate::runtime::Runtime;
@@ -84,7 +86,8 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectC
             until(due_ms.unwrap_or(u64::MAX)).await;
             own.answer(id, Told::Error(nobody_answered()), None, Vec::new());
         }),
-        Request::Signal { .. } => return,
+        Request::Signal { .. } | Request::Record { .. } => return,
+        Request::Start { .. } => io.spawn(children::begin(own, runtime, id)),
         Request::Call { .. } => {
             let call = Call {
                 session: own,
@@ -101,6 +104,9 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectC
 /// Ends a request: at once where nothing is under way. A call under way is ended
 /// and answers when its tool is gone.
 pub(crate) fn cancel(session: &Arc<Session>, id: RequestId) {
+    if children::cancelled(session, id) {
+        return;
+    }
     let effect = session.lock().effects.get(&id).cloned();
     if let Some(effect) = effect {
         if !effect.turn(IDLE, CANCELLED) {
@@ -170,6 +176,8 @@ enum Goes {
     On,
     /// It has its answer, or a person gives it.
     Over,
+    /// The kill switch keeps it.
+    PutOff,
 }
 
 impl Call {
@@ -182,6 +190,10 @@ impl Call {
             match self.attempt(&asked, tool, input, begun.take()).await {
                 Goes::On => {}
                 Goes::Over => break,
+                Goes::PutOff => {
+                    self.session.performed(self.id);
+                    return self.wait_for_lift(&asked);
+                }
             }
         }
         self.session.performed(self.id);
@@ -194,6 +206,13 @@ impl Call {
         input: &str,
         begun: Option<EffectClass>,
     ) -> Goes {
+        if self.stands_still(tool) {
+            // What may have happened is looked at when it goes on.
+            return match begun {
+                Some(_) => self.put_off(asked, "halted"),
+                None => Goes::PutOff,
+            };
+        }
         let now = self.runtime.class_of(tool);
         if begun.is_none() && asked.begun.is_some() {
             // Begun by a host that is gone.
@@ -204,7 +223,7 @@ impl Call {
         match step::judge(&self.runtime, &self.session, tool) {
             Err(denial) => {
                 let audit = step::denied(&self.session, &denial);
-                return self.answered(Err(CallError::Denied(denial)), audit);
+                return self.answered(Err(CallError::Denied(denial)), audit, Spent::default());
             }
             Ok((_, Verdict::Ask)) if asked.begun.is_none() => {
                 if !self.is_approved(asked, tool, input).await {
@@ -252,46 +271,79 @@ impl Call {
         match came {
             Came::CutByHost { audit } => {
                 self.session.push_with([], Vec::new(), audit);
-                Goes::Over
+                Goes::PutOff
             }
             Came::NotMade(error) => self.not_made(asked, again, error),
-            Came::Cancelled { audit } if may_repeat => {
-                self.answered(Err(CallError::Cancelled), audit)
+            Came::Cancelled { audit, used } => {
+                let error = match may_repeat {
+                    true => CallError::Cancelled,
+                    false => cut_off(),
+                };
+                self.answered(Err(error), audit, used)
             }
-            Came::Cancelled { audit } => self.answered(Err(cut_off()), audit),
-            Came::Answer { answer, audit } => match answer {
+            Came::Answer {
+                answer,
+                audit,
+                used,
+            } => match answer {
                 Err(CallError::Transient {
                     message,
                     retry_after_ms,
-                }) if again && may_repeat => self.retry(
-                    asked,
-                    backoff(asked.attempt, retry_after_ms),
-                    message,
-                    audit,
-                ),
+                }) if again && may_repeat => {
+                    self.used(used);
+                    let wait = backoff(asked.attempt, retry_after_ms);
+                    self.retry(asked, wait, message, audit)
+                }
                 Err(CallError::Unknown { message }) if again && may_repeat => {
+                    self.used(used);
                     self.retry(asked, backoff(asked.attempt, None), message, audit)
                 }
                 Err(CallError::Unknown { message }) => {
-                    self.session.push_with([], Vec::new(), audit);
+                    self.session.push_with(told(used), Vec::new(), audit);
                     self.unknown(&message)
                 }
-                answer => self.answered(answer, audit),
+                answer => self.answered(answer, audit, used),
             },
+        }
+    }
+
+    /// Whether the kill switch keeps the call from being made.
+    fn stands_still(&self, tool: &str) -> bool {
+        let plugin = tool.split_once('/').map_or(tool, |(plugin, _)| plugin);
+        self.session.lock().is_halted() || self.runtime.halts.plugin(plugin)
+    }
+
+    /// Made when the host goes on, as if nothing had been.
+    fn put_off(&self, asked: &Asked, why: &str) -> Goes {
+        self.session.push([Event::Retried {
+            id: self.id,
+            attempt: asked.attempt,
+            after_ms: ids::now_ms(),
+            why: why.to_owned(),
+        }]);
+        Goes::PutOff
+    }
+
+    /// Begun again when the kill switch is lifted, which may have been just now.
+    fn wait_for_lift(&self, asked: &Asked) {
+        self.session.put_off(self.id);
+        let tool = match &asked.request {
+            Request::Call { tool, .. } => tool.as_str(),
+            _ => "",
+        };
+        if self.runtime.ready().is_ok() && !self.stands_still(tool) {
+            self.session.take_up_calls();
         }
     }
 
     /// The call was refused before anything of it happened.
     fn not_made(&self, asked: &Asked, again: bool, error: CallError) -> Goes {
-        if self.runtime.ready().is_err() {
-            // Made when the host goes on, as if nothing had been.
-            self.session.push([Event::Retried {
-                id: self.id,
-                attempt: asked.attempt,
-                after_ms: ids::now_ms(),
-                why: error.to_string(),
-            }]);
-            return Goes::Over;
+        let tool = match &asked.request {
+            Request::Call { tool, .. } => tool.as_str(),
+            _ => "",
+        };
+        if self.runtime.ready().is_err() || self.stands_still(tool) {
+            return self.put_off(asked, &error.to_string());
         }
         match error {
             CallError::Transient {
@@ -301,13 +353,23 @@ impl Call {
                 let wait = backoff(asked.attempt, retry_after_ms);
                 self.retry(asked, wait, message, Vec::new())
             }
-            error => self.answered(Err(error), Vec::new()),
+            error => self.answered(Err(error), Vec::new(), Spent::default()),
         }
     }
 
-    fn answered(&self, answer: Result<String, CallError>, audit: Vec<airlock_journal::Op>) -> Goes {
-        self.session.answer(self.id, answer.into(), None, audit);
+    fn answered(
+        &self,
+        answer: Result<String, CallError>,
+        audit: Vec<airlock_journal::Op>,
+        used: Spent,
+    ) -> Goes {
+        self.session.answer_for(self.id, answer.into(), audit, used);
         Goes::Over
+    }
+
+    /// An attempt took this, and did not come to an answer.
+    fn used(&self, used: Spent) {
+        self.session.lock().push_all(told(used));
     }
 
     fn unknown(&self, detail: &str) -> Goes {
@@ -334,6 +396,10 @@ impl Call {
         self.session.push_with([retried], Vec::new(), audit);
         Goes::On
     }
+}
+
+fn told(used: Spent) -> Option<Event> {
+    (!used.is_nothing()).then_some(Event::Used { used })
 }
 
 /// Milliseconds before the next attempt: doubled with each, and a random part

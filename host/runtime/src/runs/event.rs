@@ -3,9 +3,11 @@
 //! What must stay true: a record that was written once is read for ever; what an
 //! agent was given is kept byte for byte.
 
-use airlock_sandbox::agent::{Answer, Note, Request, RequestId};
+use airlock_sandbox::agent::{AgentTool, Answer, Memory, Note, Request, RequestId};
 use airlock_sandbox::{CallError, EffectClass};
 use serde::{Deserialize, Serialize};
+
+use super::spending::{Budget, Spent};
 
 /// A record: what happened and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +44,49 @@ pub(crate) struct Start {
     /// The run and the step that it was forked from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) forked_from: Option<super::ForkedFrom>,
+    /// When the first of the runs began that this one continues, where it
+    /// continues one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) began_ms: Option<u64>,
+    /// What the runs used that it continues.
+    #[serde(default, skip_serializing_if = "Spent::is_nothing")]
+    pub(crate) spent: Spent,
+    /// The state that it begins with.
+    #[serde(default, skip_serializing_if = "Memory::is_empty")]
+    pub(crate) state: Memory,
+    /// Signals that the run before had got and not waited for: name and payload,
+    /// in the order they came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) signals: Vec<(String, String)>,
+    /// The run that started it as its child.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<Parent>,
+}
+
+/// Whose child a run is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Parent {
+    pub(crate) run: String,
+    /// Its request.
+    pub(crate) request: RequestId,
+    /// How many runs stand above this one, and this one.
+    pub(crate) depth: u32,
+}
+
+impl Start {
+    /// A run of the same agent in the same name that begins anew.
+    pub(crate) fn successor(&self) -> Self {
+        Self {
+            seed: crate::ids::hex(&crate::ids::random::<16>()),
+            continues: None,
+            forked_from: None,
+            began_ms: None,
+            spent: Spent::default(),
+            state: Memory::default(),
+            signals: Vec::new(),
+            ..self.clone()
+        }
+    }
 }
 
 /// What a run does without asking a person.
@@ -62,28 +107,13 @@ pub enum Autonomy {
     Autonomous,
 }
 
-/// What a run may use, its continuations each anew.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Budget {
-    /// Calls of tools, attempts apart.
-    pub calls: u64,
-    /// Records of its journal. An agent that works for longer continues as new.
-    pub events: u64,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self {
-            calls: 10_000,
-            events: 50_000,
-        }
-    }
-}
-
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one record of a run is its start, and few are in memory"
+)]
 pub(crate) enum Event {
     /// The first record.
     Started(Start),
@@ -95,6 +125,25 @@ pub(crate) enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         begun: Option<EffectClass>,
     },
+    /// What is set aside for the request before.
+    Reserved { id: RequestId, spent: Spent },
+    /// A value was kept: a request with its answer.
+    Recorded {
+        id: RequestId,
+        /// A JSON value.
+        value: String,
+    },
+    /// The agent was told which tools it may call; `None`: the same as before.
+    ToolsTold { tools: Option<Vec<AgentTool>> },
+    /// The agent set a key of its state, or removed it.
+    StateSet {
+        key: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
+    },
+    /// What was used that no other record tells: by an attempt of the agent's, or
+    /// of a call, that did not come to an answer.
+    Used { used: Spent },
     /// The intent of a call, durable before it is made: from here on it may have
     /// happened. It uses up its approval.
     Begun {
@@ -138,12 +187,19 @@ pub(crate) enum Event {
         /// The person who gave it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
+        /// What it took; for a child, all that it used.
+        #[serde(default, skip_serializing_if = "Spent::is_nothing")]
+        used: Spent,
     },
     /// A poll of the agent reported these requests as ready.
     Woke {
         /// Number of the poll, from 0.
         poll: u64,
         ready: Vec<RequestId>,
+        /// CPU time of the agent since the poll before, microseconds; none of it
+        /// was catching up.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        cpu_us: u64,
     },
     /// The agent asked for a request to end.
     CancelAsked { id: RequestId },
@@ -211,11 +267,30 @@ pub enum Block {
         /// Where, and why.
         detail: String,
     },
+    /// It has used what its budget allows.
+    Spent {
+        /// Which member of the budget.
+        what: String,
+        /// How much, set aside for its children included.
+        used: u64,
+    },
+    /// It made the same call again and again, and got the same answer.
+    Loop {
+        /// The tool.
+        tool: String,
+        /// How often.
+        times: u64,
+    },
     /// The agent's component can't be run.
     Component {
         /// Why.
         detail: String,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How a run ended.
@@ -292,6 +367,9 @@ impl Event {
                 | Self::CancelAsked { .. }
                 | Self::Detached { .. }
                 | Self::Noted(_)
+                | Self::Recorded { .. }
+                | Self::ToolsTold { .. }
+                | Self::StateSet { .. }
         )
     }
 }

@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use airlock_sandbox::agent::{Note, PlanTask, Request, RequestId};
+use airlock_sandbox::agent::{Memory, Note, PlanTask, Request, RequestId};
 use airlock_sandbox::{CallError, EffectClass};
 
 use super::event::{Block, End, Event, Record, Start, Told};
+use super::loops::Repeats;
+use super::spending::Spent;
 
 /// What the journal says of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,8 +26,17 @@ pub(crate) struct RunState {
     pub(crate) asked: RequestId,
     /// Calls of which the agent was told that they may have happened.
     pub(crate) unknown: Vec<RequestId>,
-    /// Calls that were asked for.
-    pub(crate) calls: u64,
+    /// What was used, what is set aside for children apart.
+    pub(crate) spent: Spent,
+    /// What is set aside for children that have not ended.
+    pub(crate) reserved: BTreeMap<RequestId, Spent>,
+    /// Children that were asked for, and when.
+    pub(crate) children: Vec<(RequestId, u64)>,
+    pub(super) repeats: Repeats,
+    /// The tool that was called last and has answered, and how often it gave that
+    /// answer to that input.
+    pub(crate) repeated: Option<(String, u64)>,
+    pub(crate) memory: Memory,
     /// Signals that nobody has waited for yet, by name.
     pub(crate) inbox: HashMap<String, VecDeque<String>>,
     pub(crate) plan: Vec<PlanTask>,
@@ -76,7 +87,7 @@ impl RunState {
         self.len += 1;
         self.last_ms = record.at_ms;
         match &record.event {
-            Event::Started(start) => self.start = Some(start.clone()),
+            Event::Started(start) => self.started(start),
             Event::Requested { id, request, begun } => {
                 self.requested(*id, request, *begun, record.at_ms);
             }
@@ -87,7 +98,12 @@ impl RunState {
                 after_ms,
                 ..
             } => self.with(*id, |asked| asked.retried(*attempt, *after_ms)),
-            Event::Answered { id, answer, .. } => self.answered(*id, answer),
+            Event::Answered {
+                id, answer, used, ..
+            } => self.answered(*id, answer, used),
+            Event::Recorded { id, .. } => self.recorded(*id),
+            Event::Reserved { id, spent } => drop(self.reserved.insert(*id, *spent)),
+            Event::StateSet { key, value } => self.memory.set(key, value.as_deref()),
             Event::CancelAsked { id } => self.with(*id, |asked| asked.cancel_asked = true),
             Event::Detached { id } => self.with(*id, |asked| asked.detached = true),
             Event::Noted(note) => self.noted(note),
@@ -99,7 +115,10 @@ impl RunState {
                 why: Block::UnknownOutcome { id, detail },
             } => self.with(*id, |asked| asked.unknown = Some(detail.clone())),
             Event::Blocked { why } => self.blocked = Some(why.clone()),
-            Event::Unblocked { .. } => self.blocked = None,
+            Event::Unblocked { .. } => {
+                self.blocked = None;
+                self.repeats.forget();
+            }
             Event::ApprovalAsked { id, binding } => {
                 self.with(*id, |asked| asked.to_approve = Some(binding.clone()));
             }
@@ -116,7 +135,9 @@ impl RunState {
             Event::Unpaused { .. } => self.paused = false,
             Event::CancelRequested { .. } => self.cancelling = true,
             Event::Ended { end } => self.end = Some(end.clone()),
-            Event::Woke { .. } => {}
+            Event::Woke { cpu_us, .. } => self.spent.cpu_us += cpu_us,
+            Event::Used { used } => self.spent.add(used),
+            Event::ToolsTold { .. } => {}
         }
     }
 
@@ -155,6 +176,21 @@ impl RunState {
         unknown.or_else(|| self.blocked.clone())
     }
 
+    fn started(&mut self, start: &Start) {
+        self.spent = start.spent;
+        self.memory = start.state.clone();
+        for (name, payload) in &start.signals {
+            let inbox = self.inbox.entry(name.clone()).or_default();
+            inbox.push_back(payload.clone());
+        }
+        self.start = Some(start.clone());
+    }
+
+    fn recorded(&mut self, id: RequestId) {
+        self.spent.steps += 1;
+        self.asked = id + 1;
+    }
+
     fn requested(
         &mut self,
         id: RequestId,
@@ -174,15 +210,24 @@ impl RunState {
             to_approve: None,
             approved: None,
         };
-        self.calls += u64::from(matches!(request, Request::Call { .. }));
+        self.spent.steps += 1;
+        // One that is refused for want of budget is none.
+        let calls = matches!(request, Request::Call { .. }) && self.left_calls() > 0;
+        self.spent.calls += u64::from(calls);
+        if let Request::Start { .. } = request {
+            self.children.push((id, at_ms));
+        }
         self.asked = id + 1;
         self.requests.insert(id, asked);
     }
 
-    fn answered(&mut self, id: RequestId, answer: &Told) {
+    fn answered(&mut self, id: RequestId, answer: &Told, used: &Spent) {
+        self.reserved.remove(&id);
+        self.spent.add(used);
         let Some(asked) = self.requests.remove(&id) else {
             return;
         };
+        self.repeated = self.repeats.count(&asked.request, answer);
         match (&asked.request, answer) {
             (Request::Signal { name }, Told::Ok(_)) => {
                 if let Some(inbox) = self.inbox.get_mut(name) {
@@ -230,7 +275,9 @@ impl Asked {
         match &self.request {
             Request::Timer { due_ms } => Waits::Until(*due_ms),
             Request::Ask { due_ms, .. } => due_ms.map_or(Waits::ForSomebody, Waits::Until),
-            Request::Signal { .. } => Waits::ForSomebody,
+            Request::Signal { .. } | Request::Start { .. } | Request::Record { .. } => {
+                Waits::ForSomebody
+            }
             Request::Call { .. } if somebody => Waits::ForSomebody,
             Request::Call { .. } => Waits::Here,
         }

@@ -92,6 +92,7 @@ impl Runtime {
             scope: who.plugins.clone(),
             budget: budget.unwrap_or_default(),
             continues: None,
+            parent: None,
             forked_from: Some(ForkedFrom {
                 run: id.to_owned(),
                 at: request.at,
@@ -180,7 +181,8 @@ fn taken_over(records: Vec<Record>, at: RequestId, start: Start) -> Vec<Record> 
     let mut start = Some(start);
     let mut taken = Vec::new();
     for Record { at_ms, event } in records {
-        before &= !matches!(event, Event::Requested { id, .. } if id == at);
+        before &=
+            !matches!(event, Event::Requested { id, .. } | Event::Recorded { id, .. } if id == at);
         let event = match event {
             Event::Started(_) => start.take().map(Event::Started),
             event => carried(event, before, at),
@@ -202,11 +204,16 @@ fn carried(event: Event, before: bool, at: RequestId) -> Option<Event> {
         }),
         Event::Answered { id, .. } => (id < at).then_some(event),
         Event::Woke { .. }
+        | Event::Recorded { .. }
+        | Event::Reserved { .. }
+        | Event::ToolsTold { .. }
+        | Event::StateSet { .. }
         | Event::CancelAsked { .. }
         | Event::Detached { .. }
         | Event::Noted(_)
         | Event::Signalled { .. } => before.then_some(event),
         Event::Started(_)
+        | Event::Used { .. }
         | Event::Begun { .. }
         | Event::ApprovalAsked { .. }
         | Event::Approved { .. }

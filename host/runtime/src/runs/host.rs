@@ -7,25 +7,27 @@
 use std::sync::Arc;
 
 use airlock_journal::store::BoxFuture;
-use airlock_sandbox::agent::{AgentHost, Answer, Note, Request, RequestId, Stopped};
+use airlock_sandbox::agent::{AgentHost, AgentTool, Answer, Note, Request, RequestId, Stopped};
 
-use super::event::{Block, Event};
+use super::event::Event;
 use super::replay::{Replay, Step};
 use super::session::{Inner, Session, Stop};
-use super::{effects, step};
+use super::{effects, listing, spending, step};
+use crate::ids;
 
 impl Session {
-    /// The journal is as long as it may be: a person decides. Only what the agent
-    /// does on top counts; what is under way still gets its answer.
-    fn check_length(self: &Arc<Self>) -> Result<(), Stopped> {
-        let events = {
+    /// The run has used what it may: a person decides. Only what the agent does on
+    /// top counts; what is under way still gets its answer.
+    fn check_budget(self: &Arc<Self>) -> Result<(), Stopped> {
+        let over = {
             let inner = self.lock();
-            let budget = inner.state.start.as_ref().map(|start| start.budget.events);
-            let over = budget.is_some_and(|budget| inner.state.len >= budget);
-            (over && inner.replay.is_live()).then_some(inner.state.len)
+            let live = inner.replay.is_live();
+            live.then(|| spending::over(&inner.state, ids::now_ms()))
         };
-        let Some(events) = events else { return Ok(()) };
-        self.block(Block::Budget { events });
+        let Some(why) = over.flatten() else {
+            return Ok(());
+        };
+        self.block(why);
         Err(Stopped)
     }
 
@@ -40,16 +42,16 @@ impl Session {
         if inner.stop.is_some() {
             return Some(Err(Stopped));
         }
-        let answered = ids
-            .iter()
-            .copied()
-            .filter(|id| inner.state.is_answered(*id));
+        let answered = ids.iter().copied().filter(|id| inner.has_answer(*id));
         let ready: Vec<RequestId> = answered.collect();
         if ready.is_empty() {
             return (!wait).then(|| Ok(Vec::new()));
         }
         let now_ms = inner.now_ms();
-        let woke = inner.replay.deliver(&ready, now_ms);
+        let mut woke = inner.replay.deliver(&ready, now_ms);
+        if let Event::Woke { cpu_us, .. } = &mut woke {
+            *cpu_us = inner.meter.take();
+        }
         inner.push_at(now_ms, woke);
         Some(Ok(ready))
     }
@@ -125,7 +127,7 @@ impl Host {
         event: impl FnOnce() -> Event,
         at_once: bool,
     ) -> Result<(), Stopped> {
-        self.0.check_length()?;
+        self.0.check_budget()?;
         let step = {
             let mut inner = self.0.lock();
             if inner.stop.is_some() {
@@ -147,7 +149,7 @@ impl Host {
 
 impl AgentHost for Host {
     fn request(&self, request: Request) -> Result<RequestId, Stopped> {
-        self.0.check_length()?;
+        self.0.check_budget()?;
         let (step, id) = {
             let mut inner = self.0.lock();
             if inner.stop.is_some() {
@@ -208,6 +210,44 @@ impl AgentHost for Host {
     fn note(&self, note: Note) -> Result<(), Stopped> {
         let event = Event::Noted(note.clone());
         self.does(|replay| replay.note(&note), || event, false)
+    }
+
+    fn tools(&self) -> Result<Vec<AgentTool>, Stopped> {
+        self.0.check_budget()?;
+        let start = self.0.lock().state.start.clone();
+        let (Some(runtime), Some(start)) = (self.0.runtime.upgrade(), start) else {
+            return Err(Stopped);
+        };
+        let step = {
+            let mut inner = self.0.lock();
+            if inner.stop.is_some() {
+                return Err(Stopped);
+            }
+            match inner.replay.tools() {
+                Step::New => {
+                    let tools = listing::tools(&runtime, &start);
+                    let told = inner.replay.tell(&tools);
+                    inner.push(told);
+                    Step::Before(tools)
+                }
+                step => step,
+            }
+        };
+        self.0.compared(step)?.ok_or(Stopped)
+    }
+
+    fn set_state(&self, key: &str, value: Option<&str>) -> Result<(), Stopped> {
+        let event = || Event::StateSet {
+            key: key.to_owned(),
+            value: value.map(str::to_owned),
+        };
+        self.does(|replay| replay.set_state(key, value), event, false)
+    }
+
+    fn spent(&self, cpu_us: u64) {
+        let mut inner = self.0.lock();
+        let live = inner.replay.is_live();
+        inner.meter.at(cpu_us, live);
     }
 
     fn now_ms(&self) -> u64 {

@@ -8,6 +8,7 @@
 
 mod admin;
 mod approval;
+mod children;
 mod compare;
 mod drive;
 mod effects;
@@ -18,6 +19,8 @@ mod fold;
 mod fork;
 mod host;
 mod list;
+mod listing;
+mod loops;
 mod news;
 mod park;
 mod prune;
@@ -26,6 +29,7 @@ pub(crate) mod restored;
 mod rows;
 mod session;
 mod slots;
+mod spending;
 mod start;
 mod step;
 #[cfg(test)]
@@ -43,12 +47,13 @@ pub use compare::{
     Difference, DifferenceKind, ReplayEnd, ReplayRun, ReplayStep, ReplayVerdict, RunReplay,
 };
 pub use error::RunError;
-pub use event::{Autonomy, Block, Budget, End};
+pub use event::{Autonomy, Block, End};
 pub use export::RunExport;
 pub use fork::{ForkRun, ForkedFrom};
 pub use list::{AgentStatsView, RunsPage, RunsQuery, Took};
 pub use news::Follower;
 pub use prune::{PruneRequest, PrunedRuns};
+pub use spending::{Budget, BudgetChange, Spent};
 pub(crate) use trigger::Maker;
 pub use trigger::SignalTarget;
 pub(crate) use trigger::check_signal;
@@ -167,21 +172,27 @@ impl Runs {
         self.lock().len() as u64
     }
 
-    /// The kill switch for the runs that are looked after.
-    pub(crate) fn halt(&self, halted: bool) {
+    /// The kill switch was used: the runs that are looked after stand still, or
+    /// go on, as it says now.
+    pub(crate) fn halt(&self, runtime: &Runtime) {
         let sessions: Vec<Arc<Session>> = self.lock().values().cloned().collect();
         for session in sessions {
+            let halted = stands_still(runtime, &session);
             session.halt(halted);
             if !halted {
-                drive::recover(&session);
+                session.take_up_calls();
             }
         }
     }
 
     /// Looks after a run from now on.
     fn take_up(&self, runtime: &Runtime, session: Arc<Session>) {
-        session.halt(runtime.ready() == Err(crate::NotReady::Halted));
+        if stands_still(runtime, &session) {
+            session.halt(true);
+        }
         self.lock().insert(session.id.clone(), Arc::clone(&session));
+        // Not before it is found: what it waits for may have come meanwhile.
+        drive::recover(&session);
         runtime.runs.io.spawn(drive::drive(session));
     }
 
@@ -203,6 +214,17 @@ impl Runs {
             session.durable().await;
         }
     }
+}
+
+/// Whether the kill switch keeps a run from going on.
+fn stands_still(runtime: &Runtime, session: &Session) -> bool {
+    let inner = session.lock();
+    let agent = inner.state.start.as_ref().map(|start| start.agent.as_str());
+    let run = crate::halt::OfRun {
+        id: &session.id,
+        agent: agent.unwrap_or_default(),
+    };
+    runtime.ready() == Err(crate::NotReady::Halted) || runtime.halts.run(run)
 }
 
 /// Keeps the lease while the runtime lives. One that is lost ends what goes on

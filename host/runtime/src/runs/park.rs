@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::rows::{self, OpenRow};
 use super::session::Session;
-use super::{Runs, drive, effects};
+use super::{Runs, effects};
 use crate::ids;
 use crate::runtime::Runtime;
 
@@ -161,22 +161,20 @@ impl Runs {
 
     fn load(&self, runtime: &Arc<Runtime>, id: &str) -> Result<Arc<Session>, StoreError> {
         let records = rows::all(runtime.store(), id)?;
-        let session = Session::new(id.to_owned(), runtime, &records);
-        drive::recover(&session);
-        Ok(session)
+        Ok(Session::new(id.to_owned(), runtime, &records))
     }
 
     /// Takes up every run that has not ended. One that can't be read is named in
     /// the log and strands no other.
     pub(super) fn recover(&self, runtime: &Arc<Runtime>) -> Result<(), StoreError> {
         rows::each_open(runtime.store(), |id, row| match row.parked {
-            Some(parked) => {
+            Some(parked) if !parked.has_children => {
                 if let Some(due_ms) = parked.wake_ms {
                     self.wakes.add(due_ms, &id);
                 }
             }
-            None if self.lock().contains_key(&id) => {}
-            None => match self.load(runtime, &id) {
+            _ if self.lock().contains_key(&id) => {}
+            _ => match self.load(runtime, &id) {
                 Ok(session) => self.take_up(runtime, session),
                 Err(error) => {
                     tracing::error!(run = id, %error, "a run's journal can't be read");

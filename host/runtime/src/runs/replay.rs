@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use airlock_sandbox::agent::{Note, Request, RequestId};
+use airlock_sandbox::agent::{AgentTool, Note, Request, RequestId};
 use sha2::{Digest, Sha256};
 
 use super::event::{Block, Event, Record};
@@ -23,6 +23,8 @@ pub(crate) struct Replay {
     polls: u64,
     /// The run's clock.
     now_ms: u64,
+    /// The tools that the agent was told of last.
+    tools: Vec<AgentTool>,
     seed: Vec<u8>,
     /// Blocks of randomness used so far, and what is left of the last one.
     blocks: u64,
@@ -82,7 +84,18 @@ impl Replay {
         let id = self.next_id;
         self.next_id += 1;
         let step = self.expect(
-            |event| matches!(event, Event::Requested { id: known, request: asked, .. } if *known == id && asked == request),
+            |event| match event {
+                Event::Requested {
+                    id: known,
+                    request: asked,
+                    ..
+                } => *known == id && asked == request,
+                Event::Recorded {
+                    id: known,
+                    value: kept,
+                } => *known == id && matches!(request, Request::Record { value } if value == kept),
+                _ => false,
+            },
             || format!("request {id}: {}", json(request)),
         );
         (id, step)
@@ -94,6 +107,45 @@ impl Replay {
             |event| matches!(event, Event::Noted(_)),
             || format!("a note: {}", json(note)),
         )
+    }
+
+    /// The agent sets a key of its state.
+    pub(crate) fn set_state(&mut self, key: &str, value: Option<&str>) -> Step<()> {
+        self.expect(
+            |event| matches!(event, Event::StateSet { key: set, value: to } if set == key && to.as_deref() == value),
+            || format!("the state `{key}` is set to {}", value.unwrap_or("nothing")),
+        )
+    }
+
+    /// The agent asks which tools there are.
+    pub(crate) fn tools(&mut self) -> Step<Vec<AgentTool>> {
+        let next = self.rest.front().map(|record| record.event.clone());
+        if let Some(Event::ToolsTold { tools: Some(tools) }) = next {
+            self.tools = tools;
+        }
+        let step = self.expect(
+            |event| matches!(event, Event::ToolsTold { .. }),
+            || "it asks for its tools".to_owned(),
+        );
+        match step {
+            Step::Before(()) => Step::Before(self.tools.clone()),
+            Step::New => Step::New,
+            Step::Differs(why) => Step::Differs(why),
+        }
+    }
+
+    /// The tools that it was told of last.
+    pub(crate) fn told(&self) -> &[AgentTool] {
+        &self.tools
+    }
+
+    /// The agent is told of these tools; gives the record of that.
+    pub(crate) fn tell(&mut self, tools: &[AgentTool]) -> Event {
+        let told = (self.tools != tools).then(|| tools.to_vec());
+        if let Some(tools) = &told {
+            self.tools.clone_from(tools);
+        }
+        Event::ToolsTold { tools: told }
     }
 
     /// The agent asks for a request to end.
@@ -129,7 +181,9 @@ impl Replay {
             None => Step::New,
             Some(Record {
                 at_ms,
-                event: Event::Woke { poll: at, ready },
+                event: Event::Woke {
+                    poll: at, ready, ..
+                },
             }) if *at == poll => {
                 let (ready, now_ms) = (ready.clone(), *at_ms);
                 self.rest.pop_front();
@@ -152,6 +206,7 @@ impl Replay {
         Event::Woke {
             poll: self.polls.saturating_sub(1),
             ready: ready.to_vec(),
+            cpu_us: 0,
         }
     }
 

@@ -49,6 +49,7 @@ async fn block(
     let append = rows::append(id, state.len, std::slice::from_ref(&blocked));
     state.apply(&blocked);
     let parked = Parked {
+        has_children: false,
         wake_ms: None,
         status: RunStatus::Blocked,
     };

@@ -129,6 +129,9 @@ pub(crate) struct Parked {
     /// When it is taken up by itself, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) wake_ms: Option<u64>,
+    /// It waits for children, which may have ended when the next host starts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) has_children: bool,
     pub(crate) status: RunStatus,
 }
 

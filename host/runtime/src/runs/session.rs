@@ -5,13 +5,13 @@
 //! durable; what a person or another agent can see is durable; an answer is
 //! given once.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use airlock_journal::Op;
+use airlock_sandbox::EffectClass;
 use airlock_sandbox::agent::{Request, RequestId};
-use airlock_sandbox::{CallError, EffectClass};
 use tokio::sync::watch;
 
 use super::drive::Next;
@@ -20,8 +20,10 @@ use super::event::{Block, Event, Record, Told};
 use super::fold::RunState;
 use super::replay::Replay;
 use super::rows::Parked;
+use super::spending::{self, Meter, Spent};
 use super::types::RunStatus;
 use super::writes::Unwritten;
+use super::{children, loops};
 use crate::ids;
 use crate::runtime::Runtime;
 
@@ -45,6 +47,8 @@ pub(crate) struct Session {
     inner: Mutex<Inner>,
     /// Counts changes of state, for whoever waits for one.
     changed: watch::Sender<u64>,
+    /// Whoever starts or ends a child of this run.
+    pub(crate) children: tokio::sync::Mutex<()>,
 }
 
 /// What changes.
@@ -68,6 +72,11 @@ pub(crate) struct Inner {
     pub(crate) holds: u32,
     /// It is no longer looked after here: whoever comes loads it again.
     pub(crate) retired: bool,
+    pub(crate) meter: Meter,
+    /// Calls that the kill switch keeps from being made, or cut off.
+    put_off: BTreeSet<RequestId>,
+    /// Values that are to be kept and are not durable yet.
+    pub(crate) unkept: BTreeSet<RequestId>,
 }
 
 impl Session {
@@ -93,8 +102,12 @@ impl Session {
                 waiting: false,
                 holds: 0,
                 retired: false,
+                meter: Meter::default(),
+                put_off: BTreeSet::new(),
+                unkept: BTreeSet::new(),
             }),
             changed: watch::Sender::new(0),
+            children: tokio::sync::Mutex::default(),
         })
     }
 
@@ -123,7 +136,31 @@ impl Session {
         by: Option<String>,
         audit: Vec<Op>,
     ) -> bool {
-        self.settle(Event::Answered { id, answer, by }, audit)
+        let used = Spent::default();
+        let answered = Event::Answered {
+            id,
+            answer,
+            by,
+            used,
+        };
+        self.settle(answered, audit)
+    }
+
+    /// As [`Session::answer`], with what it took.
+    pub(crate) fn answer_for(
+        self: &Arc<Self>,
+        id: RequestId,
+        answer: Told,
+        audit: Vec<Op>,
+        used: Spent,
+    ) -> bool {
+        let answered = Event::Answered {
+            id,
+            answer,
+            by: None,
+            used,
+        };
+        self.settle(answered, audit)
     }
 
     /// Adds what becomes of a request, unless that is settled already.
@@ -143,10 +180,15 @@ impl Session {
         if let Event::Answered { id, .. } = &event {
             inner.effects.remove(id);
         }
+        let answers = matches!(event, Event::Answered { .. });
         inner.push(event);
         inner.unwritten.audit.extend(audit);
+        let looped = answers.then(|| loops::found(&inner.state)).flatten();
         drop(inner);
-        self.kick();
+        match looped {
+            Some(why) => self.block(why),
+            None => self.kick(),
+        }
         true
     }
 
@@ -169,6 +211,25 @@ impl Session {
         }
     }
 
+    /// Adds what an attempt cost and no record tells, where it is worth one.
+    pub(crate) fn tell_cpu(self: &Arc<Self>) {
+        self.lock().tell_cpu();
+        self.kick();
+    }
+
+    /// A call is looked at again when the kill switch is lifted.
+    pub(crate) fn put_off(&self, id: RequestId) {
+        self.lock().put_off.insert(id);
+    }
+
+    /// Looks at the calls again that were put off.
+    pub(crate) fn take_up_calls(self: &Arc<Self>) {
+        let put_off = std::mem::take(&mut self.lock().put_off);
+        for id in put_off {
+            super::effects::begin(self, id, None);
+        }
+    }
+
     /// Why the attempt was ended, if it was.
     pub(crate) fn stopped(&self) -> Option<Stop> {
         self.lock().stop.clone()
@@ -186,13 +247,12 @@ impl Session {
             return false;
         }
         for record in &records {
-            if let Event::Answered { id, answer, .. } = &record.event {
-                inner.answers.insert(*id, answer.clone());
-            }
+            inner.answered(&record.event);
         }
         let start = inner.state.start.as_ref();
         let seed = start.map(|start| start.seed.clone()).unwrap_or_default();
         inner.replay = Replay::new(seed.as_bytes(), inner.state.started_ms, records);
+        inner.meter = Meter::default();
         true
     }
 
@@ -234,21 +294,46 @@ impl Inner {
         self.push_at(self.now_ms(), event);
     }
 
-    /// What the agent asks for; a call over its budget is answered at once.
-    pub(crate) fn request(&mut self, id: RequestId, request: Request, begun: Option<EffectClass>) {
-        let budget = self.state.start.as_ref().map(|start| start.budget.calls);
-        let call = matches!(request, Request::Call { .. });
-        let over = call && budget.is_some_and(|budget| self.state.calls >= budget);
-        let begun = begun.filter(|_| !over);
-        self.push(Event::Requested { id, request, begun });
-        if over {
-            let limit = CallError::Limit {
-                limit: "calls".to_owned(),
-                value: budget.unwrap_or_default().to_string(),
-            };
-            let (answer, by) = (Told::Error(limit), None);
-            self.push(Event::Answered { id, answer, by });
+    pub(crate) fn push_all(&mut self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            self.push(event);
         }
+    }
+
+    fn tell_cpu(&mut self) {
+        if self.dead || self.state.end.is_some() {
+            return;
+        }
+        if let Some(used) = self.meter.take_much() {
+            self.push(Event::Used { used });
+        }
+    }
+
+    /// What the agent asks for; what is over its budget is answered at once.
+    pub(crate) fn request(&mut self, id: RequestId, request: Request, begun: Option<EffectClass>) {
+        self.tell_cpu();
+        if let Request::Record { value } = request {
+            self.unkept.insert(id);
+            return self.push(Event::Recorded { id, value });
+        }
+        let admitted = spending::admit(&self.state, &request);
+        let begun = begun.filter(|_| admitted.is_ok());
+        self.push(Event::Requested { id, request, begun });
+        match admitted {
+            Ok(None) => {}
+            Ok(Some(spent)) => self.push(Event::Reserved { id, spent }),
+            Err(limit) => self.push(Event::Answered {
+                id,
+                answer: Told::Error(limit),
+                by: None,
+                used: Spent::default(),
+            }),
+        }
+    }
+
+    /// Whether a request has its answer, as far as the agent may know.
+    pub(crate) fn has_answer(&self, id: RequestId) -> bool {
+        self.state.is_answered(id) && !self.unkept.contains(&id)
     }
 
     /// The agent's clock and the record must say the same.
@@ -259,13 +344,21 @@ impl Inner {
             record.event,
             Event::Signalled { .. } | Event::Requested { .. }
         );
-        if let Event::Answered { id, answer, .. } = &record.event {
-            self.answers.insert(*id, answer.clone());
-        }
+        self.answered(&record.event);
         self.unwritten.records.push(record);
         if may_match {
             self.match_signals();
         }
+    }
+
+    /// Keeps what the agent may read.
+    fn answered(&mut self, event: &Event) {
+        let (id, answer) = match event {
+            Event::Answered { id, answer, .. } => (id, answer.clone()),
+            Event::Recorded { id, value } => (id, Told::Ok(value.clone())),
+            _ => return,
+        };
+        self.answers.insert(*id, answer);
     }
 
     /// Whether the host stops.
@@ -288,6 +381,11 @@ impl Inner {
         }
     }
 
+    /// Whether the kill switch keeps it from going on.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted
+    }
+
     /// Whether the agent waits, with a sandbox or without.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting || matches!(self.stop, Some(Stop::Parked(_)))
@@ -308,9 +406,18 @@ impl Inner {
         };
         let over = self.state.end.is_some() || self.state.cancelling || self.is_stopped();
         let idle = (stands_still || waits) && !self.waiting && !self.halted && !over;
-        let idle = idle && self.unwritten.is_empty() && self.state.is_idle() && self.holds == 0;
+        let starting = self
+            .state
+            .open()
+            .any(|(id, asked)| children::is_child(asked) && self.effects.contains_key(&id));
+        let idle = idle
+            && !starting
+            && self.unwritten.is_empty()
+            && self.state.is_idle()
+            && self.holds == 0;
         idle.then(|| Parked {
             wake_ms: self.state.wake_ms(),
+            has_children: self.state.open().any(|(_, asked)| children::is_held(asked)),
             status: match standing(&self.state) {
                 RunStatus::Running => RunStatus::Waiting,
                 status => status,
@@ -332,6 +439,7 @@ impl Inner {
                 id,
                 answer: Told::Ok(payload),
                 by: None,
+                used: Spent::default(),
             });
         }
     }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use airlock_journal::Batch;
+use airlock_sandbox::agent::Memory;
 use airlock_sandbox::inspect::Kind;
 use serde_json::{Value, json};
 
@@ -14,6 +15,7 @@ use super::event::{Event, Record, Start};
 use super::prune::PRUNED;
 use super::rows;
 use super::session::Session;
+use super::spending::Spent;
 use super::types::{RunStatus, RunView, StartRun};
 use super::{RunError, new_id};
 use crate::admission::NotAdmitted;
@@ -70,6 +72,11 @@ impl Runtime {
             budget: request.budget,
             continues: None,
             forked_from: None,
+            began_ms: None,
+            spent: Spent::default(),
+            state: Memory::default(),
+            signals: Vec::new(),
+            parent: None,
         };
         detail["agent"] = json!(start.agent);
         let audit = record::admin(who, "run.start", &id, detail);

@@ -18,10 +18,12 @@ use tokio::sync::Notify;
 
 use super::approval::{Verdict, verdict};
 use super::effects::{Call, may_repeat};
-use super::event::Autonomy;
+use super::event::{Autonomy, Start};
 use super::fold::{Asked, RunState};
 use super::session::Session;
+use super::spending::Spent;
 use crate::calls::{CallRefused, Cut, StepMade, ToolCall};
+use crate::halt::OfRun;
 use crate::principal::{Principal, Role};
 use crate::problem::Failure;
 use crate::record;
@@ -30,11 +32,15 @@ use crate::runtime::Runtime;
 /// What came of an attempt.
 pub(super) enum Came {
     /// The tool's own end.
-    Answer { answer: Answer, audit: Vec<Op> },
+    Answer {
+        answer: Answer,
+        audit: Vec<Op>,
+        used: Spent,
+    },
     /// Nothing of it happened.
     NotMade(CallError),
     /// It was ended while it ran, as it was told.
-    Cancelled { audit: Vec<Op> },
+    Cancelled { audit: Vec<Op>, used: Spent },
     /// The host stops: what becomes of the call is found when it goes on.
     CutByHost { audit: Vec<Op> },
 }
@@ -55,12 +61,11 @@ pub(super) async fn made(
             message: format!("`{tool}` is not `plugin/tool`"),
         });
     };
-    let who = Arc::new(Principal {
-        name: start.by,
-        token_id: None,
-        roles: [Role::Caller].into(),
-        plugins: start.scope,
-    });
+    let who = Arc::new(principal(&start));
+    let run = OfRun {
+        id: &call.session.id,
+        agent: &start.agent,
+    };
     let safe = may_repeat(call.runtime.class_of(tool));
     let made = ToolCall {
         log: false,
@@ -71,7 +76,9 @@ pub(super) async fn made(
         idempotency_key: Some(key(&call.session.id, call.id, asked, safe)),
         stage: None,
     };
-    let made = call.runtime.call_step(&who, made, asked.attempt, cancel);
+    let made = call
+        .runtime
+        .call_step(&who, made, asked.attempt, run, cancel);
     match made.await {
         Ok(made) => came(made),
         Err(CallRefused::Interrupted) => Came::Answer {
@@ -79,24 +86,43 @@ pub(super) async fn made(
                 message: "the host failed during the call".to_owned(),
             }),
             audit: Vec::new(),
+            used: Spent::default(),
         },
         Err(refused) => Came::NotMade(refusal(&refused)),
     }
 }
 
 fn came(made: StepMade) -> Came {
-    let audit = made.ops;
+    let (audit, used) = (made.ops, Spent::of_call(&made.usage));
     match (made.cut, made.result) {
         (Some(Cut::Host), _) => Came::CutByHost { audit },
-        (Some(Cut::Caller), _) => Came::Cancelled { audit },
+        (Some(Cut::Caller), _) => Came::Cancelled { audit, used },
         (
             None,
             Err(CallError::ComponentMissing { message } | CallError::ComponentAltered { message }),
         ) => {
             let answer = Err(CallError::Escalate { message });
-            Came::Answer { answer, audit }
+            Came::Answer {
+                answer,
+                audit,
+                used,
+            }
         }
-        (None, answer) => Came::Answer { answer, audit },
+        (None, answer) => Came::Answer {
+            answer,
+            audit,
+            used,
+        },
+    }
+}
+
+/// In whose name a run acts: that of whoever started it.
+pub(super) fn principal(start: &Start) -> Principal {
+    Principal {
+        name: start.by.clone(),
+        token_id: None,
+        roles: [Role::Caller].into(),
+        plugins: start.scope.clone(),
     }
 }
 

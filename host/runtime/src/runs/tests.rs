@@ -17,9 +17,14 @@ fn start() -> Event {
         scope: None,
         seed: "00".to_owned(),
         autonomy: super::event::Autonomy::default(),
-        budget: super::event::Budget::default(),
+        budget: super::spending::Budget::default(),
         continues: None,
         forked_from: None,
+        began_ms: None,
+        spent: super::spending::Spent::default(),
+        state: airlock_sandbox::agent::Memory::default(),
+        signals: Vec::new(),
+        parent: None,
     })
 }
 
@@ -58,6 +63,7 @@ fn journal() -> Vec<Record> {
         id,
         answer: Told::Ok(output.to_owned()),
         by: None,
+        used: super::spending::Spent::default(),
     };
     let asks = |id, request| Event::Requested {
         id,
@@ -74,6 +80,7 @@ fn journal() -> Vec<Record> {
         Event::Woke {
             poll: 1,
             ready: vec![1],
+            cpu_us: 0,
         },
         Event::Noted(log("half")),
         Event::CancelAsked { id: 0 },
@@ -81,6 +88,7 @@ fn journal() -> Vec<Record> {
             id: 0,
             answer: Told::Error(CallError::Cancelled),
             by: None,
+            used: super::spending::Spent::default(),
         },
         Event::Detached { id: 0 },
     ])

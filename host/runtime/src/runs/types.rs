@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ForkedFrom;
-use super::event::{Autonomy, Block, Budget, End, Record};
+use super::event::{Autonomy, Block, End, Record};
+use super::spending::{Budget, BudgetChange, Spent};
 
 /// Starts a run.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -102,6 +103,18 @@ pub struct RunDetail {
     pub budget: Budget,
     /// Calls of tools so far.
     pub calls: u64,
+    /// What it used so far, with the runs that it continues, and what is set aside
+    /// for its children.
+    pub used: Spent,
+    /// The run that started it as its child.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// The runs that it started as its children.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<String>,
+    /// What its agent keeps.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub state: serde_json::Map<String, Value>,
     /// Records in its journal.
     pub events: u64,
     /// Its plan.
@@ -202,9 +215,9 @@ pub struct Decide {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
-    /// For a run that is at the end of its budget: a larger one.
+    /// For a run that is at the end of its budget: more of what it ran out of.
     #[serde(default)]
-    pub budget: Option<Budget>,
+    pub budget: Option<BudgetChange>,
     /// For an unknown outcome: the request it is about.
     #[serde(default)]
     pub request: Option<u64>,

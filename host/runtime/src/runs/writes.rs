@@ -10,6 +10,7 @@ use std::task::{Context, Waker};
 
 use airlock_journal::{Batch, Op, StoreError};
 
+use super::children;
 use super::effects;
 use super::event::{Event, Record};
 use super::fold::RunState;
@@ -197,8 +198,9 @@ impl Session {
                 tracing::error!(run = self.id, %error, "a run's records are not kept");
                 return self.die();
             }
-            self.lock().shown = write.shown;
+            self.kept(&write.records, write.shown);
             runtime.runs.news.grew(&self.id);
+            children::report(&self, &runtime, &write.records);
             for record in &write.records {
                 if let Event::Requested { id, begun, .. } = &record.event {
                     effects::begin(&self, *id, *begun);
@@ -207,6 +209,17 @@ impl Session {
             self.bump();
         }
         self.bump();
+    }
+
+    /// A write is durable.
+    fn kept(&self, records: &[Record], shown: RunStatus) {
+        let mut inner = self.lock();
+        inner.shown = shown;
+        for record in records {
+            if let Event::Recorded { id, .. } = &record.event {
+                inner.unkept.remove(id);
+            }
+        }
     }
 
     /// Nothing more is kept, so nothing more may happen.
@@ -225,7 +238,8 @@ impl Session {
 }
 
 impl Runtime {
-    async fn write(&self, mut ops: Vec<Op>, audited: bool) -> Result<(), StoreError> {
+    /// Writes what belongs to runs, refused where another process owns them.
+    pub(super) async fn write(&self, mut ops: Vec<Op>, audited: bool) -> Result<(), StoreError> {
         ops.splice(0..0, self.runs.fence());
         match audited {
             true => self.audit.commit_drafted(Batch { ops }).await.map(drop),

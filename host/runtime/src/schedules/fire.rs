@@ -281,7 +281,7 @@ impl Runtime {
         Ok(run.is_some_and(|run| run.is_open()))
     }
 
-    fn has_run(&self, id: &str) -> Result<bool, StoreError> {
+    pub(crate) fn has_run(&self, id: &str) -> Result<bool, StoreError> {
         Ok(self.current_run(id)?.is_some())
     }
 

@@ -515,6 +515,7 @@ async fn what_makes_no_sense_or_comes_too_fast_is_refused() {
     let halt = HaltRequest {
         halted: true,
         why: String::new(),
+        ..HaltRequest::default()
     };
     host.runtime.halt(&host.who, halt).await.expect("halted");
     let halted = sent("4", "{}")

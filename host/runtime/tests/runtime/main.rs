@@ -1,8 +1,11 @@
 //! The runtime over stores in memory: what happens wherever storage fails, what
 //! is refused, what is on record.
 
+mod agents;
 mod audit_key;
+mod budgets;
 mod faults;
+mod halts;
 mod hooks;
 mod host;
 mod lists;

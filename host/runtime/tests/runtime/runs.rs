@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use airlock_journal::memory::{Disk, Fault};
 use airlock_runtime::{
-    ApprovalView, Budget, Decide, End, Failure, GrantsUpdate, HaltRequest, NotReady, Outcome,
+    ApprovalView, BudgetChange, Decide, End, Failure, GrantsUpdate, HaltRequest, NotReady, Outcome,
     Principal, Resume, Role, RunDetail, RunStatus, RunsQuery, StartRun, ToolCall,
 };
 use airlock_sandbox::testing::built;
@@ -41,7 +41,7 @@ impl Host {
         host
     }
 
-    async fn prepare(&self, granted: &[&str]) {
+    pub async fn prepare(&self, granted: &[&str]) {
         let host = self;
         install(&host.runtime, "prober", built("agent_prober")).await;
         install(&host.runtime, "keeper", built("keeper")).await;
@@ -49,10 +49,12 @@ impl Host {
         let kept = json!({ "kv": [{ "bucket": "kept", "bytes": "1MiB" }], "effects": effects });
         host.grant("keeper", kept).await;
         let tools: Vec<Value> = granted.iter().map(|tool| json!({ "tool": tool })).collect();
-        host.grant("prober", json!({ "tools": tools })).await;
+        let agents = json!([{ "agent": "prober" }]);
+        host.grant("prober", json!({ "tools": tools, "agents": agents }))
+            .await;
     }
 
-    async fn grant(&self, plugin: &str, grants: Value) {
+    pub async fn grant(&self, plugin: &str, grants: Value) {
         let update: GrantsUpdate =
             serde_json::from_value(json!({ "grants": grants })).expect("grants");
         let granted = self.runtime.set_grants(&self.who, plugin, update).await;
@@ -64,7 +66,7 @@ impl Host {
     }
 
     /// A run with further members of the request.
-    async fn start_with(&self, steps: Value, members: Value) -> String {
+    pub async fn start_with(&self, steps: Value, members: Value) -> String {
         let mut request = json!({ "agent": "prober", "goal": "test", "input": { "steps": steps } });
         for (name, value) in members.as_object().expect("an object") {
             request[name] = value.clone();
@@ -74,7 +76,7 @@ impl Host {
         started.expect("it starts").id
     }
 
-    fn open_questions(&self) -> Vec<ApprovalView> {
+    pub fn open_questions(&self) -> Vec<ApprovalView> {
         self.runtime.approvals(&self.who).expect("reads")
     }
 
@@ -117,7 +119,7 @@ impl Host {
     }
 
     /// The same; `None`: the host can't say.
-    async fn looked(&self) -> Option<u64> {
+    pub async fn looked(&self) -> Option<u64> {
         let call = ToolCall {
             log: false,
             plugin: "keeper".to_owned(),
@@ -135,11 +137,11 @@ impl Host {
     }
 }
 
-fn add() -> Value {
+pub fn add() -> Value {
     json!({ "call": { "tool": "keeper/add", "input": {} } })
 }
 
-fn put(value: &str) -> Value {
+pub fn put(value: &str) -> Value {
     json!({ "call": { "tool": "keeper/put", "input": { "key": "k", "value": value } } })
 }
 
@@ -458,9 +460,9 @@ async fn a_budget_bounds_calls_and_records() {
         .await;
     host.until(&run, |run| run.blocked.is_some()).await;
     let resume = |events: u64| Resume {
-        budget: Some(Budget {
-            events,
-            ..Budget::default()
+        budget: Some(BudgetChange {
+            events: Some(events),
+            ..BudgetChange::default()
         }),
         ..Resume::default()
     };
@@ -515,6 +517,7 @@ async fn the_kill_switch_holds_calls_and_runs_over_a_restart() {
     let halt = |halted: bool| HaltRequest {
         halted,
         why: "incident".to_owned(),
+        ..HaltRequest::default()
     };
     let view = host
         .runtime

@@ -239,6 +239,7 @@ async fn the_server_fires_by_itself_and_not_while_it_is_halted() {
     let halt = |halted| HaltRequest {
         halted,
         why: String::new(),
+        ..HaltRequest::default()
     };
     let runtime = &host.runtime;
     runtime.halt(&host.who, halt(true)).await.expect("halted");

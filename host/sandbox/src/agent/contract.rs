@@ -16,6 +16,6 @@ mod generated {
     });
 }
 
-pub use generated::airlock::agent::host;
+pub use generated::airlock::agent::{host, types};
 pub use generated::exports::airlock::agent::agent;
 pub use generated::{AgentWorld, AgentWorldPre};

@@ -6,42 +6,26 @@
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::DynPollable;
 
+use super::ask::{self, INPUT_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX, bound};
 use super::contract::host::{self, Level, PlanTask, Question, TaskState};
+use super::contract::types::{Budget, Outcome, ToolInfo};
+use super::run::Finished;
 use super::waits::View;
 use super::{Handle, Note, Request, RequestId};
 use crate::capability::log::escape;
 use crate::contract::types;
-use crate::gate::LimitReached;
 
-const INPUT_BYTES_MAX: usize = 1 << 20;
-const NAME_BYTES_MAX: usize = 160;
-const TEXT_BYTES_MAX: usize = 8 << 10;
-const MESSAGE_BYTES_MAX: usize = 1 << 10;
-const PAYLOAD_BYTES_MAX: usize = 64 << 10;
-const CHOICES: std::ops::RangeInclusive<usize> = 2..=16;
-const CHOICE_BYTES_MAX: usize = 128;
 const TASKS_MAX: usize = 256;
-
-/// An agent that asks for more than the contract allows ends, and is told which
-/// bound it was.
-fn bound(what: &'static str, len: usize, max: usize) -> wasmtime::Result<()> {
-    if len > max {
-        let value = format!("{what}: {max} bytes");
-        return Err(LimitReached {
-            limit: "request",
-            value,
-        }
-        .into());
-    }
-    Ok(())
-}
 
 impl View<'_> {
     fn handle(&mut self, id: RequestId) -> wasmtime::Result<Resource<Handle>> {
-        Ok(self.0.table.push(Handle { id })?)
+        let handle = self.0.table.push(Handle { id })?;
+        self.0.held.insert(id);
+        Ok(handle)
     }
 
     fn asked(&mut self, request: Request) -> wasmtime::Result<Resource<Handle>> {
+        self.charge();
         let id = self.0.host.request(request)?;
         self.handle(id)
     }
@@ -69,27 +53,53 @@ impl host::Host for View<'_> {
     }
 
     fn ask(&mut self, question: Question) -> wasmtime::Result<Resource<Handle>> {
-        bound("the question", question.text.len(), TEXT_BYTES_MAX)?;
-        let payload = question.payload.as_ref().map_or(0, String::len);
-        bound("the payload", payload, PAYLOAD_BYTES_MAX)?;
-        for choice in &question.choices {
-            bound("a choice", choice.len(), CHOICE_BYTES_MAX)?;
+        let request = ask::question(question, self.0.host.now_ms())?;
+        self.asked(request)
+    }
+
+    fn tools(&mut self) -> wasmtime::Result<Vec<ToolInfo>> {
+        self.charge();
+        let tools = self.0.host.tools()?;
+        Ok(tools.into_iter().map(ToolInfo::from).collect())
+    }
+
+    fn record(&mut self, value: String) -> wasmtime::Result<Resource<Handle>> {
+        bound("the value", value.len(), INPUT_BYTES_MAX)?;
+        self.asked(Request::Record { value })
+    }
+
+    fn start(
+        &mut self,
+        agent: String,
+        goal: String,
+        input: String,
+        budget: Budget,
+    ) -> wasmtime::Result<Resource<Handle>> {
+        let request = ask::start(agent, goal, input, budget)?;
+        self.asked(request)
+    }
+
+    fn get_state(&mut self, key: String) -> wasmtime::Result<Option<String>> {
+        Ok(self.0.memory.get(&key).map(str::to_owned))
+    }
+
+    fn set_state(&mut self, key: String, value: Option<String>) -> wasmtime::Result<()> {
+        if let Some(value) = &value {
+            self.0.memory.check(&key, value)?;
         }
-        if !CHOICES.contains(&question.choices.len()) {
-            let value = "2 to 16 choices".to_owned();
-            return Err(LimitReached {
-                limit: "request",
-                value,
+        self.0.host.set_state(&key, value.as_deref())?;
+        self.0.memory.set(&key, value.as_deref());
+        Ok(())
+    }
+
+    fn finish(&mut self, end: Result<Outcome, types::Error>) -> wasmtime::Result<()> {
+        self.charge();
+        for id in std::mem::take(&mut self.0.held) {
+            if self.0.host.answer(id).is_none() {
+                self.0.host.detach(id)?;
             }
-            .into());
         }
-        let now = self.0.host.now_ms();
-        self.asked(Request::Ask {
-            text: escape(&question.text),
-            choices: question.choices.iter().map(|c| escape(c)).collect(),
-            payload: question.payload,
-            due_ms: question.due_ms.map(|due| now.saturating_add(due)),
-        })
+        Err(Finished(end.into()).into())
     }
 
     fn plan(&mut self, tasks: Vec<PlanTask>) -> wasmtime::Result<()> {
@@ -149,11 +159,13 @@ impl host::HostHandle for View<'_> {
 
     fn cancel(&mut self, handle: Resource<Handle>) -> wasmtime::Result<()> {
         let id = self.id(&handle)?;
+        self.0.held.remove(&id);
         Ok(self.0.host.cancel(id)?)
     }
 
     fn drop(&mut self, handle: Resource<Handle>) -> wasmtime::Result<()> {
         let handle = self.0.table.delete(handle)?;
+        self.0.held.remove(&handle.id);
         Ok(self.0.host.detach(handle.id)?)
     }
 }

@@ -20,6 +20,7 @@ use crate::inert::GuestExit;
 /// [`crate::capability::Capability::INTERFACES`].
 pub const INTERFACES: &[(&str, &[&str])] = &[
     ("airlock:agent/host", &["0.1.0"]),
+    ("airlock:agent/types", &["0.1.0"]),
     ("airlock:tool/types", &["1.0.0"]),
     ("wasi:cli/environment", &["0.2"]),
     ("wasi:cli/exit", &["0.2"]),

@@ -6,9 +6,11 @@
 //! sees depends on its component and on what [`AgentHost`] says, and on nothing
 //! else.
 
+mod ask;
 pub mod contract;
 mod host;
 mod link;
+mod memory;
 mod run;
 mod state;
 mod stdio;
@@ -20,8 +22,10 @@ use airlock_journal::store::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::call::CallError;
+use crate::grants::EffectClass;
 
 pub use link::INTERFACES;
+pub use memory::{Memory, STATE_BYTES_MAX};
 pub(crate) use run::{AgentAsk, AgentSays, Agents, LoadedAgent, ask};
 pub use run::{AgentEnd, AgentReport, AgentTask};
 
@@ -65,6 +69,59 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due_ms: Option<u64>,
     },
+    /// A value to keep.
+    Record {
+        /// A JSON value.
+        value: String,
+    },
+    /// A child agent.
+    Start {
+        /// The agent's plugin.
+        agent: String,
+        /// What it is to reach, in words.
+        goal: String,
+        /// A JSON object.
+        input: String,
+        /// What it may use.
+        budget: ChildBudget,
+    },
+}
+
+/// What a child may use at most; what is absent is its parent's to say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChildBudget {
+    /// Calls of tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<u64>,
+    /// Requests of any kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Records of its journal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<u64>,
+    /// Milliseconds of time from its start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wall_ms: Option<u64>,
+    /// Microseconds of CPU time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us: Option<u64>,
+}
+
+/// A tool that an agent may call, as it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentTool {
+    /// `plugin/tool`.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// JSON Schema of its input.
+    pub input_schema: String,
+    /// JSON Schema of its output, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<String>,
+    /// The class it is called under.
+    pub class: EffectClass,
 }
 
 /// What an agent tells, without waiting for anything.
@@ -165,6 +222,22 @@ pub trait AgentHost: Send + Sync + 'static {
     /// # Errors
     /// The attempt is over.
     fn note(&self, note: Note) -> Result<(), Stopped>;
+
+    /// The tools that the agent may call, now or as it was told before.
+    ///
+    /// # Errors
+    /// The attempt is over.
+    fn tools(&self) -> Result<Vec<AgentTool>, Stopped>;
+
+    /// The agent sets a key of the run's state, or removes it. Sizes are checked.
+    ///
+    /// # Errors
+    /// The attempt is over.
+    fn set_state(&self, key: &str, value: Option<&str>) -> Result<(), Stopped>;
+
+    /// CPU time of this attempt up to now, microseconds; told before the agent
+    /// does something, and at its end.
+    fn spent(&self, cpu_us: u64);
 
     /// The run's clock, milliseconds since 1970: it stands still between polls.
     fn now_ms(&self) -> u64;

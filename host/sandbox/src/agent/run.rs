@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 
+use super::contract::types::Outcome;
 use super::contract::{AgentWorldPre, agent};
 use super::state::AgentState;
-use super::{AgentHost, Stopped};
+use super::{AgentHost, Memory, RequestId, Stopped};
 use crate::call::guard::{Guard, Vitals};
 use crate::call::{CallError, outcome};
 use crate::compile::CodeCache;
@@ -39,6 +40,8 @@ pub struct AgentTask {
     pub goal: String,
     /// A JSON value.
     pub input: String,
+    /// The run's state when it began.
+    pub state: Memory,
 }
 
 /// How an attempt ended.
@@ -52,9 +55,26 @@ pub enum AgentEnd {
     Failed(CallError),
     /// There was no free sandbox: nothing of it ran.
     NoRoom,
+    /// It ended with handles that it neither awaited, cancelled nor dropped.
+    OpenHandles(Vec<RequestId>),
     /// Its host ended the attempt.
     Stopped,
 }
+
+impl From<Result<Outcome, crate::contract::types::Error>> for AgentEnd {
+    fn from(end: Result<Outcome, crate::contract::types::Error>) -> Self {
+        match end {
+            Ok(Outcome::Done(output)) => Self::Done(output),
+            Ok(Outcome::ContinueAsNew(input)) => Self::ContinueAsNew(input),
+            Err(error) => Self::Failed(error.into()),
+        }
+    }
+}
+
+/// The agent ended its run from inside a host call.
+#[derive(Debug, thiserror::Error)]
+#[error("the agent finished")]
+pub(super) struct Finished(pub(super) AgentEnd);
 
 /// An attempt's end and cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,9 +164,13 @@ pub(crate) async fn ask(
     asked: AgentAsk,
 ) -> (AgentSays, u64) {
     let vitals = Arc::new(Vitals::default());
-    let own = Arc::clone(&vitals);
+    let (own, told) = (Arc::clone(&vitals), Arc::clone(&host));
     let work: Work<AgentSays> = Box::pin(async move {
-        let mut store = store(&loaded, host, Arc::clone(&limits), Arc::clone(&own));
+        let memory = match &asked {
+            AgentAsk::Run(task) => task.state.clone(),
+            AgentAsk::About => Memory::default(),
+        };
+        let mut store = store(&loaded, host, &limits, &own, memory);
         let says = match answer(&loaded, &mut store, asked).await {
             Ok(says) => says,
             Err(error) => AgentSays::Ran(ended(&error, &limits, &own)),
@@ -161,12 +185,16 @@ pub(crate) async fn ask(
         }))
     });
     let cpu_us = u64::try_from(vitals.meter.spent().as_micros()).unwrap_or(u64::MAX);
+    told.spent(cpu_us);
     (says, cpu_us)
 }
 
 fn ended(error: &wasmtime::Error, limits: &Limits, vitals: &Vitals) -> AgentEnd {
     if error.downcast_ref::<Stopped>().is_some() {
         return AgentEnd::Stopped;
+    }
+    if let Some(Finished(end)) = error.downcast_ref() {
+        return end.clone();
     }
     match outcome::ended(error, limits, vitals, EffectClass::ReadOnly) {
         CallError::Transient { .. } => AgentEnd::NoRoom,
@@ -184,29 +212,35 @@ async fn answer(
     Ok(match asked {
         AgentAsk::About => AgentSays::About(guest.call_about(store).await?),
         AgentAsk::Run(task) => {
-            let ran = guest.call_run(store, &task.goal, &task.input).await?;
-            AgentSays::Ran(match ran {
-                Ok(agent::Outcome::Done(output)) => AgentEnd::Done(output),
-                Ok(agent::Outcome::ContinueAsNew(input)) => AgentEnd::ContinueAsNew(input),
-                Err(error) => AgentEnd::Failed(error.into()),
+            let ran = guest.call_run(&mut *store, &task.goal, &task.input).await?;
+            AgentSays::Ran(match open_handles(store.data()) {
+                open if open.is_empty() => ran.into(),
+                open => AgentEnd::OpenHandles(open),
             })
         }
     })
 }
 
+/// Handles that the agent left without a word and whose answers it was not given.
+fn open_handles(state: &AgentState) -> Vec<RequestId> {
+    let held = state.held.iter().copied();
+    held.filter(|id| state.host.answer(*id).is_none()).collect()
+}
+
 fn store(
     loaded: &LoadedAgent,
     host: Arc<dyn AgentHost>,
-    limits: Arc<Limits>,
-    vitals: Arc<Vitals>,
+    limits: &Arc<Limits>,
+    vitals: &Arc<Vitals>,
+    memory: Memory,
 ) -> Store<AgentState> {
     let mut table = wasmtime::component::ResourceTable::new();
     let handles = limits.handles as usize;
     table.set_max_capacity(handles.saturating_mul(ENTRIES_PER_HANDLE));
     let host_memory = usize::try_from(limits.host_memory.0).unwrap_or(usize::MAX);
     let deadline = Instant::now() + FOR_EVER;
-    let guard = Guard::new(vitals, limits, deadline, FOR_EVER);
-    let state = AgentState::new(host, table, guard);
+    let guard = Guard::new(Arc::clone(vitals), Arc::clone(limits), deadline, FOR_EVER);
+    let state = AgentState::new(host, table, guard, memory);
     let mut store = Store::new(loaded.world.engine(), state);
     store.limiter(|state| &mut state.guard);
     store.set_max_component_handles(handles);

@@ -1,6 +1,6 @@
 //! The data of an agent's store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use wasmtime::component::{Resource, ResourceTable};
@@ -8,7 +8,7 @@ use wasmtime_wasi::cli::{WasiCliCtx, WasiCliCtxView};
 use wasmtime_wasi::filesystem::{WasiFilesystemCtx, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::{DynPollable, Pollable};
 
-use super::{AgentHost, RequestId};
+use super::{AgentHost, Memory, RequestId};
 use crate::call::guard::Guard;
 
 /// What an agent's store holds.
@@ -18,6 +18,10 @@ pub(crate) struct AgentState {
     /// What stands behind a pollable; one that is not listed is always ready.
     pub(crate) waits: HashMap<u32, RequestId>,
     pub(crate) guard: Guard,
+    /// Requests whose handles the agent neither cancelled nor dropped.
+    pub(crate) held: BTreeSet<RequestId>,
+    /// The run's state as the agent sees it.
+    pub(crate) memory: Memory,
     cli: WasiCliCtx,
     files: WasiFilesystemCtx,
 }
@@ -31,12 +35,19 @@ impl Pollable for Waiting {
 }
 
 impl AgentState {
-    pub(crate) fn new(host: Arc<dyn AgentHost>, table: ResourceTable, guard: Guard) -> Self {
+    pub(crate) fn new(
+        host: Arc<dyn AgentHost>,
+        table: ResourceTable,
+        guard: Guard,
+        memory: Memory,
+    ) -> Self {
         Self {
             host,
             table,
             waits: HashMap::new(),
             guard,
+            held: BTreeSet::new(),
+            memory,
             cli: WasiCliCtx::default(),
             files: WasiFilesystemCtx::default(),
         }

@@ -4,7 +4,10 @@ use std::sync::Mutex;
 use airlock_journal::store::BoxFuture;
 use bytes::Bytes;
 
-use super::{AgentEnd, AgentHost, AgentTask, Answer, Note, Request, RequestId, Stopped};
+use super::{
+    AgentEnd, AgentHost, AgentTask, AgentTool, Answer, Memory, Note, Request, RequestId, Stopped,
+};
+use crate::grants::EffectClass;
 use crate::inspect::{InstallError, Kind};
 use crate::limits::{Limits, Span};
 use crate::testing::{self, TestSandbox, built};
@@ -17,6 +20,14 @@ const NOW_MS: u64 = 1_800_000_000_123;
 struct Echo {
     requests: Mutex<Vec<Request>>,
     notes: Mutex<Vec<Note>>,
+    /// What the agent set.
+    set: Mutex<Vec<(String, Option<String>)>>,
+    /// What it let go of.
+    detached: Mutex<Vec<RequestId>>,
+    /// CPU time as it was told, microseconds.
+    spent: Mutex<Vec<u64>>,
+    /// Answers are never there.
+    silent: bool,
     /// Ends the attempt at the request of this number.
     stop_at: Option<usize>,
 }
@@ -34,6 +45,9 @@ impl AgentHost for Echo {
         Box::pin(async { Ok(ids) })
     }
     fn answer(&self, id: RequestId) -> Option<Answer> {
+        if self.silent {
+            return None;
+        }
         let requests = self.requests.lock().expect("no panic");
         Some(match &requests[usize::try_from(id).expect("small")] {
             Request::Timer { .. } => Ok("null".to_owned()),
@@ -43,8 +57,26 @@ impl AgentHost for Echo {
     fn cancel(&self, _: RequestId) -> Result<(), Stopped> {
         Ok(())
     }
-    fn detach(&self, _: RequestId) -> Result<(), Stopped> {
+    fn detach(&self, id: RequestId) -> Result<(), Stopped> {
+        self.detached.lock().expect("no panic").push(id);
         Ok(())
+    }
+    fn tools(&self) -> Result<Vec<AgentTool>, Stopped> {
+        Ok(vec![AgentTool {
+            name: "files/list".to_owned(),
+            description: "Lists.".to_owned(),
+            input_schema: r#"{"type":"object"}"#.to_owned(),
+            output_schema: None,
+            class: EffectClass::ReadOnly,
+        }])
+    }
+    fn set_state(&self, key: &str, value: Option<&str>) -> Result<(), Stopped> {
+        let mut set = self.set.lock().expect("no panic");
+        set.push((key.to_owned(), value.map(str::to_owned)));
+        Ok(())
+    }
+    fn spent(&self, cpu_us: u64) {
+        self.spent.lock().expect("no panic").push(cpu_us);
     }
     fn note(&self, note: Note) -> Result<(), Stopped> {
         self.notes.lock().expect("no panic").push(note);
@@ -66,6 +98,7 @@ async fn run(test: &TestSandbox, host: &Arc<Echo>, steps: &str) -> AgentEnd {
     let task = AgentTask {
         goal: "test".to_owned(),
         input: format!(r#"{{"steps":[{steps}]}}"#),
+        state: serde_json::from_str::<Memory>(r#"{"kept":"[1]"}"#).expect("a state"),
     };
     let limits = Limits {
         cpu: Span(std::time::Duration::from_millis(500)),
@@ -113,6 +146,82 @@ async fn an_agent_sees_what_its_host_says_and_nothing_else() {
     assert_eq!(seen[0]["file"], false);
     let again = results(&run(&test, &second, look).await);
     assert_eq!(seen, again, "the order of a hash map too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_sees_its_state_and_tools_and_sets_within_bounds() {
+    let test = testing::sandbox();
+    let host = Arc::<Echo>::default();
+    let steps = r#"{"get":{"key":"kept"}},{"set":{"key":"kept","value":2}},{"get":{"key":"kept"}},
+        {"set":{"key":"kept","value":null}},{"get":{"key":"kept"}},{"tools":{}}"#;
+    let seen = results(&run(&test, &host, steps).await);
+    assert_eq!(seen[0], serde_json::json!({ "ok": [1] }));
+    assert_eq!(seen[2], serde_json::json!({ "ok": 2 }));
+    assert_eq!(seen[4], serde_json::json!({ "ok": null }));
+    let tool = serde_json::json!([["files/list", "EffectClass::ReadOnly", "object"]]);
+    assert_eq!(seen[5], tool);
+    let kept = |value: Option<&str>| ("kept".to_owned(), value.map(str::to_owned));
+    assert_eq!(
+        *host.set.lock().expect("no panic"),
+        [kept(Some("2")), kept(None)]
+    );
+    let spent = host.spent.lock().expect("no panic").clone();
+    assert!(
+        spent.len() >= 2 && spent.is_sorted() && spent[0] > 0,
+        "{spent:?}"
+    );
+
+    let long = format!(
+        r#"{{"set":{{"key":"k","value":"{}"}}}}"#,
+        "x".repeat(65_536)
+    );
+    let AgentEnd::Failed(error) = run(&test, &host, &long).await else {
+        panic!("it may not set that")
+    };
+    assert_eq!(
+        error.to_string(),
+        "limit state reached (a value: 65536 bytes)"
+    );
+    assert_eq!(
+        host.set.lock().expect("no panic").len(),
+        2,
+        "it was not told"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_ends_with_a_word_on_each_handle() {
+    let test = testing::sandbox();
+    let call = r#"{"tool":"a/b","input":{}}"#;
+    let forget = format!(r#"{{"forget":{call}}}"#);
+    let awaits = format!(r#"{{"call":{call}}}"#);
+    // A host that never answers, the steps, the end.
+    for (silent, steps, expect) in [
+        (false, awaits.clone(), None),
+        (true, forget.clone(), Some(AgentEnd::OpenHandles(vec![0]))),
+        (
+            true,
+            format!(r#"{forget},{{"finish":{{"output":7}}}}"#),
+            Some(AgentEnd::Done("7".to_owned())),
+        ),
+    ] {
+        let host = Arc::new(Echo {
+            silent,
+            ..Echo::default()
+        });
+        let end = run(&test, &host, &steps).await;
+        match expect {
+            Some(expect) => assert_eq!(end, expect, "{steps}"),
+            None => assert!(matches!(end, AgentEnd::Done(_)), "{steps}: {end:?}"),
+        }
+        let finished = steps.contains("finish");
+        let detached = host.detached.lock().expect("no panic").clone();
+        assert_eq!(
+            detached.contains(&0),
+            finished || !silent,
+            "{steps}: {detached:?}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

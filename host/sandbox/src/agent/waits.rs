@@ -23,6 +23,12 @@ const RANDOM_BYTES_MAX: u64 = 64 << 10;
 pub(super) struct View<'a>(pub(super) &'a mut AgentState);
 
 impl View<'_> {
+    /// Tells the host what the attempt has cost so far.
+    pub(super) fn charge(&self) {
+        let cpu = self.0.guard.cpu().as_micros();
+        self.0.host.spent(u64::try_from(cpu).unwrap_or(u64::MAX));
+    }
+
     /// The requests behind `pollables`, and the positions of those that are
     /// always ready.
     fn behind(&self, pollables: &[Resource<DynPollable>]) -> (Vec<(u32, RequestId)>, Vec<u32>) {
@@ -51,6 +57,7 @@ impl View<'_> {
         if pollables.is_empty() {
             return Err(wasmtime::format_err!("a poll of nothing never ends"));
         }
+        self.charge();
         let (waiting, mut ready) = self.behind(pollables);
         if ready.is_empty() {
             let ids = waiting.iter().map(|(_, id)| *id).collect();
@@ -65,6 +72,7 @@ impl View<'_> {
         if due_ms <= self.0.host.now_ms() {
             return self.0.pollable(None);
         }
+        self.charge();
         let id = self.0.host.request(Request::Timer { due_ms })?;
         self.0.pollable(Some(id))
     }

@@ -82,6 +82,11 @@ impl Guard {
         }
     }
 
+    /// CPU time up to now; only inside the guest.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.vitals.meter.now()
+    }
+
     /// Called at each epoch tick, inside the guest: ends it when its time is
     /// over, otherwise lets others run.
     pub(crate) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {

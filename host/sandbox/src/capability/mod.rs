@@ -345,6 +345,7 @@ registry! {
     random: Random,
     log: Log,
     tools: Tools,
+    agents: Agents,
 }
 
 /// A capability as listings show it.

@@ -159,6 +159,14 @@ const NOTES: &[Notes] = &[
         notes: "For agents. The call is made in the name and scope of whoever started the run, with \
                 the grants and the effect class of the tool's own plugin. Refused: `denied`.",
     },
+    Notes {
+        name: "agents",
+        example: r#"agents = [{ agent = "checker" }]"#,
+        operations: &[("start AGENT", "a rule that names the agent")],
+        notes: "For agents. The child runs in the name and scope of whoever started its parent, with \
+                the same autonomy, its own plugin's grants and a share of its parent's budget. \
+                Refused: `denied`.",
+    },
 ];
 
 const INTRODUCTION: &str = "# Capabilities

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::Sandbox;
 use crate::agent::{
-    AgentAsk, AgentEnd, AgentHost, AgentReport, AgentSays, AgentTask, Answer, LoadedAgent, Note,
-    Request, RequestId, Stopped, ask,
+    AgentAsk, AgentEnd, AgentHost, AgentReport, AgentSays, AgentTask, AgentTool, Answer,
+    LoadedAgent, Note, Request, RequestId, Stopped, ask,
 };
 use crate::compile::CodeCache;
 use crate::inspect::{self, Bounds, Inspection, InstallError, Manifest};
@@ -114,6 +114,13 @@ impl AgentHost for Nobody {
     fn note(&self, _: Note) -> Result<(), Stopped> {
         Ok(())
     }
+    fn tools(&self) -> Result<Vec<AgentTool>, Stopped> {
+        Ok(Vec::new())
+    }
+    fn set_state(&self, _: &str, _: Option<&str>) -> Result<(), Stopped> {
+        Ok(())
+    }
+    fn spent(&self, _: u64) {}
     fn now_ms(&self) -> u64 {
         0
     }

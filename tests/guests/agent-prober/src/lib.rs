@@ -2,12 +2,11 @@
 #![cfg(target_family = "wasm")]
 
 use std::collections::BTreeMap;
-use std::future::{Future, IntoFuture, poll_fn};
+use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
-use airlock_sdk::agent::{self, Outcome, PlanTask, TaskState};
+use airlock_sdk::agent::{self, Budget, Outcome, PlanTask, TaskState};
 use airlock_sdk::prelude::*;
 use airlock_sdk::serde_json::{Value, json};
 
@@ -34,6 +33,31 @@ enum Step {
     Select(Vec<Step>),
     /// Asks for a timer, cancels it and tells how it ended.
     CancelSleep { ms: u64 },
+    /// Keeps a value.
+    Record { value: Value },
+    /// What it may call: the names and their classes.
+    Tools {},
+    /// What a key of the state holds.
+    Get { key: String },
+    /// Sets a key of the state; `null` removes it.
+    Set { key: String, value: Value },
+    /// Starts a child agent, of the prober's own kind unless `agent` says, and
+    /// waits for it.
+    Start {
+        agent: Option<String>,
+        steps: Value,
+        calls: Option<u64>,
+    },
+    /// Starts one and lets go of it.
+    StartAndLeave { steps: Value },
+    /// Starts one, asks for it to end and tells how it ended.
+    StartAndCancel { steps: Value },
+    /// Waits no longer than this for the steps.
+    Within { ms: u64, steps: Vec<Step> },
+    /// Ends the run from deep inside.
+    Finish { output: Value },
+    /// Ends with a call that it neither awaits nor lets go of.
+    Forget { tool: String, input: Value },
     /// Randomness and clocks.
     Look {},
     /// Writes to stdout, the log, the plan and the progress.
@@ -44,6 +68,8 @@ enum Step {
     Escalate { text: String },
     /// Panics.
     Panic {},
+    /// Computes for so many rounds, some nanoseconds each.
+    Burn { rounds: u64 },
     /// Never ends and never waits.
     Spin {},
     /// The steps so often.
@@ -91,11 +117,46 @@ fn step(step: Step) -> Boxed<Result<Value, Error>> {
                 request.cancel();
                 told(request.into_future().await)
             }
+            Step::Record { value } => told(agent::record(&value).await),
+            Step::Tools {} => tools(),
+            Step::Get { key } => told(agent::state::<Value>(&key)),
+            Step::Set { key, value } => set(&key, &value),
+            Step::Start {
+                agent,
+                steps,
+                calls,
+            } => told(child(agent.as_deref(), &steps, calls).await),
+            Step::StartAndLeave { steps } => {
+                child(None, &steps, None).detach();
+                Value::Null
+            }
+            Step::StartAndCancel { steps } => {
+                let request = child(None, &steps, None);
+                request.cancel();
+                told(request.await)
+            }
+            Step::Within { ms, steps } => {
+                let time = Duration::from_millis(ms);
+                match agent::timeout(repeat(1, steps), time).await {
+                    Ok(value) => value?,
+                    Err(late) => told::<Value>(Err(late.into())),
+                }
+            }
+            Step::Finish { output } => agent::finish(Outcome::done(&output)),
+            Step::Forget { tool, input } => {
+                std::mem::forget(agent::call::<Value>(&tool, &input));
+                Value::Null
+            }
             Step::Look {} => look(),
             Step::Tell { text } => tell(&text),
             Step::Fail { text } => return Err(Error::Permanent(text)),
             Step::Escalate { text } => return Err(Error::Escalate(text)),
             Step::Panic {} => panic!("as asked"),
+            Step::Burn { rounds } => {
+                let mix =
+                    |mixed: u64, round: u64| std::hint::black_box(mixed ^ round).rotate_left(7);
+                json!((0..rounds).fold(0, mix))
+            }
             Step::Spin {} => loop {
                 std::hint::spin_loop();
             },
@@ -110,6 +171,36 @@ fn step(step: Step) -> Boxed<Result<Value, Error>> {
     })
 }
 
+fn tools() -> Value {
+    let told = agent::tools().into_iter().map(|tool| {
+        let input = tool.input_schema["type"].clone();
+        json!([tool.name, format!("{:?}", tool.class), input])
+    });
+    told.collect()
+}
+
+fn set(key: &str, value: &Value) -> Value {
+    match value {
+        Value::Null => {
+            agent::remove_state(key);
+            Value::Null
+        }
+        value => told(agent::set_state(key, value)),
+    }
+}
+
+fn child(agent: Option<&str>, steps: &Value, calls: Option<u64>) -> agent::Request<Value> {
+    let budget = Budget {
+        calls,
+        steps: None,
+        events: None,
+        wall_ms: None,
+        cpu_us: None,
+    };
+    let input = json!({ "steps": steps });
+    agent::start_with(agent.unwrap_or("prober"), "as a child", &input, budget)
+}
+
 async fn repeat(times: u64, steps: Vec<Step>) -> Result<Value, Error> {
     let mut last = Value::Null;
     for _ in 0..times {
@@ -120,38 +211,17 @@ async fn repeat(times: u64, steps: Vec<Step>) -> Result<Value, Error> {
     Ok(last)
 }
 
-/// Polls all until `enough` of them have ended.
-async fn side_by_side(steps: Vec<Step>, enough: usize) -> Result<Vec<Option<Value>>, Error> {
-    let mut futures: Vec<_> = steps.into_iter().map(|one| Some(step(one))).collect();
-    let mut results: Vec<Option<Value>> = futures.iter().map(|_| None).collect();
-    poll_fn(|context| {
-        for (future, result) in futures.iter_mut().zip(&mut results) {
-            if let Some(running) = future
-                && let Poll::Ready(ended) = running.as_mut().poll(context)
-            {
-                *future = None;
-                match ended {
-                    Ok(value) => *result = Some(value),
-                    Err(error) => return Poll::Ready(Err(error)),
-                }
-            }
-        }
-        if results.iter().flatten().count() >= enough {
-            return Poll::Ready(Ok(std::mem::take(&mut results)));
-        }
-        Poll::Pending
-    })
-    .await
-}
-
 async fn join(steps: Vec<Step>) -> Result<Value, Error> {
-    let all = steps.len();
-    Ok(json!(side_by_side(steps, all).await?))
+    Ok(json!(
+        agent::try_join_all(steps.into_iter().map(step)).await?
+    ))
 }
 
 async fn select(steps: Vec<Step>) -> Result<Value, Error> {
-    let results = side_by_side(steps, 1).await?;
-    let first = results.iter().position(Option::is_some);
+    let all = steps.len();
+    let (first, result) = agent::select_all(steps.into_iter().map(step)).await;
+    let mut results = vec![Value::Null; all];
+    results[first] = result?;
     Ok(json!({ "first": first, "results": results }))
 }
 

@@ -3,7 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use airlock_journal::store::BoxFuture;
-use airlock_sandbox::agent::{AgentEnd, AgentHost, Answer, Note, Request, RequestId, Stopped};
+use airlock_sandbox::agent::{
+    AgentEnd, AgentHost, AgentTool, Answer, Note, Request, RequestId, Stopped,
+};
 
 use super::super::event::Event;
 use super::matching::Comparison;
@@ -55,6 +57,19 @@ impl AgentHost for Replayed {
     fn note(&self, note: Note) -> Result<(), Stopped> {
         self.lock().does(Event::Noted(note))
     }
+
+    fn tools(&self) -> Result<Vec<AgentTool>, Stopped> {
+        self.lock().tools()
+    }
+
+    fn set_state(&self, key: &str, value: Option<&str>) -> Result<(), Stopped> {
+        self.lock().does(Event::StateSet {
+            key: key.to_owned(),
+            value: value.map(str::to_owned),
+        })
+    }
+
+    fn spent(&self, _: u64) {}
 
     fn now_ms(&self) -> u64 {
         self.lock().now_ms()

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use airlock_sandbox::agent::{AgentEnd, Answer, Request, RequestId, Stopped};
+use airlock_sandbox::agent::{AgentEnd, AgentTool, Answer, Request, RequestId, Stopped};
 
 use super::super::drive;
 use super::super::event::Event;
@@ -88,6 +88,7 @@ impl Comparison {
                 Event::CancelAsked { id } => self.replay.cancel(*id),
                 Event::Detached { id } => self.replay.detach(*id),
                 Event::Noted(note) => self.replay.note(note),
+                Event::StateSet { key, value } => self.replay.set_state(key, value.as_deref()),
                 _ => Step::Before(()),
             };
             if step == Step::Before(()) {
@@ -100,6 +101,20 @@ impl Comparison {
             self.place(&event);
         }
         Ok(())
+    }
+
+    /// The tools that the agent was told of here; after a difference, those it was
+    /// told of last.
+    pub(super) fn tools(&mut self) -> Result<Vec<AgentTool>, Stopped> {
+        self.goes_on()?;
+        if self.rest.is_none() {
+            match self.replay.tools() {
+                Step::Before(tools) => return Ok(tools),
+                step => self.leave(&step)?,
+            }
+        }
+        self.place(&Event::ToolsTold { tools: None });
+        Ok(self.replay.told().to_vec())
     }
 
     pub(super) fn poll(
@@ -283,6 +298,7 @@ fn ended(end: AgentEnd) -> Option<ReplayEnd> {
     Some(match end {
         AgentEnd::Stopped | AgentEnd::NoRoom => return None,
         AgentEnd::ContinueAsNew(input) => ReplayEnd::continued(input),
+        AgentEnd::OpenHandles(open) => ReplayEnd::of(&drive::open_handles(&open)),
         AgentEnd::Done(output) => ReplayEnd::of(&drive::done(output)),
         AgentEnd::Failed(error) => ReplayEnd::of(&drive::failed(error)),
     })

@@ -83,6 +83,7 @@ impl Runtime {
         let task = AgentTask {
             goal: version.goal,
             input: version.input,
+            state: start.state.clone(),
         };
         let begun = Instant::now();
         let (as_host, limits) = (Arc::clone(&host), self.agent_limits(&start.agent));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use airlock_sandbox::agent::RequestId;
+use airlock_sandbox::agent::{Request, RequestId};
 
 use super::super::event::{End, Event, Record, Told};
 use super::types::ReplayEnd;
@@ -41,7 +41,21 @@ impl Recorded {
             started_ms: records.first().map_or(0, |record| record.at_ms),
             ..Self::default()
         };
-        for (place, record) in records.into_iter().enumerate() {
+        for (place, mut record) in records.into_iter().enumerate() {
+            if let Event::Recorded { id, value } = record.event {
+                let given = Given {
+                    answer: Told::Ok(value.clone()),
+                    place,
+                    at_ms: record.at_ms,
+                    delivered: false,
+                };
+                recorded.given.insert(id, given);
+                record.event = Event::Requested {
+                    id,
+                    request: Request::Record { value },
+                    begun: None,
+                };
+            }
             match &record.event {
                 Event::Started(start) => recorded.seed.clone_from(&start.seed),
                 Event::Answered { id, answer, .. } => {

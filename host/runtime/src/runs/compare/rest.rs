@@ -237,6 +237,7 @@ pub(super) fn key(
         Event::CancelAsked { id } => both(&format!("cancel {}", known(*id)?)),
         Event::Detached { id } => both(&format!("detach {}", known(*id)?)),
         // What a note says may change, that it is one may not.
+        Event::ToolsTold { .. } => both("tools"),
         Event::Noted(Note::Log { .. }) => both("log"),
         Event::Noted(Note::Plan { .. }) => both("plan"),
         Event::Noted(Note::Progress { .. }) => both("progress"),

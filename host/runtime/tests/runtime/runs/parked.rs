@@ -219,6 +219,7 @@ async fn a_run_that_may_not_start_now_is_told_why() {
     let halt = HaltRequest {
         halted: true,
         why: String::new(),
+        ..HaltRequest::default()
     };
     host.runtime.halt(&host.who, halt).await.expect("halted");
     assert_eq!(start().await, Err("halted"));

@@ -1,0 +1,416 @@
+//! Child agents: runs that a run starts, waits for and ends.
+//!
+//! What must stay true: an intent to start a child comes to exactly one child,
+//! wherever the host stops; a run that is cancelled ends after the children it
+//! holds; what a child used is settled with its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use airlock_journal::StoreError;
+use airlock_sandbox::agent::{Request, RequestId};
+use airlock_sandbox::capability::{Capability, agents};
+use airlock_sandbox::{CallError, Denial};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::event::{End, Event, Parent, Record, Start, Told};
+use super::fold::{Asked, RunState};
+use super::rows;
+use super::session::{Session, Stop};
+use super::spending;
+use super::{RunError, step};
+use crate::ids;
+use crate::record;
+use crate::runtime::Runtime;
+
+/// The wait before a child is looked for once more.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// How many runs may stand below one another, the first one counted.
+const DEPTH_MAX: u32 = 8;
+
+/// The id of the run that a request starts: the same whenever it is asked for.
+fn child_id(parent: &str, id: RequestId, at_ms: u64) -> String {
+    let hash = Sha256::new()
+        .chain_update(parent)
+        .chain_update(id.to_le_bytes())
+        .finalize();
+    let time = ids::hex(&at_ms.to_be_bytes()[2..]);
+    format!("run_{time}{}", ids::hex(&hash[..8]))
+}
+
+/// The children that a run started.
+pub(super) fn started(
+    runtime: &Runtime,
+    run: &str,
+    state: &RunState,
+) -> Result<Vec<String>, StoreError> {
+    let asked = state.children.iter();
+    let ids = asked.map(|(id, at_ms)| child_id(run, *id, *at_ms));
+    let there = ids.map(|id| Ok(exists(runtime, &id)?.then_some(id)));
+    there.filter_map(Result::transpose).collect()
+}
+
+/// Starts the child of a request, unless it was started before, and answers for
+/// it if it has ended; else its own end does, see [`report`].
+pub(super) async fn begin(session: Arc<Session>, runtime: Arc<Runtime>, id: RequestId) {
+    begun(&session, &runtime, id).await;
+    session.performed(id);
+}
+
+async fn begun(session: &Arc<Session>, runtime: &Arc<Runtime>, id: RequestId) {
+    let begun = {
+        let _turn = session.children.lock().await;
+        let Some(asked) = open(session, id) else {
+            return;
+        };
+        let child = child_id(&session.id, id, asked.at_ms);
+        match exists(runtime, &child) {
+            Ok(true) => Ok(child),
+            Ok(false) => start(session, runtime, id, &asked, &child)
+                .await
+                .map(|()| child),
+            Err(error) => return unread(&child, &error),
+        }
+    };
+    match begun {
+        Ok(child) => settle_ended(session, runtime, id, &child),
+        Err(error) => {
+            session.answer(id, Told::Error(error), None, Vec::new());
+        }
+    }
+}
+
+fn open(session: &Session, id: RequestId) -> Option<Asked> {
+    session.lock().state.requests.get(&id).cloned()
+}
+
+fn exists(runtime: &Runtime, run: &str) -> Result<bool, StoreError> {
+    let row = runtime.store().get(rows::SPACE, run.as_bytes())?;
+    Ok(row.is_some())
+}
+
+fn unread(run: &str, error: &StoreError) {
+    tracing::error!(run, %error, "a child's journal can't be read");
+}
+
+async fn start(
+    session: &Arc<Session>,
+    runtime: &Arc<Runtime>,
+    id: RequestId,
+    asked: &Asked,
+    child: &str,
+) -> Result<(), CallError> {
+    let start = intended(session, runtime, id, asked)?;
+    let detail = json!({ "agent": start.agent, "parent": session.id });
+    let audit = record::admin(&step::principal(&start), "run.start", child, detail);
+    let first = Record {
+        at_ms: ids::now_ms(),
+        event: Event::Started(start),
+    };
+    let run = Session::new(child.to_owned(), runtime, std::slice::from_ref(&first));
+    // The journal of a child that is there already is not empty: refused.
+    let mut ops = rows::begin(child, &first, &run.lock().state).to_vec();
+    ops.push(record::op(&audit));
+    match runtime.write(ops, true).await {
+        Ok(_) => runtime.runs.take_up(runtime, run),
+        Err(StoreError::Conflict { .. }) => {}
+        Err(error) => tracing::error!(run = child, %error, "a child is not started"),
+    }
+    Ok(())
+}
+
+/// How the child begins.
+fn intended(
+    session: &Arc<Session>,
+    runtime: &Runtime,
+    id: RequestId,
+    asked: &Asked,
+) -> Result<Start, CallError> {
+    let Request::Start {
+        agent,
+        goal,
+        input,
+        budget,
+    } = &asked.request
+    else {
+        return Err(CallError::Cancelled);
+    };
+    let (parent, reserved, left_ms) = {
+        let inner = session.lock();
+        let reserved = inner.state.reserved.get(&id).copied().unwrap_or_default();
+        let left_ms = spending::left_ms(&inner.state, ids::now_ms());
+        (inner.state.start.clone(), reserved, left_ms)
+    };
+    let parent = parent.ok_or(CallError::Cancelled)?;
+    let depth = parent.parent.as_ref().map_or(1, |above| above.depth) + 1;
+    if depth > DEPTH_MAX {
+        return Err(CallError::Limit {
+            limit: "depth".to_owned(),
+            value: DEPTH_MAX.to_string(),
+        });
+    }
+    granted(session, runtime, &parent, agent)?;
+    if !input.trim_start().starts_with('{')
+        || serde_json::from_str::<serde_json::Value>(input).is_err()
+    {
+        let message = "input: a JSON object is needed".to_owned();
+        return Err(CallError::InvalidInput { message });
+    }
+    let digest = runtime.agent_digest(&step::principal(&parent), agent);
+    Ok(Start {
+        agent: agent.clone(),
+        digest: digest.map_err(|error| refused(&error))?,
+        goal: goal.clone(),
+        input: input.clone(),
+        budget: spending::of_child(&parent, left_ms, budget, &reserved),
+        parent: Some(Parent {
+            run: session.id.clone(),
+            request: id,
+            depth,
+        }),
+        ..parent.successor()
+    })
+}
+
+fn refused(error: &RunError) -> CallError {
+    let message = error.to_string();
+    match error {
+        RunError::NotAnAgent(_) => CallError::InvalidInput { message },
+        _ => CallError::NotFound { message },
+    }
+}
+
+/// Asks the parent's grants; a denial is on record when this returns.
+fn granted(
+    session: &Arc<Session>,
+    runtime: &Runtime,
+    parent: &Start,
+    agent: &str,
+) -> Result<(), CallError> {
+    let op = agents::Op {
+        agent: agent.to_owned(),
+    };
+    let active = runtime.registry.get(&parent.agent);
+    let decided = match &active {
+        Some((_, active)) => {
+            agents::Agents::decide(&active.grants.grants, &op).map_err(|missing| missing.0)
+        }
+        None => Err(format!("`{}` is no longer installed", parent.agent)),
+    };
+    let Err(rule) = decided else { return Ok(()) };
+    let denial = Denial {
+        capability: agents::Agents::NAME.to_owned(),
+        operation: op.to_string(),
+        rule,
+    };
+    let audit = step::denied(session, &denial);
+    session.push_with([], Vec::new(), audit);
+    Err(CallError::Denied(denial))
+}
+
+/// Records of a run became durable: its parent has its answer when they end it.
+pub(super) fn report(session: &Session, runtime: &Arc<Runtime>, records: &[Record]) {
+    let ended = |record: &Record| match &record.event {
+        Event::Ended { end } => Some(end.clone()),
+        _ => None,
+    };
+    let Some(end) = records.iter().rev().find_map(ended) else {
+        return;
+    };
+    let (parent, used) = {
+        let inner = session.lock();
+        let start = inner.state.start.as_ref();
+        let parent = start.and_then(|start| start.parent.clone());
+        (parent, inner.state.used())
+    };
+    let Some(parent) = parent else { return };
+    let Some(told) = told(end) else { return };
+    match runtime.runs.hold(runtime, &parent.run) {
+        Ok(Some(above)) => drop(above.answer_for(parent.request, told, Vec::new(), used)),
+        // It has ended, or finds its child's end when it is taken up.
+        Ok(None) => {}
+        Err(error) => unread(&parent.run, &error),
+    }
+}
+
+/// The answer to a child's parent; none while the child goes on as another run.
+fn told(end: End) -> Option<Told> {
+    Some(Told::Error(match end {
+        End::Continued { .. } => return None,
+        End::Succeeded { output } => return Some(Told::Ok(output)),
+        End::Escalated { reason } => CallError::Escalate { message: reason },
+        End::Cancelled { unknown } if unknown.is_empty() => CallError::Cancelled,
+        End::Cancelled { unknown } => CallError::Unknown {
+            message: format!("the child was cancelled; its requests {unknown:?} may have happened"),
+        },
+        End::Failed { code, detail } => failed(&code, detail),
+    }))
+}
+
+fn failed(code: &str, message: String) -> CallError {
+    let prefix = format!("{}: ", code.replace('-', " "));
+    let message = match message.strip_prefix(&prefix) {
+        Some(rest) => rest.to_owned(),
+        None => message,
+    };
+    match code {
+        "invalid-input" => CallError::InvalidInput { message },
+        "not-found" => CallError::NotFound { message },
+        "unknown" => CallError::Unknown { message },
+        "limit" => CallError::Limit {
+            limit: "child".to_owned(),
+            value: message,
+        },
+        "permanent" => CallError::Permanent { message },
+        _ => CallError::Permanent {
+            message: format!("{code}: {message}"),
+        },
+    }
+}
+
+/// Answers for a child that has ended already.
+fn settle_ended(session: &Arc<Session>, runtime: &Runtime, id: RequestId, child: &str) {
+    match last_of(runtime, child) {
+        Ok((_, state)) => {
+            let used = state.used();
+            if let Some(told) = state.end.and_then(told) {
+                session.answer_for(id, told, Vec::new(), used);
+            }
+        }
+        Err(error) => unread(child, &error),
+    }
+}
+
+/// The run that a child goes on as, and what it did so far, as far as that is
+/// durable.
+fn last_of(runtime: &Runtime, child: &str) -> Result<(String, RunState), StoreError> {
+    let mut run = child.to_owned();
+    loop {
+        let state = RunState::of(&rows::all(runtime.store(), &run)?);
+        match &state.end {
+            Some(End::Continued { run: next }) => run.clone_from(next),
+            _ => return Ok((run, state)),
+        }
+    }
+}
+
+/// Ends the child of a request, whose end then answers it.
+pub(super) async fn cancel(session: Arc<Session>, runtime: Arc<Runtime>, id: RequestId) {
+    // One that is about to be started is started first, or never is.
+    let turn = session.children.lock().await;
+    let Some(asked) = open(&session, id) else {
+        return;
+    };
+    let mut child = child_id(&session.id, id, asked.at_ms);
+    match exists(&runtime, &child) {
+        Ok(true) => {}
+        Ok(false) => {
+            session.answer(id, Told::Error(CallError::Cancelled), None, Vec::new());
+            return;
+        }
+        Err(error) => return unread(&child, &error),
+    }
+    drop(turn);
+    while let Ok((run, state)) = last_of(&runtime, &child) {
+        if state.end.is_some() {
+            return settle_ended(&session, &runtime, id, &run);
+        }
+        let live = match runtime.runs.hold(&runtime, &run) {
+            Ok(Some(live)) => live,
+            // It is about to be taken up, or has just ended.
+            Ok(None) => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            }
+            Err(error) => return unread(&run, &error),
+        };
+        if !end(&session.id, &live).await {
+            return;
+        }
+        child = run;
+    }
+}
+
+/// Ends a run for its parent; `false`: the host stops.
+async fn end(parent: &str, live: &Arc<Session>) -> bool {
+    let by = live
+        .lock()
+        .state
+        .start
+        .as_ref()
+        .map(|start| start.by.clone());
+    let event = Event::CancelRequested {
+        by: by.unwrap_or_default(),
+        why: format!("its parent {parent} asked for it"),
+    };
+    if !live.lock().state.cancelling {
+        live.push([event]);
+    }
+    live.stop(Stop::Cancelled);
+    let ended = |inner: &mut super::session::Inner| match inner.is_stopped() {
+        true => Some(false),
+        false => {
+            let ended = inner.state.end.is_some() && inner.unwritten.is_empty();
+            ended.then_some(true)
+        }
+    };
+    live.wait_for(ended).await
+}
+
+/// Whether a request is a child.
+pub(super) fn is_child(asked: &Asked) -> bool {
+    matches!(asked.request, Request::Start { .. })
+}
+
+/// Whether a request is a child that goes on when its run is cancelled.
+pub(super) fn goes_on(asked: &Asked) -> bool {
+    is_child(asked) && asked.detached
+}
+
+/// Whether a request is a child that its run has not let go of.
+pub(super) fn is_held(asked: &Asked) -> bool {
+    is_child(asked) && !asked.detached
+}
+
+/// Ends the child of a request, if it is one.
+pub(super) fn cancelled(session: &Arc<Session>, id: RequestId) -> bool {
+    let is_one = open(session, id).is_some_and(|asked| is_child(&asked));
+    if let (true, Some(runtime)) = (is_one, session.runtime.upgrade()) {
+        let (own, io) = (Arc::clone(session), runtime.runs.io.clone());
+        io.spawn(cancel(own, runtime, id));
+    }
+    is_one
+}
+
+/// Ends the children that a run still holds.
+pub(super) fn end_held(session: &Arc<Session>) {
+    let held: Vec<RequestId> = {
+        let inner = session.lock();
+        let held = inner.state.open().filter(|(_, asked)| is_held(asked));
+        held.map(|(id, _)| id).collect()
+    };
+    for id in held {
+        cancelled(session, id);
+    }
+}
+
+/// What carries over to the run that continues one.
+pub(super) fn continuation(state: &RunState, id: &str, start: &Start, input: String) -> Start {
+    let budget = state.start.as_ref().map(|start| start.budget.clone());
+    let inbox = state.inbox.iter().flat_map(|(name, payloads)| {
+        let payloads = payloads.iter();
+        payloads.map(|payload| (name.clone(), payload.clone()))
+    });
+    Start {
+        input,
+        budget: budget.unwrap_or_default(),
+        continues: Some(id.to_owned()),
+        began_ms: Some(start.began_ms.unwrap_or(state.started_ms)),
+        spent: state.used(),
+        state: state.memory.clone(),
+        signals: inbox.collect(),
+        ..start.successor()
+    }
+}

@@ -1,0 +1,147 @@
+//! The kill switch for one part: an agent, a plugin, a run.
+
+use std::time::Duration;
+
+use airlock_runtime::{Block, Failure, HaltRequest, Part, RunStatus};
+use airlock_sandbox::testing::{SPIN, guest};
+use serde_json::{Value, json};
+
+use crate::host::{Host, install, place};
+use crate::runs::{add, put};
+
+impl Host {
+    async fn halt(&self, part: &Part, halted: bool) {
+        let mut request = HaltRequest {
+            halted,
+            ..HaltRequest::default()
+        };
+        match part.clone() {
+            Part::Agent(name) => request.agent = Some(name),
+            Part::Plugin(name) => request.plugin = Some(name),
+            Part::Run(id) => request.run = Some(id),
+        }
+        let view = self.runtime.halt(&self.who, request).await;
+        let parts = view.expect("halted").parts;
+        assert_eq!(parts.iter().any(|held| held.part == *part), halted);
+    }
+
+    async fn go(&self, id: &str) {
+        let signalled = self
+            .runtime
+            .signal_run(&self.who, id, "go", &json!(1))
+            .await;
+        signalled.expect("kept");
+    }
+}
+
+fn waits_then(step: Value) -> Value {
+    json!([{ "signal": { "name": "go" } }, step])
+}
+
+/// Each part in turn, over a restart: what it holds stands still, nothing else
+/// does, and it goes on when it is lifted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_is_halted_stands_still_over_a_restart() {
+    for kind in ["agent", "plugin", "run"] {
+        let (dir, disk) = place();
+        let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+        host.install("echo").await;
+        let held = host.start(waits_then(add())).await;
+        let other = host.start(waits_then(json!({ "look": {} }))).await;
+        for run in [&held, &other] {
+            host.until(run, |run| run.waits_for.len() == 1).await;
+        }
+        let part = match kind {
+            "agent" => Part::Agent("prober".to_owned()),
+            "plugin" => Part::Plugin("keeper".to_owned()),
+            _ => Part::Run(held.clone()),
+        };
+        host.halt(&part, true).await;
+        drop(host);
+        let host = Host::again(dir.path(), &disk).await;
+        host.go(&held).await;
+        host.go(&other).await;
+        let direct = host
+            .runtime
+            .call(&host.who, crate::host::run("echo", None))
+            .await;
+        assert!(direct.is_ok(), "{kind}: {direct:?}");
+        if kind != "agent" {
+            assert_eq!(host.ended(&other).await.run.status, RunStatus::Succeeded);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(host.run(&held).end.is_none(), "{kind}");
+        let adds = crate::host::run("keeper", None);
+        if kind == "plugin" {
+            let refused = host.runtime.call(&host.who, adds).await;
+            assert_eq!(refused.expect_err("halted").code(), "halted");
+        } else {
+            assert_eq!(host.added().await, 0, "{kind}");
+        }
+        host.halt(&part, false).await;
+        host.results(&held).await;
+        host.results(&other).await;
+        assert_eq!(host.added().await, 1, "{kind}");
+        assert_eq!(host.audited("admin.halt").await.len(), 1, "{kind}");
+        assert_eq!(host.audited("admin.halt.lift").await.len(), 1, "{kind}");
+    }
+}
+
+/// A call that spins ends at once, and a person is asked what became of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_in_flight_of_a_halted_part_ends() {
+    for kind in ["agent", "plugin", "run"] {
+        let (dir, disk) = place();
+        let host = Host::with_agent(dir.path(), &disk, &["spinner/run"]).await;
+        install(&host.runtime, "spinner", guest("", SPIN)).await;
+        let limits = json!({ "grants": {}, "limits": { "cpu": "300s", "wall": "300s" } });
+        let update = serde_json::from_value(limits).expect("limits");
+        let set = host.runtime.set_grants(&host.who, "spinner", update).await;
+        set.expect("they hold");
+        let call = json!({ "call": { "tool": "spinner/run", "input": {} } });
+        let held = host.start(json!([call])).await;
+        let in_flight = || {
+            let text = host.runtime.metrics_text();
+            let line = text
+                .lines()
+                .find(|line| line.starts_with("airlock_calls_in_flight "));
+            line.expect("the figure").ends_with(" 1")
+        };
+        host.until(&held, |_| in_flight()).await;
+        let part = match kind {
+            "agent" => Part::Agent("prober".to_owned()),
+            "plugin" => Part::Plugin("spinner".to_owned()),
+            _ => Part::Run(held.clone()),
+        };
+        host.halt(&part, true).await;
+        host.until(&held, |_| !in_flight()).await;
+        assert!(host.run(&held).blocked.is_none(), "{kind}");
+        host.halt(&part, false).await;
+        let run = host.until(&held, |run| run.blocked.is_some()).await;
+        assert!(
+            matches!(run.blocked, Some(Block::UnknownOutcome { id: 0, .. })),
+            "{kind}: {run:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_names_one_part_that_is_there() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
+    let request = |agent: &str, run: Option<&str>| HaltRequest {
+        halted: true,
+        agent: Some(agent.to_owned()),
+        run: run.map(str::to_owned),
+        ..HaltRequest::default()
+    };
+    for (request, code) in [
+        (request("nobody", None), "not-found"),
+        (request("prober", Some("run_1")), "invalid-request"),
+    ] {
+        let refused = host.runtime.halt(&host.who, request).await;
+        assert_eq!(refused.expect_err(code).code(), code);
+    }
+    let results = host.results(&host.start(json!([put("x")])).await).await;
+    assert!(results[0]["error"].is_string(), "it was not granted");
+}
