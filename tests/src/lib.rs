@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: where the built things are.
 
+pub mod ledger;
 pub mod runs;
 
 use std::path::{Path, PathBuf};

@@ -14,14 +14,16 @@ use serde_json::{Value, json};
 use stage::{Case, Stage, advisories, bad, contracts, good, invoices};
 
 /// All plugins that ship.
-const PLUGINS: [&str; 9] = [
+const PLUGINS: [&str; 11] = [
     "echo",
     "fetch",
     "files",
     "javascript",
     "jq",
     "patch",
+    "payments",
     "reconcile",
+    "refund",
     "report",
     "table",
 ];
@@ -381,6 +383,48 @@ fn patch() {
         ),
     ];
     show(&Stage::new("patch"), &cases);
+}
+
+#[test]
+fn payments() {
+    let stage = Stage::new("payments");
+    stage.denied("order", &json!({ "id": "O-1" }), "config");
+    let all = stage.least_grants();
+    let looking: Vec<&str> = all.lines().filter(|line| !line.contains("POST")).collect();
+    stage.apply(&looking.join("\n"));
+    for order in ["O-1", "O-2"] {
+        stage.ledger.order(order, "ada", 500, 3);
+    }
+    let of = |order: &str, amount: u64| json!({ "order": order, "amount": amount, "currency": "EUR", "reason": "T-1" });
+    stage.check(&[bad("refund", of("O-1", 5), "denied", "POST").under("k-0")]);
+    let cases = [
+        good("order", json!({ "id": "O-1" }), |out| {
+            out["paid"] == 500 && out["refunded"] == 0
+        }),
+        bad("order", json!({ "id": "O-9" }), "not-found", "404"),
+        bad(
+            "order",
+            json!({ "id": "../refunds" }),
+            "invalid-input",
+            "letters",
+        ),
+        good("refund", of("O-1", 500), |out| out["amount"] == 500).under("k-1"),
+        good("refund", of("O-1", 500), |out| out["amount"] == 500).under("k-1"),
+        good("order", json!({ "id": "O-1" }), |out| {
+            out["refunded"] == 500
+        }),
+        bad("refund", of("O-1", 1), "permanent", "more than was paid").under("k-2"),
+        bad("refund", of("O-2", 1), "invalid-input", "Idempotency-Key"),
+        bad("refund", of("O-2", 0), "invalid-input", "amount").under("k-3"),
+    ];
+    show(&stage, &cases);
+    assert_eq!(
+        (
+            stage.ledger.refunds("O-1").len(),
+            stage.ledger.refunds("O-2").len()
+        ),
+        (1, 0)
+    );
 }
 
 #[test]

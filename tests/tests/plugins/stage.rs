@@ -8,6 +8,7 @@ use std::process::Command;
 
 use airlock::client::Request;
 use airlock::harness::Server;
+use airlock_tests::ledger::Ledger;
 use airlock_tests::{airlock, component, root};
 use axum::Router;
 use axum::extract::Path as PathOf;
@@ -26,6 +27,8 @@ const ADVISORIES: usize = 300;
 pub(crate) struct Stage {
     pub(crate) plugin: &'static str,
     pub(crate) service: String,
+    /// The books of the payments service.
+    pub(crate) ledger: Ledger,
     server: Server,
     folder: tempfile::TempDir,
     _runtime: tokio::runtime::Runtime,
@@ -35,6 +38,7 @@ pub(crate) struct Stage {
 pub(crate) struct Case {
     pub(crate) tool: &'static str,
     input: Value,
+    key: Option<&'static str>,
     expect: Expect,
 }
 
@@ -54,6 +58,7 @@ pub(crate) fn good(
     Case {
         tool,
         input,
+        key: None,
         expect,
     }
 }
@@ -69,11 +74,18 @@ pub(crate) fn bad(
     Case {
         tool,
         input,
+        key: None,
         expect,
     }
 }
 
 impl Case {
+    /// The same under an idempotency key.
+    pub(crate) fn under(self, key: &'static str) -> Self {
+        let key = Some(key);
+        Self { key, ..self }
+    }
+
     pub(crate) fn is_good(&self) -> bool {
         matches!(self.expect, Expect::Answer(_))
     }
@@ -85,19 +97,19 @@ impl Stage {
         let folder = tempfile::tempdir().expect("a folder");
         lay_out(folder.path());
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let service = serve(&runtime);
+        let ledger = Ledger::default();
+        let service = serve(&runtime, &ledger);
         let server =
             Server::start(&airlock(), &folder.path().join("data"), &[]).expect("the server starts");
-        let secret = Request::bytes(
-            "PUT",
-            "/v1/secrets/contracts-key",
-            "application/octet-stream",
-            KEY.into(),
-        );
-        server.api().ok(&secret).expect("the secret is stored");
+        for name in ["contracts-key", "payments-key"] {
+            let path = format!("/v1/secrets/{name}");
+            let secret = Request::bytes("PUT", path, "application/octet-stream", KEY.into());
+            server.api().ok(&secret).expect("the secret is stored");
+        }
         let stage = Self {
             plugin,
             service,
+            ledger,
             server,
             folder,
             _runtime: runtime,
@@ -173,6 +185,7 @@ impl Stage {
             .replace("https://api.example.com", &self.service)
             // The service is on loopback.
             .replace("[\"GET\"]", "[\"GET\"], allow_private = true")
+            .replace("[\"POST\"]", "[\"POST\"], allow_private = true")
     }
 
     /// The scope of a want, with the places of this stage put in for what the
@@ -191,9 +204,13 @@ impl Stage {
     }
 
     /// What a call answers: status and body.
-    fn call(&self, tool: &str, input: &Value) -> (u16, Value) {
+    fn call(&self, tool: &str, input: &Value, key: Option<&str>) -> (u16, Value) {
         let path = format!("/v1/tools/{}/{tool}", self.plugin);
-        let reply = self.server.api().send(&Request::json("POST", path, input));
+        let mut request = Request::json("POST", path, input);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let reply = self.server.api().send(&request);
         let reply = reply.expect("the server answers");
         let text = String::from_utf8_lossy(&reply.body);
         assert!(!text.contains(KEY), "the key got out: {text}");
@@ -204,7 +221,7 @@ impl Stage {
     /// Makes the calls and judges what comes of them.
     pub(crate) fn check(&self, cases: &[Case]) {
         for case in cases {
-            let (status, body) = self.call(case.tool, &case.input);
+            let (status, body) = self.call(case.tool, &case.input, case.key);
             let held = match &case.expect {
                 Expect::Answer(check) => status == 200 && check(&body["output"]),
                 Expect::Fails(code, says) => {
@@ -223,7 +240,7 @@ impl Stage {
 
     /// The call is denied for want of a rule of the capability, and says so.
     pub(crate) fn denied(&self, tool: &str, input: &Value, capability: &str) {
-        let (status, body) = self.call(tool, input);
+        let (status, body) = self.call(tool, input, None);
         let named = |denial: &Value| {
             denial["capability"] == capability && denial["rule"].as_str() != Some("")
         };
@@ -275,7 +292,7 @@ fn lay_out(folder: &Path) {
 }
 
 /// Serves the demo's contracts, all or one, to whoever has the key.
-fn serve(runtime: &tokio::runtime::Runtime) -> String {
+fn serve(runtime: &tokio::runtime::Runtime, ledger: &Ledger) -> String {
     let answer = |headers: &HeaderMap, found: Option<Value>| {
         let known = headers.get("x-api-key").is_some_and(|key| key == KEY);
         match found {
@@ -299,7 +316,8 @@ fn serve(runtime: &tokio::runtime::Runtime) -> String {
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     let router = Router::new()
         .route("/v1/contracts", get(all))
-        .route("/v1/contracts/{id}", get(one));
+        .route("/v1/contracts/{id}", get(one))
+        .merge(ledger.router(KEY));
     runtime.spawn(async move { axum::serve(listener, router).await });
     base
 }
