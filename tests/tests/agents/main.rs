@@ -1,7 +1,8 @@
-//! Agents that ship, and agents in other languages, in the real server: killed at
+//! Agents that ship, in the real server: killed at
 //! random moments, over many cycles, after a start on old data.
 
 mod refund;
+mod watch;
 
 use std::path::Path;
 

@@ -239,3 +239,36 @@ fn refund_is_denied_without_its_tools() {
     );
     assert!(stage.ledger.refunds("O-1").is_empty());
 }
+
+#[test]
+fn watch_reports_asks_where_it_is_denied_and_stops_when_told() {
+    let (stage, desk) = staged("watch", &["advisories", "files"]);
+    let mut input = json!({ "feed": format!("{}/advisories.jsonl", stage.service),
+        "lock": "/project/Cargo.lock", "report": "/out/advisories.md", "every_s": 3600 });
+    let run = desk.start("watch", &input).expect("started");
+    let said = desk.until(&run, |run| {
+        Ok(run["progress"]["message"].as_str().map(str::to_owned))
+    });
+    assert_eq!(said.expect("a report"), "2 new, 0 still open, 0 gone");
+    let report = fs::read_to_string(stage.path("reports/advisories.md")).expect("the report");
+    assert!(report.contains("| 9.8 | critical | T-2"), "{report}");
+
+    input["lock"] = json!("/elsewhere/Cargo.lock");
+    let run = desk.start("watch", &input).expect("started");
+    let asked = desk.asked(&run, 1).expect("a question");
+    assert!(
+        asked[0]["text"].as_str().expect("text").contains("denied"),
+        "{asked:#?}"
+    );
+    desk.decide(&asked[0], "stop").expect("decided");
+    let end = desk.end(&run).expect("an end");
+    assert!(
+        end["output"].as_str().expect("output").contains("denied"),
+        "{end}"
+    );
+
+    input["every_s"] = json!(0);
+    let run = desk.start("watch", &input).expect("started");
+    let end = desk.end(&run).expect("an end");
+    assert_eq!(end["code"], "invalid-input", "{end}");
+}

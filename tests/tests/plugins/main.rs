@@ -3,6 +3,7 @@
 //! names: what it is good for, what it refuses, and what it is denied without.
 
 mod agents;
+mod services;
 mod stage;
 
 use std::collections::BTreeSet;
@@ -14,7 +15,8 @@ use serde_json::{Value, json};
 use stage::{Case, Stage, advisories, bad, contracts, good, invoices};
 
 /// All plugins that ship.
-const PLUGINS: [&str; 11] = [
+const PLUGINS: [&str; 13] = [
+    "advisories",
     "echo",
     "fetch",
     "files",
@@ -26,6 +28,7 @@ const PLUGINS: [&str; 11] = [
     "refund",
     "report",
     "table",
+    "watch",
 ];
 
 /// Good calls that each tool must show, at least.
@@ -63,49 +66,6 @@ fn echo() {
         bad("echo", json!([1]), "invalid-input", "expected a map"),
     ];
     show(&Stage::new("echo"), &cases);
-}
-
-#[test]
-fn fetch() {
-    let stage = Stage::new("fetch");
-    let url = format!("{}/v1/contracts", stage.service);
-    let with_key = |more: Value| {
-        let mut input = json!({ "url": url, "secret_headers": { "x-api-key": "contracts-key" } });
-        let input_object = input.as_object_mut().expect("an object");
-        input_object.extend(more.as_object().expect("an object").clone());
-        input
-    };
-    stage.denied("get", &json!({ "url": url }), "http");
-    let without_secret = stage
-        .least_grants()
-        .replace(", secret = \"contracts-key\"", "");
-    stage.apply(&without_secret);
-    stage.denied("get", &with_key(json!({})), "secrets");
-
-    let count = len(&contracts());
-    let cases = [
-        good("get", with_key(json!({})), move |out| {
-            count > 0 && out["status"] == 200 && out["json"] == contracts()
-        }),
-        good(
-            "get",
-            with_key(json!({ "format": "text", "max_bytes": 100, "query": { "year": "2026" } })),
-            |out| {
-                let text = out["content"].as_str().unwrap_or_default();
-                out["cut"] == true && text.len() == 100 && text.starts_with('[')
-            },
-        ),
-        bad(
-            "get",
-            json!({ "url": "ftp://a.test/" }),
-            "invalid-input",
-            "`ftp:`",
-        ),
-        bad("get", json!({ "url": url }), "permanent", "401"),
-    ];
-    show(&stage, &cases);
-    let elsewhere = format!("{}/v1/others", stage.service);
-    stage.denied("get", &json!({ "url": elsewhere }), "http");
 }
 
 #[test]
@@ -383,48 +343,6 @@ fn patch() {
         ),
     ];
     show(&Stage::new("patch"), &cases);
-}
-
-#[test]
-fn payments() {
-    let stage = Stage::new("payments");
-    stage.denied("order", &json!({ "id": "O-1" }), "config");
-    let all = stage.least_grants();
-    let looking: Vec<&str> = all.lines().filter(|line| !line.contains("POST")).collect();
-    stage.apply(&looking.join("\n"));
-    for order in ["O-1", "O-2"] {
-        stage.ledger.order(order, "ada", 500, 3);
-    }
-    let of = |order: &str, amount: u64| json!({ "order": order, "amount": amount, "currency": "EUR", "reason": "T-1" });
-    stage.check(&[bad("refund", of("O-1", 5), "denied", "POST").under("k-0")]);
-    let cases = [
-        good("order", json!({ "id": "O-1" }), |out| {
-            out["paid"] == 500 && out["refunded"] == 0
-        }),
-        bad("order", json!({ "id": "O-9" }), "not-found", "404"),
-        bad(
-            "order",
-            json!({ "id": "../refunds" }),
-            "invalid-input",
-            "letters",
-        ),
-        good("refund", of("O-1", 500), |out| out["amount"] == 500).under("k-1"),
-        good("refund", of("O-1", 500), |out| out["amount"] == 500).under("k-1"),
-        good("order", json!({ "id": "O-1" }), |out| {
-            out["refunded"] == 500
-        }),
-        bad("refund", of("O-1", 1), "permanent", "more than was paid").under("k-2"),
-        bad("refund", of("O-2", 1), "invalid-input", "Idempotency-Key"),
-        bad("refund", of("O-2", 0), "invalid-input", "amount").under("k-3"),
-    ];
-    show(&stage, &cases);
-    assert_eq!(
-        (
-            stage.ledger.refunds("O-1").len(),
-            stage.ledger.refunds("O-2").len()
-        ),
-        (1, 0)
-    );
 }
 
 #[test]

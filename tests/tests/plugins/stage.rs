@@ -23,6 +23,25 @@ pub(crate) const KEY: &str = "key-4b1d-not-for-plugins";
 /// Advisories that are taken where there are any: as many as an input may hold.
 const ADVISORIES: usize = 300;
 
+/// The lock file of a project, and advisories of which two apply to it.
+const LOCK: &str = r#"version = 4
+
+[[package]]
+name = "alpha"
+version = "1.2.3"
+source = "registry+https://example.com/index"
+
+[[package]]
+name = "beta"
+version = "0.4.0"
+source = "registry+https://example.com/index"
+"#;
+const FEED: &str = r#"{"id":"T-1","package":"alpha","cvss":"CVSS:3.1/AV:N/AC:H/PR:N/UI:R/S:U/C:L/I:N/A:N","patched":[">= 1.2.4"]}
+{"id":"T-2","package":"beta","cvss":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H","patched":[]}
+{"id":"T-3","package":"beta","informational":"unmaintained","patched":[]}
+{"id":"T-4","package":"alpha","patched":[">= 1.2.3"]}
+"#;
+
 /// A server with one plugin.
 pub(crate) struct Stage {
     pub(crate) plugin: &'static str,
@@ -182,6 +201,7 @@ impl Stage {
         text.replace(&source, &format!("{:?}", component_of(plugin)))
             .replace("/srv/invoices", &own(self.path("invoices")))
             .replace("/srv/reports", &own(self.path("reports")))
+            .replace("/srv/project", &own(self.path("project")))
             .replace("https://api.example.com", &self.service)
             // The service is on loopback.
             .replace("[\"GET\"]", "[\"GET\"], allow_private = true")
@@ -282,9 +302,12 @@ fn component_of(plugin: &str) -> PathBuf {
 
 fn lay_out(folder: &Path) {
     let invoices = folder.join("invoices");
-    for made in [&invoices, &folder.join("reports")] {
+    let project = folder.join("project");
+    for made in [&invoices, &folder.join("reports"), &project] {
         fs::create_dir(made).expect("a folder");
     }
+    fs::write(project.join("Cargo.lock"), LOCK).expect("written");
+    fs::write(project.join("notes.txt"), "no lock file").expect("written");
     for entry in fs::read_dir(root().join("demo/invoices")).expect("the demo's invoices") {
         let entry = entry.expect("an entry");
         fs::copy(entry.path(), invoices.join(entry.file_name())).expect("a copy");
@@ -317,6 +340,7 @@ fn serve(runtime: &tokio::runtime::Runtime, ledger: &Ledger) -> String {
     let router = Router::new()
         .route("/v1/contracts", get(all))
         .route("/v1/contracts/{id}", get(one))
+        .route("/advisories.jsonl", get(|| async { FEED }))
         .merge(ledger.router(KEY));
     runtime.spawn(async move { axum::serve(listener, router).await });
     base
