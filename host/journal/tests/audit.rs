@@ -473,12 +473,21 @@ fn a_given_head_must_be_genuine() {
 
 #[test]
 fn opening_refuses_a_log_without_its_end() {
-    let cases: [(&str, &str); 3] = [
+    let cases: [(&str, &str); 6] = [
         (
             "DELETE FROM records WHERE seq >= 40",
             "record 40 is missing",
         ),
+        ("DELETE FROM records", "record 0 is missing"),
         ("DELETE FROM heads", "record 0 is beyond the stream's end"),
+        (
+            "UPDATE heads SET len = 40",
+            "record 40 is beyond the stream's end",
+        ),
+        (
+            "INSERT INTO records VALUES (x'7a', 0, x'00', zeroblob(32))",
+            "stream \"z\": record 0 is beyond the stream's end",
+        ),
         (
             "UPDATE heads SET hash = zeroblob(32)",
             "record 45 is not the one the stream's head names",
