@@ -32,10 +32,10 @@ impl Request {
         }
     }
 
-    /// A GET.
-    pub fn get(address: SocketAddr, path: &str, token: &str) -> Self {
+    /// A GET of a media type.
+    pub fn get(address: SocketAddr, path: &str, token: &str, accept: &str) -> Self {
         let head = format!(
-            "GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\naccept: {accept}\r\n\r\n"
         );
         Self {
             address,
@@ -81,7 +81,8 @@ impl Connection {
     }
 }
 
-/// The status and where the body begins, once all of it is there.
+/// The status and where the body begins, once all of it is there. A body in
+/// chunks is given as it came.
 fn complete(buffer: &[u8]) -> Result<Option<(u16, usize)>> {
     let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else {
         return Ok(None);
@@ -91,16 +92,24 @@ fn complete(buffer: &[u8]) -> Result<Option<(u16, usize)>> {
         .get(9..12)
         .and_then(|s| s.parse().ok())
         .context("status line")?;
-    let length = head
-        .lines()
-        .find_map(|line| {
-            line.to_ascii_lowercase()
-                .strip_prefix("content-length:")
-                .map(|v| v.trim().to_owned())
+    let header = |name: &str| {
+        head.lines().find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
         })
-        .context("response without content-length")?;
-    let length: usize = length.parse().context("content-length")?;
-    Ok((buffer.len() >= end + 4 + length).then_some((status, end + 4)))
+    };
+    let whole = match header("content-length") {
+        Some(length) => {
+            let length: usize = length.parse().context("content-length")?;
+            buffer.len() >= end + 4 + length
+        }
+        None => {
+            let chunked = header("transfer-encoding") == Some("chunked");
+            anyhow::ensure!(chunked, "a response without a length");
+            buffer.ends_with(b"\r\n0\r\n\r\n")
+        }
+    };
+    Ok(whole.then_some((status, end + 4)))
 }
 
 /// Requests per second, closed loop, over `connections` connections for `time`.

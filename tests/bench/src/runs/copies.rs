@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use airlock_journal::audit::STREAM as AUDIT;
 use airlock_journal::sqlite::SqliteStore;
 use airlock_journal::{Batch, Op, Store};
 use anyhow::{Context, Result};
@@ -17,7 +18,7 @@ const SPACES: [&str; 2] = ["runs", "runs-open"];
 /// Copies of one commit.
 const GROUP: usize = 500;
 
-/// Records of the longest run that is copied.
+/// Records of the longest run that is copied, and of a page of the audit.
 const RECORDS_MAX: usize = 1_000;
 
 /// The digits at the end of an id in which copies differ.
@@ -27,6 +28,8 @@ const DIGITS: usize = 12;
 struct Original {
     rows: Vec<(&'static str, Bytes)>,
     records: Vec<Bytes>,
+    /// What the audit has of it: the listings are made from that.
+    audited: Vec<Bytes>,
 }
 
 /// Writes copies into a server's directory that no server has open.
@@ -77,6 +80,11 @@ impl Copies {
                     expect: Some(0),
                     records: original.records.iter().map(change).collect(),
                 });
+                batch = batch.op(Op::Append {
+                    stream: Bytes::from_static(AUDIT.as_bytes()),
+                    expect: None,
+                    records: original.audited.iter().map(change).collect(),
+                });
                 ids.push(copy);
             }
             self.runtime.block_on(self.store.commit(batch))?;
@@ -94,7 +102,26 @@ impl Copies {
         let records = self.store.read(stream.as_bytes(), 0, RECORDS_MAX)?;
         let records: Vec<Bytes> = records.into_iter().map(|record| record.payload).collect();
         anyhow::ensure!(!rows.is_empty() && !records.is_empty(), "no run {id}");
-        Ok(Original { rows, records })
+        let audited = self.audited(id)?;
+        Ok(Original {
+            rows,
+            records,
+            audited,
+        })
+    }
+
+    fn audited(&self, id: &str) -> Result<Vec<Bytes>> {
+        let (mut audited, mut from) = (Vec::new(), 0);
+        loop {
+            let page = self.store.read(AUDIT.as_bytes(), from, RECORDS_MAX)?;
+            from += page.len() as u64;
+            let last = page.len() < RECORDS_MAX;
+            let payloads = page.into_iter().map(|record| record.payload);
+            audited.extend(payloads.filter(|payload| has(payload, id)));
+            if last {
+                return Ok(audited);
+            }
+        }
     }
 
     fn next_id(&mut self, id: &str) -> Result<String> {
@@ -102,6 +129,12 @@ impl Copies {
         self.written += 1;
         Ok(format!("{}{:0DIGITS$x}", &id[..kept], self.written))
     }
+}
+
+fn has(bytes: &[u8], text: &str) -> bool {
+    bytes
+        .windows(text.len())
+        .any(|found| found == text.as_bytes())
 }
 
 /// The bytes with each `from` made `to`.

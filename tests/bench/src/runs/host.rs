@@ -21,6 +21,12 @@ const LANES: usize = 16;
 /// How often a run is looked at that has not ended, where many run.
 pub(super) const LOOK: Duration = Duration::from_millis(2);
 
+/// A record that no journal has.
+const BEYOND: u64 = 1 << 40;
+
+/// How long a run may take before it is looked at whether it is stuck.
+const STUCK: Duration = Duration::from_secs(10);
+
 /// The longest that any wait of the benchmarks may take.
 const PATIENCE: Duration = Duration::from_secs(900);
 
@@ -109,15 +115,31 @@ impl Host {
         Ok(ids.concat())
     }
 
-    /// How long `count` runs take from the first start to the last end, at once.
-    pub(super) async fn batch(&self, count: usize, input: &Value) -> Result<Duration> {
+    /// How long `count` runs take from the first start to the last end, at once,
+    /// and their ids.
+    pub(super) async fn batch(
+        &self,
+        count: usize,
+        input: &Value,
+    ) -> Result<(Duration, Vec<String>)> {
         let begun = Instant::now();
         let ids = self.start_runs(count, input).await?;
         let mut client = self.connect().await?;
         for id in &ids {
             client.ended(id, LOOK).await?;
         }
-        Ok(begun.elapsed())
+        Ok((begun.elapsed(), ids))
+    }
+
+    /// Whether they ended as they should.
+    pub(super) async fn check(&self, ids: &[String]) -> Result<()> {
+        let mut client = self.connect().await?;
+        for id in ids {
+            let run = client.get(&format!("/v1/runs/{id}")).await?;
+            let state = &run["end"]["state"];
+            anyhow::ensure!(state == "succeeded", "the run {id} ended as {run}");
+        }
+        Ok(())
     }
 }
 
@@ -136,7 +158,8 @@ impl Client<'_> {
     }
 
     pub(super) async fn get(&mut self, path: &str) -> Result<Value> {
-        let request = Request::get(self.host.address, path, self.host.server.token());
+        let (address, token) = (self.host.address, self.host.server.token());
+        let request = Request::get(address, path, token, "application/json");
         self.send(&request, 200).await
     }
 
@@ -160,56 +183,56 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// Waits until a run has ended, checks how, and tells when that was written,
-    /// milliseconds since 1970.
-    pub(super) async fn ended(&mut self, id: &str, look: Duration) -> Result<u64> {
-        let run = self.wait(id, look, |run| run.get("end").is_some()).await?;
-        let state = &run["end"]["state"];
-        anyhow::ensure!(state == "succeeded", "the run {id} ended as {run}");
-        run["updated_ms"].as_u64().context("when the run ended")
+    /// Waits until a run has ended. What is asked for is the page of its journal
+    /// beyond the last, which costs the server little however long the run is.
+    pub(super) async fn ended(&mut self, id: &str, look: Duration) -> Result<()> {
+        let path = format!("/v1/runs/{id}/events?from={BEYOND}&limit=1");
+        let begun = Instant::now();
+        while self.get(&path).await?.get("next").is_some() {
+            if begun.elapsed() > STUCK {
+                let run = self.get(&format!("/v1/runs/{id}")).await?;
+                let late = begun.elapsed() > PATIENCE || run.get("blocked").is_some();
+                anyhow::ensure!(!late, "the run {id} does not go on: {run}");
+            }
+            tokio::time::sleep(look).await;
+        }
+        Ok(())
     }
 
     /// Waits until the agent of a run waits.
     pub(super) async fn waiting(&mut self, id: &str) -> Result<()> {
-        self.wait(id, LOOK, |run| run["status"] == "waiting")
-            .await?;
-        Ok(())
-    }
-
-    async fn wait(
-        &mut self,
-        id: &str,
-        look: Duration,
-        is_it: impl Fn(&Value) -> bool,
-    ) -> Result<Value> {
         let (path, begun) = (format!("/v1/runs/{id}"), Instant::now());
         loop {
             let run = self.get(&path).await?;
-            if is_it(&run) {
-                return Ok(run);
+            if run["status"] == "waiting" {
+                return Ok(());
             }
-            let blocked = run.get("blocked").is_some();
-            let late = begun.elapsed() > PATIENCE;
-            anyhow::ensure!(!blocked && !late, "the run {id} does not go on: {run}");
-            tokio::time::sleep(look).await;
+            let goes_on = run["status"] == "running" && begun.elapsed() < PATIENCE;
+            anyhow::ensure!(goes_on, "the run {id} does not wait: {run}");
+            tokio::time::sleep(LOOK * 10).await;
         }
     }
 
-    /// How long one run takes by its own journal, whole milliseconds.
-    pub(super) async fn journaled(&mut self, input: &Value) -> Result<Duration> {
-        let id = self.start(input).await?;
-        let ended_ms = self.ended(&id, LOOK).await?;
-        let run = self.get(&format!("/v1/runs/{id}")).await?;
-        let started_ms = run["started_ms"].as_u64().context("when the run began")?;
-        Ok(Duration::from_millis(ended_ms.saturating_sub(started_ms)))
-    }
-
-    /// One run from its start to its end, as its client sees it.
+    /// One run from its start to its end, as a client sees it that follows its
+    /// events.
     pub(super) async fn once(&mut self, input: &Value) -> Result<Duration> {
         let begun = Instant::now();
         let id = self.start(input).await?;
-        self.ended(&id, Duration::ZERO).await?;
-        Ok(begun.elapsed())
+        let (address, token) = (self.host.address, self.host.server.token());
+        let path = format!("/v1/runs/{id}/events");
+        let events = Request::get(address, &path, token, "text/event-stream");
+        let (status, body) = self.connection.exchange(&events).await?;
+        let time = begun.elapsed();
+        let text = String::from_utf8_lossy(body);
+        let ended = status == 200 && text.contains("\"state\":\"succeeded\"");
+        anyhow::ensure!(ended, "the run {id} ended as {status}: {text}");
+        Ok(time)
+    }
+
+    /// When a run ended, milliseconds since 1970.
+    pub(super) async fn ended_ms(&mut self, id: &str) -> Result<u64> {
+        let run = self.get(&format!("/v1/runs/{id}")).await?;
+        run["updated_ms"].as_u64().context("when the run ended")
     }
 
     /// When the first record of a kind was written in each run, milliseconds

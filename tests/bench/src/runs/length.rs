@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::host::Host;
+use super::host::{Host, LOOK};
 use super::{client, middle};
 use crate::Bench;
 use crate::http::cpu_s;
@@ -58,13 +58,22 @@ fn runs(host: &Host, input: &Value, count: usize) -> Result<[f64; 2]> {
     client()?.block_on(async {
         let mut client = host.connect().await?;
         // Cold caches are no part of it.
-        client.journaled(input).await?;
-        let before = cpu_s(host.pid())?;
-        let mut wall_s = 0.0;
+        let first = host.batch(1, input).await?.1;
+        let (mut ids, before) = (Vec::with_capacity(count), cpu_s(host.pid())?);
         for _ in 0..count {
-            wall_s += client.journaled(input).await?.as_secs_f64();
+            let id = client.start(input).await?;
+            client.ended(&id, LOOK).await?;
+            ids.push(id);
         }
         let cpu_s = cpu_s(host.pid())? - before;
-        Ok([wall_s / count as f64, cpu_s / count as f64])
+        host.check(&first).await?;
+        host.check(&ids).await?;
+        let mut wall_ms = 0;
+        let started = client.times_of(&ids, "started").await?;
+        for (id, started_ms) in ids.iter().zip(started) {
+            wall_ms += client.ended_ms(id).await?.saturating_sub(started_ms);
+        }
+        let count = count as f64;
+        Ok([wall_ms as f64 / 1e3 / count, cpu_s / count])
     })
 }

@@ -128,10 +128,11 @@ async fn late(what: &str, host: &Host, ids: &[String], due_ms: u64) -> Result<()
     let ready_ms = due_ms.saturating_sub(now_ms());
     tokio::time::sleep(Duration::from_millis(ready_ms)).await;
     let mut client = host.connect().await?;
-    let mut ends = Vec::with_capacity(ids.len());
     for id in ids {
-        ends.push(client.ended(id, LOOK * 10).await?);
+        client.ended(id, LOOK * 10).await?;
     }
+    host.check(ids).await?;
+    let ended = client.times_of(ids, "ended").await?;
     let answered = client.times_of(ids, "answered").await?;
     let late = |times: Vec<u64>| {
         let late = times.into_iter().map(|at_ms| at_ms.saturating_sub(due_ms));
@@ -146,7 +147,7 @@ async fn late(what: &str, host: &Host, ids: &[String], due_ms: u64) -> Result<()
         "  {what}: {} timers due at one moment{early}: answered late by {}; ended late by {}",
         ids.len(),
         late(answered),
-        late(ends)
+        late(ended)
     );
     Ok(())
 }
@@ -161,6 +162,7 @@ async fn woken(what: &str, host: &Host, ids: &[String]) -> Result<()> {
         client.ended(id, Duration::ZERO).await?;
         times.push(begun.elapsed());
     }
+    host.check(ids).await?;
     println!(
         "  {what}: from a signal to the end of the run: {}",
         spread(times)

@@ -28,7 +28,9 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
                 let mut client = host.connect().await?;
                 let begun_ms = now_ms();
                 client.signal(&id, "go").await?;
-                let ended_ms = client.ended(&id, LOOK).await?;
+                client.ended(&id, LOOK).await?;
+                host.check(std::slice::from_ref(&id)).await?;
+                let ended_ms = client.ended_ms(&id).await?;
                 anyhow::Ok(ended_ms.saturating_sub(begun_ms))
             })?;
             times.push(time as f64);

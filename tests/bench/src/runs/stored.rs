@@ -29,8 +29,8 @@ struct Figures {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let data = tempfile::tempdir()?;
     let mut host = Host::new(bench, &data.path().join("data"))?;
-    let original = client()?.block_on(host.start_runs(1, &json!({ "records": 1 })))?;
-    client()?.block_on(host.batch(1, &json!({ "records": 1 })))?;
+    let (_, original) = client()?.block_on(host.batch(1, &json!({ "records": 1 })))?;
+    client()?.block_on(host.check(&original))?;
     let mut stored = 1;
     let mut first = None;
     for size in sizes(bench) {
@@ -70,14 +70,17 @@ fn measure(bench: &Bench, host: &Host, start: Duration) -> Result<Figures> {
     let input = json!({ "records": steps });
     client()?.block_on(async {
         // Caches are cold after a start.
-        host.batch(runs, &input).await?;
+        let mut ids = host.batch(runs, &input).await?.1;
         let before = cpu_s(host.pid())?;
         let rounds = bench.times(100).min(7);
         let mut times = Vec::new();
         for _ in 0..rounds {
-            times.push(host.batch(runs, &input).await?.as_secs_f64());
+            let (time, more) = host.batch(runs, &input).await?;
+            times.push(time.as_secs_f64());
+            ids.extend(more);
         }
         let cpu_s = cpu_s(host.pid())? - before;
+        host.check(&ids).await?;
         let mut connection = host.connect().await?;
         let begun = Instant::now();
         connection.get("/v1/runs").await?;
