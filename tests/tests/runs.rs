@@ -191,7 +191,14 @@ fn a_run_is_started_followed_and_decided_from_the_command_line() {
     assert!(text.trim_end().ends_with(&question), "{text}");
 
     let (text, _) = command(&server, &["approvals", "list"]);
-    assert!(text.contains("yes|no"), "{text}");
+    assert!(text.contains("yes|no  approver"), "{text}");
+    let (text, code) = command(&server, &["approvals", "show", &question]);
+    assert!(code == 0 && text.contains("send it?"), "{code} {text}");
+    let (text, code) = command(&server, &["approvals", "approve", &question]);
+    assert!(
+        code != 0 && text.contains("one of `yes`, `no`"),
+        "{code} {text}"
+    );
     let (text, code) = command(&server, &["approvals", "decide", &question, "perhaps"]);
     assert!(
         code != 0 && text.contains("one of `yes`, `no`"),
@@ -417,5 +424,59 @@ fn wait(api: &Api, id: &str) {
         "succeeded",
         "{}",
         show(api, id)
+    );
+}
+
+#[test]
+fn calls_are_approved_from_the_command_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = set_up(&dir.path().join("data"));
+    let rule = json!({
+        "tool": "keeper/add", "approvers": 2, "own_approval": true, "due": "1h",
+        "on_due": "escalate", "escalate_to": "admin", "approval": "always",
+    });
+    grant(
+        &server.api(),
+        "prober",
+        &json!({ "grants": { "tools": [rule] } }),
+    );
+    let input = r#"{"steps":[{"call":{"tool":"keeper/add","input":{}}}]}"#;
+    let run = ["run", "prober", "--input", input, "--follow"];
+    let (text, code) = command(&server, &run);
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.contains("? 2 people (approver) have to approve it, until "),
+        "{text}"
+    );
+    let id = text.lines().next().expect("the id").to_owned();
+    let question = format!("{id}.0");
+    let (text, code) = command(
+        &server,
+        &["approvals", "approve", &question, "--note", "ok"],
+    );
+    assert_eq!(code, 0, "{text}");
+    let (text, code) = command(&server, &["approvals", "approve", &question]);
+    assert!(
+        code != 0 && text.contains("somebody else has to"),
+        "{code} {text}"
+    );
+    let (text, _) = command(&server, &["approvals", "show", &question]);
+    for part in [
+        "2 approver (1 so far)",
+        "then admin decides",
+        "by admin ",
+        ": ok",
+        "sha256:",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let (text, code) = command(&server, &["approvals", "deny", &question, "--note", "no"]);
+    assert_eq!(code, 0, "{text}");
+    let (text, _) = command(&server, &["runs", "events", &id, "--follow"]);
+    assert!(text.contains("a person said no: no by admin"), "{text}");
+    let (text, code) = command(&server, &["approvals", "show", &question]);
+    assert!(
+        code == 4 && text.contains("no open question"),
+        "{code} {text}"
     );
 }

@@ -272,6 +272,32 @@ pub enum Approvals {
     /// List questions that wait for a person, oldest first.
     #[command(after_help = "Example:\n  airlock approvals list")]
     List,
+    /// Show a question: what it is about, who decides it until when, who approved.
+    #[command(after_help = "Example:\n  airlock approvals show run_01a1fd….4")]
+    Show {
+        /// The question, as `approvals list` names it.
+        id: String,
+    },
+    /// Approve a call.
+    #[command(after_help = "Example:\n  airlock approvals approve run_01a1fd….4 --note 'checked'")]
+    Approve {
+        /// The question, as `approvals list` names it.
+        id: String,
+        /// For the agent and the record.
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Deny a call.
+    #[command(
+        after_help = "Example:\n  airlock approvals deny run_01a1fd….4 --note 'not this month'"
+    )]
+    Deny {
+        /// The question, as `approvals list` names it.
+        id: String,
+        /// For the agent and the record.
+        #[arg(long)]
+        note: Option<String>,
+    },
     /// Answer a question with one of its choices.
     #[command(
         after_help = "Example:\n  airlock approvals decide run_01a1fd….4 yes --note 'checked'"

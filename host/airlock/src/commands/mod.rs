@@ -1,6 +1,7 @@
 //! The commands. Each makes requests of the API and shows the answers; none
 //! decides anything by itself.
 
+mod approvals;
 mod audit;
 mod backup;
 mod follow;
@@ -71,7 +72,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Runs(args) => runs::run(&connect(global)?, args)?,
         Command::Signal(args) => runs::signal(&connect(global)?, &args)?,
         Command::Halt(args) => runs::halt(&connect(global)?, &args)?,
-        Command::Approvals(args) => runs::approvals(&connect(global)?, args)?,
+        Command::Approvals(args) => approvals::run(&connect(global)?, args)?,
         Command::Schedules(args) => schedules::run(&connect(global)?, args)?,
         Command::Hooks(args) => hooks::run(&connect(global)?, args)?,
         Command::Secret(args) => secrets::run(&connect(global)?, args)?,

@@ -1,15 +1,14 @@
-//! `airlock run`, `airlock runs`, `airlock signal`, `airlock approvals`.
+//! `airlock run`, `airlock runs`, `airlock signal`, `airlock halt`.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::follow::{Until, follow};
-use super::plugins::list_of;
 use super::{Session, history, read_input, replays};
-use crate::cli::{Approvals, Halt, Run, Runs, Signal};
+use crate::cli::{Halt, Run, Runs, Signal};
 use crate::client::{Request, encode};
 use crate::exit::Misuse;
-use crate::output::{Format, cell, json_escaped, json_text, one_line, print, table, time};
+use crate::output::{Format, cell, json_escaped, json_text, one_line, print, time};
 use crate::timeline::Timeline;
 
 /// Records that are asked for at once.
@@ -180,23 +179,6 @@ fn halt_text(view: &Value) -> String {
     }
 }
 
-pub(super) fn approvals(session: &Session, command: Approvals) -> Result<()> {
-    match command {
-        Approvals::List => {
-            let answer = session.api.get("/v1/approvals")?;
-            session.format.show(&answer, approvals_text)
-        }
-        Approvals::Decide { id, decision, note } => {
-            let body = json!({ "decision": decision, "note": note });
-            let path = format!("/v1/approvals/{}", encode(&id));
-            session.api.ok(&Request::json("POST", &path, &body))?;
-            session
-                .format
-                .show(&json!({ "decided": id }), |_| format!("decided {id}"))
-        }
-    }
-}
-
 pub(super) fn path(id: &str) -> String {
     format!("/v1/runs/{}", encode(id))
 }
@@ -219,26 +201,6 @@ pub(super) fn input(typed: &str) -> Result<Value> {
 pub(super) fn parse(text: &str, what: &str) -> Result<Value> {
     serde_json::from_str(text)
         .map_err(|error| Misuse(format!("{what} is not JSON: {error}")).into())
-}
-
-fn approvals_text(answer: &Value) -> String {
-    let approvals = list_of(answer, "approvals");
-    let lines: Vec<Vec<String>> = approvals
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|asked| {
-            let choices = asked["choices"].as_array().into_iter().flatten();
-            let choices: Vec<&str> = choices.filter_map(Value::as_str).collect();
-            vec![
-                cell(asked, "id"),
-                cell(asked, "agent"),
-                choices.join("|"),
-                cell(asked, "text"),
-            ]
-        })
-        .collect();
-    table(&["QUESTION", "AGENT", "CHOICES", "TEXT"], &lines)
 }
 
 /// One record in a line that a person can read.

@@ -35,8 +35,10 @@ struct Step {
     /// What became of it, in order.
     then: Vec<String>,
     answered: bool,
-    /// When a person was first asked.
+    /// When a person was asked who has not decided.
     asked_ms: Option<u64>,
+    /// Approvals that are still needed.
+    needed: u64,
 }
 
 /// In the order of the journal.
@@ -295,8 +297,15 @@ impl Timeline {
         match record["event"].as_str().unwrap_or_default() {
             "approval-asked" => {
                 step.asked_ms = Some(at_ms);
-                "? a person has to approve it".to_owned()
+                step.needed = record["terms"]["approvers"].as_u64().unwrap_or(1);
+                asked(&record["terms"])
             }
+            "question-escalated" => {
+                let due = record["due_ms"].as_u64().map(time).unwrap_or_default();
+                let role = part(record, &["role"]);
+                format!("! nobody decided in time: {role} decides, until {due}")
+            }
+            "withheld" => "not made: the run only observes".to_owned(),
             "approved" => {
                 let text = format!(
                     "{} approved after {}{}",
@@ -304,7 +313,10 @@ impl Timeline {
                     waited(step),
                     note(record)
                 );
-                step.asked_ms = None;
+                step.needed = step.needed.saturating_sub(1);
+                if step.needed == 0 {
+                    step.asked_ms = None;
+                }
                 text
             }
             "retried" => {
@@ -394,6 +406,20 @@ fn requested(request: &Value) -> String {
     }
 }
 
+/// Who has to approve a call, until when.
+fn asked(terms: &Value) -> String {
+    let role = terms["role"].as_str().unwrap_or("approver");
+    let who = match terms["approvers"].as_u64() {
+        Some(number) if number > 1 => format!("{number} people ({}) have", one_line(role)),
+        _ if role == "approver" => "a person has".to_owned(),
+        _ => format!("a person ({}) has", one_line(role)),
+    };
+    let due = terms["due_ms"]
+        .as_u64()
+        .map(|due| format!(", until {}", time(due)));
+    format!("? {who} to approve it{}", due.unwrap_or_default())
+}
+
 /// What a step of a kind ended with and, where a person gave that, by whom.
 fn answered(kind: &str, answer: &Value, by: &str) -> String {
     let by = match by {
@@ -473,6 +499,7 @@ fn of_run(record: &Value) -> String {
         "blocked" => format!("! blocked: {}", blocked(&record["why"])),
         "unblocked" | "unpaused" => format!("{} let it go on", by()),
         "paused" => format!("{} paused it", by()),
+        "given-up" => format!("! the grant ends it: {}", ended(&record["end"])),
         "cancel-requested" => {
             let why = part(record, &["why"]);
             let why = if why.is_empty() {

@@ -6,14 +6,13 @@
 
 use std::sync::Arc;
 
-use airlock_sandbox::agent::{Request, RequestId};
+use airlock_sandbox::agent::RequestId;
 use airlock_sandbox::{CallError, Limits};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::RunError;
-use super::approval;
 use super::event::{Block, Event, Told};
 use super::fold::RunState;
 use super::park::Held;
@@ -22,15 +21,14 @@ use super::session::Session;
 use super::spending::{self, Spent};
 use super::trigger;
 use super::types::{
-    ApprovalView, Decide, OpenRequest, Outcome, ProgressView, Resume, RunDetail, RunEvent,
-    RunStatus, RunView,
+    OpenRequest, Outcome, ProgressView, Resume, RunDetail, RunEvent, RunStatus, RunView,
 };
 use crate::ids;
 use crate::principal::{Principal, Role};
 use crate::record;
 use crate::runtime::Runtime;
 
-const NOTE_BYTES_MAX: usize = 8 << 10;
+pub(super) const NOTE_BYTES_MAX: usize = 8 << 10;
 /// Most events of one page.
 const EVENTS_MAX: usize = 1_000;
 /// Who sees what others started. Callers see their own runs alone.
@@ -252,86 +250,6 @@ impl Runtime {
         Ok(())
     }
 
-    /// Questions that wait for a person.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn approvals(&self, who: &Principal) -> Result<Vec<ApprovalView>, RunError> {
-        let mut ids = Vec::new();
-        rows::each_open(self.store(), |id, _| ids.push(id))?;
-        let mut all = Vec::new();
-        for id in ids {
-            let mut state = RunState::default();
-            for record in rows::all(self.store(), &id)? {
-                state.apply(&record);
-            }
-            let agent = state.start.as_ref().map(|start| start.agent.clone());
-            let agent = agent.unwrap_or_default();
-            if who.may_see(&agent) {
-                let asked = |(request, asked)| approval::question(&id, &agent, request, asked);
-                all.extend(state.open().filter_map(asked));
-            }
-        }
-        all.sort_by(|a, b| a.at_ms.cmp(&b.at_ms).then_with(|| a.id.cmp(&b.id)));
-        Ok(all)
-    }
-
-    /// Answers a question; once.
-    ///
-    /// # Errors
-    /// It is not open, the decision is none of its choices, or the store failed.
-    pub async fn decide_approval(
-        self: &Arc<Self>,
-        who: &Principal,
-        id: &str,
-        decide: Decide,
-    ) -> Result<(), RunError> {
-        let none = || RunError::NoQuestion(id.to_owned());
-        let note = decide.note.as_deref().map_or(0, str::len);
-        bounded("the note", note, NOTE_BYTES_MAX)?;
-        let (run, request) = id.rsplit_once('.').ok_or_else(none)?;
-        let request: RequestId = request.parse().map_err(|_| none())?;
-        let session = self.open_run(who, run, &[Role::Approver]);
-        let session = session.map_err(|_| none())?;
-        let event = self.decision(who, &session, request, &decide, none)?;
-        let detail = json!({ "run": run, "decision": decide.decision, "note": decide.note });
-        let audit = record::admin(who, "approval.decide", id, detail);
-        if !session.settle(event, vec![record::op(&audit)]) {
-            return Err(none());
-        }
-        kept(&session).await
-    }
-
-    /// The record that a decision comes to.
-    fn decision(
-        &self,
-        who: &Principal,
-        session: &Session,
-        id: RequestId,
-        decide: &Decide,
-        none: impl Fn() -> RunError,
-    ) -> Result<Event, RunError> {
-        let (asked, start) = {
-            let inner = session.lock();
-            let asked = inner.state.requests.get(&id).cloned();
-            (asked, inner.state.start.clone())
-        };
-        let (asked, start) = asked.zip(start).ok_or_else(&none)?;
-        let question = approval::question(&session.id, &start.agent, id, &asked);
-        let question = question.ok_or_else(&none)?;
-        if !question.choices.contains(&decide.decision) {
-            let choices = question.choices.join("`, `");
-            return Err(RunError::Invalid(format!("decision: one of `{choices}`")));
-        }
-        if let Request::Call { tool, .. } = &asked.request {
-            let own = who.name == start.by;
-            if own && !super::step::own_approval(self, &start.agent, tool) {
-                return Err(RunError::OwnApproval);
-            }
-        }
-        approval::decided(id, &asked, decide, &who.name).ok_or_else(none)
-    }
-
     async fn decide(
         &self,
         who: &Principal,
@@ -346,7 +264,7 @@ impl Runtime {
     }
 }
 
-async fn kept(session: &Arc<Session>) -> Result<(), RunError> {
+pub(super) async fn kept(session: &Arc<Session>) -> Result<(), RunError> {
     match session.durable().await {
         true => Ok(()),
         false => Err(RunError::NotKept),

@@ -4,14 +4,14 @@
 //! change of the input, the component or the grants asks again.
 
 use airlock_sandbox::agent::{Request, RequestId};
-use airlock_sandbox::capability::tools::Approval;
+use airlock_sandbox::capability::tools::{Approval, Rule};
 use airlock_sandbox::{CallError, Denial, EffectClass};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::event::{Autonomy, Event, Told};
+use super::event::{Autonomy, Event, Start, Told};
 use super::fold::Asked;
-use super::types::{ApprovalView, Decide};
+use super::types::{ApprovalView, AtDue, Decide};
 use crate::ids;
 use crate::runtime::Runtime;
 
@@ -41,15 +41,18 @@ pub(super) fn verdict(autonomy: Autonomy, class: EffectClass, rule: Approval) ->
     }
 }
 
-/// The hash of what an approval is given for: tool, input, component, grants.
-pub(super) fn binding(runtime: &Runtime, tool: &str, input: &str) -> String {
+/// The hash of what an approval is given for: tool, input, component, grants, and
+/// who has to give it until when.
+pub(super) fn binding(runtime: &Runtime, tool: &str, input: &str, rule: &Rule) -> String {
     let plugin = tool.split_once('/').map_or(tool, |(plugin, _)| plugin);
     let (digest, version) = match runtime.registry.get(plugin) {
         Some((_, active)) => (active.manifest.digest.clone(), active.grants.version),
         None => (String::new(), 0),
     };
+    let due = (rule.due, rule.on_due, rule.escalate_to);
+    let terms = json!([rule.approvers, rule.approver_role, rule.own_approval, due]);
     let mut hash = Sha256::new();
-    for part in [tool, input, &digest] {
+    for part in [tool, input, &digest, &terms.to_string()] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
@@ -58,49 +61,65 @@ pub(super) fn binding(runtime: &Runtime, tool: &str, input: &str) -> String {
 }
 
 /// The choices about a call.
-const APPROVE: &str = "approve";
+pub(super) const APPROVE: &str = "approve";
 const DENY: &str = "deny";
 
 /// What a person is asked about a request, if anything.
 pub(super) fn question(
     run: &str,
-    agent: &str,
+    start: &Start,
     id: RequestId,
     asked: &Asked,
 ) -> Option<ApprovalView> {
     let json = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
-    let (text, choices, payload, binding, due_ms) = match &asked.request {
+    let mut view = ApprovalView {
+        id: format!("{run}.{id}"),
+        run: run.to_owned(),
+        agent: start.agent.clone(),
+        by: start.by.clone(),
+        text: String::new(),
+        choices: Vec::new(),
+        payload: None,
+        payload_bytes: None,
+        binding: None,
+        role: asked.terms.role,
+        approvers: asked.terms.approvers,
+        approvals: asked.approvals.clone(),
+        at_ms: asked.at_ms,
+        due_ms: asked.terms.due_ms,
+        on_due: None,
+        escalates_to: None,
+    };
+    match &asked.request {
         Request::Ask {
             text,
             choices,
             payload,
             due_ms,
         } => {
-            let payload = payload.as_deref().map(json);
-            (text.clone(), choices.clone(), payload, None, *due_ms)
+            view.text.clone_from(text);
+            view.choices.clone_from(choices);
+            view.payload = payload.as_deref().map(json);
+            view.due_ms = *due_ms;
+            view.on_due = due_ms.map(|_| AtDue::TellsAgent);
         }
         Request::Call { tool, input } => {
-            let binding = asked.to_approve.clone()?;
-            let choices = [APPROVE, DENY].map(str::to_owned).to_vec();
-            let text = format!("May `{agent}` call `{tool}` with this input?");
-            (text, choices, Some(json(input)), Some(binding), None)
+            view.binding = Some(asked.to_approve.clone()?);
+            view.choices = [APPROVE, DENY].map(str::to_owned).to_vec();
+            view.text = format!("May `{}` call `{tool}` with this input?", start.agent);
+            view.payload = Some(json(input));
+            view.escalates_to = asked.terms.escalate.as_ref().map(|escalate| escalate.to);
+            view.on_due = view.due_ms.map(|_| match view.escalates_to {
+                Some(_) => AtDue::Escalates,
+                None => AtDue::Denies,
+            });
         }
         Request::Timer { .. }
         | Request::Signal { .. }
         | Request::Record { .. }
         | Request::Start { .. } => return None,
-    };
-    Some(ApprovalView {
-        id: format!("{run}.{id}"),
-        run: run.to_owned(),
-        agent: agent.to_owned(),
-        text,
-        choices,
-        payload,
-        binding,
-        at_ms: asked.at_ms,
-        due_ms,
-    })
+    }
+    Some(view)
 }
 
 /// The record of a decision that is one of the choices.

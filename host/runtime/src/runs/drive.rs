@@ -118,7 +118,8 @@ async fn cancel(session: &Arc<Session>) -> bool {
     let Some(unknown) = unknown.await else {
         return false;
     };
-    let end = End::Cancelled { unknown };
+    let given_up = session.lock().state.given_up.clone();
+    let end = given_up.unwrap_or(End::Cancelled { unknown });
     session.commit([Event::Ended { end }]).await
 }
 

@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use airlock_sandbox::agent::{Request, RequestId};
-use airlock_sandbox::{CallError, EffectClass};
+use airlock_sandbox::capability::tools::{OnUnknown, Rule};
+use airlock_sandbox::{CallError, Denial, EffectClass};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -17,18 +18,13 @@ use super::approval::{self, Verdict};
 use super::children;
 use super::event::{Block, Event, Told};
 use super::fold::Asked;
-use super::session::Session;
+use super::people::Terms;
+use super::policy;
+use super::session::{Session, Stop};
 use super::spending::Spent;
 use super::step::{self, Came};
 use crate::ids;
 use crate::runtime::Runtime;
-
-/// Attempts of a call that may be repeated.
-const ATTEMPTS_MAX: u32 = 5;
-
-/// The wait before the second attempt; it doubles with each further one.
-const BACKOFF_MS: u64 = 200;
-const BACKOFF_MS_MAX: u64 = 30_000;
 
 /// What performs a request.
 #[derive(Default)]
@@ -217,21 +213,21 @@ impl Call {
         if begun.is_none() && asked.begun.is_some() {
             // Begun by a host that is gone.
             if !(may_repeat(asked.begun) && may_repeat(now)) {
-                return self.unknown("the host stopped while the call was under way");
+                let rule = step::rule(&self.runtime, &self.session, tool);
+                let detail = "the host stopped while the call was under way".to_owned();
+                return self.unknown(asked, tool, rule.as_ref(), detail);
             }
         }
-        match step::judge(&self.runtime, &self.session, tool) {
-            Err(denial) => {
-                let audit = step::denied(&self.session, &denial);
-                return self.answered(Err(CallError::Denied(denial)), audit, Spent::default());
-            }
-            Ok((_, Verdict::Ask)) if asked.begun.is_none() => {
-                if !self.is_approved(asked, tool, input).await {
+        let rule = match step::judge(&self.runtime, &self.session, tool) {
+            Err(denial) => return self.denied(denial),
+            Ok((rule, Verdict::Ask)) if asked.begun.is_none() => {
+                if !self.is_approved(asked, tool, input, &rule).await {
                     return Goes::On;
                 }
+                rule
             }
-            Ok(_) => {}
-        }
+            Ok((rule, _)) => rule,
+        };
         if asked.begun.is_none() {
             let (id, class) = (self.id, now.unwrap_or_default());
             if !self.session.commit([Event::Begun { id, class }]).await {
@@ -242,44 +238,61 @@ impl Call {
             return Goes::Over;
         }
         let came = step::made(self, asked, tool, input, &self.effect.cancel).await;
-        self.came(asked, may_repeat(now), came)
+        self.came(asked, tool, &rule, may_repeat(now), came)
     }
 
-    /// Whether a person approved this very call; waits for the decision.
-    async fn is_approved(&self, asked: &Asked, tool: &str, input: &str) -> bool {
+    fn denied(&self, denial: Denial) -> Goes {
+        let audit = step::denied(&self.session, &denial);
+        let (id, by) = (self.id, None);
+        let withheld = denial.capability == step::AUTONOMY;
+        let withheld = withheld.then_some(Event::Withheld { id });
+        let answer = Told::Error(CallError::Denied(denial));
+        let used = Spent::default();
+        let events = [Event::Answered {
+            id,
+            answer,
+            by,
+            used,
+        }];
+        let events = withheld.into_iter().chain(events);
+        self.session.settle_all(id, events, audit);
+        Goes::Over
+    }
+
+    /// Whether people approved this very call; waits for the decision.
+    async fn is_approved(&self, asked: &Asked, tool: &str, input: &str, rule: &Rule) -> bool {
         let (session, id) = (&self.session, self.id);
-        let binding = approval::binding(&self.runtime, tool, input);
+        let binding = approval::binding(&self.runtime, tool, input, rule);
         if asked.approved.as_ref() == Some(&binding) {
             return true;
         }
         if asked.to_approve.as_ref() != Some(&binding) {
-            session.push([Event::ApprovalAsked { id, binding }]);
+            let terms = Terms::of(rule, ids::now_ms());
+            session.push([Event::ApprovalAsked { id, binding, terms }]);
         }
-        session
-            .wait_for(|inner| {
-                let asked = inner.state.requests.get(&id);
-                let waits = asked.is_some_and(|asked| asked.to_approve.is_some());
-                (!waits).then_some(())
-            })
-            .await;
+        session.decided(id).await;
         false
     }
 
-    fn came(&self, asked: &Asked, may_repeat: bool, came: Came) -> Goes {
+    fn came(&self, asked: &Asked, tool: &str, rule: &Rule, may_repeat: bool, came: Came) -> Goes {
         let goes_on = self.effect.turn(UNDER_WAY, IDLE);
-        let again = goes_on && asked.attempt < ATTEMPTS_MAX;
+        let retry = policy::retry(rule);
+        let again = goes_on && asked.attempt < retry.attempts;
+        let wait = |after| policy::backoff(retry, asked.attempt, after);
         match came {
             Came::CutByHost { audit } => {
                 self.session.push_with([], Vec::new(), audit);
                 Goes::PutOff
             }
-            Came::NotMade(error) => self.not_made(asked, again, error),
+            Came::NotMade(error) => self.not_made(asked, tool, rule, again, error),
             Came::Cancelled { audit, used } => {
                 let error = match may_repeat {
                     true => CallError::Cancelled,
                     false => cut_off(),
                 };
-                self.answered(Err(error), audit, used)
+                self.session
+                    .answer_for(self.id, Told::Error(error), audit, used);
+                Goes::Over
             }
             Came::Answer {
                 answer,
@@ -291,18 +304,17 @@ impl Call {
                     retry_after_ms,
                 }) if again && may_repeat => {
                     self.used(used);
-                    let wait = backoff(asked.attempt, retry_after_ms);
-                    self.retry(asked, wait, message, audit)
+                    self.retry(asked, wait(retry_after_ms), message, audit)
                 }
                 Err(CallError::Unknown { message }) if again && may_repeat => {
                     self.used(used);
-                    self.retry(asked, backoff(asked.attempt, None), message, audit)
+                    self.retry(asked, wait(None), message, audit)
                 }
                 Err(CallError::Unknown { message }) => {
                     self.session.push_with(told(used), Vec::new(), audit);
-                    self.unknown(&message)
+                    self.unknown(asked, tool, Some(rule), message)
                 }
-                answer => self.answered(answer, audit, used),
+                answer => self.answered(tool, rule, answer, audit, used),
             },
         }
     }
@@ -337,11 +349,14 @@ impl Call {
     }
 
     /// The call was refused before anything of it happened.
-    fn not_made(&self, asked: &Asked, again: bool, error: CallError) -> Goes {
-        let tool = match &asked.request {
-            Request::Call { tool, .. } => tool.as_str(),
-            _ => "",
-        };
+    fn not_made(
+        &self,
+        asked: &Asked,
+        tool: &str,
+        rule: &Rule,
+        again: bool,
+        error: CallError,
+    ) -> Goes {
         if self.runtime.ready().is_err() || self.stands_still(tool) {
             return self.put_off(asked, &error.to_string());
         }
@@ -350,21 +365,11 @@ impl Call {
                 message,
                 retry_after_ms,
             } if again => {
-                let wait = backoff(asked.attempt, retry_after_ms);
+                let wait = policy::backoff(policy::retry(rule), asked.attempt, retry_after_ms);
                 self.retry(asked, wait, message, Vec::new())
             }
-            error => self.answered(Err(error), Vec::new(), Spent::default()),
+            error => self.answered(tool, rule, Err(error), Vec::new(), Spent::default()),
         }
-    }
-
-    fn answered(
-        &self,
-        answer: Result<String, CallError>,
-        audit: Vec<airlock_journal::Op>,
-        used: Spent,
-    ) -> Goes {
-        self.session.answer_for(self.id, answer.into(), audit, used);
-        Goes::Over
     }
 
     /// An attempt took this, and did not come to an answer.
@@ -372,12 +377,69 @@ impl Call {
         self.session.lock().push_all(told(used));
     }
 
-    fn unknown(&self, detail: &str) -> Goes {
-        self.session.block(Block::UnknownOutcome {
-            id: self.id,
-            detail: detail.to_owned(),
-        });
+    /// The call has its answer; where the grant says so, the run ends with it.
+    fn answered(
+        &self,
+        tool: &str,
+        rule: &Rule,
+        answer: Result<String, CallError>,
+        audit: Vec<airlock_journal::Op>,
+        used: Spent,
+    ) -> Goes {
+        let end = match &answer {
+            Err(error) => policy::end(rule, tool, error),
+            Ok(_) => None,
+        };
+        let Some(end) = end else {
+            self.session.answer_for(self.id, answer.into(), audit, used);
+            return Goes::Over;
+        };
+        let (id, answer, by) = (self.id, answer.into(), None);
+        let answered = Event::Answered {
+            id,
+            answer,
+            by,
+            used,
+        };
+        let events = [answered, Event::GivenUp { end }];
+        if self.session.settle_all(id, events, audit) {
+            self.session.stop(Stop::Cancelled);
+        }
         Goes::Over
+    }
+
+    /// Nobody knows whether the call happened: a person says, or its grant does.
+    fn unknown(&self, asked: &Asked, tool: &str, rule: Option<&Rule>, detail: String) -> Goes {
+        let why = Block::UnknownOutcome {
+            id: self.id,
+            detail: detail.clone(),
+        };
+        let Some(rule) = rule else {
+            self.session.block(why);
+            return Goes::Over;
+        };
+        match rule.on_unknown {
+            OnUnknown::Retry if asked.attempt < policy::retry(rule).attempts => {
+                let wait = policy::backoff(policy::retry(rule), asked.attempt, None);
+                // As a person's word: what was approved is used up.
+                let retried = Event::Retried {
+                    id: self.id,
+                    attempt: asked.attempt + 1,
+                    after_ms: ids::now_ms() + wait,
+                    why: format!("{detail}; its grant says to make it again"),
+                };
+                self.session.push([Event::Blocked { why }, retried]);
+                Goes::On
+            }
+            OnUnknown::Fail | OnUnknown::Retry => {
+                let error = CallError::Unknown { message: detail };
+                self.answered(tool, rule, Err(error), Vec::new(), Spent::default())
+            }
+            OnUnknown::Ask => {
+                self.session.block(why);
+                Goes::Over
+            }
+        }
     }
 
     fn retry(
@@ -400,31 +462,4 @@ impl Call {
 
 fn told(used: Spent) -> Option<Event> {
     (!used.is_nothing()).then_some(Event::Used { used })
-}
-
-/// Milliseconds before the next attempt: doubled with each, and a random part
-/// more, unless the tool says how long.
-fn backoff(attempt: u32, after_ms: Option<u64>) -> u64 {
-    let doubled = BACKOFF_MS.saturating_mul(1 << (attempt - 1).min(16));
-    let jitter = u64::from(ids::random::<1>()[0]) * doubled / 512;
-    after_ms.unwrap_or(doubled + jitter).min(BACKOFF_MS_MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_between_attempts_double_and_are_bounded() {
-        for (attempt, least) in [(1, 200), (2, 400), (3, 800), (4, 1_600)] {
-            let waits: std::collections::BTreeSet<u64> =
-                (0..200).map(|_| backoff(attempt, None)).collect();
-            let bounds = least..least * 3 / 2;
-            assert!(waits.iter().all(|wait| bounds.contains(wait)), "{waits:?}");
-            assert!(waits.len() > 20, "they differ: {waits:?}");
-        }
-        assert_eq!(backoff(30, None), BACKOFF_MS_MAX);
-        assert_eq!(backoff(1, Some(7)), 7, "the tool says how long");
-        assert_eq!(backoff(1, Some(u64::MAX)), BACKOFF_MS_MAX);
-    }
 }

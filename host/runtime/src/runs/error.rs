@@ -36,6 +36,17 @@ pub enum RunError {
     /// The question is no longer open.
     #[error("there is no open question `{0}`: it was answered, its time is over, or its run ended")]
     NoQuestion(String),
+    /// The question is for people with another role.
+    #[error("a token with the role `{0}` decides this question")]
+    NotTheirs(crate::Role),
+    /// A person counts once.
+    #[error("you approved `{0}` already: somebody else has to as well")]
+    ApprovedAlready(String),
+    /// Nothing is done by a run that observes, whatever is decided.
+    #[error(
+        "`{0}` was never a question: its run only observes, so the call was written down and not made; approving it does nothing"
+    )]
+    OnlyObserved(String),
     /// Whoever started the run does not approve its calls.
     #[error(
         "you started this run: somebody else has to approve its calls, unless the agent's rule says `own_approval = true`"
@@ -81,6 +92,9 @@ impl Failure for RunError {
             Self::NotHere(_) => "run-not-here",
             Self::NotBlocked(_) => "run-not-blocked",
             Self::NoQuestion(_) => "approval-not-found",
+            Self::NotTheirs(_) => "approver-role",
+            Self::ApprovedAlready(_) => "approved-already",
+            Self::OnlyObserved(_) => "only-observed",
             Self::OwnApproval => "own-approval",
             Self::NotAdmitted(error) => error.code(),
             Self::Overloaded(_) => "overloaded",
@@ -98,8 +112,13 @@ impl Failure for RunError {
             Self::NotAnAgent(_) | Self::Invalid(_) | Self::NoStep { .. } => 422,
             Self::Plugin(error) => error.status(),
             Self::NotAdmitted(error) => error.status(),
-            Self::OwnApproval => 403,
-            Self::ForkDiffers(_) | Self::Ended(_) | Self::NotHere(_) | Self::NotBlocked(_) => 409,
+            Self::OwnApproval | Self::NotTheirs(_) => 403,
+            Self::ForkDiffers(_)
+            | Self::Ended(_)
+            | Self::ApprovedAlready(_)
+            | Self::OnlyObserved(_)
+            | Self::NotHere(_)
+            | Self::NotBlocked(_) => 409,
             Self::NoRoom | Self::Overloaded(_) | Self::Store(_) | Self::NotKept => 503,
         }
     }

@@ -7,7 +7,9 @@ use airlock_sandbox::agent::{AgentTool, Answer, Memory, Note, Request, RequestId
 use airlock_sandbox::{CallError, EffectClass};
 use serde::{Deserialize, Serialize};
 
+use super::people::Terms;
 use super::spending::{Budget, Spent};
+use crate::principal::Role;
 
 /// A record: what happened and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -157,7 +159,19 @@ pub(crate) enum Event {
         /// What is approved: a hash of the tool, its input, its component and its
         /// grants.
         binding: String,
+        #[serde(default, skip_serializing_if = "Terms::is_default")]
+        terms: Terms,
     },
+    /// A question was not decided in time: others decide it, until `due_ms`.
+    QuestionEscalated {
+        id: RequestId,
+        role: Role,
+        due_ms: u64,
+    },
+    /// A call was not made, since the run only observes: it would have been.
+    Withheld { id: RequestId },
+    /// The grant says that the run ends, since a call failed.
+    GivenUp { end: End },
     /// A person approved a call.
     Approved {
         id: RequestId,

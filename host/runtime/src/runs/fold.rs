@@ -10,6 +10,7 @@ use airlock_sandbox::{CallError, EffectClass};
 
 use super::event::{Block, End, Event, Record, Start, Told};
 use super::loops::Repeats;
+use super::people::{Approval, Terms};
 use super::spending::Spent;
 
 /// What the journal says of a run.
@@ -45,6 +46,8 @@ pub(crate) struct RunState {
     pub(crate) blocked: Option<Block>,
     pub(crate) paused: bool,
     pub(crate) cancelling: bool,
+    /// How it is to end, where no person ended it.
+    pub(crate) given_up: Option<End>,
     pub(crate) end: Option<End>,
 }
 
@@ -65,6 +68,9 @@ pub(crate) struct Asked {
     pub(crate) unknown: Option<String>,
     /// What a person has to approve before the call is made.
     pub(crate) to_approve: Option<String>,
+    /// Under which terms, and who did so far.
+    pub(crate) terms: Terms,
+    pub(crate) approvals: Vec<Approval>,
     /// What a person approved.
     pub(crate) approved: Option<String>,
 }
@@ -119,13 +125,29 @@ impl RunState {
                 self.blocked = None;
                 self.repeats.forget();
             }
-            Event::ApprovalAsked { id, binding } => {
-                self.with(*id, |asked| asked.to_approve = Some(binding.clone()));
+            Event::ApprovalAsked { id, binding, terms } => {
+                self.with(*id, |asked| asked.ask(binding, terms));
             }
-            Event::Approved { id, binding, .. } => self.with(*id, |asked| {
-                asked.approved = Some(binding.clone());
-                asked.to_approve = None;
-            }),
+            Event::Approved {
+                id,
+                binding,
+                by,
+                note,
+            } => {
+                let approval = Approval {
+                    by: by.clone(),
+                    at_ms: record.at_ms,
+                    note: note.clone(),
+                };
+                self.with(*id, |asked| asked.approve(binding, approval));
+            }
+            Event::QuestionEscalated { id, role, due_ms } => {
+                self.with(*id, |asked| asked.escalate(*role, *due_ms));
+            }
+            Event::GivenUp { end } => {
+                self.cancelling = true;
+                self.given_up = Some(end.clone());
+            }
             Event::Budgeted { budget, .. } => {
                 if let Some(start) = &mut self.start {
                     start.budget = budget.clone();
@@ -137,7 +159,7 @@ impl RunState {
             Event::Ended { end } => self.end = Some(end.clone()),
             Event::Woke { cpu_us, .. } => self.spent.cpu_us += cpu_us,
             Event::Used { used } => self.spent.add(used),
-            Event::ToolsTold { .. } => {}
+            Event::ToolsTold { .. } | Event::Withheld { .. } => {}
         }
     }
 
@@ -208,6 +230,8 @@ impl RunState {
             detached: false,
             unknown: None,
             to_approve: None,
+            terms: Terms::default(),
+            approvals: Vec::new(),
             approved: None,
         };
         self.spent.steps += 1;
@@ -271,14 +295,16 @@ pub(crate) enum Waits {
 
 impl Asked {
     pub(crate) fn waits(&self) -> Waits {
-        let somebody = self.unknown.is_some() || self.to_approve.is_some();
         match &self.request {
             Request::Timer { due_ms } => Waits::Until(*due_ms),
             Request::Ask { due_ms, .. } => due_ms.map_or(Waits::ForSomebody, Waits::Until),
             Request::Signal { .. } | Request::Start { .. } | Request::Record { .. } => {
                 Waits::ForSomebody
             }
-            Request::Call { .. } if somebody => Waits::ForSomebody,
+            Request::Call { .. } if self.unknown.is_some() => Waits::ForSomebody,
+            Request::Call { .. } if self.to_approve.is_some() => {
+                self.terms.due_ms.map_or(Waits::ForSomebody, Waits::Until)
+            }
             Request::Call { .. } => Waits::Here,
         }
     }

@@ -202,7 +202,7 @@ fn carried(event: Event, before: bool, at: RequestId) -> Option<Event> {
             request,
             begun: None,
         }),
-        Event::Answered { id, .. } => (id < at).then_some(event),
+        Event::Answered { id, .. } | Event::Withheld { id } => (id < at).then_some(event),
         Event::Woke { .. }
         | Event::Recorded { .. }
         | Event::Reserved { .. }
@@ -217,6 +217,8 @@ fn carried(event: Event, before: bool, at: RequestId) -> Option<Event> {
         | Event::Begun { .. }
         | Event::ApprovalAsked { .. }
         | Event::Approved { .. }
+        | Event::QuestionEscalated { .. }
+        | Event::GivenUp { .. }
         | Event::Budgeted { .. }
         | Event::Paused { .. }
         | Event::Unpaused { .. }

@@ -95,6 +95,7 @@ fn a_call_that_may_have_happened_is_not_made_again() {
     let asked = |binding: &str| Event::ApprovalAsked {
         id: 0,
         binding: binding.to_owned(),
+        terms: crate::runs::people::Terms::default(),
     };
     let cases = [
         ("never begun", None, vec![], false),

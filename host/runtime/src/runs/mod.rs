@@ -18,11 +18,14 @@ mod export;
 mod fold;
 mod fork;
 mod host;
+mod inbox;
 mod list;
 mod listing;
 mod loops;
 mod news;
 mod park;
+mod people;
+mod policy;
 mod prune;
 mod replay;
 pub(crate) mod restored;
@@ -52,13 +55,14 @@ pub use export::RunExport;
 pub use fork::{ForkRun, ForkedFrom};
 pub use list::{AgentStatsView, RunsPage, RunsQuery, Took};
 pub use news::Follower;
+pub use people::Approval;
 pub use prune::{PruneRequest, PrunedRuns};
 pub use spending::{Budget, BudgetChange, Spent};
 pub(crate) use trigger::Maker;
 pub use trigger::SignalTarget;
 pub(crate) use trigger::check_signal;
 pub use types::{
-    ApprovalView, Decide, OpenRequest, Outcome, ProgressView, Resume, RunDetail, RunEvent,
+    ApprovalView, AtDue, Decide, OpenRequest, Outcome, ProgressView, Resume, RunDetail, RunEvent,
     RunStatus, RunView, StartRun,
 };
 

@@ -87,11 +87,10 @@ impl Session {
             state.apply(record);
         }
         Arc::new(Self {
-            id,
             runtime: Arc::downgrade(runtime),
             inner: Mutex::new(Inner {
                 shown: standing(&state),
-                unwritten: Unwritten::new(&state),
+                unwritten: Unwritten::new(&id, &state),
                 state,
                 replay: Replay::default(),
                 answers: HashMap::new(),
@@ -108,6 +107,7 @@ impl Session {
             }),
             changed: watch::Sender::new(0),
             children: tokio::sync::Mutex::default(),
+            id,
         })
     }
 

@@ -135,6 +135,9 @@ fn key(run: &str, id: RequestId, asked: &Asked, safe: bool) -> String {
     }
 }
 
+/// What denies a call that a run which observes would have made.
+pub(super) const AUTONOMY: &str = "autonomy";
+
 /// The agent's rule for a tool.
 fn permitted(runtime: &Runtime, agent: &str, tool: &str) -> Result<tools::Rule, Denial> {
     let op = tools::Op {
@@ -178,7 +181,7 @@ fn judged(
     let rule = permitted(runtime, agent, tool)?;
     match verdict(autonomy, class, rule.approval) {
         Verdict::Withhold => Err(Denial {
-            capability: "autonomy".to_owned(),
+            capability: AUTONOMY.to_owned(),
             operation: format!("call {}", tool.escape_debug()),
             rule: "the run only observes: this was not called".to_owned(),
         }),
@@ -206,9 +209,11 @@ pub(super) fn begins_at_once(
     (free && made).then_some(class)
 }
 
-/// Whether whoever started the run may approve this call.
-pub(super) fn own_approval(runtime: &Runtime, agent: &str, tool: &str) -> bool {
-    permitted(runtime, agent, tool).is_ok_and(|rule| rule.own_approval)
+/// The agent's rule for a tool, if there is one.
+pub(super) fn rule(runtime: &Runtime, session: &Session, tool: &str) -> Option<tools::Rule> {
+    let inner = session.lock();
+    let start = inner.state.start.as_ref()?;
+    permitted(runtime, &start.agent, tool).ok()
 }
 
 /// The record of a denial.

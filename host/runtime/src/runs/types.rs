@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::ForkedFrom;
 use super::event::{Autonomy, Block, End, Record};
+use super::people::Approval;
 use super::spending::{Budget, BudgetChange, Spent};
+use crate::principal::Role;
 
 /// Starts a run.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -174,7 +176,7 @@ pub struct RunEvent {
 
 /// A question that waits for a person: an agent's own, or whether a call is
 /// made.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ApprovalView {
     /// `run.request`: what a decision names.
     pub id: String,
@@ -182,22 +184,53 @@ pub struct ApprovalView {
     pub run: String,
     /// Its agent.
     pub agent: String,
+    /// Who started it.
+    #[serde(default)]
+    pub by: String,
     /// What is asked.
     pub text: String,
     /// The answers to choose from.
     pub choices: Vec<String>,
     /// A JSON value to look at.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
+    /// In a listing, where the value is too large for one: its bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_bytes: Option<u64>,
     /// For a call: the hash of what is approved, the tool, its input, its
     /// component and its grants. When one of these changes, it is asked again.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<String>,
+    /// Whose tokens may decide: those with this role, and administrators'.
+    pub role: Role,
+    /// How many people have to approve, each another one; one denies.
+    pub approvers: u32,
+    /// Who approved so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
     /// When it was asked, milliseconds since 1970.
     pub at_ms: u64,
-    /// When nobody need answer any more, milliseconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Until when it may be decided, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_ms: Option<u64>,
+    /// What happens then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_due: Option<AtDue>,
+    /// Who decides then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalates_to: Option<Role>,
+}
+
+/// What happens when a question was not decided in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AtDue {
+    /// The call is denied.
+    Denies,
+    /// Others decide, for as long again.
+    Escalates,
+    /// The agent is told that nobody answered.
+    TellsAgent,
 }
 
 /// A person's decision.

@@ -14,6 +14,7 @@ use super::children;
 use super::effects;
 use super::event::{Event, Record};
 use super::fold::RunState;
+use super::inbox::Listed;
 use super::rows::{self, OpenRow, Parked};
 use super::session::{Inner, Session, Stop, standing};
 use super::types::RunStatus;
@@ -34,6 +35,8 @@ pub(crate) struct Unwritten {
     listed: &'static str,
     /// Whether the store says that nothing of the run goes on.
     parked: bool,
+    /// Its questions that are listed.
+    inbox: Listed,
 }
 
 /// One write.
@@ -46,7 +49,7 @@ struct Write {
 
 impl Unwritten {
     /// Nothing: `state` is what the store has.
-    pub(crate) fn new(state: &RunState) -> Self {
+    pub(crate) fn new(id: &str, state: &RunState) -> Self {
         Self {
             records: Vec::new(),
             beside: Vec::new(),
@@ -55,6 +58,7 @@ impl Unwritten {
             len: state.len,
             listed: rows::state_name(state),
             parked: false,
+            inbox: Listed::new(id, state),
         }
     }
 
@@ -101,6 +105,7 @@ impl Inner {
             } else if std::mem::take(&mut unwritten.parked) {
                 ops.push(rows::put_open(id, Some(&OpenRow::default())));
             }
+            ops.extend(unwritten.inbox.ops(id, &self.state, &records));
         }
         let audited = !unwritten.audit.is_empty();
         ops.append(&mut unwritten.audit);

@@ -5,8 +5,10 @@ mod cases;
 mod crashing;
 mod faults;
 mod parked;
+mod people;
 mod random_agents;
 mod replays;
+mod retries;
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::host::{Host, install, place};
+use people::{decide, question};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -120,11 +123,20 @@ impl Host {
 
     /// The same; `None`: the host can't say.
     pub async fn looked(&self) -> Option<u64> {
+        self.counted_if("added").await
+    }
+
+    /// A count that `keeper` keeps.
+    async fn counted(&self, key: &str) -> u64 {
+        self.counted_if(key).await.expect("a reply")
+    }
+
+    async fn counted_if(&self, key: &str) -> Option<u64> {
         let call = ToolCall {
             log: false,
             plugin: "keeper".to_owned(),
             tool: "get".to_owned(),
-            input: Bytes::from_static(br#"{"key":"added"}"#),
+            input: json!({ "key": key }).to_string().into(),
             timeout: None,
             idempotency_key: None,
             stage: None,
@@ -343,101 +355,6 @@ async fn a_host_that_stops_in_order_loses_nothing() {
         .expect("kept");
     host.results(&id).await;
     assert_eq!(host.added().await, 2);
-}
-
-/// How a question is answered, by whom.
-async fn decide(host: &Host, by: &str, id: &str, decision: &str) -> Result<(), &'static str> {
-    let who = Principal::local_admin(by);
-    let decide = Decide {
-        decision: decision.to_owned(),
-        note: None,
-    };
-    let decided = host.runtime.decide_approval(&who, id, decide).await;
-    decided.map_err(|error| error.code())
-}
-
-async fn question(host: &Host, run: &str) -> ApprovalView {
-    host.until(run, |_| !host.open_questions().is_empty()).await;
-    host.open_questions().remove(0)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_run_may_do_unasked_is_what_its_autonomy_says() {
-    let (dir, disk) = place();
-    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
-    let get = json!({ "call": { "tool": "keeper/get", "input": { "key": "added" } } });
-    let steps = json!([get, add()]);
-    let observes = host
-        .start_with(steps.clone(), json!({ "autonomy": "observe" }))
-        .await;
-    let results = host.results(&observes).await;
-    assert_eq!(results[0], json!({ "ok": { "value": null } }));
-    let withheld = results[1]["error"].as_str().expect("an error");
-    assert!(withheld.contains("only observes"), "{withheld}");
-    assert_eq!(host.added().await, 0);
-
-    let asks = host
-        .start_with(steps.clone(), json!({ "autonomy": "ask" }))
-        .await;
-    let asked = question(&host, &asks).await;
-    assert_eq!(asked.choices, ["approve", "deny"]);
-    assert!(asked.text.contains("keeper/add"), "{asked:?}");
-    assert_eq!(
-        decide(&host, "test", &asked.id, "approve").await,
-        Err("own-approval")
-    );
-    assert_eq!(decide(&host, "other", &asked.id, "deny").await, Ok(()));
-    let results = host.results(&asks).await;
-    assert!(
-        results[1]["error"]
-            .as_str()
-            .expect("an error")
-            .contains("a person said no")
-    );
-    assert_eq!(host.added().await, 0);
-
-    let free = host
-        .start_with(steps, json!({ "autonomy": "autonomous" }))
-        .await;
-    host.results(&free).await;
-    assert_eq!(host.added().await, 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_approval_holds_for_what_it_was_given_for_and_survives() {
-    let (dir, disk) = place();
-    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
-    let run = host
-        .start_with(json!([add()]), json!({ "autonomy": "ask" }))
-        .await;
-    let before = question(&host, &run).await;
-    drop(host);
-    let host = Host::again(dir.path(), &disk).await;
-    let after = question(&host, &run).await;
-    assert_eq!(after.binding, before.binding, "asked once, over a restart");
-    // Other grants, another question.
-    let effects = json!({ "put": "idempotent", "get": "read-only", "add": "plain" });
-    let kept = json!({ "kv": [{ "bucket": "kept", "bytes": "2MiB" }], "effects": effects });
-    host.grant("keeper", kept).await;
-    assert_eq!(decide(&host, "other", &after.id, "approve").await, Ok(()));
-    host.until(&run, |_| {
-        let open = host.open_questions();
-        open.iter().any(|asked| asked.binding != before.binding)
-    })
-    .await;
-    assert_eq!(
-        host.added().await,
-        0,
-        "what was approved is not what would be done"
-    );
-    let again = question(&host, &run).await;
-    assert_eq!(decide(&host, "other", &again.id, "approve").await, Ok(()));
-    host.results(&run).await;
-    assert_eq!(host.added().await, 1);
-    assert_eq!(
-        decide(&host, "other", &again.id, "approve").await,
-        Err("approval-not-found")
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -149,15 +149,20 @@ const NOTES: &[Notes] = &[
         name: "tools",
         example: r#"tools = [
     { tool = "files/read" },
-    { tool = "files/write", approval = "always" },
-    { tool = "table/*" },
+    { tool = "files/write", approval = "always", due = "24h" },
+    { tool = "pay/*", approvers = 2, due = "8h", on_due = "escalate", escalate_to = "admin" },
+    { tool = "table/*", retry = { attempts = 3, backoff = "1s" } },
 ]"#,
         operations: &[(
             "call PLUGIN/TOOL",
             "a rule that names the tool, or its plugin with `*`",
         )],
         notes: "For agents. The call is made in the name and scope of whoever started the run, with \
-                the grants and the effect class of the tool's own plugin. Refused: `denied`.",
+                the grants and the effect class of the tool's own plugin. Refused: `denied`. \
+                `retry` has `attempts` (5), `backoff` (`200ms`) and `backoff_max` (`30s`); its \
+                attempts are counted over restarts. `on_error` says for an error's code, once no \
+                attempt is left, `tell` (the agent; the default), `escalate` or `abort` (the \
+                run). See [what an agent does without asking](agents.md#what-it-does-without-asking).",
     },
     Notes {
         name: "agents",
@@ -332,6 +337,7 @@ fn kind(schema: &Value, property: &Value) -> String {
         Some("integer") => "number".to_owned(),
         Some("boolean") => "`true` or `false`".to_owned(),
         Some("array") => "list".to_owned(),
+        Some("object") => "table".to_owned(),
         _ => "text".to_owned(),
     }
 }

@@ -174,6 +174,10 @@ pub(crate) async fn approvals(call: Call) -> Result<Reply, Refusal> {
     Reply::json(&ApprovalList { approvals })
 }
 
+pub(crate) async fn approval(call: Call) -> Result<Reply, Refusal> {
+    Reply::json(&call.runtime().approval(&call.who, call.param("id"))?)
+}
+
 pub(crate) async fn decide(call: Call) -> Result<Reply, Refusal> {
     let request: Decide = call.json()?;
     let (runtime, id) = (call.runtime(), call.param("id"));

@@ -1,6 +1,7 @@
 //! The API over a real socket, a real SQLite store and real sandboxes.
 
 mod admin;
+mod approvals;
 mod calls;
 mod cut_short;
 mod errors;

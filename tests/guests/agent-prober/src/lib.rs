@@ -26,7 +26,12 @@ enum Step {
     /// Waits for a signal.
     Signal { name: String },
     /// Asks a person.
-    Ask { text: String, choices: Vec<String> },
+    Ask {
+        text: String,
+        choices: Vec<String>,
+        #[serde(default)]
+        due_ms: Option<u64>,
+    },
     /// All of these, side by side.
     Join(Vec<Step>),
     /// These, side by side, until the first is done; gives its index too.
@@ -106,9 +111,14 @@ fn step(step: Step) -> Boxed<Result<Value, Error>> {
                 Value::Null
             }
             Step::Signal { name } => told(agent::signal::<Value>(&name).await),
-            Step::Ask { text, choices } => {
+            Step::Ask {
+                text,
+                choices,
+                due_ms,
+            } => {
                 let choices: Vec<&str> = choices.iter().map(String::as_str).collect();
-                told(agent::ask(&text, &choices).await)
+                let due = due_ms.map(Duration::from_millis);
+                told(agent::ask_about(&text, &choices, None, due).await)
             }
             Step::Join(steps) => join(steps).await?,
             Step::Select(steps) => select(steps).await?,

@@ -40,4 +40,24 @@ fn add(_input: Value) -> Result<Value, Error> {
     Ok(json!({ "count": Bucket::open("kept")?.increment("added", 1)? }))
 }
 
-plugin! { tools: [put, get, add], wants: [] }
+#[derive(Deserialize, JsonSchema)]
+struct Fail {
+    /// `transient`, `unknown` or else.
+    code: String,
+}
+
+/// Fails, and counts how often.
+#[tool]
+fn fail(input: Fail) -> Result<Value, Error> {
+    Bucket::open("kept")?.increment("failed", 1)?;
+    Err(match input.code.as_str() {
+        "transient" => Error::Transient {
+            message: "not now".to_owned(),
+            retry_after: None,
+        },
+        "unknown" => Error::Unknown("who knows".to_owned()),
+        _ => Error::Permanent("never".to_owned()),
+    })
+}
+
+plugin! { tools: [put, get, add, fail], wants: [] }

@@ -17,7 +17,7 @@ mod grant;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use grant::{Approval, Rule};
+pub use grant::{Approval, Approver, ErrorCode, OnDue, OnError, OnUnknown, Retry, Rule};
 
 /// The capability `tools`.
 pub enum Tools {}

@@ -1,0 +1,237 @@
+//! The inbox: questions that wait for a person, over all runs, whether or not
+//! they are in memory.
+//!
+//! What must stay true: a row is written and removed in the same write as the
+//! records it follows from, and is a function of them; it decides nothing: the
+//! run's journal does, and a row that does not fit it is left out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use airlock_journal::Op;
+use airlock_sandbox::agent::{Request, RequestId};
+use bytes::Bytes;
+
+use super::RunError;
+use super::admin::{NOTE_BYTES_MAX, bounded, kept};
+use super::approval;
+use super::event::{Event, Record};
+use super::fold::RunState;
+use super::people::named;
+use super::rows;
+use super::types::{ApprovalView, Decide};
+use crate::principal::{Principal, Role};
+use crate::rows::{decode, encode};
+use crate::runtime::Runtime;
+
+/// The space of the rows, by question.
+pub(crate) const SPACE: &str = "approvals";
+
+/// Rows that are read at once, and the most of one listing.
+const PAGE: usize = 1_000;
+const LISTED_MAX: usize = 1_000;
+
+/// Largest payload of a row, bytes; a larger one is shown with its question
+/// alone.
+const PAYLOAD_BYTES_MAX: usize = 4 << 10;
+
+/// Who may open a run to answer its questions; each question says who decides it.
+const DECIDERS: &[Role] = &[Role::Approver, Role::Operator];
+
+/// Questions of one run that have a row.
+#[derive(Debug, Default)]
+pub(crate) struct Listed(BTreeSet<RequestId>);
+
+impl Listed {
+    /// Of a run of which the store has this state.
+    pub(crate) fn new(run: &str, state: &RunState) -> Self {
+        let Some(start) = &state.start else {
+            return Self::default();
+        };
+        let open = state.open();
+        let asked = open.filter(|(id, asked)| approval::question(run, start, *id, asked).is_some());
+        Self(asked.map(|(id, _)| id).collect())
+    }
+
+    /// What `records`, which led to `state`, change.
+    pub(crate) fn ops(&mut self, run: &str, state: &RunState, records: &[Record]) -> Vec<Op> {
+        let mut touched = BTreeSet::new();
+        for record in records {
+            match &record.event {
+                Event::Requested {
+                    id,
+                    request: Request::Ask { .. },
+                    ..
+                }
+                | Event::ApprovalAsked { id, .. }
+                | Event::Approved { id, .. }
+                | Event::QuestionEscalated { id, .. }
+                | Event::Answered { id, .. } => {
+                    touched.insert(*id);
+                }
+                Event::Ended { .. } => touched.extend(self.0.iter().copied()),
+                _ => {}
+            }
+        }
+        let ops = touched.into_iter().filter_map(|id| self.op(run, state, id));
+        ops.collect()
+    }
+
+    fn op(&mut self, run: &str, state: &RunState, id: RequestId) -> Option<Op> {
+        let open = state.requests.get(&id).filter(|_| state.end.is_none());
+        let view = open
+            .zip(state.start.as_ref())
+            .and_then(|(asked, start)| approval::question(run, start, id, asked));
+        let key = Bytes::from(format!("{run}.{id}"));
+        match view {
+            Some(view) => {
+                self.0.insert(id);
+                Some(Op::Put {
+                    space: SPACE,
+                    key,
+                    value: encode(&listed(view)),
+                })
+            }
+            None => self
+                .0
+                .remove(&id)
+                .then_some(Op::Delete { space: SPACE, key }),
+        }
+    }
+}
+
+/// As it is listed: without a large payload.
+fn listed(mut view: ApprovalView) -> ApprovalView {
+    let bytes = view
+        .payload
+        .as_ref()
+        .map_or(0, |payload| payload.to_string().len());
+    if bytes > PAYLOAD_BYTES_MAX {
+        view.payload = None;
+        view.payload_bytes = Some(bytes as u64);
+    }
+    view
+}
+
+/// A question is shown to those who may decide it, and to viewers.
+fn is_shown(who: &Principal, view: &ApprovalView) -> bool {
+    who.may_see(&view.agent) && who.has_one_of(&[view.role, Role::Viewer])
+}
+
+impl Runtime {
+    /// Questions that wait for a person and that `who` may decide or view, oldest
+    /// first, at most 1,000.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn approvals(&self, who: &Principal) -> Result<Vec<ApprovalView>, RunError> {
+        let mut all = Vec::new();
+        let mut from = Vec::new();
+        loop {
+            let page = self.store().range(SPACE, &from, None, PAGE)?;
+            for (key, value) in &page {
+                match decode::<ApprovalView>(SPACE, key, value) {
+                    Ok(view) if is_shown(who, &view) && self.is_open(&view.run)? => all.push(view),
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%error, "a question is not listed"),
+                }
+            }
+            match page.last() {
+                Some((key, _)) if page.len() == PAGE && all.len() < LISTED_MAX => {
+                    from = [key, &b"\0"[..]].concat();
+                }
+                _ => break,
+            }
+        }
+        all.sort_by(|a, b| a.at_ms.cmp(&b.at_ms).then_with(|| a.id.cmp(&b.id)));
+        all.truncate(LISTED_MAX);
+        Ok(all)
+    }
+
+    fn is_open(&self, run: &str) -> Result<bool, RunError> {
+        Ok(rows::open_row(self.store(), run)?.is_some())
+    }
+
+    /// One question, whole.
+    ///
+    /// # Errors
+    /// It is not open or not for `who`, its run only observes, or the store
+    /// failed.
+    pub fn approval(&self, who: &Principal, id: &str) -> Result<ApprovalView, RunError> {
+        let none = || RunError::NoQuestion(id.to_owned());
+        let (run, request) = named(id).ok_or_else(none)?;
+        let view = match self.records_of(who, run, &[Role::Viewer, Role::Approver, Role::Operator])
+        {
+            Ok(records) => question_of(run, request, &records),
+            Err(RunError::NotFound(_)) => return Err(none()),
+            Err(error) => return Err(error),
+        };
+        view?.filter(|view| is_shown(who, view)).ok_or_else(none)
+    }
+
+    /// Answers a question; once.
+    ///
+    /// # Errors
+    /// It is not open, somebody else decides it, the decision is none of its
+    /// choices, its run only observes, or the store failed.
+    pub async fn decide_approval(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: &str,
+        decide: Decide,
+    ) -> Result<(), RunError> {
+        let none = || RunError::NoQuestion(id.to_owned());
+        let note = decide.note.as_deref().map_or(0, str::len);
+        bounded("the note", note, NOTE_BYTES_MAX)?;
+        let (run, request) = named(id).ok_or_else(none)?;
+        let session = match self.open_run(who, run, DECIDERS) {
+            Ok(session) => session,
+            Err(RunError::NotFound(_)) => return Err(none()),
+            Err(RunError::Ended(_)) => return Err(self.gone(who, run, request, none())),
+            Err(error) => return Err(error),
+        };
+        match session.decide_question(who, request, &decide) {
+            Ok(()) => kept(&session).await,
+            Err(error @ RunError::NoQuestion(_)) => Err(self.gone(who, run, request, error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Why a question is not open, as far as its run's journal says.
+    fn gone(&self, who: &Principal, run: &str, id: RequestId, error: RunError) -> RunError {
+        let records = self.records_of(who, run, DECIDERS);
+        match records.and_then(|records| question_of(run, id, &records)) {
+            Err(why @ RunError::OnlyObserved(_)) => why,
+            _ => error,
+        }
+    }
+
+    fn records_of(
+        &self,
+        who: &Principal,
+        run: &str,
+        others: &[Role],
+    ) -> Result<Vec<Record>, RunError> {
+        self.row(who, run, others)?;
+        Ok(rows::all(self.store(), run)?)
+    }
+}
+
+/// The question of a request, by the journal.
+fn question_of(
+    run: &str,
+    id: RequestId,
+    records: &[Record],
+) -> Result<Option<ApprovalView>, RunError> {
+    let mut state = RunState::default();
+    for record in records {
+        if matches!(record.event, Event::Withheld { id: withheld } if withheld == id) {
+            return Err(RunError::OnlyObserved(format!("{run}.{id}")));
+        }
+        state.apply(record);
+    }
+    let open = state.requests.get(&id).filter(|_| state.end.is_none());
+    let start = state.start.as_ref();
+    let asked = open.zip(start);
+    Ok(asked.and_then(|(asked, start)| approval::question(run, start, id, asked)))
+}

@@ -1,0 +1,306 @@
+//! Questions to people: who decides, until when, what happens then, and what a
+//! decision comes to.
+//!
+//! What must stay true: a question has one outcome, whoever decides and whenever
+//! its time is over; a person counts once, and only one who may decide it; what
+//! was decided is on record in the same write.
+
+use std::sync::Arc;
+
+use airlock_journal::Op;
+use airlock_journal::audit::AuditRecord;
+use airlock_sandbox::agent::{Request, RequestId};
+use airlock_sandbox::capability::tools::{Approver, Rule};
+use airlock_sandbox::{CallError, Denial};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::RunError;
+use super::approval;
+use super::effects::until;
+use super::event::{Event, Told};
+use super::fold::Asked;
+use super::loops;
+use super::session::{Inner, Session};
+use super::spending::Spent;
+use super::types::{ApprovalView, Decide};
+
+use crate::principal::{Principal, Role};
+use crate::record;
+
+/// How a call is approved, as its grant says when it is asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Terms {
+    /// How many people, each another one.
+    pub(crate) approvers: u32,
+    /// Whose tokens.
+    pub(crate) role: Role,
+    /// Whether whoever started the run counts.
+    pub(crate) own: bool,
+    /// Until when, milliseconds since 1970; then it is denied, or others decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) due_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) escalate: Option<Escalate>,
+}
+
+/// Who decides once the time is over, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Escalate {
+    pub(crate) to: Role,
+    pub(crate) within_ms: u64,
+}
+
+/// A person's approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Approval {
+    /// Who.
+    pub by: String,
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
+    /// What the person added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            approvers: 1,
+            role: Role::Approver,
+            own: false,
+            due_ms: None,
+            escalate: None,
+        }
+    }
+}
+
+fn role(approver: Approver) -> Role {
+    match approver {
+        Approver::Approver => Role::Approver,
+        Approver::Operator => Role::Operator,
+        Approver::Admin => Role::Admin,
+    }
+}
+
+impl Terms {
+    /// Of a question that is asked at `now_ms` under a rule.
+    pub(crate) fn of(rule: &Rule, now_ms: u64) -> Self {
+        let within_ms = rule
+            .due
+            .map(|due| u64::try_from(due.0.as_millis()).unwrap_or(u64::MAX));
+        let escalate = |to: Approver| Escalate {
+            to: role(to),
+            within_ms: within_ms.unwrap_or(u64::MAX),
+        };
+        Self {
+            approvers: rule.approvers,
+            role: role(rule.approver_role),
+            own: rule.own_approval,
+            due_ms: within_ms.map(|within| now_ms.saturating_add(within)),
+            escalate: rule.escalate_to.map(escalate),
+        }
+    }
+
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Asked {
+    /// A person has to approve the call before it is made.
+    pub(super) fn ask(&mut self, binding: &str, terms: &Terms) {
+        self.to_approve = Some(binding.to_owned());
+        self.terms = terms.clone();
+        self.approvals.clear();
+    }
+
+    /// A person approved it; the last one that is needed lets it be made.
+    pub(super) fn approve(&mut self, binding: &str, approval: Approval) {
+        self.approvals.push(approval);
+        if self.approvals.len() >= self.terms.approvers as usize {
+            self.approved = Some(binding.to_owned());
+            self.to_approve = None;
+        }
+    }
+
+    /// Others decide, all of them anew.
+    pub(super) fn escalate(&mut self, to: Role, due_ms: u64) {
+        self.terms.role = to;
+        self.terms.due_ms = Some(due_ms);
+        self.terms.escalate = None;
+        self.approvals.clear();
+    }
+}
+
+/// Whether `who` may give a decision, whatever it is.
+fn check(
+    who: &Principal,
+    asked: &Asked,
+    view: &ApprovalView,
+    decide: &Decide,
+) -> Result<(), RunError> {
+    if !who.has_one_of(&[view.role]) {
+        return Err(RunError::NotTheirs(view.role));
+    }
+    if !view.choices.contains(&decide.decision) {
+        let choices = view.choices.join("`, `");
+        return Err(RunError::Invalid(format!("decision: one of `{choices}`")));
+    }
+    let call = matches!(asked.request, Request::Call { .. });
+    if call && who.name == view.by && !asked.terms.own {
+        return Err(RunError::OwnApproval);
+    }
+    let again = asked.approvals.iter().any(|earlier| earlier.by == who.name);
+    match again && decide.decision == approval::APPROVE {
+        true => Err(RunError::ApprovedAlready(view.id.clone())),
+        false => Ok(()),
+    }
+}
+
+impl Inner {
+    /// The question of a request that is open, if there is one.
+    fn question(&self, run: &str, id: RequestId) -> Option<(Asked, ApprovalView)> {
+        let closed = self.dead || self.retired || self.state.end.is_some();
+        let asked = self.state.requests.get(&id).filter(|_| !closed)?;
+        let start = self.state.start.as_ref()?;
+        let view = approval::question(run, start, id, asked)?;
+        Some((asked.clone(), view))
+    }
+}
+
+impl Session {
+    /// Takes a person's decision, once.
+    pub(super) fn decide_question(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: RequestId,
+        decide: &Decide,
+    ) -> Result<(), RunError> {
+        let mut inner = self.lock();
+        let none = || RunError::NoQuestion(format!("{}.{id}", self.id));
+        let (asked, view) = inner.question(&self.id, id).ok_or_else(none)?;
+        // Whoever waits for that moment sees to the rest.
+        if view.due_ms.is_some_and(|due_ms| due_ms <= inner.now_ms()) {
+            return Err(none());
+        }
+        check(who, &asked, &view, decide)?;
+        let event = approval::decided(id, &asked, decide, &who.name).ok_or_else(none)?;
+        let detail = json!({
+            "run": view.run, "decision": decide.decision, "note": decide.note,
+            "binding": view.binding, "role": view.role,
+            "of": view.approvers, "so_far": view.approvals.len(),
+        });
+        let audit = record::op(&record::admin(who, "approval.decide", &view.id, detail));
+        if let (Request::Ask { .. }, Some(effect)) = (&asked.request, inner.effects.remove(&id)) {
+            // Nobody waits for its time any more.
+            effect.abort();
+        }
+        inner.push(event);
+        inner.unwritten.audit.push(audit);
+        drop(inner);
+        self.kick();
+        Ok(())
+    }
+
+    /// Resolves when a call no longer waits for a person; sees to it that the
+    /// time of its question is kept.
+    pub(super) async fn decided(self: &Arc<Self>, id: RequestId) {
+        let waits = |inner: &Inner| {
+            let asked = inner.state.requests.get(&id);
+            let asked = asked.filter(|asked| asked.to_approve.is_some());
+            asked.map(|asked| asked.terms.due_ms)
+        };
+        loop {
+            let Some(due_ms) = waits(&self.lock()) else {
+                return;
+            };
+            let changed = self.wait_for(|inner| (waits(inner) != Some(due_ms)).then_some(()));
+            tokio::select! {
+                () = changed => {}
+                () = until(due_ms.unwrap_or(u64::MAX)) => self.expire(id),
+            }
+        }
+    }
+
+    /// The time of a call's question is over, if it is: it is denied, or others
+    /// decide.
+    fn expire(self: &Arc<Self>, id: RequestId) {
+        let mut inner = self.lock();
+        let now_ms = inner.now_ms();
+        let Some((asked, view)) = inner.question(&self.id, id) else {
+            return;
+        };
+        let over = asked.terms.due_ms.is_some_and(|due_ms| due_ms <= now_ms);
+        let Request::Call { tool, .. } = asked.request else {
+            return;
+        };
+        if !over || asked.to_approve.is_none() {
+            return;
+        }
+        let (event, outcome) = match &asked.terms.escalate {
+            Some(Escalate { to, within_ms }) => {
+                let (role, due_ms) = (*to, now_ms.saturating_add(*within_ms));
+                (Event::QuestionEscalated { id, role, due_ms }, "escalated")
+            }
+            None => {
+                let answer = Told::Error(CallError::Denied(Denial {
+                    capability: "approval".to_owned(),
+                    operation: format!("call {}", tool.escape_debug()),
+                    rule: "nobody decided in time".to_owned(),
+                }));
+                (
+                    Event::Answered {
+                        id,
+                        answer,
+                        by: None,
+                        used: Spent::default(),
+                    },
+                    "denied",
+                )
+            }
+        };
+        let audit = AuditRecord::now(&*view.by, "approval.due", &*view.id)
+            .outcome(outcome)
+            .detail(json!({ "run": view.run, "binding": view.binding }));
+        inner.push(event);
+        inner.unwritten.audit.push(record::op(&audit));
+        drop(inner);
+        self.kick();
+    }
+
+    /// Adds all that becomes of a request that has no answer yet, in one write;
+    /// `false`: it has one.
+    pub(super) fn settle_all(
+        self: &Arc<Self>,
+        id: RequestId,
+        events: impl IntoIterator<Item = Event>,
+        audit: Vec<Op>,
+    ) -> bool {
+        let mut inner = self.lock();
+        let closed = inner.dead || inner.retired || inner.state.end.is_some();
+        if closed || !inner.state.requests.contains_key(&id) {
+            return false;
+        }
+        inner.effects.remove(&id);
+        for event in events {
+            inner.push(event);
+        }
+        inner.unwritten.audit.extend(audit);
+        let goes_on = !inner.state.cancelling;
+        let looped = goes_on.then(|| loops::found(&inner.state)).flatten();
+        drop(inner);
+        match looped {
+            Some(why) => self.block(why),
+            None => self.kick(),
+        }
+        true
+    }
+}
+
+/// A question's run and request.
+pub(super) fn named(id: &str) -> Option<(&str, RequestId)> {
+    let (run, request) = id.rsplit_once('.')?;
+    Some((run, request.parse().ok()?))
+}
