@@ -141,3 +141,51 @@ fn from_hex(text: &str) -> Option<Mac> {
     }
     Some(mac)
 }
+
+#[cfg(test)]
+mod tests {
+    use airlock_fuzz::cases;
+    use proptest::option::of;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW_MS: u64 = 1_800_000_000_000;
+
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<String>(),
+            (0..600_u64).prop_map(|off| (NOW_MS / 1_000 - 300 + off).to_string()),
+            "(v1,[A-Za-z0-9+/]{43}= ?){1,10}",
+            "sha256=[0-9a-f]{64}",
+            "[!-~]{1,260}",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(cases(500))]
+
+        #[test]
+        fn fuzz_whatever_the_headers_a_claim_is_bounded(
+            texts in [of(text()), of(text()), of(text()), of(text()), of(text())],
+        ) {
+            let [id, timestamp, signature, github_id, github_signature] =
+                texts.each_ref().map(Option::as_deref);
+            let head = HookHead { id, timestamp, signature, github_id, github_signature };
+            let Ok(claim) = claim(&head, NOW_MS) else {
+                return Ok(());
+            };
+            prop_assert!((1..=SIGNATURES_MAX).contains(&claim.signatures.len()));
+            prop_assert!(!claim.id.contains('.') && claim.id.len() <= ID_BYTES_MAX);
+            match claim.scheme {
+                Scheme::Github => prop_assert_eq!(claim.prefix, ""),
+                Scheme::Standard => {
+                    let timestamp = timestamp.unwrap_or_default();
+                    let at_s: u64 = timestamp.parse().expect("a number");
+                    prop_assert!(at_s.abs_diff(NOW_MS / 1_000) <= TOLERANCE_S);
+                    prop_assert_eq!(claim.prefix, format!("{}.{timestamp}.", claim.id));
+                }
+            }
+        }
+    }
+}

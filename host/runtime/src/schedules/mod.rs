@@ -12,6 +12,8 @@ mod due;
 mod error;
 mod fire;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 mod types;
 mod when;
