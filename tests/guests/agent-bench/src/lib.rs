@@ -23,7 +23,7 @@ struct Input {
 
 async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
     for step in 0..input.records {
-        recorded(step).await?;
+        agent::record(&step).await?;
     }
     for step in 0..input.calls {
         agent::call::<Value>("echo/echo", &json!({ "step": step })).await?;
@@ -35,11 +35,6 @@ async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
         agent::signal::<Value>(signal).await?;
     }
     Outcome::done(&json!({ "steps": input.records + input.calls }))
-}
-
-/// A step that is durable before the next one starts.
-async fn recorded(_step: u64) -> Result<(), Error> {
-    agent::sleep(Duration::ZERO).await
 }
 
 fn now_ms() -> u64 {
