@@ -17,6 +17,8 @@ mod event;
 mod export;
 mod fold;
 mod fork;
+#[cfg(test)]
+mod golden;
 mod host;
 mod inbox;
 mod list;

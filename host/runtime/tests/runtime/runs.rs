@@ -4,6 +4,7 @@
 mod cases;
 mod crashing;
 mod faults;
+mod golden;
 mod parked;
 mod people;
 mod random_agents;

@@ -22,7 +22,7 @@ use super::types::{Difference, DifferenceKind, ReplayEnd, ReplayStep, ReplayVerd
 /// Differences that are told.
 const DIFFERENCES_MAX: usize = 1_000;
 
-pub(super) struct Comparison {
+pub(in super::super) struct Comparison {
     started_ms: u64,
     given: HashMap<RequestId, Given>,
     recorded_end: Option<ReplayEnd>,
@@ -45,7 +45,7 @@ enum Why {
 }
 
 impl Comparison {
-    pub(super) fn new(recorded: Recorded) -> Self {
+    pub(in super::super) fn new(recorded: Recorded) -> Self {
         let steps = recorded.did.iter().filter(|did| !is_wait(&did.event));
         Self {
             started_ms: recorded.started_ms,
@@ -59,7 +59,7 @@ impl Comparison {
         }
     }
 
-    pub(super) fn request(&mut self, request: Request) -> Result<RequestId, Stopped> {
+    pub(in super::super) fn request(&mut self, request: Request) -> Result<RequestId, Stopped> {
         self.goes_on()?;
         let id = self.asked.len() as RequestId;
         if self.rest.is_none() {
@@ -77,7 +77,7 @@ impl Comparison {
     }
 
     /// Something else that the agent does and does not wait for.
-    pub(super) fn does(&mut self, event: Event) -> Result<(), Stopped> {
+    pub(in super::super) fn does(&mut self, event: Event) -> Result<(), Stopped> {
         // A store that goes down drops its handles too; that tells nothing.
         if matches!(event, Event::Detached { .. }) && self.stopped.is_some() {
             return Ok(());
@@ -117,7 +117,7 @@ impl Comparison {
         Ok(self.replay.told().to_vec())
     }
 
-    pub(super) fn poll(
+    pub(in super::super) fn poll(
         &mut self,
         ids: &[RequestId],
         wait: bool,
@@ -171,14 +171,14 @@ impl Comparison {
         self.given.get(&known?)
     }
 
-    pub(super) fn answer(&self, id: RequestId) -> Option<Answer> {
+    pub(in super::super) fn answer(&self, id: RequestId) -> Option<Answer> {
         if !self.replay.is_delivered(id) {
             return None;
         }
         self.given(id).map(|given| given.answer.clone().into())
     }
 
-    pub(super) fn now_ms(&self) -> u64 {
+    pub(in super::super) fn now_ms(&self) -> u64 {
         self.replay.now_ms()
     }
 
@@ -225,7 +225,7 @@ impl Comparison {
     }
 
     /// What came of it, once the agent has ended.
-    pub(super) fn finish(&mut self, end: AgentEnd) -> RunReplay {
+    pub(in super::super) fn finish(&mut self, end: AgentEnd) -> RunReplay {
         let ended = ended(end);
         if self.rest.is_none() && ended.is_some() && !self.replay.is_live() {
             self.rest = Some(Rest::of(&self.replay, self.steps));

@@ -18,6 +18,7 @@ use airlock_sandbox::agent::{AgentEnd, AgentTask};
 use airlock_sandbox::inspect::Kind;
 use tokio::time::Instant;
 
+pub(super) use matching::Comparison;
 pub(super) use recorded::Recorded;
 pub use types::{
     Difference, DifferenceKind, ReplayEnd, ReplayRun, ReplayStep, ReplayVerdict, RunReplay,
@@ -30,7 +31,6 @@ use crate::plugins::PluginError;
 use crate::principal::Principal;
 use crate::runtime::Runtime;
 use host::Replayed;
-use matching::Comparison;
 
 /// Replays at a time; further ones wait.
 pub(super) const AT_ONCE: usize = 2;
