@@ -4,23 +4,9 @@ use airlock_sandbox::EffectClass;
 use airlock_sandbox::agent::Request;
 
 use super::*;
-use crate::runs::event::{Autonomy, Budget, Told};
-
-fn start() -> Start {
-    Start {
-        agent: "a".to_owned(),
-        digest: "sha256:0".to_owned(),
-        goal: String::new(),
-        input: "{}".to_owned(),
-        by: "me".to_owned(),
-        scope: None,
-        seed: "00".to_owned(),
-        autonomy: Autonomy::default(),
-        budget: Budget::default(),
-        continues: None,
-        forked_from: None,
-    }
-}
+use crate::runs::event::Told;
+use crate::runs::spending::Spent;
+use crate::runs::tests::begins as start;
 
 fn asks(id: RequestId, request: Request, begun: Option<EffectClass>) -> Event {
     Event::Requested { id, request, begun }
@@ -44,6 +30,7 @@ fn answered(id: RequestId) -> Event {
         id,
         answer: Told::Ok("1".to_owned()),
         by: None,
+        used: Spent::default(),
     }
 }
 
@@ -59,6 +46,7 @@ fn woke(poll: u64, ready: &[RequestId]) -> Event {
     Event::Woke {
         poll,
         ready: ready.to_vec(),
+        cpu_us: 0,
     }
 }
 

@@ -53,7 +53,7 @@ fn summary(records: &[Record]) -> Value {
     json!({
         "records": state.len,
         "requests": state.asked,
-        "calls": state.calls,
+        "calls": state.spent.calls,
         "open": state.open().map(|(id, _)| id).collect::<Vec<_>>(),
         "blocked": state.block(),
         "paused": state.paused,
@@ -70,10 +70,10 @@ fn again(comparison: &mut Comparison, records: &[Record]) -> Result<(), Stopped>
             Event::Requested { id, request, .. } => {
                 assert_eq!(comparison.request(request)?, id);
             }
-            Event::Woke { poll, ready } => {
+            Event::Woke { poll, ready, .. } => {
                 // Looks that found nothing are not in the journal.
                 for _ in polls..poll {
-                    assert_eq!(comparison.poll(&[u64::MAX], false)?, []);
+                    assert_eq!(comparison.poll(&[u64::MAX], false)?, Vec::<u64>::new());
                 }
                 assert_eq!(comparison.poll(&ready, true)?, ready);
                 for id in &ready {

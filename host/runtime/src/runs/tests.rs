@@ -7,8 +7,9 @@ use super::event::{Block, End, Event, Record, Start, Told};
 use super::fold::RunState;
 use super::replay::{Replay, Step};
 
-fn start() -> Event {
-    Event::Started(Start {
+/// How a run of the tests begins.
+pub(super) fn begins() -> Start {
+    Start {
         agent: "a".to_owned(),
         digest: "sha256:0".to_owned(),
         goal: String::new(),
@@ -25,7 +26,11 @@ fn start() -> Event {
         state: airlock_sandbox::agent::Memory::default(),
         signals: Vec::new(),
         parent: None,
-    })
+    }
+}
+
+fn start() -> Event {
+    Event::Started(begins())
 }
 
 fn timer(due_ms: u64) -> Request {

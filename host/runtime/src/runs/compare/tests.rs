@@ -6,7 +6,9 @@ use airlock_sandbox::agent::{AgentEnd, Note, Request, Stopped};
 use super::Recorded;
 use super::matching::Comparison;
 use super::types::{DifferenceKind, ReplayVerdict, RunReplay};
-use crate::runs::event::{Autonomy, Budget, End, Event, Record, Start, Told};
+use crate::runs::event::{End, Event, Record, Told};
+use crate::runs::spending::Spent;
+use crate::runs::tests::begins;
 
 fn call(tool: &str) -> Request {
     Request::Call {
@@ -16,19 +18,7 @@ fn call(tool: &str) -> Request {
 }
 
 fn start() -> Event {
-    Event::Started(Start {
-        agent: "a".to_owned(),
-        digest: "sha256:0".to_owned(),
-        goal: String::new(),
-        input: "{}".to_owned(),
-        by: "me".to_owned(),
-        scope: None,
-        seed: "00".to_owned(),
-        autonomy: Autonomy::default(),
-        budget: Budget::default(),
-        continues: None,
-        forked_from: None,
-    })
+    Event::Started(begins())
 }
 
 fn log() -> Note {
@@ -67,10 +57,19 @@ fn journal(script: &[Do], end: Option<&str>) -> Vec<Record> {
             }
             Wait(ids) => {
                 let answer = Told::Ok(format!("\"{}\"", ids[0]));
-                let (id, by) = (ids[0], None);
-                events.push(Event::Answered { id, answer, by });
-                let (poll, ready) = (polls, vec![id]);
-                events.push(Event::Woke { poll, ready });
+                let (id, by, used) = (ids[0], None, Spent::default());
+                events.push(Event::Answered {
+                    id,
+                    answer,
+                    by,
+                    used,
+                });
+                let (poll, ready, cpu_us) = (polls, vec![id], 0);
+                events.push(Event::Woke {
+                    poll,
+                    ready,
+                    cpu_us,
+                });
                 polls += 1;
             }
             Tell => events.push(Event::Noted(log())),
