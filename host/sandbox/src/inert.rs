@@ -9,17 +9,15 @@
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliCtx, WasiCliCtxView};
 use wasmtime_wasi::p2::bindings::cli;
-use wasmtime_wasi::p2::bindings::sockets::{
-    instance_network, ip_name_lookup, network, tcp, tcp_create_socket, udp, udp_create_socket,
-};
 use wasmtime_wasi::p2::pipe::ClosedInputStream;
-use wasmtime_wasi::p2::{DynInputStream, DynPollable, SocketError, TcpSocket, UdpSocket};
-use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtx, WasiSocketsCtxView};
+use wasmtime_wasi::p2::{DynInputStream, DynPollable};
+use wasmtime_wasi::sockets::{WasiSocketsCtx, WasiSocketsCtxView};
 use wasmtime_wasi_io::bindings::wasi::io;
 
 use crate::call::CallError;
-use crate::gate::{Gate, LimitReached, Missing};
+use crate::gate::LimitReached;
 use crate::grants::EffectClass;
+use crate::sockets::{Refuses, SocketsView};
 use crate::state::CallState;
 
 /// Most pollables in one `poll`.
@@ -98,7 +96,7 @@ impl GuestExit {
 pub fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     link_io(linker)?;
     link_cli(linker)?;
-    link_sockets(linker)
+    crate::sockets::link(linker, denied, sockets)
 }
 
 fn link_io(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
@@ -115,17 +113,6 @@ fn link_cli(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     cli::terminal_stdin::add_to_linker::<_, WasiCli>(linker, terminal)?;
     cli::terminal_stdout::add_to_linker::<_, WasiCli>(linker, terminal)?;
     cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, terminal)
-}
-
-fn link_sockets(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
-    let options = network::LinkOptions::default();
-    network::add_to_linker::<_, WasiSockets>(linker, &options, denied)?;
-    instance_network::add_to_linker::<_, WasiSockets>(linker, denied)?;
-    tcp::add_to_linker::<_, WasiSockets>(linker, denied)?;
-    udp::add_to_linker::<_, WasiSockets>(linker, denied)?;
-    tcp_create_socket::add_to_linker::<_, Sockets>(linker, sockets)?;
-    udp_create_socket::add_to_linker::<_, Sockets>(linker, sockets)?;
-    ip_name_lookup::add_to_linker::<_, Sockets>(linker, sockets)
 }
 
 fn terminal(state: &mut CallState) -> WasiCliCtxView<'_> {
@@ -148,7 +135,7 @@ fn denied(state: &mut CallState) -> WasiSocketsCtxView<'_> {
 
 fn sockets(state: &mut CallState) -> SocketsView<'_> {
     SocketsView {
-        gate: &state.gate,
+        refuses: Refuses::Call(&state.gate),
         inner: WasiSocketsCtxView {
             ctx: state.inert.sockets(),
             table: &mut state.table,
@@ -231,90 +218,5 @@ impl cli::stdin::Host for CliView<'_> {
     fn get_stdin(&mut self) -> wasmtime::Result<Resource<DynInputStream>> {
         let stream: DynInputStream = Box::new(ClosedInputStream);
         Ok(self.0.push(stream)?)
-    }
-}
-
-/// Creating a socket and looking up a name: refused here, on record.
-struct Sockets;
-struct SocketsView<'a> {
-    gate: &'a Gate,
-    inner: WasiSocketsCtxView<'a>,
-}
-impl HasData for Sockets {
-    type Data<'a> = SocketsView<'a>;
-}
-
-impl SocketsView<'_> {
-    fn refuse(&self, operation: &str) -> SocketError {
-        let rule = "raw sockets cannot be granted; use `http`";
-        self.gate.deny("sockets", &operation, Missing::new(rule));
-        network::ErrorCode::AccessDenied.into()
-    }
-}
-
-impl network::Host for SocketsView<'_> {
-    fn convert_error_code(&mut self, error: SocketError) -> wasmtime::Result<network::ErrorCode> {
-        self.inner.convert_error_code(error)
-    }
-    fn network_error_code(
-        &mut self,
-        error: Resource<io::error::Error>,
-    ) -> wasmtime::Result<Option<network::ErrorCode>> {
-        self.inner.network_error_code(error)
-    }
-}
-
-impl network::HostNetwork for SocketsView<'_> {
-    fn drop(&mut self, network: Resource<network::Network>) -> wasmtime::Result<()> {
-        network::HostNetwork::drop(&mut self.inner, network)
-    }
-}
-
-impl tcp_create_socket::Host for SocketsView<'_> {
-    fn create_tcp_socket(
-        &mut self,
-        _: network::IpAddressFamily,
-    ) -> Result<Resource<TcpSocket>, SocketError> {
-        Err(self.refuse("create a TCP socket"))
-    }
-}
-
-impl udp_create_socket::Host for SocketsView<'_> {
-    async fn create_udp_socket(
-        &mut self,
-        _: network::IpAddressFamily,
-    ) -> Result<Resource<UdpSocket>, SocketError> {
-        Err(self.refuse("create a UDP socket"))
-    }
-}
-
-impl ip_name_lookup::Host for SocketsView<'_> {
-    fn resolve_addresses(
-        &mut self,
-        _: Resource<network::Network>,
-        name: String,
-    ) -> Result<Resource<ip_name_lookup::ResolveAddressStream>, SocketError> {
-        Err(self.refuse(&format!("look up {name}")))
-    }
-}
-
-impl ip_name_lookup::HostResolveAddressStream for SocketsView<'_> {
-    fn resolve_next_address(
-        &mut self,
-        stream: Resource<ip_name_lookup::ResolveAddressStream>,
-    ) -> Result<Option<network::IpAddress>, SocketError> {
-        self.inner.resolve_next_address(stream)
-    }
-    fn subscribe(
-        &mut self,
-        stream: Resource<ip_name_lookup::ResolveAddressStream>,
-    ) -> wasmtime::Result<Resource<DynPollable>> {
-        self.inner.subscribe(stream)
-    }
-    fn drop(
-        &mut self,
-        stream: Resource<ip_name_lookup::ResolveAddressStream>,
-    ) -> wasmtime::Result<()> {
-        ip_name_lookup::HostResolveAddressStream::drop(&mut self.inner, stream)
     }
 }

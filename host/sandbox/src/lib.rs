@@ -22,6 +22,7 @@ mod loaded;
 pub mod objects;
 pub mod sandbox;
 pub mod services;
+mod sockets;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

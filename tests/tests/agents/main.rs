@@ -1,6 +1,7 @@
 //! Agents that ship, in the real server: killed at
 //! random moments, over many cycles, after a start on old data.
 
+mod languages;
 mod refund;
 mod watch;
 

@@ -42,6 +42,13 @@ pub const INTERFACES: &[(&str, &[&str])] = &[
     ("wasi:random/insecure", &["0.2"]),
     ("wasi:random/insecure-seed", &["0.2"]),
     ("wasi:random/random", &["0.2"]),
+    ("wasi:sockets/instance-network", &["0.2"]),
+    ("wasi:sockets/ip-name-lookup", &["0.2"]),
+    ("wasi:sockets/network", &["0.2"]),
+    ("wasi:sockets/tcp", &["0.2"]),
+    ("wasi:sockets/tcp-create-socket", &["0.2"]),
+    ("wasi:sockets/udp", &["0.2"]),
+    ("wasi:sockets/udp-create-socket", &["0.2"]),
 ];
 
 /// The linker of everything an agent may import.
@@ -74,7 +81,8 @@ fn link_empty(to: &mut Linker<AgentState>) -> wasmtime::Result<()> {
     cli::terminal_stdout::add_to_linker::<_, WasiCli>(to, cli_view)?;
     cli::terminal_stderr::add_to_linker::<_, WasiCli>(to, cli_view)?;
     filesystem::types::add_to_linker::<_, WasiFilesystem>(to, AgentState::files)?;
-    filesystem::preopens::add_to_linker::<_, WasiFilesystem>(to, AgentState::files)
+    filesystem::preopens::add_to_linker::<_, WasiFilesystem>(to, AgentState::files)?;
+    crate::sockets::link(to, AgentState::no_sockets, AgentState::refused_sockets)
 }
 
 fn view(state: &mut AgentState) -> View<'_> {

@@ -7,9 +7,11 @@ use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::cli::{WasiCliCtx, WasiCliCtxView};
 use wasmtime_wasi::filesystem::{WasiFilesystemCtx, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::{DynPollable, Pollable};
+use wasmtime_wasi::sockets::{WasiSocketsCtx, WasiSocketsCtxView};
 
 use super::{AgentHost, Memory, RequestId};
 use crate::call::guard::Guard;
+use crate::sockets::{Refuses, SocketsView};
 
 /// What an agent's store holds.
 pub(crate) struct AgentState {
@@ -24,6 +26,8 @@ pub(crate) struct AgentState {
     pub(crate) memory: Memory,
     cli: WasiCliCtx,
     files: WasiFilesystemCtx,
+    /// Allows nothing.
+    sockets: WasiSocketsCtx,
 }
 
 /// A pollable's own entry in the table: readiness is the journal's to tell.
@@ -50,6 +54,7 @@ impl AgentState {
             memory,
             cli: WasiCliCtx::default(),
             files: WasiFilesystemCtx::default(),
+            sockets: WasiSocketsCtx::default(),
         }
     }
 
@@ -64,6 +69,23 @@ impl AgentState {
         WasiFilesystemCtxView {
             ctx: &mut self.files,
             table: &mut self.table,
+        }
+    }
+
+    pub(crate) fn no_sockets(&mut self) -> WasiSocketsCtxView<'_> {
+        WasiSocketsCtxView {
+            ctx: &mut self.sockets,
+            table: &mut self.table,
+        }
+    }
+
+    pub(crate) fn refused_sockets(&mut self) -> SocketsView<'_> {
+        SocketsView {
+            refuses: Refuses::Run(&*self.host),
+            inner: WasiSocketsCtxView {
+                ctx: &mut self.sockets,
+                table: &mut self.table,
+            },
         }
     }
 

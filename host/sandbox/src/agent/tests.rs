@@ -144,6 +144,15 @@ async fn an_agent_sees_what_its_host_says_and_nothing_else() {
         assert_eq!(seen[0][what], expect, "{what}");
     }
     assert_eq!(seen[0]["file"], false);
+    assert_eq!(seen[0]["sockets"], 0);
+    let notes = first.notes.lock().expect("no panic");
+    let refused = |note: &Note| matches!(note, Note::Log { message, .. } if message.starts_with("denied: sockets: "));
+    assert_eq!(
+        notes.iter().filter(|note| refused(note)).count(),
+        4,
+        "{notes:?}"
+    );
+    drop(notes);
     let again = results(&run(&test, &second, look).await);
     assert_eq!(seen, again, "the order of a hash map too");
 }
@@ -294,7 +303,7 @@ async fn an_agent_may_import_nothing_that_has_effects() {
     let test = testing::sandbox();
     let cases = [
         "wasi:http/outgoing-handler@0.2.0",
-        "wasi:sockets/tcp@0.2.0",
+        "wasi:sockets/tcp@0.3.0",
         "wasi:keyvalue/store@0.2.0-draft",
         "airlock:tool/host@1.0.0",
         "wasi:config/store@0.2.0-draft",

@@ -246,7 +246,20 @@ fn look() -> Value {
         "args": std::env::args().count(),
         "vars": std::env::vars().count(),
         "file": std::fs::read("/etc/passwd").is_ok(),
+        "sockets": sockets(),
     })
+}
+
+/// What a standard library gets of the network: how many ways are open.
+fn sockets() -> usize {
+    use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+    let ways = [
+        TcpListener::bind("127.0.0.1:0").is_ok(),
+        TcpStream::connect("127.0.0.1:9").is_ok(),
+        UdpSocket::bind("127.0.0.1:0").is_ok(),
+        ("localhost", 80).to_socket_addrs().is_ok(),
+    ];
+    ways.iter().filter(|open| **open).count()
 }
 
 fn tell(text: &str) -> Value {
