@@ -133,6 +133,17 @@ async fn an_agent_is_known_by_its_contract() {
     assert!(manifest.capabilities.is_empty(), "{manifest:?}");
 }
 
+impl Echo {
+    fn refused_sockets(&self) -> usize {
+        let notes = self.notes.lock().expect("no panic");
+        let refused = |note: &&Note| match note {
+            Note::Log { message, .. } => message.starts_with("denied: sockets: "),
+            _ => false,
+        };
+        notes.iter().filter(refused).count()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_sees_what_its_host_says_and_nothing_else() {
     let test = testing::sandbox();
@@ -145,14 +156,7 @@ async fn an_agent_sees_what_its_host_says_and_nothing_else() {
     }
     assert_eq!(seen[0]["file"], false);
     assert_eq!(seen[0]["sockets"], 0);
-    let notes = first.notes.lock().expect("no panic");
-    let refused = |note: &Note| matches!(note, Note::Log { message, .. } if message.starts_with("denied: sockets: "));
-    assert_eq!(
-        notes.iter().filter(|note| refused(note)).count(),
-        4,
-        "{notes:?}"
-    );
-    drop(notes);
+    assert_eq!(first.refused_sockets(), 4);
     let again = results(&run(&test, &second, look).await);
     assert_eq!(seen, again, "the order of a hash map too");
 }
