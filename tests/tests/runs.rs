@@ -191,7 +191,7 @@ fn a_run_is_started_followed_and_decided_from_the_command_line() {
     assert!(text.trim_end().ends_with(&question), "{text}");
 
     let (text, _) = command(&server, &["approvals", "list"]);
-    assert!(text.contains("yes|no  approver"), "{text}");
+    assert!(text.contains("yes|no   approver"), "{text}");
     let (text, code) = command(&server, &["approvals", "show", &question]);
     assert!(code == 0 && text.contains("send it?"), "{code} {text}");
     let (text, code) = command(&server, &["approvals", "approve", &question]);

@@ -10,7 +10,7 @@ use airlock_sandbox::{CallError, EffectClass};
 
 use super::event::{Block, End, Event, Record, Start, Told};
 use super::loops::Repeats;
-use super::people::{Approval, Terms};
+use super::people::{self, Approval, Terms};
 use super::spending::Spent;
 
 /// What the journal says of a run.
@@ -125,29 +125,11 @@ impl RunState {
                 self.blocked = None;
                 self.repeats.forget();
             }
-            Event::ApprovalAsked { id, binding, terms } => {
-                self.with(*id, |asked| asked.ask(binding, terms));
-            }
-            Event::Approved {
-                id,
-                binding,
-                by,
-                note,
-            } => {
-                let approval = Approval {
-                    by: by.clone(),
-                    at_ms: record.at_ms,
-                    note: note.clone(),
-                };
-                self.with(*id, |asked| asked.approve(binding, approval));
-            }
-            Event::QuestionEscalated { id, role, due_ms } => {
-                self.with(*id, |asked| asked.escalate(*role, *due_ms));
-            }
-            Event::GivenUp { end } => {
-                self.cancelling = true;
-                self.given_up = Some(end.clone());
-            }
+            Event::ApprovalAsked { .. }
+            | Event::Approved { .. }
+            | Event::QuestionEscalated { .. }
+            | Event::Withheld { .. }
+            | Event::GivenUp { .. } => people::apply(self, record),
             Event::Budgeted { budget, .. } => {
                 if let Some(start) = &mut self.start {
                     start.budget = budget.clone();
@@ -159,7 +141,7 @@ impl RunState {
             Event::Ended { end } => self.end = Some(end.clone()),
             Event::Woke { cpu_us, .. } => self.spent.cpu_us += cpu_us,
             Event::Used { used } => self.spent.add(used),
-            Event::ToolsTold { .. } | Event::Withheld { .. } => {}
+            Event::ToolsTold { .. } => {}
         }
     }
 
@@ -275,7 +257,7 @@ impl RunState {
         }
     }
 
-    fn with(&mut self, id: RequestId, change: impl FnOnce(&mut Asked)) {
+    pub(super) fn with(&mut self, id: RequestId, change: impl FnOnce(&mut Asked)) {
         if let Some(asked) = self.requests.get_mut(&id) {
             change(asked);
         }

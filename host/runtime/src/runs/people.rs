@@ -18,8 +18,8 @@ use serde_json::json;
 use super::RunError;
 use super::approval;
 use super::effects::until;
-use super::event::{Event, Told};
-use super::fold::Asked;
+use super::event::{Event, Record, Told};
+use super::fold::{Asked, RunState};
 use super::loops;
 use super::session::{Inner, Session};
 use super::spending::Spent;
@@ -131,6 +131,37 @@ impl Asked {
         self.terms.due_ms = Some(due_ms);
         self.terms.escalate = None;
         self.approvals.clear();
+    }
+}
+
+/// Goes on by a record about people, or about what none of them decides.
+pub(super) fn apply(state: &mut RunState, record: &Record) {
+    match &record.event {
+        Event::ApprovalAsked { id, binding, terms } => {
+            state.with(*id, |asked| asked.ask(binding, terms));
+        }
+        Event::Approved {
+            id,
+            binding,
+            by,
+            note,
+        } => {
+            let approval = Approval {
+                by: by.clone(),
+                at_ms: record.at_ms,
+                note: note.clone(),
+            };
+            state.with(*id, |asked| asked.approve(binding, approval));
+        }
+        Event::QuestionEscalated { id, role, due_ms } => {
+            state.with(*id, |asked| asked.escalate(*role, *due_ms));
+        }
+        Event::GivenUp { end } => {
+            state.cancelling = true;
+            state.given_up = Some(end.clone());
+        }
+        // The answer that comes with it says all.
+        _ => {}
     }
 }
 
