@@ -112,6 +112,8 @@ fn valid_body(path: &str) -> Value {
         "/v1/hooks/{name}/rotate" => json!({ "secret": "sixteen characters", "keep_s": 9 }),
         "/v1/halt" => json!({ "halted": false, "why": "fuzz" }),
         "/v1/runs/prune" => json!({ "older_than_s": 1_000_000, "agent": "echo", "dry_run": true }),
+        "/v1/runs/{id}/fork" => json!({ "at": 1, "input": {}, "agent": digest }),
+        "/v1/runs/{id}/replay" => json!({ "agent": digest }),
         "/v1/runs/{id}/cancel" => json!({ "why": "fuzz" }),
         "/v1/runs/{id}/resume" => {
             json!({ "request": 1, "outcome": { "record": 1 }, "budget": { "events": 9 } })
