@@ -41,16 +41,21 @@ pub(super) struct Copies {
 
 impl Copies {
     pub(super) fn open(data: &Path, written: usize) -> Result<Self> {
-        // It may tell what is no longer there; it is made again from the store.
-        let views = data.join("views");
-        if views.exists() {
-            std::fs::remove_dir_all(&views).context("removing the views")?;
-        }
         Ok(Self {
             store: SqliteStore::open(data.join("journal"))?,
             runtime: super::client()?,
             written,
         })
+    }
+
+    /// Refuses runs of which something goes on: their copies would all be started.
+    pub(super) fn must_be_parked(&self, ids: [&str; 2]) -> Result<()> {
+        for id in ids {
+            let row = self.store.get("runs-open", id.as_bytes())?;
+            let parked = row.is_some_and(|row| has(&row, "\"parked\""));
+            anyhow::ensure!(parked, "the run {id} has not left memory");
+        }
+        Ok(())
     }
 
     /// Writes `count` copies of the run `id` with each of `from` replaced by `to`,

@@ -2,9 +2,10 @@
 //! copies of one, written straight into the store, and are found by the server
 //! when it starts. Warm ones keep their sandbox; they are measured apart.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::copies::Copies;
@@ -19,6 +20,9 @@ const TIMERS: usize = 1_000;
 /// Runs that wait warm, and parked ones that are woken one after the other.
 const WOKEN: usize = 100;
 
+/// Time enough for a run to leave memory; whether it did is looked at.
+const PARK: Duration = Duration::from_secs(2);
+
 /// A moment that never comes, as long as any other.
 const NEVER_MS: u64 = 9_000_000_000_000;
 
@@ -27,8 +31,6 @@ struct Sizes {
     parked: usize,
     timers: usize,
     woken: usize,
-    /// Longer than a waiting agent keeps its sandbox.
-    park: Duration,
     settle: Duration,
     /// From before the start to the moment at which the timers are due.
     due: Duration,
@@ -42,7 +44,6 @@ impl Sizes {
                 parked: 20,
                 timers: 5,
                 woken: 3,
-                park: Duration::ZERO,
                 settle: second / 5,
                 due: second * 2,
             };
@@ -51,7 +52,6 @@ impl Sizes {
             parked,
             timers: TIMERS.min(parked),
             woken: WOKEN.min(parked),
-            park: second * 12,
             settle: second * 3,
             due: second * 30,
         }
@@ -62,15 +62,23 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let sizes = Sizes::of(bench);
     let data = tempfile::tempdir()?;
     let host = Host::new(bench, &data.path().join("data"))?;
-    let originals = client()?.block_on(originals(&host, &sizes))?;
-    let host = Host::start(bench, &host.stop()?)?;
+    let folder = host.stop()?;
+    let host = Host::start(bench, &folder)?;
     std::thread::sleep(sizes.settle);
     let idle = resident(host.pid())?;
     println!("idle server: {idle} KiB resident");
 
-    let folder = host.stop()?;
+    let originals = originals(bench, &host.stop()?)?;
     let mut copies = Copies::open(&folder, 0)?;
+    copies.must_be_parked([&originals.signal, &originals.timer])?;
     let parked = copies.write(&originals.signal, sizes.parked, None)?;
+    drop(copies);
+    // The listings are made once, as they would have been while the runs began.
+    let host = Host::start(bench, &folder)?;
+    client()?.block_on(async { host.connect().await?.get("/v1/runs").await })?;
+    std::thread::sleep(sizes.settle);
+
+    let mut copies = Copies::open(&host.stop()?, parked.len())?;
     let due_ms = now_ms() + sizes.due.as_millis() as u64;
     let (never, due) = (NEVER_MS.to_string(), due_ms.to_string());
     let timers = copies.write(&originals.timer, sizes.timers, Some((&never, &due)))?;
@@ -104,14 +112,23 @@ struct Originals {
     timer: String,
 }
 
-async fn originals(host: &Host, sizes: &Sizes) -> Result<Originals> {
-    let mut client = host.connect().await?;
-    let signal = client.start(&json!({ "signal": "go" })).await?;
-    let timer = client.start(&json!({ "until_ms": NEVER_MS })).await?;
-    client.waiting(&signal).await?;
-    client.waiting(&timer).await?;
-    tokio::time::sleep(sizes.park).await;
-    Ok(Originals { signal, timer })
+/// By a server whose waiting runs leave memory at once.
+fn originals(bench: &Bench, folder: &Path) -> Result<Originals> {
+    let config = folder.join("airlock.toml");
+    std::fs::write(&config, "agent_warm_seconds = 0\n").context("the settings")?;
+    let host = Host::start(bench, folder)?;
+    let originals = client()?.block_on(async {
+        let mut client = host.connect().await?;
+        let signal = client.start(&json!({ "signal": "go" })).await?;
+        let timer = client.start(&json!({ "until_ms": NEVER_MS })).await?;
+        client.waiting(&signal).await?;
+        client.waiting(&timer).await?;
+        tokio::time::sleep(PARK).await;
+        anyhow::Ok(Originals { signal, timer })
+    })?;
+    host.stop()?;
+    std::fs::remove_file(&config).context("the settings")?;
+    Ok(originals)
 }
 
 fn memory(what: &str, before: u64, after: u64, runs: usize) {
