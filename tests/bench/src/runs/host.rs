@@ -199,17 +199,23 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// Waits until the agent of a run waits.
+    /// Waits until a run has done its steps and waits for its time or its signal.
     pub(super) async fn waiting(&mut self, id: &str) -> Result<()> {
         let (path, begun) = (format!("/v1/runs/{id}"), Instant::now());
         loop {
             let run = self.get(&path).await?;
-            if run["status"] == "waiting" {
+            let waits_for = run["waits_for"].as_array().map_or(&[][..], Vec::as_slice);
+            let asked = waits_for.iter().map(|open| &open["request"]["kind"]);
+            if asked
+                .into_iter()
+                .any(|kind| kind == "signal" || kind == "timer")
+            {
                 return Ok(());
             }
-            let goes_on = run["status"] == "running" && begun.elapsed() < PATIENCE;
+            let goes_on = run.get("end").is_none() && run.get("blocked").is_none();
+            let goes_on = goes_on && begun.elapsed() < PATIENCE;
             anyhow::ensure!(goes_on, "the run {id} does not wait: {run}");
-            tokio::time::sleep(LOOK * 10).await;
+            tokio::time::sleep(LOOK * 50).await;
         }
     }
 
