@@ -65,11 +65,12 @@ async fn what_an_agent_keeps_is_there_after_a_restart() {
     };
     let all = [
         "keeper/add EffectClass::Plain",
+        "keeper/fail EffectClass::Plain",
         "keeper/get EffectClass::ReadOnly",
         "keeper/put EffectClass::Idempotent",
     ];
     assert_eq!(names(&results[2]), all);
-    assert_eq!(names(&results[5]), all[1..2]);
+    assert_eq!(names(&results[5]), all[2..3]);
     assert_eq!(results[4], json!({ "ok": [1] }));
     assert_eq!(results[7], json!({ "ok": [2] }));
     assert_eq!(json!(host.run(&id).state), json!({ "seen": [2] }));

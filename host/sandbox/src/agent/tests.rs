@@ -307,7 +307,6 @@ async fn an_agent_may_import_nothing_that_has_effects() {
     let test = testing::sandbox();
     let cases = [
         "wasi:http/outgoing-handler@0.2.0",
-        "wasi:sockets/tcp@0.3.0",
         "wasi:keyvalue/store@0.2.0-draft",
         "airlock:tool/host@1.0.0",
         "wasi:config/store@0.2.0-draft",
@@ -319,6 +318,12 @@ async fn an_agent_may_import_nothing_that_has_effects() {
         };
         assert_eq!(unknown[0].name, import);
     }
+    let newer = "wasi:sockets/tcp@0.3.0";
+    let refused = test.sandbox.inspect(importing(newer)).await;
+    assert!(
+        matches!(&refused, Err(InstallError::Wasi03(names)) if names.contains(&newer.to_owned())),
+        "{refused:?}"
+    );
 }
 
 /// An agent, by its export, that imports a function of `interface`.
