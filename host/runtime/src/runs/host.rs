@@ -246,8 +246,10 @@ impl AgentHost for Host {
 
     fn spent(&self, cpu_us: u64) {
         let mut inner = self.0.lock();
-        let live = inner.replay.is_live();
-        inner.meter.at(cpu_us, live);
+        // What an attempt does that was ended is done again by the next one, and
+        // ending it is the host's doing.
+        let counts = inner.replay.is_live() && inner.stop.is_none();
+        inner.meter.at(cpu_us, counts);
     }
 
     fn now_ms(&self) -> u64 {

@@ -306,8 +306,8 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// The attempt has taken `cpu_us` so far.
-    pub(super) fn at(&mut self, cpu_us: u64, live: bool) {
-        if live {
+    pub(super) fn at(&mut self, cpu_us: u64, counts: bool) {
+        if counts {
             self.untold_us += cpu_us.saturating_sub(self.last_us);
         }
         self.last_us = cpu_us;

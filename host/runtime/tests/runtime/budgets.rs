@@ -128,5 +128,7 @@ async fn catching_up_costs_a_run_nothing() {
     signalled.await.expect("kept");
     host.results(&id).await;
     let all = host.run(&id).used.cpu_us;
-    assert!(all < once * 2, "{once} us, then {all} us");
+    let who = &host.who;
+    let events = host.runtime.run_events(who, &id, 0, 100).expect("read");
+    assert!(all < once * 2, "{once} us, then {all} us: {events:?}");
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use airlock_runtime::{Principal, Role, Runtime, RuntimeConfig, TokenRequest};
+use airlock_journal::StoreError;
+use airlock_runtime::{OpenError, Principal, Role, Runtime, RuntimeConfig, TokenRequest};
 use airlock_server::ServerConfig;
 use bytes::Bytes;
 use http::{HeaderMap, Request};
@@ -72,9 +73,20 @@ fn config(dir: &Path) -> RuntimeConfig {
     }
 }
 
-/// A runtime over the directories of a test.
+/// A runtime over the directories of a test. What is left of one that was stopped
+/// over them has its moment to let go of them.
 pub async fn open(dir: &Path) -> Arc<Runtime> {
-    Runtime::open(config(dir)).await.expect("the runtime opens")
+    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        match Runtime::open(config(dir)).await {
+            Err(OpenError::Store(StoreError::InUse { .. }))
+                if tokio::time::Instant::now() < until =>
+            {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            opened => return opened.expect("the runtime opens"),
+        }
+    }
 }
 
 impl Server {
