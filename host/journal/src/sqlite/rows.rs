@@ -18,6 +18,8 @@ pub(super) struct SqlRows<'c> {
     heads: BTreeMap<Bytes, Head>,
     /// What they were before the current batch, the last change last.
     before: Vec<(Bytes, Option<Head>)>,
+    /// The lease that was read last: runs fence each write with the same one.
+    lease: Option<(Bytes, LeaseRow)>,
 }
 
 /// Checksum of a pair: a value that was changed or moved behind our back does
@@ -107,12 +109,16 @@ impl<'c> SqlRows<'c> {
             conn,
             heads: BTreeMap::new(),
             before: Vec::new(),
+            lease: None,
         }
     }
 
     /// Ends a batch. One that is not `kept` leaves the heads as they were; its
     /// rows are undone by the caller.
     pub(super) fn settle(&mut self, kept: bool) {
+        if !kept {
+            self.lease = None;
+        }
         for (stream, head) in self.before.drain(..).rev() {
             if kept {
                 continue;
@@ -225,7 +231,13 @@ impl Rows for SqlRows<'_> {
     }
 
     fn lease(&mut self, lease: &[u8]) -> Result<Option<LeaseRow>, StoreError> {
-        self.conn
+        if let Some((name, row)) = &self.lease
+            && name == lease
+        {
+            return Ok(Some(row.clone()));
+        }
+        let found = self
+            .conn
             .prepare_cached("SELECT owner, token, expires_ms FROM leases WHERE lease = ?1")
             .and_then(|mut statement| {
                 statement
@@ -238,10 +250,14 @@ impl Rows for SqlRows<'_> {
                     })
                     .optional()
             })
-            .map_err(|source| sql("reading a lease", source))
+            .map_err(|source| sql("reading a lease", source))?;
+        let name = Bytes::copy_from_slice(lease);
+        self.lease = found.clone().map(|row| (name, row));
+        Ok(found)
     }
 
     fn set_lease(&mut self, lease: &[u8], row: &LeaseRow) -> Result<(), StoreError> {
+        self.lease = None;
         let expires_ms = row.expires_ms.min(i64::MAX as u64);
         self.execute(
             "writing a lease",

@@ -229,12 +229,16 @@ fn lost() -> StoreError {
 }
 
 /// Whether the work changes rows by one statement at most, which is undone by
-/// itself when it fails: a call's record, mostly.
+/// itself when it fails: a record of a call or of a run, mostly.
 fn is_one_statement(work: &Work) -> bool {
     let Work::Batch(batch) = work else {
         return false;
     };
-    matches!(&batch.ops[..], [Op::Append { records, .. }] if records.len() <= 1)
+    let is_condition = |op: &Op| matches!(op, Op::Fence { .. } | Op::Check { .. });
+    batch.ops.split_last().is_none_or(|(last, before)| {
+        let adds_one = matches!(last, Op::Append { records, .. } if records.len() <= 1);
+        before.iter().all(is_condition) && (adds_one || is_condition(last))
+    })
 }
 
 /// About how many pages of the log a piece of work takes.
