@@ -2,7 +2,7 @@
 //! host's pollables (natively: for timers), and `block_on` asks the host for all
 //! of them at once. One thread, no spawning.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
@@ -16,7 +16,18 @@ use crate::backend::{self, Source};
 thread_local! {
     /// Who waits for what. A dropped future leaves a dead entry, which the next
     /// round removes.
-    static WAITING: RefCell<Vec<(Weak<Source>, Waker)>> = const { RefCell::new(Vec::new()) };
+    static WAITING: RefCell<Vec<(Weak<Awaited>, Waker)>> = const { RefCell::new(Vec::new()) };
+    /// How often the host was asked for all of them.
+    static ROUND: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A source that a future waits for.
+struct Awaited {
+    source: Source,
+    /// The host has reported it.
+    ready: Cell<bool>,
+    /// Its place in [`WAITING`].
+    place: Cell<Option<usize>>,
 }
 
 struct Woken(AtomicBool);
@@ -50,37 +61,45 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 /// Waits for any source and wakes whom it concerns.
 fn wait() {
+    ROUND.set(ROUND.get() + 1);
     let waiting = WAITING.take();
-    let alive: Vec<(Rc<Source>, Waker)> = waiting
+    let alive: Vec<(Rc<Awaited>, Waker)> = waiting
         .into_iter()
-        .filter_map(|(source, waker)| Some((source.upgrade()?, waker)))
+        .filter_map(|(awaited, waker)| Some((awaited.upgrade()?, waker)))
         .collect();
     assert!(
         !alive.is_empty(),
         "the future waits for nothing that the host could report"
     );
-    let sources: Vec<&Source> = alive.iter().map(|(source, _)| &**source).collect();
-    let ready = backend::wait_any(&sources);
-    for (index, (source, waker)) in alive.iter().enumerate() {
-        if ready.contains(&index) {
+    let sources: Vec<&Source> = alive.iter().map(|(awaited, _)| &awaited.source).collect();
+    for index in backend::wait_any(&sources) {
+        if let Some((awaited, waker)) = alive.get(index) {
+            awaited.ready.set(true);
             waker.wake_by_ref();
-        } else {
-            register(source, waker.clone());
+        }
+    }
+    for (awaited, waker) in alive {
+        awaited.place.set(None);
+        if !awaited.ready.get() {
+            awaited.register(waker);
         }
     }
 }
 
-/// One entry a source, however often its future is polled.
-fn register(source: &Rc<Source>, waker: Waker) {
-    WAITING.with_borrow_mut(|waiting| {
-        let known = waiting
-            .iter_mut()
-            .find(|(other, _)| other.as_ptr() == Rc::as_ptr(source));
-        match known {
-            Some((_, registered)) => *registered = waker,
-            None => waiting.push((Rc::downgrade(source), waker)),
-        }
-    });
+impl Awaited {
+    /// One entry, however often its future is polled.
+    fn register(self: &Rc<Self>, waker: Waker) {
+        WAITING.with_borrow_mut(|waiting| {
+            let known = self.place.get().and_then(|place| waiting.get_mut(place));
+            match known {
+                Some((_, registered)) => *registered = waker,
+                None => {
+                    self.place.set(Some(waiting.len()));
+                    waiting.push((Rc::downgrade(self), waker));
+                }
+            }
+        });
+    }
 }
 
 /// Waits without holding up what runs beside it.
@@ -91,23 +110,34 @@ pub async fn sleep(duration: Duration) {
 /// Is done when the source is ready.
 pub(crate) async fn ready(source: Source) {
     Ready {
-        source: Rc::new(source),
+        awaited: Rc::new(Awaited {
+            source,
+            ready: Cell::new(false),
+            place: Cell::new(None),
+        }),
+        round: None,
     }
     .await;
 }
 
 struct Ready {
-    source: Rc<Source>,
+    awaited: Rc<Awaited>,
+    /// When it was polled last.
+    round: Option<u64>,
 }
 
 impl Future for Ready {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if backend::is_ready(&self.source) {
+    /// The host is asked for all sources at once when nothing else goes on; about
+    /// this one alone only where its future is polled again before that.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let round = Some(ROUND.get());
+        let again = std::mem::replace(&mut self.round, round) == round;
+        if self.awaited.ready.get() || (again && backend::is_ready(&self.awaited.source)) {
             return Poll::Ready(());
         }
-        register(&self.source, context.waker().clone());
+        self.awaited.register(context.waker().clone());
         Poll::Pending
     }
 }
