@@ -58,9 +58,9 @@ pub use idempotency::{IdempotencyError, StoredReply};
 pub use ids::{digest, new_id, now_ms};
 pub use metrics::Metrics;
 pub use plugins::{
-    ActivateRequest, Claims, EffectsChange, EffectsView, ErasedData, InstallRequest, Installed,
-    Operation, OperationState, PluginDetail, PluginError, PluginSummary, Removed, ToolView,
-    VersionChanges, VersionView, WantView,
+    ActivateRequest, AgentView, Claims, EffectsChange, EffectsView, ErasedData, InstallRequest,
+    Installed, Operation, OperationState, PluginDetail, PluginError, PluginSummary, Removed,
+    ToolView, VersionChanges, VersionView, WantView,
 };
 pub use policy::{
     Change, ChangeKind, PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyError, PolicyPlugin,

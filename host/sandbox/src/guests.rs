@@ -3,7 +3,8 @@
 //!
 //! What must stay true: a guest never runs on the runtime of the API; a call
 //! leaves the first runtime at the first epoch tick after [`SHORT_CPU_MAX`], so
-//! short calls do not wait behind long ones, however many there are.
+//! short calls do not wait behind long ones, however many there are. An agent
+//! that has waited since counts as one that just began.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -75,7 +76,9 @@ impl Guests {
         let task = Task {
             guest: Some(self.guest(vitals, work)),
             reply: Some(reply),
+            short: self.short().cloned(),
             long: self.long(),
+            is_away: false,
         };
         drop(self.short()?.spawn(task));
         answer.await.ok()
@@ -102,7 +105,9 @@ impl Guests {
         let task = Task {
             guest: Some(guest),
             reply: Some(reply),
+            short: None,
             long: None,
+            is_away: true,
         };
         drop(self.long()?.spawn(task));
         answer.await.ok()
@@ -155,7 +160,16 @@ impl<T> Guest<T> {
     }
 
     fn is_long(&self) -> bool {
-        self.vitals.meter.spent() >= SHORT_CPU_MAX
+        self.vitals.meter.spent_since_rest() >= SHORT_CPU_MAX
+    }
+
+    /// Whether it has come to a wait since the last poll.
+    fn has_waited(&self) -> bool {
+        let waited = self.vitals.waits.swap(false, Ordering::Relaxed);
+        if waited {
+            self.vitals.meter.rest();
+        }
+        waited
     }
 }
 
@@ -180,8 +194,31 @@ struct Task<T> {
     /// `None` once it ended or moved on.
     guest: Option<Guest<T>>,
     reply: Option<oneshot::Sender<T>>,
-    /// Where it goes when it turns out long; `None` when it is there.
+    /// Where it goes when it has waited, and when it turns out long; `None` when
+    /// it stays where it is.
+    short: Option<Handle>,
     long: Option<Handle>,
+    /// Whether it is where the long ones are.
+    is_away: bool,
+}
+
+impl<T: Send + 'static> Task<T> {
+    /// Goes on where it is not now.
+    fn moved(&mut self) -> Poll<()> {
+        let to = match self.is_away {
+            true => self.short.clone(),
+            false => self.long.clone(),
+        };
+        let Some(to) = to else { return Poll::Pending };
+        drop(to.spawn(Self {
+            guest: self.guest.take(),
+            reply: self.reply.take(),
+            short: self.short.take(),
+            long: self.long.take(),
+            is_away: !self.is_away,
+        }));
+        Poll::Ready(())
+    }
 }
 
 impl<T> Task<T> {
@@ -211,24 +248,19 @@ impl<T: Send + 'static> Future for Task<T> {
         let Some(guest) = &mut self.guest else {
             return Poll::Ready(());
         };
+        if guest.has_waited() && self.is_away && self.short.is_some() {
+            return self.moved();
+        }
+        let Some(guest) = &mut self.guest else {
+            return Poll::Ready(());
+        };
         match guest.poll(cx) {
             Poll::Ready(ended) => {
                 self.end(ended);
                 Poll::Ready(())
             }
-            Poll::Pending if !guest.is_long() => Poll::Pending,
-            Poll::Pending => match self.long.take() {
-                Some(long) => {
-                    let moved = Self {
-                        guest: self.guest.take(),
-                        reply: self.reply.take(),
-                        long: None,
-                    };
-                    drop(long.spawn(moved));
-                    Poll::Ready(())
-                }
-                None => Poll::Pending,
-            },
+            Poll::Pending if !guest.is_long() || self.is_away => Poll::Pending,
+            Poll::Pending => self.moved(),
         }
     }
 }

@@ -14,8 +14,8 @@ pub(crate) use active::{Active, claims};
 pub use error::PluginError;
 pub(crate) use registry::{MANIFESTS, PLUGINS, PluginRow, Registry, Slot};
 pub use types::{
-    ActivateRequest, Claims, EffectsChange, EffectsView, ErasedData, InstallRequest, Installed,
-    Operation, OperationState, PluginDetail, PluginSummary, Removed, ToolView, VersionChanges,
-    VersionView, WantView,
+    ActivateRequest, AgentView, Claims, EffectsChange, EffectsView, ErasedData, InstallRequest,
+    Installed, Operation, OperationState, PluginDetail, PluginSummary, Removed, ToolView,
+    VersionChanges, VersionView, WantView,
 };
 pub(crate) use views::version_changes;

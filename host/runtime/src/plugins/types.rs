@@ -197,6 +197,9 @@ pub struct PluginSummary {
     pub digest: String,
     /// Names of its tools.
     pub tools: Vec<String>,
+    /// Whether it is an agent: it is run, and has no tools.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_agent: bool,
     /// How many versions are installed.
     pub versions: usize,
     /// The version of the grants in force; 0: never granted anything.
@@ -205,6 +208,15 @@ pub struct PluginSummary {
     pub granted: Vec<String>,
     /// Wants that are not granted as they were asked for.
     pub wants_ungranted: usize,
+}
+
+/// What an agent says it is for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentView {
+    /// For those who choose between agents.
+    pub description: String,
+    /// JSON Schema (2020-12) of its input.
+    pub input_schema: Value,
 }
 
 /// A plugin in full.
@@ -218,6 +230,9 @@ pub struct PluginDetail {
     pub versions: Vec<VersionView>,
     /// The tools of the active version.
     pub tools: Vec<ToolView>,
+    /// What it is for, where it is an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentView>,
     /// What it asks for, beside what is granted.
     pub wants: Vec<WantView>,
     /// Capabilities whose interfaces it imports.

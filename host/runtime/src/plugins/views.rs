@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::engine::{Manifest, Want};
 use crate::plugins::{
-    Active, EffectsChange, EffectsView, PluginDetail, PluginError, PluginSummary, ToolView,
-    VersionChanges, VersionView, WantView, claims,
+    Active, AgentView, EffectsChange, EffectsView, PluginDetail, PluginError, PluginSummary,
+    ToolView, VersionChanges, VersionView, WantView, claims,
 };
 use crate::principal::Principal;
 use crate::runtime::Runtime;
@@ -47,6 +47,10 @@ impl Runtime {
             name: name.to_owned(),
             versions,
             tools: tools_inspected(&active),
+            agent: active.manifest.agent.as_ref().map(|agent| AgentView {
+                description: agent.description.clone(),
+                input_schema: agent.input_schema.clone(),
+            }),
             wants: wants(&active.manifest, &active.grants.grants),
             capabilities: active.manifest.capabilities.clone(),
             imports: active.manifest.imports.clone(),
@@ -80,6 +84,7 @@ fn summary(active: &Active, versions: usize) -> PluginSummary {
             .iter()
             .map(|tool| tool.name.clone())
             .collect(),
+        is_agent: manifest.agent.is_some(),
         versions,
         grants_version: active.grants.version,
         granted: rules(grants).into_iter().map(|(name, _)| name).collect(),

@@ -167,14 +167,10 @@ impl Runtime {
     ) -> Result<(), RunError> {
         let event = trigger::signal(who, name, payload)?;
         let session = self.open_run(who, id, &[Role::Operator])?;
-        self.decide(
-            who,
-            &session,
-            "run.signal",
-            json!({ "signal": name }),
-            [event],
-        )
-        .await
+        let audit = record::admin(who, "run.signal", id, json!({ "signal": name }));
+        let audit = vec![record::op(&audit)];
+        session.decide([event], Vec::new(), audit, |state| trigger::room(id, state))?;
+        kept(&session).await
     }
 
     /// Ends a run: what is under way first, then the run.
@@ -259,7 +255,8 @@ impl Runtime {
         events: impl IntoIterator<Item = Event>,
     ) -> Result<(), RunError> {
         let record = record::admin(who, action, &session.id, detail);
-        session.push_with(events, Vec::new(), vec![record::op(&record)]);
+        let audit = vec![record::op(&record)];
+        session.decide(events, Vec::new(), audit, |_| Ok(()))?;
         kept(session).await
     }
 }
@@ -418,6 +415,7 @@ fn detail(run: RunView, state: RunState, children: Vec<String>) -> RunDetail {
             .map(|parent| parent.run.clone()),
         continues: start.and_then(|start| start.continues),
         events: state.len,
+        journal_bytes: state.bytes,
         pruned: Vec::new(),
         plan: state.plan,
         progress: state.progress.map(|(done, total, message)| ProgressView {

@@ -9,11 +9,10 @@ use std::time::Duration;
 use airlock_sandbox::CallError;
 use airlock_sandbox::agent::{AgentEnd, AgentTask, Request, RequestId};
 
-use super::event::{Block, End, Event, Record, Start};
+use super::event::{Block, End, Event, Start};
 use super::host::Host;
 use super::session::{Session, Stop};
-use super::{children, effects, park, rows};
-use crate::ids;
+use super::{children, continued, effects, park, rows};
 use crate::runtime::Runtime;
 
 /// The wait before an attempt that found no free sandbox is made again: one that
@@ -152,6 +151,7 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
         goal: start.goal.clone(),
         input: start.input.clone(),
         state: start.state.clone(),
+        before: Duration::from_micros(session.lock().state.spent.cpu_us),
     };
     let host = Arc::new(Host(Arc::clone(session)));
     let limits = runtime.agent_limits(&start.agent);
@@ -184,11 +184,20 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
 
 /// The agent ended before it did what its journal has next.
 fn not_done(session: &Session, end: &AgentEnd) -> Option<Block> {
-    let limit = matches!(end, AgentEnd::Failed(CallError::Limit { .. }));
-    if limit || matches!(end, AgentEnd::Stopped | AgentEnd::NoRoom) {
+    if matches!(end, AgentEnd::Stopped | AgentEnd::NoRoom) {
         return None;
     }
-    session.lock().replay.not_done()
+    let inner = session.lock();
+    match end {
+        AgentEnd::Failed(error @ CallError::Limit { .. }) if !inner.replay.is_live() => {
+            let detail = format!(
+                "{error} while the run caught up with its journal: raise the limit of its plugin, then resume the run"
+            );
+            Some(Block::Component { detail })
+        }
+        AgentEnd::Failed(CallError::Limit { .. }) => None,
+        _ => inner.replay.not_done(),
+    }
 }
 
 /// Waits without a sandbox, and out of memory where that is possible, until there
@@ -291,33 +300,36 @@ async fn calls_ended(session: &Session) -> bool {
         .await
 }
 
-/// Ends the run and begins the one that continues it, in one write.
+/// Ends the run and begins the one that continues it, in one write; `false`: the
+/// host stops.
 async fn go_on(
     session: &Arc<Session>,
     runtime: &Arc<Runtime>,
     start: &Start,
     input: String,
 ) -> bool {
-    if !calls_ended(session).await || !session.durable().await {
+    if let Err(error) = continued::checked_input(&input) {
+        let end = End::Failed {
+            code: "invalid-input".to_owned(),
+            detail: format!("what it goes on with: {error}"),
+        };
+        return session.commit([Event::Ended { end }]).await;
+    }
+    if !calls_ended(session).await || !continued::turn(session, runtime, start).await {
         return true;
     }
-    let id = super::new_id();
-    let next = children::continuation(&session.lock().state, &session.id, start, input);
-    let first = Record {
-        at_ms: ids::now_ms(),
-        event: Event::Started(next),
-    };
-    let run = Session::new(id.clone(), runtime, std::slice::from_ref(&first));
-    let (beside, announced) = {
-        let inner = run.lock();
-        let beside = rows::begin(&id, &first, &inner.state).to_vec();
-        (beside, rows::announced(&id, &inner.state))
-    };
-    let end = End::Continued { run: id };
-    session.push_with([Event::Ended { end }], beside, vec![announced]);
-    if !session.durable().await {
-        return false;
+    match continued::begin(session, runtime, start, input) {
+        Ok(Some(next)) => {
+            if !session.durable().await {
+                return false;
+            }
+            runtime.runs.take_up(runtime, next);
+        }
+        Ok(None) => {}
+        Err(error) => {
+            let detail = error.to_string();
+            session.block(Block::Journal { detail });
+        }
     }
-    runtime.runs.take_up(runtime, run);
     true
 }

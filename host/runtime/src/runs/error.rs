@@ -27,6 +27,11 @@ pub enum RunError {
     /// It has ended.
     #[error("run `{0}` has ended")]
     Ended(String),
+    /// Nobody waits for its signals.
+    #[error(
+        "run `{0}` has as many signals as it keeps that its agent has not waited for: try again later"
+    )]
+    InboxFull(String),
     /// It goes on when a server does.
     #[error("no server looks after run `{0}`: start `airlock serve`, and it goes on")]
     NotHere(String),
@@ -89,6 +94,7 @@ impl Failure for RunError {
             Self::Plugin(error) => error.code(),
             Self::Invalid(_) => "invalid-request",
             Self::Ended(_) => "run-ended",
+            Self::InboxFull(_) => "inbox-full",
             Self::NotHere(_) => "run-not-here",
             Self::NotBlocked(_) => "run-not-blocked",
             Self::NoQuestion(_) => "approval-not-found",
@@ -111,6 +117,7 @@ impl Failure for RunError {
             Self::Pruned(_) => 410,
             Self::NotAnAgent(_) | Self::Invalid(_) | Self::NoStep { .. } => 422,
             Self::Plugin(error) => error.status(),
+            Self::InboxFull(_) => 429,
             Self::NotAdmitted(error) => error.status(),
             Self::OwnApproval | Self::NotTheirs(_) => 403,
             Self::ForkDiffers(_)
@@ -126,6 +133,7 @@ impl Failure for RunError {
         match self {
             Self::NotAdmitted(error) => error.retry_after(),
             Self::Overloaded(_) | Self::NoRoom => Some(Duration::from_secs(1)),
+            Self::InboxFull(_) => Some(Duration::from_secs(10)),
             _ => None,
         }
     }

@@ -60,9 +60,21 @@ pub(crate) struct Start {
     /// in the order they came.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) signals: Vec<(String, String)>,
+    /// How its journal is read: [`RULES`] when it began.
+    #[serde(default, skip_serializing_if = "is_oldest")]
+    pub(crate) rules: u32,
     /// The run that started it as its child.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parent: Option<Parent>,
+}
+
+/// How journals that begin now are read. Before 1, a record told when a kept value
+/// reached the agent; now it does as soon as the agent waits for it.
+pub(crate) const RULES: u32 = 1;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_oldest(rules: &u32) -> bool {
+    *rules == 0
 }
 
 /// Whose child a run is.
@@ -86,6 +98,7 @@ impl Start {
             spent: Spent::default(),
             state: Memory::default(),
             signals: Vec::new(),
+            rules: RULES,
             ..self.clone()
         }
     }

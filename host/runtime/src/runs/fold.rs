@@ -12,6 +12,7 @@ use super::event::{Block, End, Event, Record, Start, Told};
 use super::loops::Repeats;
 use super::people::{self, Approval, Terms};
 use super::spending::Spent;
+use super::weight;
 
 /// What the journal says of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,6 +22,8 @@ pub(crate) struct RunState {
     pub(crate) last_ms: u64,
     /// Records so far.
     pub(crate) len: u64,
+    /// About how many bytes they have.
+    pub(crate) bytes: u64,
     /// Requests without an answer.
     pub(crate) requests: BTreeMap<RequestId, Asked>,
     /// Requests so far: the number of the next one.
@@ -91,6 +94,7 @@ impl RunState {
             self.started_ms = record.at_ms;
         }
         self.len += 1;
+        self.bytes += weight::of(&record.event);
         self.last_ms = record.at_ms;
         match &record.event {
             Event::Started(start) => self.started(start),

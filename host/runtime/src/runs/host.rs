@@ -69,7 +69,7 @@ impl Session {
             inner.replay.poll(&ids, wait)
         };
         if let Some(ready) = self.compared(step)? {
-            return Ok(ready);
+            return self.kept_safe(ready).await;
         }
         if let Some(seen) = self.look(&mut self.lock(), &ids, wait) {
             return seen;
@@ -83,6 +83,20 @@ impl Session {
             self.stop(Stop::Parked(ids));
             Err(Stopped)
         })
+    }
+
+    /// Values are given back once they are durable.
+    async fn kept_safe(&self, ready: Vec<RequestId>) -> Result<Vec<RequestId>, Stopped> {
+        let kept = self.wait_for(|inner| {
+            let unkept = ready.iter().any(|id| inner.unkept.contains(id));
+            match (unkept, &inner.stop) {
+                (false, _) => Some(Ok(())),
+                (true, Some(_)) => Some(Err(Stopped)),
+                (true, None) => None,
+            }
+        });
+        kept.await?;
+        Ok(ready)
     }
 
     /// Waits with a sandbox; `None`: it has waited for long, or another run needs
@@ -128,7 +142,7 @@ impl Host {
         at_once: bool,
     ) -> Result<(), Stopped> {
         self.0.check_budget()?;
-        let step = {
+        let (step, much) = {
             let mut inner = self.0.lock();
             if inner.stop.is_some() {
                 return Err(Stopped);
@@ -137,10 +151,10 @@ impl Host {
             if step == Step::New {
                 inner.push(event());
             }
-            step
+            (step, inner.unwritten.is_much())
         };
         let new = self.0.compared(step)?.is_none();
-        if new && at_once {
+        if new && (at_once || much) {
             self.0.kick();
         }
         Ok(())

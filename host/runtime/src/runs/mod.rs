@@ -10,6 +10,7 @@ mod admin;
 mod approval;
 mod children;
 mod compare;
+mod continued;
 mod drive;
 mod effects;
 mod error;
@@ -41,6 +42,7 @@ mod step;
 mod tests;
 mod trigger;
 mod types;
+mod weight;
 mod writes;
 
 use std::collections::HashMap;

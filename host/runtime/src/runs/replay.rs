@@ -5,12 +5,19 @@
 //! before, in the same order; one that does something else is stopped before
 //! anything of it counts.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use airlock_sandbox::agent::{AgentTool, Note, Request, RequestId};
 use sha2::{Digest, Sha256};
 
 use super::event::{Block, Event, Record};
+
+/// What an attempt needs to know of how its run began.
+pub(crate) struct Began<'a> {
+    pub(crate) seed: &'a str,
+    pub(crate) rules: u32,
+    pub(crate) at_ms: u64,
+}
 
 /// One attempt's place in its journal.
 #[derive(Debug, Default)]
@@ -19,6 +26,11 @@ pub(crate) struct Replay {
     rest: VecDeque<Record>,
     /// Requests whose answers this attempt was given.
     delivered: BTreeSet<RequestId>,
+    /// How the journal is read, see [`RULES`](super::event::RULES).
+    rules: u32,
+    /// Values that are kept and that the agent has not looked for yet, and when
+    /// each was.
+    kept: BTreeMap<RequestId, u64>,
     next_id: RequestId,
     polls: u64,
     /// The run's clock.
@@ -44,14 +56,15 @@ pub(crate) enum Step<T> {
 
 impl Replay {
     /// At the start of `records`.
-    pub(crate) fn new(seed: &[u8], started_ms: u64, records: Vec<Record>) -> Self {
+    pub(crate) fn new(start: &Began<'_>, records: Vec<Record>) -> Self {
         let agents = records
             .into_iter()
             .filter(|record| record.event.is_the_agents());
         Self {
             rest: agents.collect(),
-            now_ms: started_ms,
-            seed: seed.to_vec(),
+            now_ms: start.at_ms,
+            seed: start.seed.as_bytes().to_vec(),
+            rules: start.rules,
             ..Self::default()
         }
     }
@@ -83,6 +96,7 @@ impl Replay {
     pub(crate) fn request(&mut self, request: &Request) -> (RequestId, Step<()>) {
         let id = self.next_id;
         self.next_id += 1;
+        let at_ms = self.rest.front().map(|record| record.at_ms);
         let step = self.expect(
             |event| match event {
                 Event::Requested {
@@ -98,7 +112,18 @@ impl Replay {
             },
             || format!("request {id}: {}", json(request)),
         );
+        if let (Step::Before(()), Request::Record { .. }) = (&step, request) {
+            self.keep(id, at_ms.unwrap_or_default());
+        }
         (id, step)
+    }
+
+    /// A value is kept: the next poll that asks for it finds it, whatever else is
+    /// ready, so that no record need tell.
+    pub(crate) fn keep(&mut self, id: RequestId, at_ms: u64) {
+        if self.rules > 0 {
+            self.kept.insert(id, at_ms);
+        }
     }
 
     /// The agent tells something. What it says may change, that it says it not.
@@ -175,6 +200,9 @@ impl Replay {
         if !known.is_empty() {
             return Step::Before(known);
         }
+        if let Some(ready) = self.kept_of(ids) {
+            return Step::Before(ready);
+        }
         let poll = self.polls;
         self.polls += 1;
         match self.rest.front() {
@@ -198,11 +226,27 @@ impl Replay {
         }
     }
 
+    /// Which of `ids` are kept values, which with that reach the agent.
+    fn kept_of(&mut self, ids: &[RequestId]) -> Option<Vec<RequestId>> {
+        let kept = ids.iter().copied().filter(|id| self.kept.contains_key(id));
+        let ready: Vec<RequestId> = kept.collect();
+        let last_ms = ready.iter().filter_map(|id| self.kept.remove(id)).max()?;
+        self.reach(&ready, last_ms);
+        Some(ready)
+    }
+
+    fn reach(&mut self, ready: &[RequestId], now_ms: u64) {
+        for id in ready {
+            self.kept.remove(id);
+        }
+        self.delivered.extend(ready);
+        self.now_ms = self.now_ms.max(now_ms);
+    }
+
     /// The answers of `ready` reach the agent at `now_ms`; gives the record of
     /// that for a poll that was new.
     pub(crate) fn deliver(&mut self, ready: &[RequestId], now_ms: u64) -> Event {
-        self.delivered.extend(ready);
-        self.now_ms = self.now_ms.max(now_ms);
+        self.reach(ready, now_ms);
         Event::Woke {
             poll: self.polls.saturating_sub(1),
             ready: ready.to_vec(),

@@ -106,6 +106,38 @@ pub(crate) fn begin(id: &str, first: &Record, state: &RunState) -> [Op; 3] {
     ]
 }
 
+/// The runs that go on one in the other: the first of each, and the last of each
+/// first.
+const CHAIN: &str = "runs-chain";
+const CHAIN_HEAD: &str = "runs-chain-head";
+
+/// Notes that `next` goes on in the place of `id`.
+pub(crate) fn chain(store: &dyn Store, id: &str, next: &str) -> Result<[Op; 2], StoreError> {
+    let first = chain_first(store, id)?;
+    let put = |space, key: &str, value: &str| Op::Put {
+        space,
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+    };
+    Ok([put(CHAIN, next, &first), put(CHAIN_HEAD, &first, next)])
+}
+
+fn chain_first(store: &dyn Store, id: &str) -> Result<String, StoreError> {
+    let first = store.get(CHAIN, id.as_bytes())?;
+    Ok(first.map_or_else(|| id.to_owned(), |first| text(&first)))
+}
+
+/// The last run of those that go on in the place of `id`, where that was noted.
+pub(crate) fn chain_head(store: &dyn Store, id: &str) -> Result<Option<String>, StoreError> {
+    let first = chain_first(store, id)?;
+    let head = store.get(CHAIN_HEAD, first.as_bytes())?;
+    Ok(head.as_deref().map(text))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 /// Brings the row of a run up to date.
 pub(crate) fn put(row: &Row) -> Op {
     Op::Put {

@@ -18,7 +18,7 @@ use super::drive::Next;
 use super::effects::Effect;
 use super::event::{Block, Event, Record, Told};
 use super::fold::RunState;
-use super::replay::Replay;
+use super::replay::{Began, Replay};
 use super::rows::Parked;
 use super::spending::{self, Meter, Spent};
 use super::types::RunStatus;
@@ -250,8 +250,12 @@ impl Session {
             inner.answered(&record.event);
         }
         let start = inner.state.start.as_ref();
-        let seed = start.map(|start| start.seed.clone()).unwrap_or_default();
-        inner.replay = Replay::new(seed.as_bytes(), inner.state.started_ms, records);
+        let began = Began {
+            seed: start.map_or("", |start| &start.seed),
+            rules: start.map_or(0, |start| start.rules),
+            at_ms: inner.state.started_ms,
+        };
+        inner.replay = Replay::new(&began, records);
         inner.meter = Meter::default();
         true
     }
@@ -313,8 +317,10 @@ impl Inner {
     pub(crate) fn request(&mut self, id: RequestId, request: Request, begun: Option<EffectClass>) {
         self.tell_cpu();
         if let Request::Record { value } = request {
+            let now_ms = self.now_ms();
             self.unkept.insert(id);
-            return self.push(Event::Recorded { id, value });
+            self.replay.keep(id, now_ms);
+            return self.push_at(now_ms, Event::Recorded { id, value });
         }
         let admitted = spending::admit(&self.state, &request);
         let begun = begun.filter(|_| admitted.is_ok());
@@ -336,8 +342,12 @@ impl Inner {
         self.state.is_answered(id) && !self.unkept.contains(&id)
     }
 
-    /// The agent's clock and the record must say the same.
+    /// The agent's clock and the record must say the same. The end is the last
+    /// record there is.
     pub(crate) fn push_at(&mut self, at_ms: u64, event: Event) {
+        if self.state.end.is_some() {
+            return;
+        }
         let record = Record { at_ms, event };
         self.state.apply(&record);
         let may_match = matches!(
@@ -345,7 +355,7 @@ impl Inner {
             Event::Signalled { .. } | Event::Requested { .. }
         );
         self.answered(&record.event);
-        self.unwritten.records.push(record);
+        self.unwritten.push(record);
         if may_match {
             self.match_signals();
         }
@@ -370,6 +380,11 @@ impl Inner {
     pub(crate) fn may_attempt(&self) -> bool {
         let next = self.next(super::drive::next);
         matches!(next, Some(Next::Attempt(_)))
+    }
+
+    /// Whether nobody keeps it from going on as it does.
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.stop.is_none() && self.may_attempt()
     }
 
     /// What is to be done next, as `by_state` says unless the host stops.

@@ -29,6 +29,9 @@ pub struct Budget {
     /// Records of its journal, which is each run's own. At its end the run is
     /// blocked. An agent that works for longer continues as new.
     pub events: u64,
+    /// Bytes of its journal, which is each run's own: what the agent says, keeps
+    /// and is answered. As `events`.
+    pub journal_bytes: u64,
     /// Requests of any kind. At its end the run is blocked.
     pub steps: u64,
     /// Milliseconds from its start; waiting counts. A run that does something
@@ -50,6 +53,7 @@ impl Default for Budget {
         Self {
             calls: 10_000,
             events: 50_000,
+            journal_bytes: 64 << 20,
             steps: 1_000_000,
             wall_ms: 10 * 365 * 24 * 3_600_000,
             cpu_us: 3_600_000_000,
@@ -68,6 +72,8 @@ pub struct BudgetChange {
     /// As in [`Budget`].
     pub events: Option<u64>,
     /// As in [`Budget`].
+    pub journal_bytes: Option<u64>,
+    /// As in [`Budget`].
     pub steps: Option<u64>,
     /// As in [`Budget`].
     pub wall_ms: Option<u64>,
@@ -85,6 +91,7 @@ impl BudgetChange {
         Budget {
             calls: self.calls.unwrap_or(budget.calls),
             events: self.events.unwrap_or(budget.events),
+            journal_bytes: self.journal_bytes.unwrap_or(budget.journal_bytes),
             steps: self.steps.unwrap_or(budget.steps),
             wall_ms: self.wall_ms.unwrap_or(budget.wall_ms),
             cpu_us: self.cpu_us.unwrap_or(budget.cpu_us),
@@ -193,6 +200,7 @@ pub(super) fn over(state: &RunState, now_ms: u64) -> Option<Block> {
     }
     let used = state.used();
     let limits = [
+        ("journal_bytes", state.bytes, budget.journal_bytes),
         ("steps", used.steps, budget.steps),
         ("cpu_us", used.cpu_us, budget.cpu_us),
         ("bytes_out", used.bytes_out, budget.bytes_out),
@@ -213,6 +221,7 @@ pub(super) fn suffices(block: &Block, budget: &Budget) -> Result<(), String> {
             what.as_str(),
             *used,
             match what.as_str() {
+                "journal_bytes" => budget.journal_bytes,
                 "steps" => budget.steps,
                 "cpu_us" => budget.cpu_us,
                 "bytes_out" => budget.bytes_out,
@@ -274,6 +283,7 @@ pub(super) fn of_child(
     Budget {
         calls: reserved.calls,
         events: events.min(parent.budget.events),
+        journal_bytes: parent.budget.journal_bytes,
         steps: reserved.steps,
         wall_ms: asked.wall_ms.unwrap_or(left_ms).min(left_ms),
         cpu_us: reserved.cpu_us,

@@ -11,7 +11,7 @@ use airlock_sandbox::inspect::Kind;
 use serde_json::{Value, json};
 
 use super::admin::{bounded, view};
-use super::event::{Event, Record, Start};
+use super::event::{Event, RULES, Record, Start};
 use super::prune::PRUNED;
 use super::rows;
 use super::session::Session;
@@ -76,6 +76,7 @@ impl Runtime {
             spent: Spent::default(),
             state: Memory::default(),
             signals: Vec::new(),
+            rules: RULES,
             parent: None,
         };
         detail["agent"] = json!(start.agent);

@@ -3,9 +3,9 @@
 use airlock_sandbox::agent::{Note, Request};
 use airlock_sandbox::{CallError, EffectClass};
 
-use super::event::{Block, End, Event, Record, Start, Told};
+use super::event::{Block, End, Event, RULES, Record, Start, Told};
 use super::fold::RunState;
-use super::replay::{Replay, Step};
+use super::replay::{Began, Replay, Step};
 
 /// How a run of the tests begins.
 pub(super) fn begins() -> Start {
@@ -25,6 +25,7 @@ pub(super) fn begins() -> Start {
         spent: super::spending::Spent::default(),
         state: airlock_sandbox::agent::Memory::default(),
         signals: Vec::new(),
+        rules: 0,
         parent: None,
     }
 }
@@ -161,7 +162,12 @@ fn the_state_is_what_the_records_say() {
 }
 
 fn replay() -> Replay {
-    Replay::new(b"00", 1_000, journal())
+    let began = Began {
+        seed: "00",
+        rules: 0,
+        at_ms: 1_000,
+    };
+    Replay::new(&began, journal())
 }
 
 /// The agent of [`journal`], up to its first wait.
@@ -224,8 +230,13 @@ fn an_agent_that_does_something_else_is_stopped() {
 
 #[test]
 fn randomness_is_the_runs_own_and_the_same_again() {
-    let drawn = |seed: &[u8], sizes: &[usize]| {
-        let mut replay = Replay::new(seed, 0, Vec::new());
+    let drawn = |seed: &str, sizes: &[usize]| {
+        let began = Began {
+            seed,
+            rules: RULES,
+            at_ms: 0,
+        };
+        let mut replay = Replay::new(&began, Vec::new());
         let mut all = Vec::new();
         for size in sizes {
             let mut bytes = vec![0; *size];
@@ -234,13 +245,13 @@ fn randomness_is_the_runs_own_and_the_same_again() {
         }
         all
     };
-    let first = drawn(b"seed", &[100]);
+    let first = drawn("seed", &[100]);
     assert_eq!(
         first,
-        drawn(b"seed", &[1, 31, 32, 36]),
+        drawn("seed", &[1, 31, 32, 36]),
         "however it is asked for"
     );
-    assert_ne!(first, drawn(b"other", &[100]));
+    assert_ne!(first, drawn("other", &[100]));
     let distinct: std::collections::BTreeSet<u8> = first.iter().copied().collect();
     assert!(distinct.len() > 50, "{distinct:?}");
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::event::{End, Event};
+use super::fold::RunState;
 use super::prune::gone;
 use super::rows::{self, Row};
 use super::types::StartRun;
@@ -25,6 +26,13 @@ use crate::runtime::Runtime;
 const CONTINUED_MAX: usize = 1_000;
 const NAME_BYTES_MAX: usize = 160;
 const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// Signals that a run keeps until its agent waits for them, and their bytes.
+const SIGNALS_MAX: usize = 1_000;
+const SIGNAL_BYTES_MAX: usize = 4 << 20;
+/// Records behind a run's end, in journals of earlier versions.
+const BEHIND_END_MAX: usize = 100;
+/// How often a signal follows its run to the next one.
+const FOLLOWED_MAX: usize = 10;
 
 /// A signal that is given by a schedule or a webhook.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -80,6 +88,18 @@ pub(crate) fn check_signal(name: &str, payload: &Value) -> Result<String, RunErr
     Ok(payload)
 }
 
+/// Whether a run may get one more signal.
+pub(super) fn room(id: &str, state: &RunState) -> Result<(), RunError> {
+    let inbox = state.inbox.values().flatten();
+    let (kept, bytes) = inbox.fold((0, 0), |(kept, bytes), payload| {
+        (kept + 1, bytes + payload.len())
+    });
+    match kept < SIGNALS_MAX && bytes < SIGNAL_BYTES_MAX {
+        true => Ok(()),
+        false => Err(RunError::InboxFull(id.to_owned())),
+    }
+}
+
 /// The record of a signal.
 pub(super) fn signal(who: &Principal, name: &str, payload: &Value) -> Result<Event, RunError> {
     Ok(Event::Signalled {
@@ -111,7 +131,8 @@ impl Runtime {
 
     /// The run itself, or the one that goes on in its place.
     pub(crate) fn current_run(&self, run: &str) -> Result<Option<Row>, StoreError> {
-        let mut id = run.to_owned();
+        let head = rows::chain_head(self.store(), run)?;
+        let mut id = head.unwrap_or_else(|| run.to_owned());
         for _ in 0..CONTINUED_MAX {
             let Some(bytes) = self.store().get(rows::SPACE, id.as_bytes())? else {
                 match gone(self.store(), &id)?.and_then(|gone| gone.next) {
@@ -134,18 +155,16 @@ impl Runtime {
         if row.state != "continued" {
             return Ok(None);
         }
-        let last = self
-            .store()
-            .head(&rows::stream(&row.id))?
-            .len
-            .saturating_sub(1);
-        let end = rows::page(self.store(), &row.id, last, 1)?.pop();
-        Ok(match end.map(|(_, record)| record.event) {
-            Some(Event::Ended {
+        let len = self.store().head(&rows::stream(&row.id))?.len;
+        let from = len.saturating_sub(BEHIND_END_MAX as u64);
+        let last = rows::page(self.store(), &row.id, from, BEHIND_END_MAX)?;
+        let mut ends = last.into_iter().rev().map(|(_, record)| record.event);
+        Ok(ends.find_map(|event| match event {
+            Event::Ended {
                 end: End::Continued { run },
-            }) => Some(run),
+            } => Some(run),
             _ => None,
-        })
+        }))
     }
 
     /// Gives a run a signal, and writes `beside` with it. Callers see to it that
@@ -159,17 +178,26 @@ impl Runtime {
         detail: Value,
         beside: Batch,
     ) -> Result<String, RunError> {
-        let current = self.current_run(run)?;
-        let id = current.map_or_else(|| run.to_owned(), |row| row.id);
-        let event = signal(who, name, payload)?;
-        let session = self.open_run(who, &id, &[Role::Operator])?;
         let mut detail = detail;
         detail["signal"] = json!(name);
-        let audit = record::admin(who, "run.signal", &id, detail);
-        session.push_with([event], beside.ops, vec![record::op(&audit)]);
-        match session.durable().await {
-            true => Ok(id),
-            false => Err(RunError::NotKept),
+        for _ in 0..FOLLOWED_MAX {
+            let current = self.current_run(run)?;
+            let id = current.map_or_else(|| run.to_owned(), |row| row.id);
+            let event = signal(who, name, payload)?;
+            let session = self.open_run(who, &id, &[Role::Operator])?;
+            let audit = record::admin(who, "run.signal", &id, detail.clone());
+            let (beside, audit) = (beside.ops.clone(), vec![record::op(&audit)]);
+            let given = session.decide([event], beside, audit, |state| room(&id, state));
+            match given {
+                // Just now: where it goes on shows when that is durable.
+                Err(RunError::Ended(_)) if session.durable().await => {}
+                given => {
+                    given?;
+                    admin::kept(&session).await?;
+                    return Ok(id);
+                }
+            }
         }
+        Err(RunError::Ended(run.to_owned()))
     }
 }

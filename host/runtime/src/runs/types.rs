@@ -119,6 +119,8 @@ pub struct RunDetail {
     pub state: serde_json::Map<String, Value>,
     /// Records in its journal.
     pub events: u64,
+    /// About how many bytes they have.
+    pub journal_bytes: u64,
     /// Its plan.
     #[schemars(with = "Vec<Value>")]
     pub plan: Vec<PlanTask>,

@@ -18,7 +18,13 @@ use super::inbox::Listed;
 use super::rows::{self, OpenRow, Parked};
 use super::session::{Inner, Session, Stop, standing};
 use super::types::RunStatus;
+use super::{RunError, weight};
 use crate::runtime::Runtime;
+
+/// Text above which what an agent says is written without waiting for more, and
+/// at which one write ends.
+const BYTES_MUCH: u64 = 256 << 10;
+const WRITE_BYTES: u64 = 1 << 20;
 
 /// What is not durable yet, and what is.
 pub(crate) struct Unwritten {
@@ -27,6 +33,8 @@ pub(crate) struct Unwritten {
     pub(crate) beside: Vec<Op>,
     /// What goes on record with them, drafts of the audit.
     pub(crate) audit: Vec<Op>,
+    /// About how many bytes the records have.
+    bytes: u64,
     /// Somebody writes.
     writing: bool,
     /// Records in the store.
@@ -54,6 +62,7 @@ impl Unwritten {
             records: Vec::new(),
             beside: Vec::new(),
             audit: Vec::new(),
+            bytes: 0,
             writing: false,
             len: state.len,
             listed: rows::state_name(state),
@@ -72,6 +81,38 @@ impl Unwritten {
         self.records.is_empty() && self.beside.is_empty() && self.audit.is_empty()
     }
 
+    /// Adds a record.
+    pub(super) fn push(&mut self, record: Record) {
+        self.bytes += weight::of(&record.event);
+        self.records.push(record);
+    }
+
+    /// Whether there is enough for a write of its own.
+    pub(super) fn is_much(&self) -> bool {
+        self.bytes >= BYTES_MUCH
+    }
+
+    /// The records of the next write: all, unless they are many and nothing has to
+    /// be written with them.
+    fn take_records(&mut self) -> Vec<Record> {
+        let mut bytes = 0;
+        let fit = self.records.iter().take_while(|record| {
+            let fits = bytes < WRITE_BYTES;
+            bytes += weight::of(&record.event);
+            fits
+        });
+        let fit = fit.count();
+        if fit == self.records.len() || !self.beside.is_empty() || !self.audit.is_empty() {
+            self.bytes = 0;
+            return std::mem::take(&mut self.records);
+        }
+        let rest = self.records.split_off(fit);
+        let taken = std::mem::replace(&mut self.records, rest);
+        let weights = self.records.iter().map(|record| weight::of(&record.event));
+        self.bytes = weights.sum();
+        taken
+    }
+
     /// The store said so when the run was loaded.
     pub(crate) fn was_parked(&mut self) {
         self.parked = true;
@@ -86,7 +127,7 @@ impl Inner {
             unwritten.writing = false;
             return None;
         }
-        let records = std::mem::take(&mut unwritten.records);
+        let records = unwritten.take_records();
         let mut ops = std::mem::take(&mut unwritten.beside);
         if !records.is_empty() {
             ops.push(rows::append(id, unwritten.len, &records));
@@ -142,6 +183,31 @@ impl Session {
         self.kick();
     }
 
+    /// As [`Session::push_with`], where the run is still there to take it and
+    /// `may` allows it.
+    pub(super) fn decide(
+        self: &Arc<Self>,
+        events: impl IntoIterator<Item = Event>,
+        beside: Vec<Op>,
+        audit: Vec<Op>,
+        may: impl FnOnce(&RunState) -> Result<(), RunError>,
+    ) -> Result<(), RunError> {
+        let mut inner = self.lock();
+        if inner.dead || inner.retired {
+            return Err(RunError::NotKept);
+        }
+        if inner.state.end.is_some() {
+            return Err(RunError::Ended(self.id.clone()));
+        }
+        may(&inner.state)?;
+        inner.push_all(events);
+        inner.unwritten.beside.extend(beside);
+        inner.unwritten.audit.extend(audit);
+        drop(inner);
+        self.kick();
+        Ok(())
+    }
+
     /// As [`Session::push`]; resolves when they are durable.
     pub(crate) async fn commit(self: &Arc<Self>, events: impl IntoIterator<Item = Event>) -> bool {
         self.push(events);
@@ -185,13 +251,16 @@ impl Session {
         let Some(runtime) = self.runtime.upgrade() else {
             return self.die();
         };
-        let io = runtime.runs.io.clone();
+        // Where its agent runs, if that is who is here: once it is durable, the
+        // agent goes on without a change of thread.
+        let here = tokio::runtime::Handle::try_current();
+        let here = here.unwrap_or_else(|_| runtime.runs.io.clone());
         let mut flush = Box::pin(Arc::clone(self).flush(runtime));
         // Up to where it waits for the disk at once, by whoever is here: the
         // write is queued before another thread wakes.
         let mut nobody = Context::from_waker(Waker::noop());
         if flush.as_mut().poll(&mut nobody).is_pending() {
-            io.spawn(flush);
+            here.spawn(flush);
         }
     }
 

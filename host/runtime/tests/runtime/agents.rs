@@ -93,7 +93,8 @@ async fn a_value_that_is_kept_costs_one_commit() {
         assert_eq!(host.results(&id).await[0], json!({ "ok": 7 }));
         commits.push(host.store.commits() - before);
     }
-    assert_eq!(commits[2] - commits[1], 100, "{commits:?}");
+    // Its start, its end, and now and then what it took.
+    assert!((101..=108).contains(&commits[2]), "{commits:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

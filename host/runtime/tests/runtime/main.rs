@@ -3,6 +3,7 @@
 
 mod agents;
 mod audit_key;
+mod bounds;
 mod budgets;
 mod faults;
 mod halts;

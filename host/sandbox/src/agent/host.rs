@@ -84,8 +84,9 @@ impl host::Host for View<'_> {
     }
 
     fn set_state(&mut self, key: String, value: Option<String>) -> wasmtime::Result<()> {
-        if let Some(value) = &value {
-            self.0.memory.check(&key, value)?;
+        match &value {
+            Some(value) => self.0.memory.check(&key, value)?,
+            None => super::memory::check_key(&key)?,
         }
         self.0.host.set_state(&key, value.as_deref())?;
         self.0.memory.set(&key, value.as_deref());

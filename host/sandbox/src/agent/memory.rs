@@ -52,13 +52,7 @@ impl Memory {
     /// # Errors
     /// The bound that it is over.
     pub(crate) fn check(&self, key: &str, value: &str) -> Result<(), LimitReached> {
-        let over = |value: String| LimitReached {
-            limit: "state",
-            value,
-        };
-        if key.len() > KEY_BYTES_MAX {
-            return Err(over(format!("a key: {KEY_BYTES_MAX} bytes")));
-        }
+        check_key(key)?;
         if value.len() > VALUE_BYTES_MAX {
             return Err(over(format!("a value: {VALUE_BYTES_MAX} bytes")));
         }
@@ -76,12 +70,29 @@ impl Memory {
     }
 }
 
+fn over(value: String) -> LimitReached {
+    LimitReached {
+        limit: "state",
+        value,
+    }
+}
+
+/// Whether this can be a key.
+pub(crate) fn check_key(key: &str) -> Result<(), LimitReached> {
+    match key.len() > KEY_BYTES_MAX {
+        true => Err(over(format!("a key: {KEY_BYTES_MAX} bytes"))),
+        false => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_set_stays_within_each_bound() {
+        assert!(check_key(&"k".repeat(KEY_BYTES_MAX)).is_ok());
+        assert!(check_key(&"k".repeat(KEY_BYTES_MAX + 1)).is_err());
         let mut memory = Memory::default();
         let long = "x".repeat(VALUE_BYTES_MAX);
         for (key, value, expect) in [

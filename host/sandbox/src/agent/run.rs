@@ -30,6 +30,10 @@ use crate::sandbox::{SandboxConfig, SandboxError};
 /// Agents have no wall limit: a run waits for as long as it takes.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// How much longer than the run took at first catching up may take, on a machine
+/// that is slower or busier.
+const CATCH_UP: u32 = 10;
+
 /// Entries in the table of resources behind each handle.
 const ENTRIES_PER_HANDLE: usize = 4;
 
@@ -42,6 +46,9 @@ pub struct AgentTask {
     pub input: String,
     /// The run's state when it began.
     pub state: Memory,
+    /// CPU time that the run took before: catching up may take ten times as much
+    /// before the attempt's own `cpu` is touched.
+    pub before: Duration,
 }
 
 /// How an attempt ended.
@@ -165,6 +172,9 @@ pub(crate) async fn ask(
 ) -> (AgentSays, u64) {
     let vitals = Arc::new(Vitals::default());
     let (own, told) = (Arc::clone(&vitals), Arc::clone(&host));
+    if let AgentAsk::Run(task) = &asked {
+        vitals.meter.grant(task.before.saturating_mul(CATCH_UP));
+    }
     let work: Work<AgentSays> = Box::pin(async move {
         let memory = match &asked {
             AgentAsk::Run(task) => task.state.clone(),

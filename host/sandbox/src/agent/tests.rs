@@ -99,6 +99,7 @@ async fn run(test: &TestSandbox, host: &Arc<Echo>, steps: &str) -> AgentEnd {
         goal: "test".to_owned(),
         input: format!(r#"{{"steps":[{steps}]}}"#),
         state: serde_json::from_str::<Memory>(r#"{"kept":"[1]"}"#).expect("a state"),
+        before: std::time::Duration::ZERO,
     };
     let limits = Limits {
         cpu: Span(std::time::Duration::from_millis(500)),

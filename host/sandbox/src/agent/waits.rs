@@ -3,6 +3,8 @@
 //! What must stay true: nothing here looks at a real clock or a real source of
 //! randomness.
 
+use std::future::poll_fn;
+
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
@@ -61,7 +63,16 @@ impl View<'_> {
         let (waiting, mut ready) = self.behind(pollables);
         if ready.is_empty() {
             let ids = waiting.iter().map(|(_, id)| *id).collect();
-            let answered = self.0.host.poll(ids, wait).await?;
+            let guard = &self.0.guard;
+            let mut asked = self.0.host.poll(ids, wait);
+            let answered = poll_fn(|cx| {
+                let answered = asked.as_mut().poll(cx);
+                if answered.is_pending() {
+                    guard.waits();
+                }
+                answered
+            });
+            let answered = answered.await?;
             let positions = waiting.iter().filter(|(_, id)| answered.contains(id));
             ready = positions.map(|(position, _)| *position).collect();
         }

@@ -27,6 +27,8 @@ pub(crate) struct Vitals {
     pub(crate) memory_refused: AtomicBool,
     /// A table was refused to grow.
     pub(crate) table_refused: AtomicBool,
+    /// It has come to a wait that may be long.
+    pub(crate) waits: AtomicBool,
     /// Whether anything of the guest is left.
     pub(crate) left: Left,
 }
@@ -87,10 +89,15 @@ impl Guard {
         self.vitals.meter.now()
     }
 
+    /// The guest waits from here on.
+    pub(crate) fn waits(&self) {
+        self.vitals.waits.store(true, Ordering::Relaxed);
+    }
+
     /// Called at each epoch tick, inside the guest: ends it when its time is
     /// over, otherwise lets others run.
     pub(crate) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
-        if self.vitals.meter.now() > self.limits.cpu.0 {
+        if self.vitals.meter.counted() > self.limits.cpu.0 {
             return Err(cpu_reached(&self.limits).into());
         }
         if Instant::now() >= self.deadline {

@@ -39,6 +39,10 @@ pub(crate) struct Meter {
     spent_ns: AtomicU64,
     /// The monotonic clock when the current poll began, nanoseconds.
     entered_ns: AtomicU64,
+    /// What was spent when it rested last, nanoseconds.
+    rested_ns: AtomicU64,
+    /// What it may spend on top until it rests, nanoseconds.
+    granted_ns: AtomicU64,
 }
 
 impl Meter {
@@ -69,6 +73,35 @@ impl Meter {
     /// CPU time of all finished polls.
     pub(crate) fn spent(&self) -> Duration {
         Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed))
+    }
+
+    /// It rests: see [`Meter::spent_since_rest`] and [`Meter::counted`].
+    pub(crate) fn rest(&self) {
+        let spent = self.spent_ns.load(Ordering::Relaxed);
+        self.rested_ns.store(spent, Ordering::Relaxed);
+        self.granted_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// It may spend this on top until it rests.
+    pub(crate) fn grant(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.granted_ns.store(nanos, Ordering::Relaxed);
+    }
+
+    /// CPU time up to now that counts against its limit: since it rested last,
+    /// without what it was granted; only inside a poll.
+    pub(crate) fn counted(&self) -> Duration {
+        let free = self
+            .rested_ns
+            .load(Ordering::Relaxed)
+            .saturating_add(self.granted_ns.load(Ordering::Relaxed));
+        Duration::from_nanos(self.until_now().0.saturating_sub(free))
+    }
+
+    /// CPU time of the polls that finished since it rested last.
+    pub(crate) fn spent_since_rest(&self) -> Duration {
+        let spent = self.spent_ns.load(Ordering::Relaxed);
+        Duration::from_nanos(spent.saturating_sub(self.rested_ns.load(Ordering::Relaxed)))
     }
 
     /// CPU time up to now, and the reading it took to know, if it took one.
@@ -133,6 +166,26 @@ mod tests {
         let spent = meter.spent();
         assert!(spent >= SLICE * 3, "{spent:?}");
         assert!(spent < SLICE * 5, "{spent:?}");
+    }
+
+    #[test]
+    fn what_counts_begins_anew_with_each_rest() {
+        let meter = Meter::default();
+        meter.grant(SLICE * 2);
+        meter.enter();
+        burn(SLICE);
+        assert_eq!(meter.counted(), Duration::ZERO, "it was granted");
+        burn(SLICE * 2);
+        assert!(meter.counted() >= SLICE, "{:?}", meter.counted());
+        meter.leave();
+        assert!(meter.spent_since_rest() >= SLICE * 3);
+        meter.rest();
+        assert_eq!(meter.spent_since_rest(), Duration::ZERO);
+        meter.enter();
+        burn(SLICE);
+        assert!(meter.counted() >= SLICE, "the grant is over");
+        assert!(meter.now() >= SLICE * 4, "{:?}", meter.now());
+        meter.leave();
     }
 
     /// However it divides its work, a guest is charged at least what it used.

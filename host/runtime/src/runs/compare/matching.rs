@@ -14,7 +14,7 @@ use airlock_sandbox::agent::{AgentEnd, AgentTool, Answer, Request, RequestId, St
 
 use super::super::drive;
 use super::super::event::Event;
-use super::super::replay::{Replay, Step};
+use super::super::replay::{Began, Replay, Step};
 use super::recorded::{Given, Recorded};
 use super::rest::{Found, Rest, key, said};
 use super::types::{Difference, DifferenceKind, ReplayEnd, ReplayStep, ReplayVerdict, RunReplay};
@@ -47,12 +47,17 @@ enum Why {
 impl Comparison {
     pub(in super::super) fn new(recorded: Recorded) -> Self {
         let steps = recorded.did.iter().filter(|did| !is_wait(&did.event));
+        let began = Began {
+            seed: &recorded.seed,
+            rules: recorded.rules,
+            at_ms: recorded.started_ms,
+        };
         Self {
             started_ms: recorded.started_ms,
             given: recorded.given,
             recorded_end: recorded.end,
             steps: steps.count() as u64,
-            replay: Replay::new(recorded.seed.as_bytes(), recorded.started_ms, recorded.did),
+            replay: Replay::new(&began, recorded.did),
             asked: Vec::new(),
             rest: None,
             stopped: None,

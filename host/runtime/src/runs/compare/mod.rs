@@ -13,6 +13,7 @@ mod tests;
 mod types;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use airlock_sandbox::agent::{AgentEnd, AgentTask};
 use airlock_sandbox::inspect::Kind;
@@ -79,11 +80,13 @@ impl Runtime {
     ) -> Result<RunReplay, RunError> {
         let turn = self.runs.replays.acquire().await;
         let _turn = turn.map_err(|_| RunError::NoRoom)?;
+        let before = Duration::from_micros(recorded.cpu_us);
         let host = Arc::new(Replayed::new(Comparison::new(recorded)));
         let task = AgentTask {
             goal: version.goal,
             input: version.input,
             state: start.state.clone(),
+            before,
         };
         let begun = Instant::now();
         let (as_host, limits) = (Arc::clone(&host), self.agent_limits(&start.agent));

@@ -11,7 +11,10 @@ use super::types::ReplayEnd;
 #[derive(Debug, Default)]
 pub(in super::super) struct Recorded {
     pub(super) seed: String,
+    pub(super) rules: u32,
     pub(super) started_ms: u64,
+    /// CPU time of all that is in it.
+    pub(super) cpu_us: u64,
     /// What the agent did, in order.
     pub(super) did: Vec<Record>,
     pub(super) given: HashMap<RequestId, Given>,
@@ -57,8 +60,14 @@ impl Recorded {
                 };
             }
             match &record.event {
-                Event::Started(start) => recorded.seed.clone_from(&start.seed),
-                Event::Answered { id, answer, .. } => {
+                Event::Started(start) => {
+                    recorded.seed.clone_from(&start.seed);
+                    recorded.rules = start.rules;
+                }
+                Event::Answered {
+                    id, answer, used, ..
+                } => {
+                    recorded.cpu_us += used.cpu_us;
                     let given = Given {
                         answer: answer.clone(),
                         place,
@@ -67,7 +76,11 @@ impl Recorded {
                     };
                     recorded.given.insert(*id, given);
                 }
-                Event::Woke { ready, .. } => recorded.reached(ready, place, record.at_ms),
+                Event::Woke { ready, cpu_us, .. } => {
+                    recorded.cpu_us += cpu_us;
+                    recorded.reached(ready, place, record.at_ms);
+                }
+                Event::Used { used } => recorded.cpu_us += used.cpu_us,
                 Event::Ended { end } => recorded.end = own_end(end, &next_input)?,
                 _ => {}
             }
