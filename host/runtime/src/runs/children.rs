@@ -369,6 +369,24 @@ pub(super) fn goes_on(asked: &Asked) -> bool {
     is_child(asked) && asked.detached
 }
 
+/// Resolves when each child that the run let go of has begun, so that none is lost
+/// with the end of its parent; `false`: the host stops.
+pub(super) async fn begun_all(session: &Arc<Session>) -> bool {
+    let is_one = |asked: &Asked| goes_on(asked);
+    let none = !session.lock().state.open().any(|(_, asked)| is_one(asked));
+    if none {
+        return true;
+    }
+    // What is durable is begun, or has begun.
+    let begun = |inner: &mut super::session::Inner| {
+        let mut open = inner.state.open();
+        let starts = open.any(|(id, asked)| is_one(asked) && inner.effects.contains_key(&id));
+        let stopped = inner.is_stopped();
+        (stopped || !starts).then_some(!stopped)
+    };
+    session.durable().await && session.wait_for(begun).await
+}
+
 /// Whether a request is a child that its run has not let go of.
 pub(super) fn is_held(asked: &Asked) -> bool {
     is_child(asked) && !asked.detached

@@ -117,6 +117,9 @@ async fn cancel(session: &Arc<Session>) -> bool {
     let Some(unknown) = unknown.await else {
         return false;
     };
+    if !children::begun_all(session).await {
+        return false;
+    }
     let given_up = session.lock().state.given_up.clone();
     let end = given_up.unwrap_or(End::Cancelled { unknown });
     session.commit([Event::Ended { end }]).await
@@ -246,7 +249,7 @@ async fn ended(
     if matches!(end, End::Failed { .. }) {
         children::end_held(session);
     }
-    if !calls_ended(session).await {
+    if !calls_ended(session).await || !children::begun_all(session).await {
         return true;
     }
     session.commit([Event::Ended { end }]).await
@@ -315,7 +318,8 @@ async fn go_on(
         };
         return session.commit([Event::Ended { end }]).await;
     }
-    if !calls_ended(session).await || !continued::turn(session, runtime, start).await {
+    let over = calls_ended(session).await && children::begun_all(session).await;
+    if !over || !continued::turn(session, runtime, start).await {
         return true;
     }
     match continued::begin(session, runtime, start, input) {

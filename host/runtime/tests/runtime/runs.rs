@@ -3,6 +3,7 @@
 
 mod cases;
 mod crashing;
+mod families;
 mod faults;
 mod golden;
 mod parked;

@@ -34,10 +34,21 @@ fn get(input: Get) -> Result<Value, Error> {
     Ok(json!({ "value": value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) }))
 }
 
+#[derive(Deserialize, JsonSchema)]
+struct Add {
+    /// Counts what has this name apart, under `added.NAME`.
+    #[serde(default)]
+    name: Option<String>,
+}
+
 /// Counts one up.
 #[tool]
-fn add(_input: Value) -> Result<Value, Error> {
-    Ok(json!({ "count": Bucket::open("kept")?.increment("added", 1)? }))
+fn add(input: Add) -> Result<Value, Error> {
+    let key = match input.name {
+        Some(name) => format!("added.{name}"),
+        None => "added".to_owned(),
+    };
+    Ok(json!({ "count": Bucket::open("kept")?.increment(&key, 1)? }))
 }
 
 #[derive(Deserialize, JsonSchema)]

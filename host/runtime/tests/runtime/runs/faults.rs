@@ -4,7 +4,7 @@
 use airlock_journal::{Batch, Op, Store};
 use airlock_runtime::{Block, ReplayRun, ReplayVerdict};
 
-use super::crashing::Place;
+use super::crashing::{Place, add_as};
 use super::*;
 
 /// Adds records to the journal of a run, as another version of its agent would
@@ -23,6 +23,15 @@ async fn written(disk: &Disk, run: &str, records: Vec<Value>, more: Vec<Op>) {
 
 /// A run with these records after its start.
 async fn found_with(steps: Value, records: Vec<Value>) -> (tempfile::TempDir, Host, String) {
+    found(|_| {}, steps, records).await
+}
+
+/// The same, with other members in its first record.
+pub(super) async fn found(
+    change: impl FnOnce(&mut Value),
+    steps: Value,
+    records: Vec<Value>,
+) -> (tempfile::TempDir, Host, String) {
     let (dir, disk) = place();
     let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
     // Its first record is that of another.
@@ -33,6 +42,7 @@ async fn found_with(steps: Value, records: Vec<Value>) -> (tempfile::TempDir, Ho
         .expect("reads");
     let mut started = json!(page.events[0]);
     started.as_object_mut().expect("an object").remove("seq");
+    change(&mut started);
     host.until(&twin, |run| run.end.is_some() || !run.waits_for.is_empty())
         .await;
     drop(host);
@@ -135,6 +145,47 @@ async fn an_agent_that_does_something_else_blocks_its_run_and_does_nothing() {
             .await;
         let replay = replay.expect("replays");
         assert_eq!(replay.verdict, ReplayVerdict::Differs, "{name}: {replay:?}");
+    }
+}
+
+/// The clock was set while nobody was there, forward or back: a run's own time does
+/// not go back, and a timer fires once, when its moment has come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_moves_no_run_back_and_fires_each_timer_once() {
+    for ahead_ms in [-86_400_000, -1_000, 1_500] {
+        let since_ms = airlock_runtime::now_ms().saturating_add_signed(ahead_ms);
+        let due_ms = since_ms + 10;
+        let mut timer = asked(0, json!({ "kind": "timer", "due_ms": due_ms }));
+        timer["at_ms"] = json!(since_ms);
+        let sleep = |ms: u64| json!({ "sleep": { "ms": ms } });
+        let steps = json!([sleep(10), { "look": {} }, sleep(1), { "look": {} }]);
+        let (_dir, host, run) = found(
+            |started| started["at_ms"] = json!(since_ms),
+            steps,
+            vec![timer],
+        )
+        .await;
+        let results = host.results(&run).await;
+        assert!(
+            airlock_runtime::now_ms() >= due_ms,
+            "{ahead_ms}: not before its time"
+        );
+        let seen = [1, 3].map(|look| results[look]["now_ms"].as_u64().expect("a time"));
+        assert!(
+            due_ms <= seen[0] && seen[0] < seen[1],
+            "{ahead_ms}: {seen:?}"
+        );
+        let page = host.runtime.run_events(&host.who, &run, 0, 100);
+        let events = json!(page.expect("reads").events);
+        let events = events.as_array().expect("a list");
+        let times: Vec<Option<u64>> = events.iter().map(|event| event["at_ms"].as_u64()).collect();
+        assert!(times.is_sorted(), "{ahead_ms}: {times:?}");
+        for id in [0, 1] {
+            let answers = events
+                .iter()
+                .filter(|event| event["event"] == "answered" && event["id"] == id);
+            assert_eq!(answers.count(), 1, "{ahead_ms}: timer {id}");
+        }
     }
 }
 
@@ -256,18 +307,16 @@ async fn the_order_of_what_ends_at_once_is_the_replayed_order() {
 fn work() -> Value {
     json!([
         { "look": {} },
-        add(),
+        add_as("first"),
         put("a"),
         { "tell": { "text": "half" } },
-        { "join": [add(), put("b"), { "sleep": { "ms": 5 } }, { "signal": { "name": "go" } }] },
+        { "join": [add_as("joined"), put("b"), { "sleep": { "ms": 5 } }, { "signal": { "name": "go" } }] },
         { "select": [{ "sleep": { "ms": 1 } }, { "sleep": { "ms": 600_000 } }] },
         { "ask": { "text": "go on?", "choices": ["yes", "no"] } },
         { "cancel-sleep": { "ms": 600_000 } },
-        add(),
+        add_as("last"),
     ])
 }
-
-const WORK_ADDS: u64 = 3;
 
 /// Each boundary between two writes in turn: the host dies there, and the run
 /// goes on where it was when it starts again.
@@ -281,8 +330,7 @@ async fn wherever_a_write_fails_no_effect_is_lost_or_repeated() {
             let run = place
                 .run(work(), members, &["go".to_owned()], Some(n))
                 .await;
-            assert_eq!(run.adds, WORK_ADDS, "{autonomy}, write {n}");
-            let look = place.host().results(&run.id).await[0].clone();
+            let look = place.host().results(&run).await[0].clone();
             assert!(look["now_ms"].is_u64(), "{look}");
             if place.deaths == before {
                 break;

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-use super::crashing::Place;
+use super::crashing::{Place, add_as};
 use super::*;
 
 /// Says that journals are to be recorded.
@@ -27,7 +27,9 @@ fn kept(host: &Host, name: &str, id: &str) {
     let records: Vec<Value> = page.events.iter().map(|event| json!(event)).collect();
     let requests = records
         .iter()
-        .filter(|record| record["event"] == "requested")
+        .filter(|record| {
+            ["requested", "recorded"].contains(&record["event"].as_str().unwrap_or(""))
+        })
         .count();
     let of = |name: &str| run.get(name).cloned().unwrap_or_default();
     let summary = json!({
@@ -146,6 +148,55 @@ async fn budgeted(host: &Host) -> String {
     run
 }
 
+/// Values that are kept, state, tools, what computing costs, and children.
+async fn keeps(host: &Host) -> String {
+    let record = || json!({ "record": { "value": { "n": 1 } } });
+    let child = json!({ "start": { "steps": [add()], "calls": 2 } });
+    let never = json!({ "signal": { "name": "never" } });
+    let steps = json!([
+        record(), { "set": { "key": "a", "value": 1 } }, { "set": { "key": "a", "value": null } },
+        { "set": { "key": "b", "value": [2] } }, { "get": { "key": "b" } },
+        { "tools": {} }, { "tools": {} }, { "burn": { "rounds": 50_000_000 } }, record(),
+        child, { "start-and-leave": { "steps": [] } }, { "start-and-cancel": { "steps": [never] } },
+    ]);
+    let run = host.start(steps).await;
+    host.results(&run).await;
+    run
+}
+
+/// A run that only observes.
+async fn observes(host: &Host) -> String {
+    let observe = json!({ "autonomy": "observe" });
+    let run = host.start_with(json!([add()]), observe).await;
+    host.results(&run).await;
+    run
+}
+
+/// A question that others decide when its time is over, and a run that its grant
+/// ends.
+async fn ruled(host: &Host) -> [String; 2] {
+    let escalates = json!({ "due": "1s", "on_due": "escalate", "escalate_to": "admin" });
+    host.rule(escalates).await;
+    let asks = json!({ "autonomy": "ask" });
+    let escalated = host.start_with(json!([add()]), asks).await;
+    let asked = question(host, &escalated).await;
+    host.until(&escalated, |_| {
+        let now = host.runtime.approval(&host.who, &asked.id);
+        now.is_ok_and(|now| now.role == Role::Admin)
+    })
+    .await;
+    decide(host, "other", &asked.id, "approve")
+        .await
+        .expect("in time");
+    host.results(&escalated).await;
+    host.rule(json!({ "on_error": { "permanent": "escalate" } }))
+        .await;
+    let fail = json!({ "call": { "tool": "keeper/fail", "input": { "code": "permanent" } } });
+    let given_up = host.start(json!([fail, add()])).await;
+    host.ended(&given_up).await;
+    [escalated, given_up]
+}
+
 /// A run that went on as another, and one whose outcome was lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn golden_journals_are_recorded() {
@@ -177,13 +228,19 @@ async fn golden_journals_are_recorded() {
     kept(host, "forked", &forked.id);
     for n in 0..30 {
         let run = place
-            .run(json!([add(), add()]), json!({}), &[], Some(n))
+            .run(json!([add_as("a"), add_as("b")]), json!({}), &[], Some(n))
             .await;
         if place.lost > 0 {
-            kept(place.host(), "lost", &run.id);
+            kept(place.host(), "lost", &run);
             break;
         }
     }
     let host = place.host();
+    kept(host, "kept", &keeps(host).await);
+    kept(host, "observed", &observes(host).await);
+    let [escalated, given_up] = ruled(host).await;
+    kept(host, "question-escalated", &escalated);
+    kept(host, "given-up", &given_up);
+    host.rule(json!({})).await;
     kept(host, "decided", &decided(host).await);
 }

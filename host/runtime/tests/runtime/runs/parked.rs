@@ -32,7 +32,7 @@ impl Host {
         line.unwrap_or_else(|| panic!("{text}"))
     }
 
-    async fn signal(&self, id: &str, name: &str, payload: Value) -> Result<(), &'static str> {
+    pub(super) async fn signal(&self, id: &str, name: &str, payload: Value) -> Result<(), &'static str> {
         let signalled = self.runtime.signal_run(&self.who, id, name, &payload).await;
         signalled.map_err(|error| error.code())
     }
