@@ -47,7 +47,7 @@ pub(crate) struct Start {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) forked_from: Option<super::ForkedFrom>,
     /// When the first of the runs began that this one continues, where it
-    /// continues one.
+    /// continues one; when it was forked, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) began_ms: Option<u64>,
     /// What the runs used that it continues.

@@ -20,7 +20,7 @@ use super::fold::{Asked, RunState};
 use super::rows::{self, OpenRow};
 use super::session::Session;
 use super::types::{RunStatus, RunView};
-use super::{RunError, admin, new_id, start};
+use super::{RunError, admin, children, new_id, start};
 use crate::principal::{Principal, Role};
 use crate::record;
 use crate::runtime::Runtime;
@@ -55,7 +55,8 @@ impl Runtime {
     ///
     /// Requests before the step that the other run has no answer to are made anew,
     /// except calls that may have happened and that the grant does not call
-    /// read-only: those block the new run until a person says what became of them.
+    /// read-only, and children, which go on: those block the new run until a person
+    /// says what became of them.
     ///
     /// # Errors
     /// There is no such run, step or version, the version does something else
@@ -93,6 +94,8 @@ impl Runtime {
             budget: budget.unwrap_or_default(),
             continues: None,
             parent: None,
+            // Its time is its own.
+            began_ms: Some(crate::ids::now_ms()),
             forked_from: Some(ForkedFrom {
                 run: id.to_owned(),
                 at: request.at,
@@ -253,11 +256,11 @@ fn with_unknown(mut taken: Vec<Record>, state: &RunState) -> Vec<Record> {
     taken
 }
 
-/// A call that may have had an effect: the new run would make it under another
-/// key, so that it would be one more.
+/// A call that may have had an effect, or a child that may have: the new run would
+/// make it under another key, so that it would be one more.
 fn may_have_happened(asked: &Asked) -> bool {
     let reads = asked.begun == Some(EffectClass::ReadOnly);
-    asked.unknown.is_some() || (asked.begun.is_some() && !reads)
+    children::is_child(asked) || asked.unknown.is_some() || (asked.begun.is_some() && !reads)
 }
 
 #[cfg(test)]

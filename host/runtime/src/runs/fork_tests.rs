@@ -173,6 +173,82 @@ fn signals_before_the_step_that_nobody_took_are_taken_over() {
     assert_eq!(inbox(2), 2);
 }
 
+/// A child without an answer goes on: the new run does not start another one by
+/// itself. One with an answer is not started again.
+#[test]
+fn a_child_is_not_started_twice() {
+    let child = Request::Start {
+        agent: "checker".to_owned(),
+        goal: String::new(),
+        input: "{}".to_owned(),
+        budget: airlock_sandbox::agent::ChildBudget::default(),
+    };
+    let spent = Spent {
+        calls: 5,
+        ..Spent::default()
+    };
+    let used = Spent {
+        calls: 2,
+        ..Spent::default()
+    };
+    let reserved = Event::Reserved { id: 0, spent };
+    let answered = Event::Answered {
+        id: 0,
+        answer: Told::Ok("1".to_owned()),
+        by: None,
+        used,
+    };
+    let asked = vec![asks(0, child, None), reserved, asks(1, call(), None)];
+    let forked = |more: &[Event]| RunState::of(&fork([&asked[..], more].concat(), 1));
+    let open = forked(&[]);
+    assert!(
+        matches!(open.block(), Some(Block::UnknownOutcome { id: 0, .. })),
+        "{open:?}"
+    );
+    assert_eq!(open.used().calls, 5, "what was set aside stays so");
+    let done = forked(&[answered]);
+    assert_eq!((done.block(), done.open().count()), (None, 0));
+    assert_eq!(done.used().calls, 2, "what the child used");
+}
+
+/// What the agent kept, set and was told before the step, and nothing of it after.
+#[test]
+fn what_the_agent_kept_and_was_told_is_taken_over() {
+    let kept = |id: RequestId| Event::Recorded {
+        id,
+        value: id.to_string(),
+    };
+    let sets = |value: &str| Event::StateSet {
+        key: "a".to_owned(),
+        value: Some(value.to_owned()),
+    };
+    let told = || Event::ToolsTold {
+        tools: Some(Vec::new()),
+    };
+    let withheld = vec![
+        asks(2, call(), None),
+        Event::Withheld { id: 2 },
+        answered(2),
+    ];
+    let events = [
+        vec![kept(0), sets("1"), told(), kept(1), sets("2"), told()],
+        withheld,
+    ]
+    .concat();
+    for (at, value, len) in [
+        (0, None, 1),
+        (1, Some("1"), 4),
+        (2, Some("2"), 7),
+        (3, Some("2"), 10),
+    ] {
+        let forked = fork(events.clone(), at);
+        let state = RunState::of(&forked);
+        assert_eq!(state.memory.get("a"), value, "at {at}");
+        assert_eq!((state.asked, forked.len()), (at, len), "at {at}");
+        assert!(state.block().is_none(), "at {at}");
+    }
+}
+
 #[test]
 fn nothing_that_was_decided_about_the_other_run_holds() {
     let by = || "me".to_owned();

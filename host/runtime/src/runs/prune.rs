@@ -234,14 +234,16 @@ impl Runtime {
         })
     }
 
-    /// Of the runs before and after this one, those that were removed.
+    /// Of the runs before, after and above this one, those that were removed.
     pub(super) fn pruned_links(&self, run: &RunDetail) -> Result<Vec<String>, StoreError> {
         let next = match &run.end {
             Some(End::Continued { run }) => Some(run),
             _ => None,
         };
         let mut pruned = Vec::new();
-        for link in run.continues.iter().chain(next) {
+        let from = run.forked_from.as_ref().map(|from| &from.run);
+        let before = run.continues.iter().chain(from).chain(&run.parent);
+        for link in before.chain(next) {
             if gone(self.store(), link)?.is_some() {
                 pruned.push(link.clone());
             }

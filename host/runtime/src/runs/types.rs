@@ -96,7 +96,8 @@ pub struct RunDetail {
     /// The run and the step that it was forked from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<ForkedFrom>,
-    /// Runs before or after it that were removed (pruned).
+    /// Runs before, after or above it that were removed (pruned): that it
+    /// continues, was forked from, that continues it, or that started it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pruned: Vec<String>,
     /// What it does without asking a person.

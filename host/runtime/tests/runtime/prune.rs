@@ -72,6 +72,10 @@ async fn ended_runs_are_removed_for_good_and_no_others() {
     for id in [&young, &old, &next] {
         host.ended(id).await;
     }
+    let from_its_start = serde_json::from_value(json!({ "at": 0 })).expect("a request");
+    let forked = host.runtime.fork_run(&owner, &old, from_its_start).await;
+    let forked = forked.expect("forked").id;
+    host.ended(&forked).await;
     for id in [&old, &open, &first] {
         age(&host, id).await;
     }
@@ -110,11 +114,12 @@ async fn ended_runs_are_removed_for_good_and_no_others() {
         assert_eq!(code(&host, &owner, id), expect, "{id}");
         assert_eq!(records(&host.store, id) == 0, expect != "ok", "{id}");
     }
-    let mut left = vec![young, open.clone(), next.clone()];
+    let mut left = vec![young, open.clone(), next.clone(), forked.clone()];
     left.sort_by(|a, b| b.cmp(a));
     assert_eq!(listed(&host).await, left);
     // Links to it say so, and others learn nothing.
     assert_eq!(host.run(&next).pruned, [first.as_str()]);
+    assert_eq!(host.run(&forked).pruned, [old.as_str()]);
     let bob = Principal {
         name: "bob".to_owned(),
         roles: [Role::Caller].into(),
@@ -133,7 +138,7 @@ async fn ended_runs_are_removed_for_good_and_no_others() {
     );
     // The statistics remember, and the open run goes on.
     let stats = host.runtime.run_stats(&owner).await.expect("stats");
-    assert_eq!(stats[0].started, 5);
+    assert_eq!(stats[0].started, 6);
     let go = host.runtime.signal_run(&owner, &open, "go", &Value::Null);
     go.await.expect("it goes on");
     host.ended(&open).await;

@@ -1,6 +1,7 @@
 //! Runs of agents: what they do, and what is left of them wherever the host
 //! stops.
 
+mod anew;
 mod cases;
 mod crashing;
 mod families;

@@ -25,6 +25,9 @@ const DIFFERENCES_MAX: usize = 1_000;
 pub(in super::super) struct Comparison {
     started_ms: u64,
     given: HashMap<RequestId, Given>,
+    /// Values that the agent keeps here and not in the journal, by the number of
+    /// the replay.
+    kept: HashMap<RequestId, Given>,
     recorded_end: Option<ReplayEnd>,
     replay: Replay,
     /// Steps of the journal, waits apart.
@@ -55,6 +58,7 @@ impl Comparison {
         Self {
             started_ms: recorded.started_ms,
             given: recorded.given,
+            kept: HashMap::new(),
             recorded_end: recorded.end,
             steps: steps.count() as u64,
             replay: Replay::new(&began, recorded.did),
@@ -76,8 +80,13 @@ impl Comparison {
             self.leave(&step)?;
         }
         let begun = None;
-        let known = self.place(&Event::Requested { id, request, begun });
+        let event = Event::Requested { id, request, begun };
+        let known = self.place(&event);
         self.asked.push(known);
+        if let (None, Some(value)) = (known, kept(event)) {
+            let given = Given::kept(value, self.replay.now_ms());
+            self.kept.insert(id, given);
+        }
         Ok(id)
     }
 
@@ -109,8 +118,8 @@ impl Comparison {
     }
 
     /// The tools that the agent was told of here; after a difference, those it was
-    /// told of last.
-    pub(super) fn tools(&mut self) -> Result<Vec<AgentTool>, Stopped> {
+    /// told of next, or else last.
+    pub(in super::super) fn tools(&mut self) -> Result<Vec<AgentTool>, Stopped> {
         self.goes_on()?;
         if self.rest.is_none() {
             match self.replay.tools() {
@@ -119,6 +128,10 @@ impl Comparison {
             }
         }
         self.place(&Event::ToolsTold { tools: None });
+        let next = self.rest.as_mut().and_then(Rest::next_tools);
+        if let Some(tools) = next {
+            self.replay.tell(&tools);
+        }
         Ok(self.replay.told().to_vec())
     }
 
@@ -173,7 +186,10 @@ impl Comparison {
     /// The journal's answer to a request of the replay.
     fn given(&self, id: RequestId) -> Option<&Given> {
         let known = *self.asked.get(usize::try_from(id).ok()?)?;
-        self.given.get(&known?)
+        match known {
+            Some(known) => self.given.get(&known),
+            None => self.kept.get(&id),
+        }
     }
 
     pub(in super::super) fn answer(&self, id: RequestId) -> Option<Answer> {
@@ -193,6 +209,12 @@ impl Comparison {
 
     pub(super) fn random(&mut self, bytes: &mut [u8]) {
         self.replay.random(bytes);
+    }
+
+    /// Whether the agent did all that is in the journal, and nothing else.
+    #[cfg(test)]
+    pub(in super::super) fn is_used_up(&self) -> bool {
+        self.rest.is_none() && self.stopped.is_none() && self.replay.is_live()
     }
 
     fn goes_on(&self) -> Result<(), Stopped> {
@@ -284,6 +306,17 @@ impl Why {
                 "the agent waits for the requests {ids}, to which the journal has no answer"
             )),
         }
+    }
+}
+
+/// The value of a request that only keeps one.
+fn kept(event: Event) -> Option<String> {
+    match event {
+        Event::Requested {
+            request: Request::Record { value },
+            ..
+        } => Some(value),
+        _ => None,
     }
 }
 

@@ -18,7 +18,8 @@ pub(in super::super) struct Recorded {
     /// What the agent did, in order.
     pub(super) did: Vec<Record>,
     pub(super) given: HashMap<RequestId, Given>,
-    /// How the agent ended; `None` where it did not come to an end by itself.
+    /// How the agent ended; `None` where it did not come to an end by itself: a
+    /// person ended the run, or a grant did.
     pub(super) end: Option<ReplayEnd>,
 }
 
@@ -33,6 +34,19 @@ pub(super) struct Given {
     delivered: bool,
 }
 
+impl Given {
+    /// Of a value that is kept at `at_ms` and that the journal does not have: it
+    /// is its own answer, which comes after all that the journal has.
+    pub(super) fn kept(value: String, at_ms: u64) -> Self {
+        Self {
+            answer: Told::Ok(value),
+            place: usize::MAX,
+            at_ms,
+            delivered: false,
+        }
+    }
+}
+
 impl Recorded {
     /// Reads a journal. `next_input` gives the input of the run that one goes on
     /// as.
@@ -44,6 +58,7 @@ impl Recorded {
             started_ms: records.first().map_or(0, |record| record.at_ms),
             ..Self::default()
         };
+        let mut given_up = false;
         for (place, mut record) in records.into_iter().enumerate() {
             if let Event::Recorded { id, value } = record.event {
                 let given = Given {
@@ -81,7 +96,8 @@ impl Recorded {
                     recorded.reached(ready, place, record.at_ms);
                 }
                 Event::Used { used } => recorded.cpu_us += used.cpu_us,
-                Event::Ended { end } => recorded.end = own_end(end, &next_input)?,
+                Event::GivenUp { .. } => given_up = true,
+                Event::Ended { end } if !given_up => recorded.end = own_end(end, &next_input)?,
                 _ => {}
             }
             if record.event.is_the_agents() {

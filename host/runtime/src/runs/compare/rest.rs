@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use airlock_sandbox::agent::{Note, Request, RequestId};
+use airlock_sandbox::agent::{AgentTool, Note, Request, RequestId};
 use serde_json::{Value, json};
 
 use super::super::event::Event;
@@ -38,6 +38,8 @@ pub(super) struct Rest {
     left: Vec<Left>,
     exact: HashMap<String, VecDeque<usize>>,
     sorts: HashMap<String, VecDeque<usize>>,
+    /// The tools that the journal tells of; `None`: the same as before.
+    tools: VecDeque<Option<Vec<AgentTool>>>,
     /// One more than the last of `left` that was met.
     furthest: usize,
     /// What the journal has where the replay left it, until a difference tells it.
@@ -60,11 +62,14 @@ impl Rest {
     /// What `replay` has left of `steps`.
     pub(super) fn of(replay: &Replay, steps: u64) -> Self {
         let mut now_ms = replay.now_ms();
-        let mut left = Vec::new();
+        let (mut left, mut tools) = (Vec::new(), VecDeque::new());
         let mut untold = None;
         for record in replay.rest() {
             let step = shown(&record.event);
             untold.get_or_insert_with(|| step.clone());
+            if let Event::ToolsTold { tools: told } = &record.event {
+                tools.push_back(told.clone());
+            }
             if is_wait(&record.event) {
                 now_ms = now_ms.max(record.at_ms);
                 continue;
@@ -96,7 +101,13 @@ impl Rest {
             left,
             exact,
             sorts,
+            tools,
         }
+    }
+
+    /// The tools that the journal tells of next, where they are other ones.
+    pub(super) fn next_tools(&mut self) -> Option<Vec<AgentTool>> {
+        self.tools.pop_front().flatten()
     }
 
     /// The agent waits where the journal has something else.
@@ -238,6 +249,7 @@ pub(super) fn key(
         Event::Detached { id } => both(&format!("detach {}", known(*id)?)),
         // What a note says may change, that it is one may not.
         Event::ToolsTold { .. } => both("tools"),
+        Event::StateSet { key, .. } => (format!("state {key}"), json!(event).to_string()),
         Event::Noted(Note::Log { .. }) => both("log"),
         Event::Noted(Note::Plan { .. }) => both("plan"),
         Event::Noted(Note::Progress { .. }) => both("progress"),
@@ -251,6 +263,7 @@ fn of_request(request: &Request, now_ms: u64) -> (String, String) {
     let kind = value["kind"].as_str().unwrap_or_default().to_owned();
     match request {
         Request::Call { tool, .. } => (format!("{kind} {tool}"), value.to_string()),
+        Request::Start { agent, .. } => (format!("{kind} {agent}"), value.to_string()),
         Request::Timer { due_ms } => {
             let long_ms = due_ms.saturating_sub(now_ms);
             (kind.clone(), format!("{kind} {long_ms}"))
@@ -268,10 +281,17 @@ fn shown(event: &Event) -> ReplayStep {
         Event::Requested { id, request, .. } => {
             let what = match request {
                 Request::Call { tool, input } => format!("call {tool} {input}"),
+                Request::Record { value } => format!("keeps {value}"),
+                Request::Start { agent, input, .. } => format!("starts {agent} {input}"),
                 request => json!(request).to_string(),
             };
             (Some(*id), what)
         }
+        Event::StateSet { key, value } => {
+            let value = value.as_deref().unwrap_or("nothing");
+            (None, format!("sets the state `{key}` to {value}"))
+        }
+        Event::ToolsTold { .. } => (None, "asks for its tools".to_owned()),
         Event::CancelAsked { id } => (Some(*id), "cancels the request".to_owned()),
         Event::Detached { id } => (Some(*id), "lets go of the request".to_owned()),
         Event::Woke { ready, .. } => (None, format!("gets the answers to {ready:?}")),

@@ -1,7 +1,7 @@
 //! A scripted agent against journals: what is the same, what is not, and how.
 
-use airlock_sandbox::CallError;
-use airlock_sandbox::agent::{AgentEnd, Note, Request, Stopped};
+use airlock_sandbox::agent::{AgentEnd, AgentTool, ChildBudget, Note, Request, Stopped};
+use airlock_sandbox::{CallError, EffectClass};
 
 use super::Recorded;
 use super::matching::Comparison;
@@ -37,8 +37,43 @@ enum Do {
     Note,
     Cancel(u64),
     LetGo(u64),
+    Set(&'static str, &'static str),
+    /// Looks which tools there are: this one.
+    Tools(&'static str),
 }
-use Do::{Ask, Cancel, LetGo, Note as Tell, Wait};
+use Do::{Ask, Cancel, LetGo, Note as Tell, Set, Tools, Wait};
+
+fn record(value: &str) -> Request {
+    Request::Record {
+        value: value.to_owned(),
+    }
+}
+
+fn child(agent: &str) -> Request {
+    Request::Start {
+        agent: agent.to_owned(),
+        goal: String::new(),
+        input: "{}".to_owned(),
+        budget: ChildBudget::default(),
+    }
+}
+
+fn set(key: &str, value: &str) -> Event {
+    Event::StateSet {
+        key: key.to_owned(),
+        value: Some(value.to_owned()),
+    }
+}
+
+fn tool(name: &str) -> AgentTool {
+    AgentTool {
+        name: name.to_owned(),
+        description: String::new(),
+        input_schema: "{}".to_owned(),
+        output_schema: None,
+        class: EffectClass::Plain,
+    }
+}
 
 /// The journal of an agent that did this, each wait ended by the answer to the
 /// first request that it is for.
@@ -46,6 +81,10 @@ fn journal(script: &[Do], end: Option<&str>) -> Vec<Record> {
     let (mut events, mut asked, mut polls) = (vec![start()], 0, 0);
     for step in script {
         match step.clone() {
+            Ask(Request::Record { value }) => {
+                events.push(Event::Recorded { id: asked, value });
+                asked += 1;
+            }
             Ask(request) => {
                 let begun = None;
                 events.push(Event::Requested {
@@ -58,12 +97,16 @@ fn journal(script: &[Do], end: Option<&str>) -> Vec<Record> {
             Wait(ids) => {
                 let answer = Told::Ok(format!("\"{}\"", ids[0]));
                 let (id, by, used) = (ids[0], None, Spent::default());
-                events.push(Event::Answered {
+                let kept = |event: &Event| matches!(event, Event::Recorded { id: kept, .. } if *kept == id);
+                let answered = Event::Answered {
                     id,
                     answer,
                     by,
                     used,
-                });
+                };
+                if !events.iter().any(kept) {
+                    events.push(answered);
+                }
                 let (poll, ready, cpu_us) = (polls, vec![id], 0);
                 events.push(Event::Woke {
                     poll,
@@ -75,6 +118,10 @@ fn journal(script: &[Do], end: Option<&str>) -> Vec<Record> {
             Tell => events.push(Event::Noted(log())),
             Cancel(id) => events.push(Event::CancelAsked { id }),
             LetGo(id) => events.push(Event::Detached { id }),
+            Set(key, value) => events.push(set(key, value)),
+            Tools(name) => events.push(Event::ToolsTold {
+                tools: Some(vec![tool(name)]),
+            }),
         }
     }
     let end = end.map(|output| End::Succeeded {
@@ -101,6 +148,8 @@ fn replayed(records: Vec<Record>, script: &[Do], output: &str) -> RunReplay {
                 Tell => comparison.does(Event::Noted(log()))?,
                 Cancel(id) => comparison.does(Event::CancelAsked { id })?,
                 LetGo(id) => comparison.does(Event::Detached { id })?,
+                Set(key, value) => comparison.does(set(key, value))?,
+                Tools(name) => assert_eq!(comparison.tools()?, [tool(name)]),
             }
         }
         Ok(())
@@ -270,6 +319,89 @@ fn a_journal_that_goes_on_is_the_same_so_far() {
     let less = [Ask(call("a")), Wait(&[0])];
     let replay = replayed(journal(&recorded, None), &less, "1");
     assert_eq!(told(&replay), "Removed b");
+}
+
+/// Values, state, children and tools: an agent that does the same, and one that
+/// does it otherwise.
+#[test]
+fn what_is_kept_set_started_and_told_is_compared_too() {
+    let all = [
+        Ask(record("1")),
+        Wait(&[0]),
+        Set("a", "1"),
+        Tools("p/t"),
+        Ask(child("checker")),
+        Wait(&[1]),
+        Ask(call("a")),
+    ];
+    let same = replayed(journal(&all, Some("1")), &all, "1");
+    assert_eq!(
+        (same.verdict, same.same),
+        (ReplayVerdict::Same, 5),
+        "{same:?}"
+    );
+    let with = |at: usize, step: Do| {
+        let mut script = all.to_vec();
+        script[at] = step;
+        script
+    };
+    // What it does instead, and whether the replay comes to its end all the same.
+    let cases = [
+        (
+            with(0, Ask(record("2"))),
+            "ChangedArguments keeps 2",
+            true,
+            "a value is its own answer",
+        ),
+        (
+            with(2, Set("a", "2")),
+            "ChangedArguments sets the state `a` to 2",
+            true,
+            "another value",
+        ),
+        (
+            with(2, Set("b", "1")),
+            "Inserted sets the state `b` to 1, Removed sets the state `a` to 1",
+            true,
+            "another key",
+        ),
+        (
+            with(4, Ask(child("other"))),
+            "Inserted starts other",
+            false,
+            "nobody knows what that child would say",
+        ),
+    ];
+    for (script, expect, ends, name) in cases {
+        let replay = replayed(journal(&all, Some("1")), &script, "1");
+        assert_eq!(told(&replay), expect, "{name}: {replay:?}");
+        assert_eq!(replay.stopped.is_none(), ends, "{name}: {replay:?}");
+    }
+    // After a difference, the tools are those that the journal tells of.
+    let first = [[Ask(call("x"))].as_slice(), &all[2..4], &[Tools("p/t")]].concat();
+    let replay = replayed(journal(&all, Some("1")), &first, "1");
+    assert_eq!(replay.stopped, None, "{replay:?}");
+}
+
+/// A run that its grant ended: its agent may go on in a replay, and is not other
+/// for that.
+#[test]
+fn a_run_that_its_grant_ended_has_no_end_of_its_agents() {
+    let recorded = [Ask(call("a"))];
+    let mut records = journal(&recorded, None);
+    let end = End::Failed {
+        code: "permanent".to_owned(),
+        detail: "no".to_owned(),
+    };
+    for event in [Event::GivenUp { end: end.clone() }, Event::Ended { end }] {
+        records.push(Record {
+            at_ms: 2_000,
+            event,
+        });
+    }
+    let replay = replayed(records, &[Ask(call("a")), Wait(&[0])], "1");
+    assert_eq!(replay.verdict, ReplayVerdict::SameSoFar, "{replay:?}");
+    assert_eq!(replay.recorded_end, None);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn version(digit: u8) -> Bytes {
 }
 
 /// Installs it beside the active version.
-async fn installed(host: &Host, digit: u8) -> String {
+pub(super) async fn installed(host: &Host, digit: u8) -> String {
     let request = InstallRequest {
         name: "prober".to_owned(),
         component: version(digit),
@@ -36,7 +36,7 @@ async fn installed(host: &Host, digit: u8) -> String {
     installed.digest
 }
 
-async fn replay(host: &Host, run: &str, agent: Option<&str>) -> RunReplay {
+pub(super) async fn replay(host: &Host, run: &str, agent: Option<&str>) -> RunReplay {
     let request = ReplayRun {
         agent: agent.map(str::to_owned),
     };
@@ -134,7 +134,7 @@ async fn what_can_not_be_replayed_is_named() {
 }
 
 /// Forks a run and gives the new one.
-async fn fork(host: &Host, run: &str, request: Value) -> Result<String, &'static str> {
+pub(super) async fn fork(host: &Host, run: &str, request: Value) -> Result<String, &'static str> {
     let request: ForkRun = serde_json::from_value(request).expect("a request");
     let forked = host.runtime.fork_run(&host.who, run, request).await;
     forked.map(|run| run.id).map_err(|error| error.code())
