@@ -35,6 +35,9 @@ pub struct RuntimeConfig {
     /// How long a waiting agent keeps its sandbox, and a run that stands still its
     /// place in memory.
     pub agent_warm: Duration,
+    /// How long runs may wait for a sandbox, and none get one, before the host is
+    /// not healthy.
+    pub runs_stuck: Duration,
     /// Plugins whose compiled code is held in memory.
     pub loaded_components_max: usize,
     /// Components being inspected and compiled at once.
@@ -67,6 +70,7 @@ impl RuntimeConfig {
             calls_max: 1_000,
             agents_max: 200,
             agent_warm: Duration::from_secs(10),
+            runs_stuck: Duration::from_secs(60),
             loaded_components_max: 64,
             install_jobs_max: 2,
             install_queue_max: 16,

@@ -377,14 +377,14 @@ impl Runtime {
     pub fn metrics_text(&self) -> String {
         let gauge = |name, help, value| Gauge { name, help, value };
         let installs = self.operations.unfinished();
-        let ready = u64::from(self.ready().is_ok());
+        let ready = u64::from(self.health().is_ok());
         let plugins = self.registry.all();
         let waiting = plugins
             .iter()
             .map(|(slot, _)| slot.admission.load().1 as u64)
             .sum();
         let mut gauges = vec![
-            gauge("ready", "1 while work is taken", ready),
+            gauge("ready", "1 while work is taken and brought on", ready),
             gauge(
                 "calls_in_flight",
                 "Calls that have not ended",

@@ -19,6 +19,12 @@ pub enum NotReady {
     /// The store acknowledges nothing any more.
     #[error("the store failed: restart, and look at the disk")]
     Store,
+    /// Another process took the runs over.
+    #[error("another process looks after the runs: stop this one")]
+    Lease,
+    /// Runs wait for a sandbox, and none of them has got one for a while.
+    #[error("runs wait for a sandbox, and none gets one: see `airlock runs list`")]
+    Stuck,
 }
 
 /// How far stopping has come.

@@ -20,6 +20,7 @@ mod fold;
 mod fork;
 #[cfg(test)]
 mod golden;
+mod health;
 mod host;
 mod inbox;
 mod list;
@@ -107,6 +108,8 @@ pub(crate) struct Runs {
     news: news::News,
     /// The runtime that does the host's own work, never a guest's.
     io: tokio::runtime::Handle,
+    /// Whether somebody else has it since.
+    lost: health::Lost,
     /// Held by each replay without effects.
     replays: tokio::sync::Semaphore,
 }
@@ -120,6 +123,7 @@ impl Runs {
             prune_turn: Default::default(),
             slots: Slots::new(agents_max),
             fence: OnceCell::new(),
+            lost: health::Lost::default(),
             news: news::News::default(),
             io: tokio::runtime::Handle::current(),
             replays: tokio::sync::Semaphore::new(compare::AT_ONCE),
@@ -247,6 +251,7 @@ async fn renew(runtime: Weak<Runtime>, owner: String) {
         let renewed = runtime.store().lease(LEASE, &owner, now, LEASE_MS).await;
         if let Err(error) = renewed {
             tracing::error!(%error, "the runs are looked after by somebody else");
+            runtime.runs.lost.note(&error);
             for session in runtime.runs.lock().values() {
                 session.die();
             }

@@ -7,8 +7,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 /// Whose turn it is: agent and principal.
 type Key = (String, String);
@@ -27,6 +29,8 @@ struct State {
     waiting: BTreeMap<Key, VecDeque<oneshot::Sender<Slot>>>,
     /// Those of `waiting`, the next first.
     turns: VecDeque<Key>,
+    /// When one got its turn last, or began to wait where nobody did.
+    moved: Instant,
 }
 
 /// The right to a sandbox, until dropped.
@@ -38,6 +42,7 @@ impl Slots {
             free: max,
             waiting: BTreeMap::new(),
             turns: VecDeque::new(),
+            moved: Instant::now(),
         };
         Self(Arc::new(Shared {
             state: Mutex::new(state),
@@ -63,6 +68,12 @@ impl Slots {
         }
     }
 
+    /// Whether some wait, and none of them got its turn for so long.
+    pub(crate) fn is_stuck(&self, limit: Duration) -> bool {
+        let state = self.0.lock();
+        state.is_wanted() && state.moved.elapsed() >= limit
+    }
+
     /// Resolves when whoever calls it, waiting in a sandbox, is to give way.
     pub(crate) async fn wanted(&self) {
         while !self.0.lock().is_wanted() {
@@ -79,6 +90,9 @@ impl Shared {
 
 impl State {
     fn queue(&mut self, key: Key) -> oneshot::Receiver<Slot> {
+        if !self.is_wanted() {
+            self.moved = Instant::now();
+        }
         let (sender, turn) = oneshot::channel();
         let queue = self.waiting.entry(key.clone()).or_default();
         if queue.is_empty() {
@@ -103,6 +117,7 @@ impl State {
                 false => self.turns.push_back(key),
             }
             if next.is_some() {
+                self.moved = Instant::now();
                 return next;
             }
         }
@@ -129,7 +144,6 @@ impl Drop for Slot {
 mod tests {
     use super::*;
     use std::pin::pin;
-    use std::time::Duration;
 
     async fn is_pending<F: Future>(future: F) -> bool {
         tokio::time::timeout(Duration::from_millis(20), future)

@@ -111,7 +111,9 @@ impl Runtime {
             Ok(()) => {}
             Err(NotReady::Halted) => return Err(NotAdmitted::Halted.into()),
             Err(NotReady::ShuttingDown) => return Err(NotAdmitted::ShuttingDown.into()),
-            Err(NotReady::Store) => return Err(RunError::NotKept),
+            Err(NotReady::Store | NotReady::Lease | NotReady::Stuck) => {
+                return Err(RunError::NotKept);
+            }
         }
         let live = self.runs.live() as usize;
         if live >= RUNS_AT_WORK_MAX {

@@ -315,9 +315,10 @@ impl Runtime {
     /// Writes what belongs to runs, refused where another process owns them.
     pub(super) async fn write(&self, mut ops: Vec<Op>, audited: bool) -> Result<(), StoreError> {
         ops.splice(0..0, self.runs.fence());
-        match audited {
+        let written = match audited {
             true => self.audit.commit_drafted(Batch { ops }).await.map(drop),
             false => self.commit(ops).await,
-        }
+        };
+        written.inspect_err(|error| self.runs.lost.note(error))
     }
 }

@@ -38,7 +38,7 @@ pub(crate) async fn follow(weak: Weak<Runtime>) {
         let wait = match runtime.ready() {
             Ok(()) => runtime.fire_schedules(ids::now_ms()).await,
             Err(NotReady::Halted) => LOOK_SOON,
-            Err(NotReady::ShuttingDown | NotReady::Store) => return,
+            Err(_) => return,
         };
         let schedules = Arc::clone(&runtime.schedules);
         drop(runtime);

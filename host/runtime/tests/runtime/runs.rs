@@ -7,6 +7,7 @@ mod crashing;
 mod families;
 mod faults;
 mod golden;
+mod owners;
 mod parked;
 mod people;
 mod random_agents;

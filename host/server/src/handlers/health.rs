@@ -27,7 +27,7 @@ pub(crate) async fn healthz(_: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn readyz(call: Call) -> Result<Reply, Refusal> {
-    match call.runtime().ready() {
+    match call.runtime().health() {
         Ok(()) => well(),
         Err(why) => Err(Refusal::new(503, "not-ready", why.to_string()).retry_after_s(5)),
     }

@@ -1,0 +1,131 @@
+//! Whoever looks after the runs, and whoever did: what the late one learns is
+//! refused, and each says whether it brings its runs on.
+
+use std::sync::Arc;
+
+use airlock_runtime::RuntimeConfig;
+
+use super::*;
+
+fn signal(name: &str) -> Value {
+    json!({ "signal": { "name": name } })
+}
+
+impl Host {
+    /// Another runtime over the same store, which takes up the runs.
+    async fn beside(first: &Self, dir: &Path) -> Self {
+        let config = RuntimeConfig::new(dir.join("other"), dir.join("keys"));
+        let config = RuntimeConfig {
+            data_dir: dir.join("data"),
+            guest_workers: Some(1),
+            ..config
+        };
+        let store = Arc::clone(&first.store);
+        let runtime = crate::host::open(config, Arc::clone(&store) as Arc<_>).await;
+        let runtime = runtime.expect("the runtime opens");
+        runtime.take_up_runs().await.expect("they are read");
+        Self {
+            runtime,
+            store,
+            who: Arc::clone(&first.who),
+        }
+    }
+}
+
+/// Somebody else takes the runs over while their owner still thinks it has them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_owners_writes_are_refused() {
+    let (dir, disk) = place();
+    let first = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let id = first.start(json!([signal("go"), add(), add()])).await;
+    first.until(&id, |run| run.waits_for.len() == 1).await;
+    let later = Host::beside(&first, dir.path()).await;
+    let late = first.signal(&id, "go", json!("late")).await;
+    assert_eq!(late, Err("store-failed"));
+    later.signal(&id, "go", json!(1)).await.expect("kept");
+    let results = later.results(&id).await;
+    assert_eq!(results[0], json!({ "ok": 1 }));
+    assert_eq!(later.added().await, 2);
+    let new = first.start_request(json!([]), json!({})).await;
+    assert_eq!(new.expect_err("fenced off"), "store-failed");
+}
+
+/// The lease goes to another during a call: what the late owner learns of it is
+/// refused, whoever has it now asks a person, and the late one says that its runs
+/// are not its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_is_late_with_an_outcome_is_refused_and_not_healthy() {
+    let (dir, disk) = place();
+    let first = Host::with_agent(dir.path(), &disk, &["spinner/run"]).await;
+    let spins = airlock_sandbox::testing::guest("", airlock_sandbox::testing::SPIN);
+    install(&first.runtime, "spinner", spins).await;
+    let limits = json!({ "grants": {}, "limits": { "cpu": "300s", "wall": "300s" } });
+    let limits = serde_json::from_value(limits).expect("limits");
+    let set = first.runtime.set_grants(&first.who, "spinner", limits);
+    set.await.expect("they hold");
+    let call = json!({ "call": { "tool": "spinner/run", "input": {} } });
+    let id = first.start(json!([call])).await;
+    first
+        .until(&id, |_| {
+            let text = first.runtime.metrics_text();
+            text.lines().any(|line| line == "airlock_calls_in_flight 1")
+        })
+        .await;
+    assert_eq!(first.runtime.health(), Ok(()));
+    let later = Host::beside(&first, dir.path()).await;
+    later.until(&id, |run| run.blocked.is_some()).await;
+    let known = later.run(&id).events;
+    let halt = HaltRequest {
+        halted: true,
+        plugin: Some("spinner".to_owned()),
+        ..HaltRequest::default()
+    };
+    // The late owner's call ends.
+    first.runtime.halt(&first.who, halt).await.expect("halted");
+    let late = |_: &RunDetail| first.runtime.health() == Err(NotReady::Lease);
+    first.until(&id, late).await;
+    assert_eq!(later.runtime.health(), Ok(()));
+    assert_eq!(later.run(&id).events, known, "nothing of it is kept");
+    let resume = Resume {
+        request: Some(0),
+        outcome: Some(Outcome::Fail),
+        ..Resume::default()
+    };
+    let resumed = later.runtime.resume_run(&later.who, &id, resume);
+    resumed.await.expect("goes on");
+    let results = later.results(&id).await;
+    assert!(results[0].to_string().contains("not known"), "{results}");
+}
+
+/// Runs are taken and none gets a sandbox: the host says so, until one does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_runs_do_not_go_on_is_not_healthy() {
+    let (dir, disk) = place();
+    let config = RuntimeConfig {
+        agents_max: 1,
+        runs_stuck: Duration::from_millis(20),
+        ..crate::host::config(dir.path())
+    };
+    let host = Host::with(config, &disk).await;
+    host.prepare(&["keeper/*"]).await;
+    let limits = json!({ "grants": { "tools": [{ "tool": "keeper/*" }] }, "limits": { "cpu": "300s", "wall": "300s" } });
+    let limits = serde_json::from_value(limits).expect("limits");
+    let set = host.runtime.set_grants(&host.who, "prober", limits);
+    set.await.expect("they hold");
+    let waits = host.start(json!([signal("go")])).await;
+    host.until(&waits, |run| run.waits_for.len() == 1).await;
+    let spins = host.start(json!([{ "spin": {} }])).await;
+    let starves = host.start(json!([add()])).await;
+    host.until(&starves, |_| host.runtime.health() == Err(NotReady::Stuck))
+        .await;
+    assert_eq!(host.runtime.ready(), Ok(()), "calls are still taken");
+    let text = host.runtime.metrics_text();
+    assert!(text.lines().any(|line| line == "airlock_ready 0"), "{text}");
+    host.runtime
+        .cancel_run(&host.who, &spins, "enough")
+        .await
+        .expect("taken");
+    host.results(&starves).await;
+    host.until(&waits, |_| host.runtime.health() == Ok(()))
+        .await;
+}
