@@ -1,7 +1,8 @@
 //! Kills the server at random moments under fifty runs at a time whose effects are
 //! entries in a ledger elsewhere, and holds each entry against what was promised:
 //! an idempotent one is told under one key, however often; one that may not be
-//! repeated is told once, or its run waited for a person.
+//! repeated is told once, or its run waited for a person. Every other run has
+//! children that tell of their own, one of which it lets go of.
 //!
 //! `AIRLOCK_KILL_ROUNDS` sets how often it is killed, `AIRLOCK_KILL_SEED` when.
 
@@ -118,7 +119,8 @@ fn set_up(data: &Path, ledger: &str) -> Server {
     let effects = json!({ "book": "idempotent", "pay": "plain" });
     let limits = json!({ "wall": "60s", "concurrency": 64 });
     let grants = json!({ "grants": { "http": http, "effects": effects }, "limits": limits });
-    let tools = json!({ "grants": { "tools": [{ "tool": "payer/*" }] } });
+    let tools = json!([{ "tool": "payer/*" }]);
+    let tools = json!({ "grants": { "tools": tools, "agents": [{ "agent": "prober" }] } });
     for (plugin, grants) in [("payer", grants), ("prober", tools)] {
         let path = format!("/v1/plugins/{plugin}/grants");
         api.ok(&Request::json("PUT", &path, &grants))
@@ -133,16 +135,51 @@ fn steps(ledger: &str, run: usize) -> Value {
         let input = json!({ "url": format!("{ledger}/{tool}-{run}-{entry}") });
         json!({ "call": { "tool": format!("payer/{tool}"), "input": input } })
     };
-    json!([
-        tells("book", "a"), tells("pay", "b"), { "sleep": { "ms": 40 } },
-        { "join": [tells("pay", "c"), tells("book", "d"), { "sleep": { "ms": 60 } }, tells("pay", "e")] },
-        { "select": [{ "sleep": { "ms": 20 } }, { "sleep": { "ms": 3_600_000 } }] },
-        tells("pay", "f"), { "std-sleep": { "ms": 30 } }, tells("book", "g"), tells("pay", "h"),
-    ])
+    let mut steps = vec![
+        tells("book", "a"),
+        tells("pay", "b"),
+        json!({ "sleep": { "ms": 40 } }),
+        json!({ "join": [tells("pay", "c"), tells("book", "d"), { "sleep": { "ms": 60 } }, tells("pay", "e")] }),
+        json!({ "select": [{ "sleep": { "ms": 20 } }, { "sleep": { "ms": 3_600_000 } }] }),
+        tells("pay", "f"),
+        json!({ "std-sleep": { "ms": 30 } }),
+        tells("book", "g"),
+        tells("pay", "h"),
+    ];
+    if has_children(run) {
+        let child = |steps: Value| json!({ "start": { "steps": steps } });
+        let below =
+            child(json!([tells("pay", "k"), { "sleep": { "ms": 20 } }, tells("book", "l")]));
+        let held = child(json!([tells("pay", "i"), below, tells("book", "j")]));
+        let left = json!([{ "sleep": { "ms": 30 } }, tells("pay", "m"), tells("book", "n")]);
+        steps.insert(2, json!({ "join": [held, tells("pay", "o")] }));
+        steps.push(json!({ "start-and-leave": { "steps": left } }));
+    }
+    json!(steps)
 }
 
 const BOOKED: [&str; 3] = ["a", "d", "g"];
 const PAID: [&str; 5] = ["b", "c", "e", "f", "h"];
+
+/// Those of a run with children, besides.
+const BOOKED_BELOW: [&str; 3] = ["j", "l", "n"];
+const PAID_BELOW: [&str; 4] = ["i", "k", "m", "o"];
+
+/// Runs that belong to one with children: itself, and these.
+const CHILDREN: usize = 3;
+
+fn has_children(run: usize) -> bool {
+    run.is_multiple_of(2)
+}
+
+/// What a run and its children tell: what may be told again, and what may not.
+fn entries(run: usize) -> [Vec<&'static str>; 2] {
+    let below = |own: &[&'static str], below: &[&'static str]| match has_children(run) {
+        true => [own, below].concat(),
+        false => own.to_vec(),
+    };
+    [below(&BOOKED, &BOOKED_BELOW), below(&PAID, &PAID_BELOW)]
+}
 
 struct Run {
     id: String,
@@ -163,34 +200,63 @@ fn show(api: &Api, id: &str) -> Value {
     api.get(&format!("/v1/runs/{id}")).expect("a run")
 }
 
-/// Whether the run has ended. One that waits for a person is told what a person
-/// would say who can't look: don't make the call again.
-fn over(api: &Api, run: &Run, asked: &mut BTreeSet<(usize, u64)>) -> bool {
-    let seen = show(api, &run.id);
-    if let Some(end) = seen.get("end") {
-        assert_eq!(end["state"], "succeeded", "{seen}");
-        return true;
-    }
-    if let Some(request) = seen["blocked"]["id"].as_u64() {
-        let body = json!({ "request": request, "outcome": "fail" });
-        let path = format!("/v1/runs/{}/resume", run.id);
-        if api.ok(&Request::json("POST", &path, &body)).is_ok() {
-            asked.insert((run.number, request));
-        }
-    }
-    false
+/// A run and the runs below it, as they stand now.
+fn family(api: &Api, id: &str) -> Vec<Value> {
+    let seen = show(api, id);
+    let children = seen["children"].as_array().into_iter().flatten();
+    let below = children.flat_map(|child| family(api, child.as_str().expect("an id")));
+    let below: Vec<Value> = below.collect();
+    [vec![seen], below].concat()
 }
 
-/// What the run's journal says of each entry: whether it is known to be told.
+/// Whether the run and its children have ended. One that waits for a person is
+/// told what a person would say who can't look: don't make the call again.
+fn over(api: &Api, run: &Run, asked: &mut BTreeSet<(String, u64)>) -> bool {
+    let mut all_ended = true;
+    for seen in family(api, &run.id) {
+        let id = seen["id"].as_str().expect("an id");
+        if let Some(end) = seen.get("end") {
+            assert_eq!(end["state"], "succeeded", "{seen}");
+            continue;
+        }
+        all_ended = false;
+        if let Some(request) = seen["blocked"]["id"].as_u64() {
+            let body = json!({ "request": request, "outcome": "fail" });
+            let path = format!("/v1/runs/{id}/resume");
+            if api.ok(&Request::json("POST", &path, &body)).is_ok() {
+                asked.insert((id.to_owned(), request));
+            }
+        }
+    }
+    all_ended
+}
+
+/// What the journals of the run and its children say of each entry: whether it is
+/// known to be told.
 fn told(api: &Api, run: &Run) -> BTreeMap<String, bool> {
-    let page = api.get(&format!("/v1/runs/{}/events?limit=1000", run.id));
+    let family = family(api, &run.id);
+    let children = if has_children(run.number) {
+        CHILDREN
+    } else {
+        0
+    };
+    assert_eq!(family.len(), 1 + children, "{}", run.id);
+    let mut told = BTreeMap::new();
+    for one in family {
+        told_by(api, one["id"].as_str().expect("an id"), &mut told);
+    }
+    told
+}
+
+fn told_by(api: &Api, id: &str, told: &mut BTreeMap<String, bool>) {
+    let page = api.get(&format!("/v1/runs/{id}/events?limit=1000"));
     let events = page.expect("events")["events"].clone();
     let events = events.as_array().expect("a list").clone();
     let mut names = BTreeMap::new();
-    let mut told = BTreeMap::new();
     for event in &events {
         let id = event["id"].as_u64();
-        if let Some(input) = event["request"]["input"].as_str() {
+        let calls = event["request"]["kind"] == "call";
+        if let Some(input) = event["request"]["input"].as_str().filter(|_| calls) {
             let input: Value = serde_json::from_str(input).expect("JSON");
             let url = input["url"].as_str().expect("a URL");
             let entry = url.rsplit('-').next().expect("a name").to_owned();
@@ -200,26 +266,27 @@ fn told(api: &Api, run: &Run) -> BTreeMap<String, bool> {
         if let (Some(entry), "answered") = (names.get(&id), event["event"].as_str().unwrap_or("")) {
             let known = event["answer"].get("ok").is_some();
             // What may be told again is, until it is known.
-            assert!(known || !BOOKED.contains(&entry.as_str()), "{event}");
+            let booked = [BOOKED, BOOKED_BELOW].concat();
+            assert!(known || !booked.contains(&entry.as_str()), "{event}");
             let twice = told.insert(entry.clone(), known);
             assert_eq!(twice, None, "an answer is given once");
         }
     }
-    told
 }
 
 /// Holds what the ledger was told for a run against what its journal says.
 fn check(entries: &BTreeMap<String, Vec<String>>, run: &Run, told: &BTreeMap<String, bool>) {
-    assert_eq!(told.len(), BOOKED.len() + PAID.len(), "{told:?}");
+    let [booked, paid] = self::entries(run.number);
+    assert_eq!(told.len(), booked.len() + paid.len(), "{told:?}");
     let of = |tool: &str, entry: &str| {
         let keys = entries.get(&format!("/{tool}-{}-{entry}", run.number));
         keys.cloned().unwrap_or_default()
     };
-    for entry in BOOKED {
+    for entry in booked {
         let keys: BTreeSet<String> = of("book", entry).into_iter().collect();
         assert_eq!(keys.len(), 1, "{entry} of {} is told under one key", run.id);
     }
-    for entry in PAID {
+    for entry in paid {
         let times = of("pay", entry).len();
         match told[entry] {
             true => assert_eq!(times, 1, "{entry} of {}", run.id),
