@@ -181,7 +181,7 @@ fn a_run_is_started_followed_and_decided_from_the_command_line() {
         "run", "prober", "--goal", "send", "--input", input, "--follow",
     ];
     let (text, code) = command(&server, &run);
-    assert_eq!(code, 0, "{text}");
+    assert_eq!(code, 10, "{text}");
     assert!(text.contains("send it?") && text.contains("half"), "{text}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
     let id = text.lines().next().expect("the id").to_owned();
@@ -443,7 +443,7 @@ fn calls_are_approved_from_the_command_line() {
     let input = r#"{"steps":[{"call":{"tool":"keeper/add","input":{}}}]}"#;
     let run = ["run", "prober", "--input", input, "--follow"];
     let (text, code) = command(&server, &run);
-    assert_eq!(code, 0, "{text}");
+    assert_eq!(code, 10, "{text}");
     assert!(
         text.contains("? 2 people (approver) have to approve it, until "),
         "{text}"

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use hooks::{HookAdd, Hooks};
-pub use runs::{Approvals, Halt, Run, Runs, RunsList, Signal};
+pub use runs::{Approvals, Halt, Resume, Run, Runs, RunsList, Signal};
 pub use schedules::{ScheduleAdd, Schedules};
 
 /// Exit codes, printed under the help.
@@ -73,6 +73,10 @@ pub enum Command {
     #[command(subcommand)]
     Plugin(Plugin),
     /// Add grants to a plugin.
+    ///
+    /// Rules are added behind those there are. Of `tools` and `http`, the first rule
+    /// that covers an operation decides: one that a rule before it covers never holds,
+    /// and a warning says so. With --replace, all are given anew, in your order.
     #[command(after_help = "Examples:\n  \
         airlock grant files 'files = [{ host = \"/srv/invoices\", guest = \"/invoices\", access = \"read\" }]'\n  \
         airlock grant fetch --file fetch-grants.toml --why 'ticket 42'")]
@@ -111,8 +115,11 @@ pub enum Command {
     /// Give a run a signal.
     #[command(after_help = "Example:\n  airlock signal run_01a1fd… paid '{\"invoice\":7}'")]
     Signal(Signal),
-    /// Make everything stand still: no call starts, those in flight end, runs wait.
-    #[command(after_help = "Examples:\n  airlock halt --why 'incident 12'\n  airlock halt --lift")]
+    /// Make everything or a part of it stand still: no call starts, those in flight
+    /// end, runs wait.
+    #[command(after_help = "Examples:\n  \
+        airlock halt --all --why 'incident 12'\n  airlock halt --agent reconcile --why 'odd calls'\n  \
+        airlock halt --status\n  airlock halt --lift   everything goes on, but for parts halted by themselves")]
     Halt(Halt),
     /// Answer what agents ask people.
     #[command(subcommand)]
@@ -284,7 +291,7 @@ pub struct Revoke {
 pub struct Grants {
     /// The plugin.
     pub plugin: String,
-    /// Show every version: who, when, why.
+    /// Show every version: who changed how many rules of what, when, why.
     #[arg(long)]
     pub history: bool,
 }
@@ -344,7 +351,7 @@ pub enum Tool {
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<String>,
         /// Wall-time bound for this call, e.g. `2s`; the plugin's own also holds.
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
         timeout: Option<String>,
         /// Also print usage and denials.
         #[arg(long, short)]
@@ -399,14 +406,14 @@ pub enum Token {
         #[arg(long = "plugin", value_delimiter = ',')]
         plugins: Vec<String>,
         /// How long it is valid, e.g. `90d`; without it, until revoked.
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
         expires: Option<String>,
     },
     /// List tokens, never their text.
     #[command(after_help = "Example:\n  airlock token list")]
     List,
     /// Revoke a token.
-    #[command(after_help = "Example:\n  airlock token revoke tok_0123456789abcdef")]
+    #[command(after_help = "Example:\n  airlock token revoke 65f1cd9d0b3b57e8")]
     Revoke {
         /// The token's id from `airlock token list`.
         id: String,

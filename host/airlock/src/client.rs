@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::events::{Event, Events};
-use crate::exit::Failure;
+use crate::exit::{Failure, problem};
 use crate::local::Local;
 
 /// Longest that a request may take; calls have their own, shorter limits.
@@ -167,7 +167,7 @@ impl Remote {
         let mut response = self
             .agent
             .run(outgoing)
-            .with_context(|| format!("asking the server at {}", self.base))?;
+            .map_err(|error| no_answer(request.method, &self.base, &error))?;
         let header = |name: &str| {
             let value = response.headers().get(name)?.to_str().ok()?;
             Some(value.to_owned())
@@ -279,8 +279,9 @@ impl Api {
     }
 
     /// Follows a run's journal from record `from` on: gives each record to
-    /// `on_record` until that says that it is enough, the server has no more to
-    /// tell, or the connection breaks off.
+    /// `on_record`, and `None` when there was none for a while, until that says
+    /// that it is enough, the server has no more to tell, or the connection breaks
+    /// off.
     ///
     /// # Errors
     /// [`Failure`] with the problem the server described; anything else is worth
@@ -289,7 +290,7 @@ impl Api {
         &self,
         path: &str,
         from: u64,
-        on_record: &mut dyn FnMut(Value) -> bool,
+        on_record: &mut dyn FnMut(Option<Value>) -> bool,
     ) -> Result<()> {
         let request = Request {
             follows: true,
@@ -301,14 +302,18 @@ impl Api {
         };
         let (mut events, mut more, mut problem) = (Events::default(), true, None);
         let reply = self.send_and_follow(&request, &mut |part| {
+            let comments = events.comments();
             events.push(part, &mut |event| match event.name.as_str() {
                 "record" if more => {
                     let record = serde_json::from_slice(&event.data).unwrap_or_default();
-                    more = on_record(record);
+                    more = on_record(Some(record));
                 }
                 "problem" => problem = Some(event.data),
                 _ => {}
             });
+            if more && events.comments() > comments {
+                more = on_record(None);
+            }
             more && problem.is_none()
         })?;
         let reply = match problem {
@@ -366,10 +371,29 @@ fn status_in(problem: &[u8]) -> u16 {
 /// A call began, and its result did not come.
 fn broken_off() -> Failure {
     let detail = "the connection broke off before the result: the call may have happened";
+    unanswered("unknown", detail)
+}
+
+/// A request that has no answer: the server was not reached, or may have done what
+/// it was asked for.
+fn no_answer(method: &str, base: &str, error: &ureq::Error) -> Failure {
+    let detail = format!("asking the server at {base}: {error}");
+    let reached = match error {
+        ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => false,
+        ureq::Error::Io(error) => error.kind() != std::io::ErrorKind::ConnectionRefused,
+        _ => true,
+    };
+    match reached && method != "GET" {
+        true => unanswered("unknown", &format!("{detail}: it may have happened")),
+        false => unanswered("unreachable", &detail),
+    }
+}
+
+fn unanswered(code: &str, detail: &str) -> Failure {
     Failure {
-        status: 500,
-        code: "unknown".to_owned(),
-        problem: json!({ "code": "unknown", "detail": detail }),
+        status: 503,
+        code: code.to_owned(),
+        problem: problem(code, detail),
         hint: String::new(),
     }
 }
@@ -414,6 +438,36 @@ mod tests {
         let ended = api.call(&request, &mut |progress| shown.push(progress.clone()));
         server.join().expect("no panic");
         (ended, shown)
+    }
+
+    #[test]
+    fn a_request_without_an_answer_may_have_happened_or_was_not_made() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let api = Api::Remote(Remote::new(&base, "token"));
+        let ends = |method: &'static str| {
+            let sent = api.send(&Request::new(method, "/v1/tools/p/t"));
+            let error = sent.expect_err("no answer");
+            (
+                crate::exit::code_of(&error),
+                crate::exit::problem_of(&error)["code"].clone(),
+            )
+        };
+        for (method, expect) in [("POST", (8, "unknown")), ("GET", (7, "unreachable"))] {
+            let server = std::thread::scope(|scope| {
+                // It takes the request and goes away.
+                scope.spawn(|| {
+                    let (stream, _) = listener.accept().expect("a client");
+                    let lines = std::io::BufReader::new(&stream).lines();
+                    let lines = lines.map_while(Result::ok);
+                    lines.take_while(|line| !line.is_empty()).for_each(drop);
+                });
+                ends(method)
+            });
+            assert_eq!(server, (expect.0, expect.1.into()), "{method}");
+        }
+        drop(listener);
+        assert_eq!(ends("POST"), (7, "unreachable".into()));
     }
 
     #[test]

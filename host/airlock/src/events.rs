@@ -21,9 +21,15 @@ pub struct Events {
     line: Vec<u8>,
     event: Event,
     lines: usize,
+    comments: u64,
 }
 
 impl Events {
+    /// Comments so far: a server sends one to say that it is there.
+    pub fn comments(&self) -> u64 {
+        self.comments
+    }
+
     /// Takes the next piece, and gives what it completes to `on_event`.
     pub fn push(&mut self, piece: &[u8], on_event: &mut dyn FnMut(Event)) {
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
@@ -45,6 +51,8 @@ impl Events {
             if !event.name.is_empty() {
                 on_event(event);
             }
+        } else if line.starts_with(b":") {
+            self.comments += 1;
         } else if let Some(name) = line.strip_prefix(b"event: ") {
             self.event.name = String::from_utf8_lossy(name).into_owned();
         } else if let Some(id) = line.strip_prefix(b"id: ") {
@@ -89,6 +97,7 @@ mod tests {
                 })
                 .collect();
             assert_eq!(found, expect, "in pieces of {size}");
+            assert_eq!(events.comments(), 1, "in pieces of {size}");
         }
     }
 }

@@ -5,10 +5,17 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::client::Reply;
+use crate::flags::in_flags;
 use crate::output::one_line;
 
 /// The exit code of a verification that found something.
 pub const FOUND: u8 = 9;
+
+/// The exit code where a person must look, or answer.
+pub const PERSON: u8 = 10;
+
+/// The exit code of what may go well later.
+pub const LATER: u8 = 7;
 
 /// A failure the API described.
 #[derive(Debug, Clone)]
@@ -47,11 +54,11 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match (self.code.as_str(), self.status) {
             ("unknown" | "outcome_unknown" | "outcome-unknown", _) => 8,
-            ("escalate", _) => 10,
-            ("transient", _) => 7,
+            ("escalate", _) => PERSON,
+            ("transient" | "unreachable", _) => LATER,
             ("limit", _) | (_, 429 | 503 | 413) => 6,
             // Of no Airlock: a proxy's, which cannot reach the server.
-            ("no-code", 502 | 504) => 7,
+            ("no-code", 502 | 504) => LATER,
             ("denied", _) | (_, 401 | 403) => 3,
             (_, 404 | 410) => 4,
             (_, 400 | 405..=428) => 5,
@@ -66,7 +73,10 @@ impl fmt::Display for Failure {
         match (field("detail"), field("title")) {
             // A tool may have chosen the words: further lines of it are indented
             // deeper than ours.
-            (Some(detail), _) => f.write_str(&detail.replace('\n', "\n    "))?,
+            (Some(detail), _) => {
+                let detail = in_flags(&self.code, detail);
+                f.write_str(&detail.replace('\n', "\n    "))?;
+            }
             (None, Some(title)) => f.write_str(&one_line(title))?,
             (None, None) => write!(f, "the server answered with status {}", self.status)?,
         }
@@ -91,6 +101,26 @@ impl fmt::Display for Failure {
             write!(f, "\n  {}", self.hint)?;
         }
         Ok(())
+    }
+}
+
+/// The exit code of a run's end: that of a call which ends so, `failed` unless its
+/// code says more.
+pub fn code_of_end(end: &Value) -> u8 {
+    match (end["state"].as_str(), end["code"].as_str()) {
+        (Some("succeeded" | "continued"), _) => 0,
+        (Some("escalated"), _) => PERSON,
+        (Some("failed"), Some(code)) => match code {
+            "denied" => 3,
+            "not-found" => 4,
+            "invalid-input" => 5,
+            "limit" => 6,
+            "transient" => LATER,
+            "unknown" => 8,
+            "escalate" => PERSON,
+            _ => 1,
+        },
+        _ => 1,
     }
 }
 
@@ -209,6 +239,29 @@ mod tests {
             });
             assert_eq!(failure.code, code);
             assert_eq!(failure.exit_code(), expect, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_run_ends_a_command_as_a_call_would() {
+        let failed = |code: &str| json!({ "state": "failed", "code": code, "detail": "no" });
+        let table = [
+            (json!({ "state": "succeeded", "output": "{}" }), 0),
+            (json!({ "state": "escalated", "reason": "odd" }), 10),
+            (json!({ "state": "cancelled", "unknown": [] }), 1),
+            (failed("permanent"), 1),
+            (failed("open-handles"), 1),
+            (failed("denied"), 3),
+            (failed("not-found"), 4),
+            (failed("invalid-input"), 5),
+            (failed("limit"), 6),
+            (failed("transient"), 7),
+            (failed("unknown"), 8),
+            (failed("escalate"), 10),
+            (json!({ "state": "of-tomorrow" }), 1),
+        ];
+        for (end, expect) in table {
+            assert_eq!(code_of_end(&end), expect, "{end}");
         }
     }
 }

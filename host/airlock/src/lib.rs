@@ -12,6 +12,7 @@ pub mod commands;
 pub mod config;
 mod events;
 pub mod exit;
+mod flags;
 pub mod harness;
 pub mod local;
 pub mod logging;

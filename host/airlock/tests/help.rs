@@ -19,7 +19,7 @@ fn text(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 25] = [
     "serve",
     "plugin",
     "grant",
@@ -28,6 +28,11 @@ const COMMANDS: [&str; 20] = [
     "rollback",
     "explain",
     "tool",
+    "run",
+    "runs",
+    "signal",
+    "halt",
+    "approvals",
     "schedules",
     "hooks",
     "secret",
@@ -137,6 +142,8 @@ fn every_subcommand_has_an_example() {
     let groups = [
         "plugin",
         "tool",
+        "runs",
+        "approvals",
         "schedules",
         "hooks",
         "secret",
@@ -159,7 +166,7 @@ fn every_subcommand_has_an_example() {
             seen += 1;
         }
     }
-    assert!(seen >= 29, "{seen} subcommands");
+    assert!(seen >= 44, "{seen} subcommands");
     for command in COMMANDS.iter().filter(|name| !groups.contains(name)) {
         assert!(text(&[command, "--help"]).contains("Example"), "{command}");
     }
@@ -176,4 +183,120 @@ fn an_empty_variable_names_no_server() {
         .expect("it starts");
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{err}");
+}
+
+/// What the table of roles in docs/administration.md says in each row, and the
+/// routes that it is about.
+const ROLES: [(&str, &[&str]); 9] = [
+    (
+        "see runs, ",
+        &[
+            "GET /v1/whoami",
+            "GET /v1/capabilities",
+            "GET /v1/runs",
+            "GET /v1/runs/{id}",
+            "GET /v1/runs/{id}/events",
+            "GET /v1/runs/{id}/export",
+        ],
+    ),
+    (
+        "list tools; ",
+        &[
+            "GET /v1/tools",
+            "GET /v1/schedules",
+            "GET /v1/schedules/{name}",
+        ],
+    ),
+    (
+        "see plugins, ",
+        &[
+            "GET /metrics",
+            "GET /v1/plugins",
+            "GET /v1/plugins/{plugin}",
+            "GET /v1/plugins/{plugin}/grants",
+            "GET /v1/plugins/{plugin}/grants/history",
+            "POST /v1/plugins/{plugin}/explain",
+            "POST /v1/policy/diff",
+            "GET /v1/runs/stats",
+            "GET /v1/halt",
+            "GET /v1/calls",
+            "GET /v1/usage",
+            "GET /v1/stats",
+            "GET /v1/operations",
+            "GET /v1/operations/{id}",
+        ],
+    ),
+    (
+        "call tools; ",
+        &[
+            "POST /v1/tools/{plugin}/{tool}",
+            "POST /v1/runs",
+            "POST /v1/schedules",
+            "PUT /v1/schedules/{name}",
+        ],
+    ),
+    (
+        "cancel, pause, ",
+        &[
+            "POST /v1/runs/{id}/cancel",
+            "POST /v1/runs/{id}/pause",
+            "POST /v1/runs/{id}/signals/{name}",
+            "POST /v1/runs/{id}/replay",
+            "DELETE /v1/schedules/{name}",
+            "POST /v1/schedules/{name}/pause",
+            "POST /v1/schedules/{name}/resume",
+        ],
+    ),
+    ("fork runs ", &["POST /v1/runs/{id}/fork"]),
+    (
+        "install plugin versions, ",
+        &[
+            "POST /v1/plugins",
+            "POST /v1/runs/{id}/resume",
+            "POST /v1/halt",
+            "GET /v1/hooks",
+            "GET /v1/audit",
+            "POST /v1/audit/verify",
+            "GET /v1/audit/export",
+            "POST /v1/views/rebuild",
+        ],
+    ),
+    (
+        "see what agents ask",
+        &["GET /v1/approvals", "GET /v1/approvals/{id}"],
+    ),
+    ("answer it, ", &["POST /v1/approvals/{id}"]),
+];
+
+#[test]
+fn the_table_of_roles_is_that_of_the_routes() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/administration.md");
+    let docs = std::fs::read_to_string(docs).expect("the documentation");
+    let row = |begins: &str| -> Vec<bool> {
+        let line = docs.lines().find_map(|line| {
+            let cells = line.strip_prefix("| ")?;
+            cells.starts_with(begins).then_some(cells)
+        });
+        let line = line.unwrap_or_else(|| panic!("no row begins with {begins:?}"));
+        let cells = line.trim_end_matches('|').split('|').skip(1);
+        cells.map(|cell| cell.trim() == "yes").collect()
+    };
+    for route in airlock_server::ROUTES {
+        let name = format!("{} {}", route.method, route.path);
+        let named = ROLES.iter().filter(|(_, routes)| routes.contains(&&*name));
+        let rows: Vec<&str> = named.map(|(row, _)| *row).collect();
+        let roles: Vec<String> = route.access.roles().iter().map(|r| r.to_string()).collect();
+        let may = ["viewer", "caller", "operator", "approver"]
+            .map(|role| roles.iter().any(|other| other == role));
+        match (rows.as_slice(), roles.is_empty()) {
+            // An administrator's alone, or nobody's in particular.
+            ([], true) => {}
+            ([begins], false) => assert_eq!(row(begins), may, "{name}: {begins}"),
+            (rows, _) => panic!("{name} is in the rows {rows:?}, for {roles:?}"),
+        }
+    }
+    let all = ROLES.iter().map(|(_, routes)| routes.len()).sum::<usize>();
+    let with_roles = airlock_server::ROUTES.iter();
+    let with_roles = with_roles.filter(|route| !route.access.roles().is_empty());
+    assert_eq!(with_roles.count(), all, "a route is gone");
 }

@@ -1,6 +1,7 @@
 //! The command line as a person or a script uses it, once over a data directory
 //! that no server owns and once against a server.
 
+mod agents;
 mod log;
 mod places;
 mod rules;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::runs::Budget;
+
 #[derive(Debug, Subcommand)]
 pub enum Hooks {
     /// List webhooks, never their secrets.
@@ -68,6 +70,8 @@ pub struct HookAdd {
         value_parser = ["observe", "ask", "supervised", "autonomous"]
     )]
     pub autonomy: String,
+    #[command(flatten)]
+    pub budget: Budget,
     /// Give this run a signal, or the run that goes on in its place.
     #[arg(long, value_name = "RUN", requires = "signal_name")]
     pub signal: Option<String>,

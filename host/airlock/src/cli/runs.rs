@@ -22,7 +22,9 @@ pub struct Run {
     #[command(flatten)]
     pub budget: Budget,
     /// Show what happens until the run has ended or waits for a person: its plan,
-    /// each step, and what it used of its budget.
+    /// each step, and what it used of its budget. Ends as the run does: 1 when it
+    /// failed (or as its code says, e.g. 6 for `limit`) or was cancelled, 10 when a
+    /// person must look, answer or let it go on.
     #[arg(long)]
     pub follow: bool,
 }
@@ -31,29 +33,62 @@ pub struct Run {
 #[derive(Debug, Args)]
 pub struct Budget {
     /// Calls of tools it may make at most.
-    #[arg(long = "budget-calls", visible_alias = "calls", value_name = "NUMBER")]
+    #[arg(
+        long = "budget-calls",
+        visible_alias = "calls",
+        value_name = "NUMBER",
+        allow_negative_numbers = true
+    )]
     pub calls: Option<u64>,
     /// Requests of any kind it may make at most.
-    #[arg(long = "budget-steps", value_name = "NUMBER")]
+    #[arg(
+        long = "budget-steps",
+        value_name = "NUMBER",
+        allow_negative_numbers = true
+    )]
     pub steps: Option<u64>,
     /// Records that its journal may have at most.
     #[arg(
         long = "budget-events",
         visible_alias = "events",
-        value_name = "NUMBER"
+        value_name = "NUMBER",
+        allow_negative_numbers = true
     )]
     pub events: Option<u64>,
+    /// Bytes that its journal may have at most.
+    #[arg(
+        long = "budget-journal-bytes",
+        value_name = "NUMBER",
+        allow_negative_numbers = true
+    )]
+    pub journal_bytes: Option<u64>,
     /// How long it may take, waiting too, milliseconds.
-    #[arg(long = "budget-wall-ms", value_name = "NUMBER")]
+    #[arg(
+        long = "budget-wall-ms",
+        value_name = "NUMBER",
+        allow_negative_numbers = true
+    )]
     pub wall_ms: Option<u64>,
     /// CPU time that it and the tools it calls may take, microseconds.
-    #[arg(long = "budget-cpu-us", value_name = "NUMBER")]
+    #[arg(
+        long = "budget-cpu-us",
+        value_name = "NUMBER",
+        allow_negative_numbers = true
+    )]
     pub cpu_us: Option<u64>,
     /// Bytes that its tools may send and write.
-    #[arg(long = "budget-bytes-out", value_name = "NUMBER")]
+    #[arg(
+        long = "budget-bytes-out",
+        value_name = "NUMBER",
+        allow_negative_numbers = true
+    )]
     pub bytes_out: Option<u64>,
     /// How often the same call may give the same answer.
-    #[arg(long = "budget-repeats", value_name = "NUMBER")]
+    #[arg(
+        long = "budget-repeats",
+        value_name = "NUMBER",
+        allow_negative_numbers = true
+    )]
     pub repeats: Option<u64>,
 }
 
@@ -64,6 +99,7 @@ impl Budget {
             ("calls", self.calls),
             ("steps", self.steps),
             ("events", self.events),
+            ("journal_bytes", self.journal_bytes),
             ("wall_ms", self.wall_ms),
             ("cpu_us", self.cpu_us),
             ("bytes_out", self.bytes_out),
@@ -95,7 +131,7 @@ pub enum Runs {
     )]
     Prune {
         /// Those that ended so long ago, e.g. `30d`; at least a minute.
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
         older_than: String,
         /// Only this agent's.
         #[arg(long)]
@@ -126,6 +162,8 @@ pub enum Runs {
         /// The run.
         id: String,
         /// Show what happens, and what happened so far, until the run has ended.
+        /// Ends as the run does, as `airlock run --follow`; with 7 where no server
+        /// looks after it.
         #[arg(long)]
         follow: bool,
     },
@@ -191,25 +229,28 @@ pub enum Runs {
         airlock runs resume run_01a1fd… --request 3 --retry          it did not happen: make it again\n  \
         airlock runs resume run_01a1fd… --request 3 --record '{}'    it happened, with this output\n  \
         airlock runs resume run_01a1fd… --request 3 --fail           tell the agent that nobody knows")]
-    Resume {
-        /// The run.
-        id: String,
-        /// The request whose outcome was lost, as `runs show` numbers it.
-        #[arg(long)]
-        request: Option<u64>,
-        /// It did not happen: make the call again.
-        #[arg(long, group = "outcome", requires = "request")]
-        retry: bool,
-        /// Don't make it again, and tell the agent `unknown`.
-        #[arg(long, group = "outcome", requires = "request")]
-        fail: bool,
-        /// Where it used up its budget: more of it.
-        #[command(flatten)]
-        budget: Budget,
-        /// It happened, and this was its output.
-        #[arg(long, group = "outcome", requires = "request", value_name = "JSON")]
-        record: Option<String>,
-    },
+    Resume(Box<Resume>),
+}
+
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The run.
+    pub id: String,
+    /// The request whose outcome was lost, as `runs show` numbers it.
+    #[arg(long)]
+    pub request: Option<u64>,
+    /// It did not happen: make the call again.
+    #[arg(long, group = "outcome", requires = "request")]
+    pub retry: bool,
+    /// Don't make it again, and tell the agent `unknown`.
+    #[arg(long, group = "outcome", requires = "request")]
+    pub fail: bool,
+    /// Where it used up its budget: more of it.
+    #[command(flatten)]
+    pub budget: Budget,
+    /// It happened, and this was its output.
+    #[arg(long, group = "outcome", requires = "request", value_name = "JSON")]
+    pub record: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -250,6 +291,9 @@ pub struct Signal {
 
 #[derive(Debug, Args)]
 pub struct Halt {
+    /// Everything.
+    #[arg(long, group = "part")]
+    pub all: bool,
     /// Only the runs of this agent.
     #[arg(long, group = "part")]
     pub agent: Option<String>,
@@ -259,12 +303,15 @@ pub struct Halt {
     /// Only this run; its children go on.
     #[arg(long, group = "part")]
     pub run: Option<String>,
-    /// Let it go on.
+    /// Let it go on; everything, where no part is named.
     #[arg(long)]
     pub lift: bool,
     /// Why, for the record.
     #[arg(long, default_value = "")]
     pub why: String,
+    /// Only show what stands still, since when and why.
+    #[arg(long, conflicts_with_all = ["part", "lift", "why"])]
+    pub status: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::runs::Budget;
+
 #[derive(Debug, Subcommand)]
 pub enum Schedules {
     /// List schedules with their next due time and what came of the latest.
@@ -69,9 +71,8 @@ pub struct ScheduleAdd {
         value_parser = ["observe", "ask", "supervised", "autonomous"]
     )]
     pub autonomy: String,
-    /// The run's budget, JSON as in the API.
-    #[arg(long, value_name = "JSON", requires = "agent")]
-    pub budget: Option<String>,
+    #[command(flatten)]
+    pub budget: Budget,
     /// Give this run a signal, or the run that goes on in its place.
     #[arg(long, value_name = "RUN", requires = "signal_name")]
     pub signal: Option<String>,

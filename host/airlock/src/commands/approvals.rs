@@ -17,7 +17,10 @@ pub(super) fn run(session: &Session, command: Approvals) -> Result<()> {
         }
         Approvals::Show { id } => {
             let asked = session.api.get(&path(&id))?;
-            session.format.show(&asked, show_text)
+            let about = About::of(session, &asked);
+            session
+                .format
+                .show(&asked, |asked| show_text(asked, &about))
         }
         Approvals::Approve { id, note } => decide(session, &id, "approve", note),
         Approvals::Deny { id, note } => decide(session, &id, "deny", note),
@@ -75,11 +78,50 @@ fn who(asked: &Value) -> String {
     }
 }
 
-fn show_text(asked: &Value) -> String {
+/// What a question is about, as far as whoever asks may see it.
+#[derive(Default)]
+struct About {
+    run: Value,
+    /// For a call: its tool.
+    tool: Value,
+}
+
+impl About {
+    fn of(session: &Session, asked: &Value) -> Self {
+        let path = super::runs::path(&cell(asked, "run"));
+        let Ok(run) = session.api.get(&path) else {
+            return Self::default();
+        };
+        let tool = called(asked, &run).and_then(|called| {
+            let tools = list_of(&session.api.get("/v1/tools").ok()?, "tools");
+            let name = |tool: &Value| format!("{}/{}", cell(tool, "plugin"), cell(tool, "name"));
+            let mut tools = tools.as_array()?.iter();
+            tools.find(|tool| name(tool) == called).cloned()
+        });
+        Self {
+            run,
+            tool: tool.unwrap_or_default(),
+        }
+    }
+}
+
+/// The tool that is to be called.
+fn called(asked: &Value, run: &Value) -> Option<String> {
+    let (_, request) = asked["id"].as_str()?.rsplit_once('.')?;
+    let request: u64 = request.parse().ok()?;
+    let open = run["waits_for"].as_array()?;
+    let open = open.iter().find(|open| open["id"] == request)?;
+    open["request"]["tool"].as_str().map(str::to_owned)
+}
+
+fn show_text(asked: &Value, about: &About) -> String {
     let name = |name: &str| one_line(&cell(asked, name));
     let mut lines = vec![name("text"), String::new()];
-    let mut row = |label: &str, text: String| lines.push(format!("  {label:<9} {text}"));
+    let mut row = |label: &str, text: String| lines.push(format!("  {label:<10} {text}"));
     row("question", name("id"));
+    if let Some(at_ms) = asked["at_ms"].as_u64() {
+        row("asked", time(at_ms));
+    }
     row(
         "run",
         format!(
@@ -89,6 +131,16 @@ fn show_text(asked: &Value) -> String {
             name("by")
         ),
     );
+    for (label, of, member) in [
+        ("goal", &about.run, "goal"),
+        ("autonomy", &about.run, "autonomy"),
+        ("class", &about.tool, "class"),
+        ("tool", &about.tool, "description"),
+    ] {
+        if let Some(text) = of[member].as_str().filter(|text| !text.is_empty()) {
+            row(label, super::plugins::first_line(text));
+        }
+    }
     row("choices", one_line(&choices(asked, " | ")));
     row("decided by", one_line(&who(asked)));
     if let Some(due_ms) = asked["due_ms"].as_u64() {
@@ -116,4 +168,41 @@ fn show_text(asked: &Value) -> String {
         lines.push(json_text(payload).unwrap_or_default());
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_shows_what_is_needed_to_decide_it() {
+        let asked = json!({
+            "id": "run_1.2", "run": "run_1", "agent": "a", "by": "ada", "text": "call keeper/add?",
+            "choices": ["approve", "deny"], "role": "approver", "approvers": 1, "at_ms": 0,
+        });
+        let open = |id: u64, tool: &str| json!({ "id": id, "request": { "tool": tool } });
+        let waits = [open(1, "keeper/get"), open(2, "keeper/add")];
+        let run = json!({ "goal": "check May", "autonomy": "supervised", "waits_for": waits });
+        assert_eq!(called(&asked, &run).as_deref(), Some("keeper/add"));
+        let about = About {
+            run,
+            tool: json!({ "class": "destructive", "description": "Adds.\nOne." }),
+        };
+        let text = show_text(&asked, &about);
+        for row in [
+            "asked      1970-01-01 00:00:00Z",
+            "goal       check May",
+            "autonomy   supervised",
+            "class      destructive",
+            "tool       Adds. …",
+            "decided by approver",
+        ] {
+            assert!(text.contains(row), "{row} in {text}");
+        }
+        let unseen = show_text(&asked, &About::default());
+        assert!(
+            !unseen.contains("goal") && unseen.contains("run_1 of a"),
+            "{unseen}"
+        );
+    }
 }

@@ -5,17 +5,19 @@
 //! is shown twice or left out.
 
 use std::io::{IsTerminal, stdout};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::Value;
 
 use super::Session;
-use super::runs::{path, records};
+use super::halt::{LIFTED, holds};
+use super::runs::{NO_SERVER, path, records};
 use crate::client::Api;
-use crate::exit::Failure;
+use crate::exit::{Failure, LATER, PERSON, code_of_end};
 use crate::output::{Format, json_escaped, print, print_error, print_to_reader, time};
-use crate::timeline::{Happening, Timeline, blocked};
+use crate::timeline::{Happening, Timeline, way_on, why_blocked};
 
 /// How long a server that does not answer is asked again.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -40,19 +42,27 @@ pub(super) enum Until {
 }
 
 /// Shows what happens in a run from its beginning, and in those that continue it.
-pub(super) fn follow(session: &Session, id: &str, until: Until) -> Result<()> {
+/// Ends as the run does; with [`PERSON`] where it waits for one, with [`LATER`]
+/// where nobody looks after it.
+pub(super) fn follow(session: &Session, id: &str, until: Until) -> Result<ExitCode> {
     let mut id = id.to_owned();
     loop {
         let mut view = View::new(session.format);
         // Nothing else writes to a directory that this process has opened.
         match (&session.api, until) {
             (Api::Local(_), Until::Ended) => so_far(session, &id, &mut view)?,
-            _ => one(session, &id, until, &mut view)?,
+            _ => {
+                view.tell_halts(session, &id)?;
+                one(session, &id, until, &mut view)?;
+            }
         }
         let next = view.timeline.end().and_then(|end| end["run"].as_str());
         match next.filter(|_| view.read) {
             Some(next) => id = next.to_owned(),
-            None => return view.last(session, &id),
+            None => {
+                view.last(session, &id)?;
+                return Ok(ExitCode::from(view.code(until)));
+            }
         }
     }
 }
@@ -63,7 +73,7 @@ fn so_far(session: &Session, id: &str, view: &mut View) -> Result<()> {
     }
     if view.timeline.end().is_none() {
         view.clear()?;
-        print_error("no server looks after this run: start `airlock serve`, and it goes on");
+        print_error(NO_SERVER);
     }
     Ok(())
 }
@@ -73,21 +83,31 @@ fn one(session: &Session, id: &str, until: Until, view: &mut View) -> Result<()>
     let events = format!("{}/events", path(id));
     let (mut silent, mut wait) = (Instant::now(), WAIT);
     loop {
-        let (mut asked, seen, mut shown) = (false, view.next, Ok(()));
+        let (mut left, seen, mut shown) = (Left::BrokenOff, view.next, Ok(()));
         let followed = session.api.follow(&events, seen, &mut |record| {
-            shown = view.show(&record);
-            asked = until == Until::Asked && view.asks(&record);
-            shown.is_ok() && !asked && view.goes_on()
+            match record {
+                Some(record) => shown = view.show(&record),
+                None => left = Left::Idle,
+            }
+            if until == Until::Asked && view.timeline.asks() {
+                left = Left::Asked;
+            }
+            shown.is_ok() && left == Left::BrokenOff && view.goes_on()
         });
         shown?;
-        if !view.goes_on() || (asked && waits(session, id, view)?) {
+        if !view.goes_on() || (left == Left::Asked && waits(session, id, view)?) {
             return Ok(());
         }
         if view.next > seen {
             (silent, wait) = (Instant::now(), WAIT);
         }
         match followed {
-            Ok(()) if asked => continue,
+            Ok(()) if left == Left::Asked => continue,
+            Ok(()) if left == Left::Idle => {
+                (silent, wait) = (Instant::now(), WAIT);
+                view.tell_halts(session, id)?;
+                continue;
+            }
             Err(error) if !is_passing(&error) || silent.elapsed() > PATIENCE => {
                 view.clear()?;
                 return Err(error);
@@ -97,6 +117,17 @@ fn one(session: &Session, id: &str, until: Until, view: &mut View) -> Result<()>
         std::thread::sleep(wait);
         wait = (wait * 2).min(WAIT_MAX);
     }
+}
+
+/// Why a connection was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// It was not.
+    BrokenOff,
+    /// Nothing happened for a while.
+    Idle,
+    /// A person may be needed.
+    Asked,
 }
 
 /// Whether asking again may help.
@@ -124,6 +155,8 @@ struct View {
     next: u64,
     /// Whether anybody still reads.
     read: bool,
+    /// What the kill switch holds of it, as it was told last.
+    halts: Vec<String>,
 }
 
 impl View {
@@ -134,6 +167,7 @@ impl View {
             timeline: Timeline::default(),
             next: 0,
             read: true,
+            halts: Vec::new(),
         }
     }
 
@@ -141,9 +175,29 @@ impl View {
         self.read && self.timeline.end().is_none()
     }
 
-    /// Whether a person may be needed now.
-    fn asks(&self, record: &Value) -> bool {
-        self.timeline.asks() || record["event"] == "blocked"
+    /// How the command ends that was left here.
+    fn code(&self, until: Until) -> u8 {
+        match (self.timeline.end(), until) {
+            _ if !self.read => 0,
+            (Some(end), _) => code_of_end(end),
+            (None, Until::Asked) => PERSON,
+            (None, Until::Ended) => LATER,
+        }
+    }
+
+    /// Says that the run stands still, or no longer does. No record does: the run
+    /// itself has no part in it.
+    fn tell_halts(&mut self, session: &Session, id: &str) -> Result<()> {
+        let halts = holds(session, id);
+        if halts != self.halts {
+            self.clear()?;
+            halts.iter().for_each(|line| print_error(line));
+            if halts.is_empty() {
+                print_error(LIFTED);
+            }
+            self.halts = halts;
+        }
+        Ok(())
     }
 
     /// Shows a record that was not shown yet.
@@ -198,7 +252,9 @@ impl View {
         }
         let run = session.api.get(&path(id))?;
         if let Some(why) = run.get("blocked") {
-            return print(&format!("blocked: {}", blocked(why)));
+            print(&format!("blocked: {}", why_blocked(why)))?;
+            let lines = way_on(&run, airlock_runtime::now_ms());
+            return lines.iter().try_for_each(|line| print(line));
         }
         let open = run["waits_for"].as_array().into_iter().flatten();
         for open in open {

@@ -1,17 +1,19 @@
 //! `airlock grant`, `revoke`, `grants`, `rollback`, `explain`.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
+use super::order::shadowed;
 use super::plugins::list_of;
 use super::{Session, read_input};
 use crate::cli;
 use crate::client::{Request, encode};
 use crate::exit::{Failure, Misuse};
-use crate::output::{cell, table, time};
+use crate::output::{cell, print_error, table, time};
 
 /// Attempts at a change of what others change at the same time.
 const ATTEMPTS_MAX: u32 = 40;
@@ -35,6 +37,9 @@ pub(super) fn grant(session: &Session, args: &cli::Grant) -> Result<()> {
     let added: Value = toml::from_str::<toml::Table>(&text)
         .map_err(|error| Misuse(format!("the grants are not TOML: {error}")))
         .and_then(|table| serde_json::to_value(table).map_err(|error| Misuse(error.to_string())))?;
+    if !args.replace && added.as_object().is_none_or(Map::is_empty) {
+        return Err(Misuse("there are no grants in what was given".to_owned()).into());
+    }
     change(session, &args.plugin, &args.why, |in_force| {
         let mut grants = match args.replace {
             true => json!({}),
@@ -60,10 +65,26 @@ fn change(
             Err(error) if attempt < ATTEMPTS_MAX && is_changed_meanwhile(&error) => {
                 std::thread::sleep(ATTEMPT_WAIT * attempt.min(10));
             }
-            now => return session.format.show(&now?, version_text),
+            now => {
+                let now = now?;
+                session.format.show(&now, version_text)?;
+                warn(plugin, &now["grants"], &current["grants"]);
+                return Ok(());
+            }
         }
     }
     Ok(())
+}
+
+/// Tells of new rules that never hold.
+fn warn(plugin: &str, now: &Value, before: &Value) {
+    for found in shadowed(now) {
+        let rule = &now[found.capability][found.rule];
+        let known = before[found.capability].as_array();
+        if known.is_none_or(|known| !known.contains(rule)) {
+            print_error(&found.text(plugin, now));
+        }
+    }
 }
 
 fn is_changed_meanwhile(error: &anyhow::Error) -> bool {
@@ -173,21 +194,75 @@ pub(super) fn show(session: &Session, args: &cli::Grants) -> Result<()> {
         .get(&format!("{}/history", path(&args.plugin)))?;
     session.format.show(&history, |history| {
         let versions = list_of(history, "versions");
-        let items = versions.as_array().into_iter().flatten();
-        let lines: Vec<Vec<String>> = items
-            .map(|version| {
-                let at = version["at_ms"].as_u64().map(time).unwrap_or_default();
-                vec![
-                    cell(version, "version"),
-                    at,
-                    cell(version, "by"),
-                    cell(version, "action"),
-                    cell(version, "why"),
-                ]
-            })
-            .collect();
-        table(&["VERSION", "WHEN", "WHO", "HOW", "WHY"], &lines)
+        history_text(versions.as_array().map_or(&[], Vec::as_slice))
     })
+}
+
+/// Newest first, as the API lists them.
+fn history_text(versions: &[Value]) -> String {
+    let line = |(at, version): (usize, &Value)| {
+        let number = version["version"].as_u64().unwrap_or_default();
+        let before = versions.get(at + 1).map(|before| &before["grants"]);
+        // The first version changes nothing at all; of the last of a page it is
+        // not known what it changed.
+        let what = match (before, number) {
+            (Some(before), _) => changed(before, &version["grants"]),
+            (None, 1) => changed(&Value::Null, &version["grants"]),
+            (None, _) => "-".to_owned(),
+        };
+        let how = match version["restored"].as_u64() {
+            Some(restored) => format!("{} to {restored}", cell(version, "action")),
+            None => cell(version, "action"),
+        };
+        vec![
+            cell(version, "version"),
+            version["at_ms"].as_u64().map(time).unwrap_or_default(),
+            cell(version, "by"),
+            how,
+            what,
+            cell(version, "why"),
+        ]
+    };
+    let lines: Vec<Vec<String>> = versions.iter().enumerate().map(line).collect();
+    table(&["VERSION", "WHEN", "WHO", "HOW", "RULES", "WHY"], &lines)
+}
+
+/// How many rules, or classes of tools, of each capability came and went, e.g.
+/// `+1 -2 http`.
+fn changed(before: &Value, after: &Value) -> String {
+    let rules = |grants: &Value, capability: &str| -> Vec<Value> {
+        match &grants[capability] {
+            Value::Array(rules) => rules.clone(),
+            Value::Object(entries) => {
+                let entry = |(name, value)| json!([name, value]);
+                entries.iter().map(entry).collect()
+            }
+            _ => Vec::new(),
+        }
+    };
+    let names = |grants: &Value| -> BTreeSet<String> {
+        let members = grants.as_object().into_iter().flatten();
+        members.map(|(name, _)| name.clone()).collect()
+    };
+    let change = |name: String| {
+        let (was, is) = (rules(before, &name), rules(after, &name));
+        let count = |here: &[Value], there: &[Value], sign: char| match here
+            .iter()
+            .filter(|rule| !there.contains(rule))
+            .count()
+        {
+            0 => String::new(),
+            count => format!("{sign}{count} "),
+        };
+        let told = count(&is, &was, '+') + &count(&was, &is, '-');
+        (!told.is_empty()).then(|| told + &name)
+    };
+    let all: BTreeSet<String> = &names(before) | &names(after);
+    let changes: Vec<String> = all.into_iter().filter_map(change).collect();
+    match changes.is_empty() {
+        true => "-".to_owned(),
+        false => changes.join(", "),
+    }
 }
 
 pub(super) fn rollback(session: &Session, args: &cli::Rollback) -> Result<()> {
@@ -206,13 +281,29 @@ pub(super) fn explain(session: &Session, args: &cli::Explain) -> Result<ExitCode
     });
     let path = format!("/v1/plugins/{}/explain", encode(&args.plugin));
     let answer: Value = session.api.value(&Request::json("POST", path, &body))?;
-    session
-        .format
-        .show(&answer, |answer| explained(&args.capability, answer))?;
+    let asks = asks(session, args, &answer);
+    session.format.show(&answer, |answer| {
+        explained(&args.capability, answer) + asks.unwrap_or_default()
+    })?;
     Ok(if answer["allowed"] == true {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(3)
+    })
+}
+
+/// Whether a person is asked before a call that is allowed, where its rule says.
+fn asks(session: &Session, args: &cli::Explain, answer: &Value) -> Option<&'static str> {
+    let rule = answer["rule"].as_u64()?;
+    if args.capability != "tools" || answer["allowed"] != true {
+        return None;
+    }
+    let grants = session.api.get(&path(&args.plugin)).ok()?;
+    let rule = &grants["grants"]["tools"][usize::try_from(rule).ok()?];
+    Some(match rule["approval"].as_str() {
+        Some("always") => "\n  once a person has approved it: approval = \"always\"",
+        Some("never") => "\n  without asking a person: approval = \"never\"",
+        _ => "\n  a person is asked first where the run's autonomy and the tool's class say so",
     })
 }
 
@@ -350,5 +441,27 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("effects: { list = \"read-only\" }"), "{text}");
+    }
+
+    #[test]
+    fn history_says_what_changed_and_where_it_went_back_to() {
+        let versions = [
+            json!({ "version": 3, "at_ms": 0, "by": "a", "action": "rollback", "restored": 1, "grants": { "kv": [1] } }),
+            json!({ "version": 2, "at_ms": 0, "by": "a", "action": "set", "grants": { "kv": [1, 2], "effects": { "t": "plain" } } }),
+            json!({ "version": 1, "at_ms": 0, "by": "a", "action": "set", "grants": { "kv": [1] }, "why": "w" }),
+        ];
+        let text = history_text(&versions);
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert!(
+            lines[0].contains("rollback to 1  -1 effects, -1 kv"),
+            "{text}"
+        );
+        assert!(lines[1].contains("+1 effects, +1 kv"), "{text}");
+        assert!(
+            lines[2].contains("+1 kv") && lines[2].ends_with('w'),
+            "{text}"
+        );
+        let cut = history_text(&versions[..1]);
+        assert!(cut.ends_with("rollback to 1  -      -"), "{cut}");
     }
 }

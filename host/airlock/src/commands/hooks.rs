@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::plugins::list_of;
 use super::runs::parse;
+use super::schedules::no_run;
 use super::{Session, read_input};
 use crate::cli::{HookAdd, Hooks};
 use crate::client::{Request, encode};
@@ -63,12 +64,18 @@ fn add(session: &Session, args: &HookAdd) -> Result<()> {
                 "agent": agent, "goal": args.goal, "input": parse(&args.input, "the input")?,
                 "autonomy": args.autonomy,
             });
+            if let Some(budget) = args.budget.json() {
+                body["start"]["budget"] = budget;
+            }
         }
         None => {
             body["signal"] = json!({
                 "run": args.signal, "run_at": args.signal_at, "name": args.signal_name,
             });
         }
+    }
+    if let (None, Some(_)) = (&args.agent, args.budget.json()) {
+        return Err(no_run());
     }
     made(session, "/v1/hooks", &body)
 }
@@ -98,9 +105,48 @@ fn list_text(answer: &Value) -> String {
                 cell(hook, "scheme"),
                 does,
                 cell(hook, "by"),
+                cell(hook, "rate_per_min"),
                 hook["secret_ms"].as_u64().map(time).unwrap_or_default(),
+                hook["previous_until_ms"]
+                    .as_u64()
+                    .map_or("-".to_owned(), time),
             ]
         })
         .collect();
-    table(&["NAME", "SCHEME", "DOES", "BY", "SECRET SINCE"], &lines)
+    let header = [
+        "NAME",
+        "SCHEME",
+        "DOES",
+        "BY",
+        "A MINUTE",
+        "SECRET SINCE",
+        "THE ONE BEFORE UNTIL",
+    ];
+    table(&header, &lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_tells_the_rate_and_how_long_an_old_secret_holds() {
+        let hooks = json!({ "hooks": [
+            { "name": "a", "scheme": "standard", "start": { "agent": "x" }, "by": "ada",
+              "rate_per_min": 60, "secret_ms": 0, "previous_until_ms": 60_000 },
+            { "name": "b", "scheme": "github", "signal": { "name": "go" }, "by": "ada",
+              "rate_per_min": 5, "secret_ms": 0 },
+        ] });
+        let text = list_text(&hooks);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines[1].contains("run x") && lines[1].contains(" 60 "),
+            "{text}"
+        );
+        assert!(lines[1].ends_with("1970-01-01 00:01:00Z"), "{text}");
+        assert!(
+            lines[2].contains("signal go") && lines[2].ends_with('-'),
+            "{text}"
+        );
+    }
 }

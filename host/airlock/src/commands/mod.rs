@@ -6,12 +6,15 @@ mod audit;
 mod backup;
 mod follow;
 mod grants;
+mod halt;
 mod history;
 mod hooks;
 mod new;
+mod order;
 mod plugins;
 mod policy;
 mod replays;
+mod resume;
 mod runs;
 mod schedules;
 mod secrets;
@@ -68,10 +71,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Rollback(args) => grants::rollback(&connect(global)?, &args)?,
         Command::Explain(args) => return grants::explain(&connect(global)?, &args),
         Command::Tool(args) => tools::run(&connect(global)?, args)?,
-        Command::Run(args) => runs::start(&connect(global)?, &args)?,
-        Command::Runs(args) => runs::run(&connect(global)?, args)?,
+        Command::Run(args) => return runs::start(&connect(global)?, &args),
+        Command::Runs(args) => return runs::run(&connect(global)?, args),
         Command::Signal(args) => runs::signal(&connect(global)?, &args)?,
-        Command::Halt(args) => runs::halt(&connect(global)?, &args)?,
+        Command::Halt(args) => halt::run(&connect(global)?, &args)?,
         Command::Approvals(args) => approvals::run(&connect(global)?, args)?,
         Command::Schedules(args) => schedules::run(&connect(global)?, args)?,
         Command::Hooks(args) => hooks::run(&connect(global)?, args)?,

@@ -207,7 +207,10 @@ fn list(session: &Session) -> Result<()> {
                 vec![
                     cell(plugin, "name"),
                     digest,
-                    names("tools"),
+                    match plugin["is_agent"] == true {
+                        true => "an agent: airlock run".to_owned(),
+                        false => names("tools"),
+                    },
                     names("granted"),
                     cell(plugin, "wants_ungranted"),
                 ]
@@ -310,19 +313,35 @@ fn tools_text(detail: &Value) -> String {
     let mut text =
         String::from("\nTools, with the class in force (`plain`: a call may not be repeated)\n");
     for tool in detail["tools"].as_array().into_iter().flatten() {
-        let description = cell(tool, "description");
-        let first = description.lines().next().unwrap_or_default();
+        let first = first_line(&cell(tool, "description"));
         let (class, claim) = (cell(tool, "class"), claim(tool));
-        let claims = match class == claim {
-            true => String::new(),
-            false => format!(" (it claims {claim})"),
+        let claims = match (class == claim, tool["claim_changed"] == true) {
+            (_, true) => {
+                format!(" (it claims {claim}, another class than before: refused until granted)")
+            }
+            (true, false) => String::new(),
+            (false, false) => format!(" (it claims {claim})"),
         };
         text.push_str(&format!(
             "  {:<20} {class:<12} {first}{claims}\n",
             cell(tool, "name")
         ));
+        if let Some(own) = tool["own_description"].as_str() {
+            let own = first_line(own);
+            text.push_str(&format!("  {:<33} it says of itself: {own}\n", ""));
+        }
     }
     text
+}
+
+/// The beginning of a description: its first line, and whether there is more.
+pub(super) fn first_line(description: &str) -> String {
+    let mut lines = description.lines();
+    let first = one_line(lines.next().unwrap_or_default());
+    match lines.any(|line| !line.trim().is_empty()) {
+        true => format!("{first} …"),
+        false => first,
+    }
 }
 
 /// The class that a tool claims.
@@ -360,7 +379,8 @@ fn wants_text(detail: &Value) -> String {
 }
 
 /// The command that grants what the plugin asks for and lacks, with the classes
-/// its tools claim; nothing where it has all.
+/// that its tools claim where the administrator has given none; nothing where it
+/// has all. A class that was given stays.
 fn suggestion(detail: &Value) -> String {
     let mut rules: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let wants = detail["wants"].as_array().into_iter().flatten();
@@ -370,8 +390,15 @@ fn suggestion(detail: &Value) -> String {
     }
     let tools = detail["tools"].as_array().into_iter().flatten();
     let classes: Vec<String> = tools
-        .filter(|tool| cell(tool, "class") != claim(tool))
-        .map(|tool| format!("{} = \"{}\"", cell(tool, "name"), claim(tool)))
+        .filter_map(|tool| {
+            let name = cell(tool, "name");
+            let given = detail["grants"]["effects"][&name].as_str();
+            let class = match (given, claim(tool)) {
+                (Some(given), _) => Some(given).filter(|_| tool["claim_changed"] == true)?,
+                (None, claim) => Some(claim).filter(|claim| tool["class"] != *claim)?,
+            };
+            Some(format!("{name} = \"{class}\""))
+        })
         .collect();
     let mut lines: Vec<String> = rules
         .iter()
@@ -438,5 +465,60 @@ mod tests {
         );
         let newly = changes(&json!({ "new_wants": [want] }));
         assert_eq!(newly.lines().count(), 2, "{newly}");
+    }
+    #[test]
+    fn a_class_that_was_given_is_not_widened() {
+        let tool = |name: &str, class: &str, changed: bool, claims: &str| {
+            let mut tool = json!({ "name": name, "class": class, "claim_changed": changed });
+            tool["claim"] = json!({ claims: true });
+            tool
+        };
+        // The class given, that in force, whether the claim is another one than
+        // before, the claim, and the class that is proposed.
+        let table = [
+            (Some("destructive"), "destructive", false, "", None),
+            (Some("plain"), "plain", false, "destructive", None),
+            (Some("plain"), "plain", false, "read_only", None),
+            (
+                Some("destructive"),
+                "destructive",
+                true,
+                "read_only",
+                Some("destructive"),
+            ),
+            (None, "plain", false, "read_only", Some("read-only")),
+            (None, "plain", false, "destructive", Some("destructive")),
+            (None, "plain", false, "", None),
+        ];
+        for (given, class, changed, claims, expect) in table {
+            let effects = given.map(|given| json!({ "t": given }));
+            let detail = json!({
+                "name": "p", "grants": { "effects": effects },
+                "tools": [tool("t", class, changed, claims)],
+            });
+            let proposed = expect.map(|class| format!("effects = {{ t = \"{class}\" }}"));
+            let shown = suggestion(&detail);
+            match proposed {
+                Some(proposed) => assert!(shown.contains(&proposed), "{detail}: {shown}"),
+                None => assert_eq!(shown, "", "{detail}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_description_that_goes_on_says_so() {
+        let table = [
+            ("Reads.", "Reads."),
+            ("Reads.\n", "Reads."),
+            ("Reads a\nfile.", "Reads a …"),
+        ];
+        for (description, expect) in table {
+            assert_eq!(first_line(description), expect, "{description:?}");
+        }
+        let tool = json!({
+            "name": "t", "class": "plain", "description": "Ours.", "own_description": "Theirs.\nAll.",
+        });
+        let shown = tools_text(&json!({ "tools": [tool] }));
+        assert!(shown.contains("it says of itself: Theirs. …"), "{shown}");
     }
 }

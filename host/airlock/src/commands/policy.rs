@@ -11,11 +11,12 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::Session;
+use super::order::shadowed;
 use super::plugins::{Then, changes, component_file, join, send};
 use crate::cli;
 use crate::client::{Request, encode};
 use crate::exit::Failure;
-use crate::output::{Format, cell, print};
+use crate::output::{Format, cell, print, print_error};
 
 /// A policy whose components are known, and what it would change.
 struct Plan {
@@ -49,7 +50,19 @@ pub(super) fn apply(session: &Session, args: &cli::Apply) -> Result<()> {
             (false, false) => "not applied; add --yes to apply it",
         };
         format!("{}{end}", diff_text(diff, &plan.policy))
-    })
+    })?;
+    warn(&plan.policy)
+}
+
+/// Tells of rules that never hold.
+fn warn(policy: &Policy) -> Result<()> {
+    for (plugin, entry) in &policy.plugins {
+        let grants = serde_json::to_value(&entry.grants)?;
+        for found in shadowed(&grants) {
+            print_error(&found.text(plugin, &grants));
+        }
+    }
+    Ok(())
 }
 
 impl Plan {
@@ -218,15 +231,11 @@ fn diff_text(diff: &Value, policy: &Policy) -> String {
             text.push_str(&change_text(change));
         }
     }
-    for name in diff["unnamed"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
-        text.push_str(&format!(
-            "[{name}] is installed and not in the policy; it stays as it is\n"
-        ));
+    match join(&diff["unnamed"]).as_str() {
+        "-" => {}
+        names => text.push_str(&format!(
+            "installed and not in the policy, so they stay as they are: {names}\n"
+        )),
     }
     text
 }

@@ -78,28 +78,8 @@ fn text(replay: &Value) -> String {
         cell(replay, "run"),
         cell(replay, "digest")
     )];
-    let mut at = 0;
-    for difference in replay["differences"].as_array().into_iter().flatten() {
-        let after = difference["after"].as_u64().unwrap_or_default();
-        same(&mut lines, after.saturating_sub(at));
-        lines.push(format!("  {}", cell(difference, "kind").replace('-', " ")));
-        for (member, sign) in [("recorded", '-'), ("replayed", '+')] {
-            if let Some(step) = difference.get(member) {
-                lines.push(format!("    {sign} {}", step_text(step)));
-            }
-        }
-        // One that was removed takes no place in the replay.
-        at = after + u64::from(difference.get("replayed").is_some());
-    }
-    let seen = at.saturating_sub(counted(replay));
-    same(
-        &mut lines,
-        replay["same"]
-            .as_u64()
-            .unwrap_or_default()
-            .saturating_sub(seen),
-    );
     let number = |name: &str| replay[name].as_u64().unwrap_or_default();
+    differences(&mut lines, replay, number("same"));
     for (count, what) in [
         (number("more_differences"), "more differences"),
         (
@@ -115,21 +95,38 @@ fn text(replay: &Value) -> String {
         lines.push(format!("stopped: {}", shown(why, STEP_CHARS_MAX)));
     }
     lines.push(format!(
-        "{}: {} of {} steps are the same; {} µs of CPU, {} µs",
+        "{}: {} of {} steps are the same (requests, and what it told and let go of); \
+         it took {} µs, {} µs of them CPU time",
         cell(replay, "verdict").replace('-', " "),
         number("same"),
         number("steps"),
-        number("cpu_us"),
-        number("elapsed_us")
+        number("elapsed_us"),
+        number("cpu_us")
     ));
     lines.join("\n")
 }
 
-/// Differences that take a place in the replay.
-fn counted(replay: &Value) -> u64 {
-    let all = replay["differences"].as_array().into_iter().flatten();
-    all.filter(|difference| difference.get("replayed").is_some())
-        .count() as u64
+/// What differs, and between that how many steps do not, of `all` which are the
+/// same.
+fn differences(lines: &mut Vec<String>, replay: &Value, all: u64) {
+    // Steps of the replay, and those of them that are the same.
+    let (mut at, mut told) = (0, 0);
+    for difference in replay["differences"].as_array().into_iter().flatten() {
+        let after = difference["after"].as_u64().unwrap_or_default();
+        // The end comes after what was removed too.
+        let between = after.saturating_sub(at).min(all.saturating_sub(told));
+        same(lines, between);
+        told += between;
+        lines.push(format!("  {}", cell(difference, "kind").replace('-', " ")));
+        for (member, sign) in [("recorded", '-'), ("replayed", '+')] {
+            if let Some(step) = difference.get(member) {
+                lines.push(format!("    {sign} {}", step_text(step)));
+            }
+        }
+        // One that was removed takes no place in the replay.
+        at = after + u64::from(difference.get("replayed").is_some());
+    }
+    same(lines, all.saturating_sub(told));
 }
 
 fn same(lines: &mut Vec<String>, count: u64) {
@@ -145,5 +142,69 @@ fn step_text(step: &Value) -> String {
     match step["request"].as_u64() {
         Some(request) => format!("request {request}: {what}"),
         None => what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A step in a line; `after` of the end counts what was removed, as the API
+    /// tells it.
+    fn told(kind: &str, after: u64) -> Value {
+        let step = json!({ "what": "call a/b", "request": after });
+        match kind {
+            "removed" => json!({ "kind": kind, "after": after, "recorded": step }),
+            "inserted" => json!({ "kind": kind, "after": after, "replayed": step }),
+            _ => json!({ "kind": kind, "after": after, "recorded": step, "replayed": step }),
+        }
+    }
+
+    #[test]
+    fn as_many_steps_are_told_to_be_the_same_as_are() {
+        let removed = |after: u64| told("removed", after);
+        let end = |after: u64| told("other-outcome", after);
+        let table = [
+            (vec![], 0, vec![]),
+            (vec![], 1, vec!["… 1 step is the same"]),
+            (
+                vec![removed(0), removed(0), removed(0), removed(0), end(4)],
+                0,
+                vec!["removed", "removed", "removed", "removed", "other outcome"],
+            ),
+            (
+                vec![removed(2), end(6)],
+                5,
+                vec![
+                    "… 2 steps are the same",
+                    "removed",
+                    "… 3 steps are the same",
+                    "other outcome",
+                ],
+            ),
+            (
+                vec![told("inserted", 1), told("changed-arguments", 3)],
+                4,
+                vec![
+                    "… 1 step is the same",
+                    "inserted",
+                    "… 1 step is the same",
+                    "changed arguments",
+                    "… 2 steps are the same",
+                ],
+            ),
+        ];
+        for (differences, same, expect) in table {
+            let replay = json!({ "differences": differences, "same": same, "verdict": "differs" });
+            let text = text(&replay);
+            let lines: Vec<&str> = text.lines().collect();
+            let inner = &lines[1..lines.len() - 1];
+            let inner: Vec<&str> = inner
+                .iter()
+                .filter(|line| !line.starts_with("    "))
+                .map(|line| line.trim())
+                .collect();
+            assert_eq!(inner, expect, "{replay}");
+        }
     }
 }

@@ -1,15 +1,18 @@
-//! `airlock run`, `airlock runs`, `airlock signal`, `airlock halt`.
+//! `airlock run`, `airlock runs`, `airlock signal`.
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::follow::{Until, follow};
-use super::{Session, history, read_input, replays};
-use crate::cli::{Halt, Run, Runs, Signal};
-use crate::client::{Request, encode};
+use super::halt::holds;
+use super::{Session, history, read_input, replays, resume};
+use crate::cli::{Run, Runs, Signal};
+use crate::client::{Api, Request, encode};
 use crate::exit::Misuse;
-use crate::output::{Format, cell, json_escaped, json_text, one_line, print, time};
-use crate::timeline::Timeline;
+use crate::output::{Format, cell, json_escaped, json_text, one_line, print, print_error, time};
+use crate::timeline::{Timeline, way_on};
 
 /// Records that are asked for at once.
 const PAGE: usize = 1_000;
@@ -17,7 +20,11 @@ const PAGE: usize = 1_000;
 /// Longest text of a record, characters.
 const SHOWN_CHARS_MAX: usize = 160;
 
-pub(super) fn start(session: &Session, command: &Run) -> Result<()> {
+/// What is said of a run that goes on when a server does.
+pub(super) const NO_SERVER: &str =
+    "no server looks after this run: start `airlock serve`, and it goes on";
+
+pub(super) fn start(session: &Session, command: &Run) -> Result<ExitCode> {
     let input = input(&command.input)?;
     let mut body = json!({
         "agent": command.agent, "goal": command.goal, "input": input,
@@ -31,13 +38,17 @@ pub(super) fn start(session: &Session, command: &Run) -> Result<()> {
         .value(&Request::json("POST", "/v1/runs", &body))?;
     let id = cell(&run, "id");
     if !command.follow {
-        return session.format.show(&run, |run| {
+        session.format.show(&run, |run| {
             format!(
                 "{}: airlock runs show {}",
                 cell(run, "status"),
                 cell(run, "id")
             )
-        });
+        })?;
+        if let Api::Local(_) = session.api {
+            print_error(NO_SERVER);
+        }
+        return Ok(ExitCode::SUCCESS);
     }
     match session.format {
         Format::Text => print(&one_line(&id))?,
@@ -74,7 +85,14 @@ pub(super) fn records(session: &Session, id: &str) -> Result<Vec<Value>> {
     }
 }
 
-pub(super) fn run(session: &Session, command: Runs) -> Result<()> {
+pub(super) fn run(session: &Session, command: Runs) -> Result<ExitCode> {
+    match command {
+        Runs::Events { id, follow: true } => follow(session, &id, Until::Ended),
+        other => at_once(session, other).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn at_once(session: &Session, command: Runs) -> Result<()> {
     match command {
         Runs::List(args) => history::list(session, &args),
         Runs::Stats => history::stats(session),
@@ -91,14 +109,7 @@ pub(super) fn run(session: &Session, command: Runs) -> Result<()> {
             history::prune(session, &body)
         }
         Runs::Export { id } => history::export(session, &id),
-        Runs::Show { id } => {
-            let run = session.api.get(&path(&id))?;
-            if session.format == Format::Json {
-                return print(&json_text(&run)?);
-            }
-            print(&Timeline::of(&records(session, &id)?).text(&run))
-        }
-        Runs::Events { id, follow: true } => follow(session, &id, Until::Ended),
+        Runs::Show { id } => show(session, &id),
         Runs::Events { id, .. } => events(session, &id),
         Runs::Cancel { id, why } => act(session, &id, "cancel", &json!({ "why": why })),
         Runs::Fork {
@@ -113,28 +124,27 @@ pub(super) fn run(session: &Session, command: Runs) -> Result<()> {
             let run: Value = session.api.value(&request)?;
             session.format.show(&run, |run| cell(run, "status"))
         }
-        Runs::Resume {
-            id,
-            request,
-            retry,
-            fail,
-            record,
-            budget,
-        } => {
-            let outcome = match record {
-                Some(text) => Some(json!({ "record": parse(&text, "the output")? })),
-                None if retry => Some(json!("retry")),
-                None if fail => Some(json!("fail")),
-                None => None,
-            };
-            let budget = budget.json();
-            let body = json!({ "request": request, "outcome": outcome, "budget": budget });
-            act(session, &id, "resume", &body)
-        }
+        Runs::Resume(args) => resume::resume(session, &args),
     }
 }
 
+fn show(session: &Session, id: &str) -> Result<()> {
+    let run = session.api.get(&path(id))?;
+    if session.format == Format::Json {
+        return print(&json_text(&run)?);
+    }
+    print(&Timeline::of(&records(session, id)?).text(&run))?;
+    let mut lines = way_on(&run, airlock_runtime::now_ms());
+    if run.get("end").is_none() {
+        lines.extend(holds(session, id));
+    }
+    lines.iter().try_for_each(|line| print(line))
+}
+
 pub(super) fn signal(session: &Session, command: &Signal) -> Result<()> {
+    if command.name.is_empty() {
+        return Err(Misuse("the signal's name is empty".to_owned()).into());
+    }
     let payload = parse(&command.payload, "the payload")?;
     let action = format!("signals/{}", encode(&command.name));
     act(
@@ -145,45 +155,11 @@ pub(super) fn signal(session: &Session, command: &Signal) -> Result<()> {
     )
 }
 
-pub(super) fn halt(session: &Session, command: &Halt) -> Result<()> {
-    let body = json!({
-        "halted": !command.lift, "why": command.why,
-        "agent": command.agent, "plugin": command.plugin, "run": command.run,
-    });
-    let view: Value = session
-        .api
-        .value(&Request::json("POST", "/v1/halt", &body))?;
-    session.format.show(&view, halt_text)
-}
-
-/// What stands still, a line each.
-fn halt_text(view: &Value) -> String {
-    let mut lines = Vec::new();
-    if view["halted"] == true {
-        lines.push("everything stands still; `airlock halt --lift` lets it go on".to_owned());
-    }
-    for part in view["parts"].as_array().into_iter().flatten() {
-        let named = ["agent", "plugin", "run"].into_iter().find_map(|kind| {
-            let name = part[kind].as_str()?;
-            Some((kind, one_line(name)))
-        });
-        if let Some((kind, name)) = named {
-            lines.push(format!(
-                "{kind} {name} stands still; `airlock halt --{kind} {name} --lift` lets it go on"
-            ));
-        }
-    }
-    match lines.is_empty() {
-        true => "it goes on".to_owned(),
-        false => lines.join("\n"),
-    }
-}
-
 pub(super) fn path(id: &str) -> String {
     format!("/v1/runs/{}", encode(id))
 }
 
-fn act(session: &Session, id: &str, action: &str, body: &Value) -> Result<()> {
+pub(super) fn act(session: &Session, id: &str, action: &str, body: &Value) -> Result<()> {
     let path = format!("{}/{action}", path(id));
     let run: Value = session.api.value(&Request::json("POST", &path, body))?;
     session.format.show(&run, |run| cell(run, "status"))

@@ -8,6 +8,7 @@ use super::plugins::list_of;
 use super::runs::parse;
 use crate::cli::{ScheduleAdd, Schedules};
 use crate::client::{Request, encode};
+use crate::exit::{Failure, Misuse};
 use crate::output::{cell, table, time};
 
 pub(super) fn run(session: &Session, command: Schedules) -> Result<()> {
@@ -55,9 +56,12 @@ fn add(session: &Session, args: &ScheduleAdd) -> Result<()> {
             "agent": agent, "goal": args.goal, "input": parse(&args.input, "the input")?,
             "autonomy": args.autonomy,
         });
-        if let Some(budget) = &args.budget {
-            body["start"]["budget"] = parse(budget, "the budget")?;
+        if let Some(budget) = args.budget.json() {
+            body["start"]["budget"] = budget;
         }
+    }
+    if let (None, Some(_)) = (&args.agent, args.budget.json()) {
+        return Err(no_run());
     }
     if let Some(run) = &args.signal {
         let payload = parse(&args.payload, "the payload")?;
@@ -67,8 +71,24 @@ fn add(session: &Session, args: &ScheduleAdd) -> Result<()> {
         true => ("PUT", path(&args.name)),
         false => ("POST", "/v1/schedules".to_owned()),
     };
-    let made: Value = session.api.value(&Request::json(method, &path, &body))?;
-    session.format.show(&made, text)
+    let made: Result<Value> = session.api.value(&Request::json(method, &path, &body));
+    let made = made.map_err(|error| whose(error, args));
+    session.format.show(&made?, text)
+}
+
+/// What is said of a budget beside a signal.
+pub(super) fn no_run() -> anyhow::Error {
+    Misuse("a budget is for runs that are started: give --agent".to_owned()).into()
+}
+
+/// One that can't be replaced is somebody else's.
+fn whose(mut error: anyhow::Error, args: &ScheduleAdd) -> anyhow::Error {
+    let there = error.downcast_mut::<Failure>().filter(|_| args.replace);
+    if let Some(failure) = there.filter(|failure| failure.code == "schedule-exists") {
+        let detail = format!("the name `{}` is taken, choose another one", args.name);
+        failure.problem["detail"] = Value::from(detail);
+    }
+    error
 }
 
 fn list_text(answer: &Value) -> String {

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write as _, stderr};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::plugins::list_of;
+use super::plugins::{first_line, list_of};
 use super::{Session, read_input};
 use crate::cli::Tool;
 use crate::client::{Request, encode};
@@ -133,15 +133,10 @@ fn list(session: &Session, plugin: Option<&str>, schemas: bool) -> Result<()> {
         let lines: Vec<Vec<String>> = tools
             .iter()
             .map(|tool| {
-                let first = cell(tool, "description")
-                    .lines()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
                 vec![
                     format!("{}/{}", cell(tool, "plugin"), cell(tool, "name")),
                     cell(tool, "class"),
-                    first,
+                    first_line(&cell(tool, "description")),
                 ]
             })
             .collect();

@@ -5,11 +5,14 @@
 //! nothing of it acts on a terminal; a record of a kind that is not known here
 //! is shown as it is.
 
+mod blocks;
+
 use std::collections::HashMap;
 
 use serde_json::Value;
 
 use crate::output::{cell, one_line, time};
+pub use blocks::{way_on, why_blocked};
 
 /// Longest input, answer or message within a line, characters.
 const SHOWN_CHARS_MAX: usize = 200;
@@ -62,6 +65,7 @@ pub struct Timeline {
     len: u64,
     calls: u64,
     budget: Value,
+    blocks: blocks::Blocks,
     end: Option<Value>,
 }
 
@@ -83,6 +87,7 @@ impl Timeline {
         }
         self.len += 1;
         self.last_ms = at_ms;
+        self.blocks.apply(record);
         let step = record["id"].as_u64();
         let texts = match record["event"].as_str().unwrap_or_default() {
             "started" => {
@@ -123,10 +128,11 @@ impl Timeline {
         self.happened(at_ms, step, texts)
     }
 
-    /// Whether a step waits for a person, as far as the records tell.
+    /// Whether it waits for a person, as far as the records tell: a step of it
+    /// does, or it is blocked.
     pub fn asks(&self) -> bool {
         let mut steps = self.steps.values();
-        steps.any(|step| !step.answered && step.asked_ms.is_some())
+        self.blocks.any() || steps.any(|step| !step.answered && step.asked_ms.is_some())
     }
 
     /// How it ended.

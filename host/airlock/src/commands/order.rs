@@ -1,0 +1,193 @@
+//! Rules that never hold: of `tools` and `http`, the first rule that covers an
+//! operation decides, so that a later, narrower one says nothing.
+//!
+//! What must stay true: what is told here is a warning; the host decides.
+
+use airlock_sandbox::capability::http::url::{Target, UrlPattern};
+use serde_json::Value;
+
+/// A rule that never holds, and the one before it that covers all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shadowed {
+    pub(super) capability: &'static str,
+    /// From 0, as `airlock grants` numbers them.
+    pub(super) rule: usize,
+    pub(super) by: usize,
+}
+
+impl Shadowed {
+    /// For people, with what the rules are about.
+    pub(super) fn text(&self, plugin: &str, grants: &Value) -> String {
+        let Self {
+            capability,
+            rule,
+            by,
+        } = self;
+        let about = |rule: usize| {
+            let rule = &grants[*capability][rule];
+            let named = ["tool", "url"].iter().find_map(|name| rule[*name].as_str());
+            crate::output::one_line(named.unwrap_or_default())
+        };
+        format!(
+            "warning: {plugin}: {capability} rule {rule} ({}) never holds: rule {by} ({}) stands \
+             before it and covers it; the first that covers an operation decides, so put the \
+             narrower one first (`airlock grant {plugin} --replace`)",
+            about(*rule),
+            about(*by)
+        )
+    }
+}
+
+/// Rules of `grants` that never hold.
+pub(super) fn shadowed(grants: &Value) -> Vec<Shadowed> {
+    let mut found = Vec::new();
+    for (capability, covers) in [
+        ("tools", covers_tool as fn(&Value, &Value) -> bool),
+        ("http", covers_requests),
+    ] {
+        let none = Vec::new();
+        let rules = grants[capability].as_array().unwrap_or(&none);
+        for (rule, narrow) in rules.iter().enumerate() {
+            let by = rules[..rule].iter().position(|wide| covers(wide, narrow));
+            found.extend(by.map(|by| Shadowed {
+                capability,
+                rule,
+                by,
+            }));
+        }
+    }
+    found
+}
+
+fn covers_tool(wide: &Value, narrow: &Value) -> bool {
+    let tool = |rule: &Value| rule["tool"].as_str().unwrap_or_default().to_owned();
+    let (wide, narrow) = (tool(wide), tool(narrow));
+    let plugin = wide.strip_suffix('*').filter(|plugin| !plugin.is_empty());
+    !wide.is_empty() && (wide == narrow || plugin.is_some_and(|plugin| narrow.starts_with(plugin)))
+}
+
+/// Whether each request that `narrow` covers is decided by `wide`, which stands
+/// before it.
+fn covers_requests(wide: &Value, narrow: &Value) -> bool {
+    let methods = |rule: &Value| -> Vec<String> {
+        match rule["methods"].as_array() {
+            Some(methods) => methods
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
+            None => vec!["GET".to_owned()],
+        }
+    };
+    let held = methods(wide);
+    let all_methods = methods(narrow).iter().all(|method| held.contains(method));
+    // One without the secret does not decide requests that carry it.
+    let secret = wide["secret"] == narrow["secret"] || narrow["secret"].is_null();
+    let url = |rule: &Value| rule["url"].as_str().map(str::to_owned);
+    let covered = url(wide).zip(url(narrow)).is_some_and(|(wide, narrow)| {
+        let wide = wide.parse::<UrlPattern>().ok();
+        wide.zip(example(&narrow))
+            .is_some_and(|(wide, target)| wide.matches(&target))
+    });
+    all_methods && secret && covered
+}
+
+/// A URL that a pattern covers and, of narrower ones, hardly any other does: the
+/// stars stand for names that nobody has, `**` for more of them than a path has.
+fn example(pattern: &str) -> Option<Target> {
+    const NAME: &str = "airlock-any";
+    let url = match pattern.strip_suffix("**") {
+        Some(base) => format!("{base}{}", [NAME; 64].join("/")),
+        None => pattern.to_owned(),
+    };
+    url.replace('*', NAME).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pairs(grants: &Value) -> Vec<(usize, usize)> {
+        let found = shadowed(grants);
+        found.iter().map(|found| (found.rule, found.by)).collect()
+    }
+
+    #[test]
+    fn a_tool_under_an_earlier_rule_never_has_its_own() {
+        let table = [
+            (&["acme/*", "acme/book"][..], &[(1, 0)][..]),
+            (&["acme/book", "acme/*"], &[]),
+            (&["acme/*", "acme2/book", "acme/wipe"], &[(2, 0)]),
+            (&["acme/book", "acme/books"], &[]),
+            (&["acme/book", "keeper/*", "keeper/add"], &[(2, 1)]),
+        ];
+        for (tools, expect) in table {
+            let rules: Vec<Value> = tools.iter().map(|tool| json!({ "tool": tool })).collect();
+            assert_eq!(pairs(&json!({ "tools": rules })), expect, "{tools:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_under_an_earlier_rule_never_has_its_own() {
+        let url = |url: &str| json!({ "url": url });
+        let with = |url: &str, name: &str, value: Value| json!({ "url": url, name: value });
+        let all = "https://a.test/**";
+        let table = [
+            (url(all), url("https://a.test/v1/*"), true),
+            (url(all), url("https://a.test/v1/**"), true),
+            (url("https://a.test/v1/*"), url(all), false),
+            (url("https://a.test/v1/*"), url("https://a.test/v1/x"), true),
+            (
+                url("https://a.test/v1/x"),
+                url("https://a.test/v1/*"),
+                false,
+            ),
+            (
+                url("https://a.test/*/*"),
+                url("https://a.test/v1/**"),
+                false,
+            ),
+            (url(all), url("http://a.test/x"), false),
+            (url(all), url("https://b.test/x"), false),
+            (url("https://*.a.test/**"), url("https://b.a.test/x"), true),
+            (url("https://b.a.test/**"), url("https://*.a.test/x"), false),
+            (
+                url(all),
+                with("https://a.test/x", "methods", json!(["GET", "PUT"])),
+                false,
+            ),
+            (
+                with(all, "methods", json!(["GET", "PUT"])),
+                with("https://a.test/x", "methods", json!(["PUT"])),
+                true,
+            ),
+            (
+                url(all),
+                with("https://a.test/x", "secret", json!("key")),
+                false,
+            ),
+            (
+                with(all, "secret", json!("key")),
+                with("https://a.test/x", "secret", json!("key")),
+                true,
+            ),
+        ];
+        for (wide, narrow, expect) in table {
+            let found = pairs(&json!({ "http": [&wide, &narrow] }));
+            assert_eq!(found == [(1, 0)], expect, "{wide} {narrow}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_warning_names_both_rules() {
+        let grants = json!({ "tools": [{ "tool": "acme/*" }, { "tool": "acme/wipe" }] });
+        let text = shadowed(&grants)[0].text("trial", &grants);
+        assert!(
+            text.starts_with(
+                "warning: trial: tools rule 1 (acme/wipe) never holds: rule 0 (acme/*) stands"
+            ),
+            "{text}"
+        );
+    }
+}
