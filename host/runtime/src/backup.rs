@@ -183,8 +183,9 @@ impl Runtime {
         crate::runs::restored::block_all(self, label.at_ms).await?;
         let who = Principal::local_admin("restore");
         let detail = json!({ "made_at_ms": label.at_ms, "made_by": label.by });
-        let batch = Batch::new().delete(SPACE, "");
         let record = record::admin(&who, "restore", "", detail);
+        let missed = crate::schedules::passed_over(self.store(), label.at_ms, ids::now_ms())?;
+        let batch = missed.delete(SPACE, "");
         self.audit.commit(batch, &record).await.map(drop)
     }
 }

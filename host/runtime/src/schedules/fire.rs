@@ -298,11 +298,11 @@ impl Runtime {
     }
 }
 
-fn key(row: &Row) -> String {
+pub(super) fn key(row: &Row) -> String {
     row.schedule.name.clone()
 }
 
-fn advanced(row: Row, fired: Fired) -> Row {
+pub(super) fn advanced(row: Row, fired: Fired) -> Row {
     Row {
         decided_ms: row.decided_ms.max(fired.due_ms),
         last: Some(fired),

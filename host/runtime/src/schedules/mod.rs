@@ -13,6 +13,7 @@ mod error;
 mod fire;
 #[cfg(test)]
 mod properties;
+mod restored;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -25,6 +26,7 @@ use tokio::sync::{Mutex, Notify};
 pub use due::CatchUp;
 pub use error::ScheduleError;
 pub(crate) use fire::follow;
+pub(crate) use restored::passed_over;
 pub use types::{Did, Fired, Overlap, ScheduleRequest, ScheduleView};
 
 /// The space of the rows, by name.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use airlock_journal::memory::{Disk, Fault};
+use airlock_journal::{Batch, MemoryStore, Store};
 use airlock_runtime::{
     Did, End, Failure, HaltRequest, Principal, Role, RunStatus, RunView, RunsQuery,
     ScheduleRequest, ScheduleView,
@@ -361,4 +362,46 @@ async fn a_schedule_is_its_makers() {
     let denied = host.results(&run.id).await;
     assert!(denied[0]["error"].is_string(), "out of its scope: {denied}");
     assert_eq!(host.added().await, 0);
+}
+
+/// The host that was lost may have fired since the backup was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_due_before_a_restore_is_not_made_up_for() {
+    // Whether it is a restored backup, or the same host; runs that are started.
+    for (restored, started) in [(false, 1), (true, 0)] {
+        let (dir, disk) = place();
+        let host = Host::with_agent(dir.path(), &disk, &[]).await;
+        set(&host, json!({ "catch_up": "once" }))
+            .await
+            .expect("set");
+        drop(host);
+        // It was made some hours ago.
+        let store = MemoryStore::on(&disk);
+        let (name, row) = store
+            .range("schedules", b"", None, 9)
+            .expect("reads")
+            .remove(0);
+        let mut row: Value = serde_json::from_slice(&row).expect("JSON");
+        let made = row["decided_ms"].as_u64().expect("a time") - 5 * HOUR;
+        row["decided_ms"] = json!(made);
+        let mut batch = Batch::new().put("schedules", name, row.to_string());
+        if restored {
+            batch = batch.put("backup", "", r#"{"at_ms":7,"by":"ann"}"#);
+        }
+        store.commit(batch).await.expect("stores");
+        drop(store);
+        let host = Host::open(dir.path(), &disk).await;
+        let now = airlock_runtime::now_ms();
+        let shown = at(&host, now).await;
+        assert_eq!(runs(&host).await.len(), started, "restored: {restored}");
+        let expect = if restored { Did::Missed } else { Did::Started };
+        assert_eq!(did(&shown), expect, "restored: {restored}");
+        let missed = host.audited("schedule.missed").await;
+        let noted = missed.iter().filter(|detail| detail.contains("restored"));
+        assert_eq!(noted.count(), usize::from(restored), "{missed:?}");
+        all_ended(&host).await;
+        // What comes due from now on does.
+        at(&host, shown.next_ms[0]).await;
+        assert_eq!(runs(&host).await.len(), started + 1, "restored: {restored}");
+    }
 }
