@@ -17,7 +17,7 @@ pub enum Hooks {
     #[command(after_help = "Examples:\n  \
         airlock hooks add paid --agent reconcile\n  \
         airlock hooks add push --scheme github --agent review --secret-file secret.txt\n  \
-        airlock hooks add answered --signal-at /data/run --signal-name answer")]
+        airlock hooks add answered --signal-at /data/run --signal-of review --signal-name answer")]
     Add(Box<HookAdd>),
     /// Remove a webhook. Runs that it started go on.
     #[command(after_help = "Example:\n  airlock hooks remove paid")]
@@ -76,8 +76,11 @@ pub struct HookAdd {
     #[arg(long, value_name = "RUN", requires = "signal_name")]
     pub signal: Option<String>,
     /// Give a signal to the run that a delivery names here, a JSON pointer.
-    #[arg(long, value_name = "POINTER", requires = "signal_name")]
+    #[arg(long, value_name = "POINTER", requires_all = ["signal_name", "signal_of"])]
     pub signal_at: Option<String>,
+    /// The agent whose runs alone a delivery may name.
+    #[arg(long, value_name = "AGENT", requires = "signal_at")]
+    pub signal_of: Option<String>,
     /// The signal's name; its payload is the delivery.
     #[arg(long, value_name = "NAME")]
     pub signal_name: Option<String>,

@@ -70,7 +70,8 @@ fn add(session: &Session, args: &HookAdd) -> Result<()> {
         }
         None => {
             body["signal"] = json!({
-                "run": args.signal, "run_at": args.signal_at, "name": args.signal_name,
+                "run": args.signal, "run_at": args.signal_at, "agent": args.signal_of,
+                "name": args.signal_name,
             });
         }
     }

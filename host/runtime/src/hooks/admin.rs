@@ -176,11 +176,20 @@ impl Runtime {
                     return invalid("signal: its payload is the delivery's body");
                 }
                 crate::runs::check_signal(&signal.name, &Value::Null)?;
-                match (&signal.run, &signal.run_at) {
-                    (Some(run), None) => Ok(Some(self.checked_signal(who, run)?)),
-                    (None, Some(at)) if at.starts_with('/') => Ok(None),
-                    (None, Some(_)) => {
+                match (&signal.run, &signal.run_at, &signal.agent) {
+                    (Some(run), None, None) => Ok(Some(self.checked_signal(who, run)?)),
+                    (None, Some(at), Some(agent)) if at.starts_with('/') => {
+                        self.checked_agent(who, agent)?;
+                        Ok(Some(agent.clone()))
+                    }
+                    (None, Some(_), Some(_)) => {
                         invalid("signal: `run_at` is a JSON pointer, as `/data/run`")
+                    }
+                    (None, Some(_), None) => invalid(
+                        "signal: `run_at` needs `agent`: its runs alone get what a delivery brings",
+                    ),
+                    (Some(_), None, Some(_)) => {
+                        invalid("signal: `agent` belongs to `run_at`; `run` names one run")
                     }
                     _ => invalid("signal: give either `run` or `run_at`"),
                 }

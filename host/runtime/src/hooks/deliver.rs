@@ -115,7 +115,9 @@ impl Runtime {
                 let at = at.as_deref().unwrap_or_default();
                 let found = payload.pointer(at).and_then(Value::as_str);
                 let none = || HookError::Body(format!("the body has no run's id at `{at}`"));
-                found.ok_or_else(none)?.to_owned()
+                let run = found.ok_or_else(none)?;
+                self.is_of(run, signal.agent.as_deref())?;
+                run.to_owned()
             }
         };
         let who = row.maker.principal();

@@ -45,6 +45,9 @@ pub struct SignalTarget {
     /// e.g. `/data/run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_at: Option<String>,
+    /// With `run_at`: whose runs alone get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// The signal's name.
     pub name: String,
     /// Of a schedule: what the agent gets; of a webhook that is its body.
@@ -127,6 +130,22 @@ impl Runtime {
     pub(crate) fn checked_signal(&self, who: &Principal, run: &str) -> Result<String, RunError> {
         let row = self.row(who, run, &[Role::Operator])?;
         Ok(row.agent)
+    }
+
+    /// Whether a signal may be for any run of an agent.
+    pub(crate) fn checked_agent(&self, who: &Principal, agent: &str) -> Result<(), RunError> {
+        self.agent_digest(who, agent).map(drop)
+    }
+
+    /// Refuses a run, or the one that goes on in its place, that is none of an
+    /// agent's, as if there were none.
+    pub(crate) fn is_of(&self, run: &str, agent: Option<&str>) -> Result<(), RunError> {
+        let current = self.current_run(run)?;
+        let its = current.is_some_and(|row| Some(row.agent.as_str()) == agent);
+        match its {
+            true => Ok(()),
+            false => Err(RunError::NotFound(run.to_owned())),
+        }
     }
 
     /// The run itself, or the one that goes on in its place.

@@ -191,7 +191,8 @@ impl Runtime {
         match (&request.start, &request.signal) {
             (Some(start), None) => Ok(self.checked_start(who, start)?.agent),
             (None, Some(signal)) => {
-                let Some(run) = signal.run.as_ref().filter(|_| signal.run_at.is_none()) else {
+                let by_id = signal.run_at.is_none() && signal.agent.is_none();
+                let Some(run) = signal.run.as_ref().filter(|_| by_id) else {
                     return invalid("signal: a schedule's signal is for a `run`, named by its id");
                 };
                 if request.overlap != Overlap::default() {

@@ -7,11 +7,12 @@ use airlock_runtime::{
     Delivered, Failure, HaltRequest, HookHead, HookRequest, Principal, Role, RotateHook, RunsQuery,
     now_ms,
 };
+use airlock_sandbox::testing::built;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::host::{Host, place};
+use crate::host::{Host, install, place};
 
 const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
 /// `whsec_` and [`KEY`] in base64.
@@ -341,7 +342,7 @@ async fn a_signal_goes_to_the_run_that_is_named() {
     let signal = json!({ "run": fixed, "name": "paid" });
     let made = json!({ "name": "fixed", "start": null, "signal": signal });
     add(&host, made).await.expect("made");
-    let signal = json!({ "run_at": "/data/run", "name": "paid" });
+    let signal = json!({ "run_at": "/data/run", "agent": "prober", "name": "paid" });
     let made = json!({ "start": null, "signal": signal });
     add(&host, made).await.expect("made");
 
@@ -368,6 +369,34 @@ async fn a_signal_goes_to_the_run_that_is_named() {
             assert!(refused.contains(expect), "{body}: {refused}");
         }
     }
+}
+
+/// The signer names the run, and reaches those of one agent alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_signals_no_run_of_another_agent() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
+    install(&host.runtime, "other", built("agent_prober")).await;
+    let wait = json!([{ "signal": { "name": "paid" } }]);
+    let (own, others) = (
+        host.start(wait.clone()).await,
+        host.start_with(wait, json!({ "agent": "other" })).await,
+    );
+    let signal = json!({ "run_at": "/run", "agent": "prober", "name": "paid" });
+    add(&host, json!({ "start": null, "signal": signal }))
+        .await
+        .expect("made");
+    host.until(&others, |run| run.waits_for.len() == 1).await;
+    let before = host.run(&others).events;
+    let deliver = async |run: &str| {
+        let body = json!({ "run": run }).to_string();
+        sent(run, &body).to(&host, "paid").await
+    };
+    let refused = deliver(&others).await.expect_err("not its agent's");
+    assert!(refused.contains("run-not-found"), "{refused}");
+    assert_eq!(host.run(&others).events, before, "nothing was written");
+    deliver(&own).await.expect("taken");
+    host.results(&own).await;
 }
 
 /// Wherever a write fails, a delivery that is sent until it is taken has one run.
@@ -477,8 +506,20 @@ async fn what_makes_no_sense_or_comes_too_fast_is_refused() {
             "give either `run` or `run_at`",
         ),
         (
-            signal(json!({ "name": "n", "run_at": "data" })),
+            signal(json!({ "name": "n", "run_at": "data", "agent": "prober" })),
             "a JSON pointer",
+        ),
+        (
+            signal(json!({ "name": "n", "run_at": "/r" })),
+            "`run_at` needs `agent`",
+        ),
+        (
+            signal(json!({ "name": "n", "run_at": "/r", "agent": "keeper" })),
+            "not-an-agent",
+        ),
+        (
+            signal(json!({ "name": "n", "run": "r", "agent": "prober" })),
+            "`agent` belongs to `run_at`",
         ),
         (
             signal(json!({ "name": "n", "run": "r", "run_at": "/r" })),

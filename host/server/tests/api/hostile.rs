@@ -107,7 +107,7 @@ fn valid_body(path: &str) -> Value {
         }),
         "/v1/hooks" => json!({
             "name": "x", "scheme": "github", "secret": "sixteen characters", "rate_per_min": 9,
-            "signal": { "run_at": "/run", "name": "n" },
+            "signal": { "run_at": "/run", "agent": "echo", "name": "n" },
         }),
         "/v1/hooks/{name}/rotate" => json!({ "secret": "sixteen characters", "keep_s": 9 }),
         "/v1/halt" => json!({ "halted": false, "why": "fuzz" }),
