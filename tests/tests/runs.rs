@@ -460,6 +460,12 @@ fn calls_are_approved_from_the_command_line() {
         code != 0 && text.contains("somebody else has to"),
         "{code} {text}"
     );
+    let other = ["--binding", "sha256:0"];
+    let (text, code) = command(
+        &server,
+        &[&["approvals", "deny", &question][..], &other].concat(),
+    );
+    assert!(code != 0 && text.contains("asked anew"), "{code} {text}");
     let (text, _) = command(&server, &["approvals", "show", &question]);
     for part in [
         "2 approver (1 so far)",
@@ -471,7 +477,7 @@ fn calls_are_approved_from_the_command_line() {
         assert!(text.contains(part), "{part} in {text}");
     }
     let (text, code) = command(&server, &["approvals", "deny", &question, "--note", "no"]);
-    assert_eq!(code, 0, "{text}");
+    assert!(code == 0 && text.contains("sha256:"), "what it was: {text}");
     let (text, _) = command(&server, &["runs", "events", &id, "--follow"]);
     assert!(text.contains("a person said no: no by admin"), "{text}");
     let (text, code) = command(&server, &["approvals", "show", &question]);

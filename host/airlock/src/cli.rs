@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use hooks::{HookAdd, Hooks};
-pub use runs::{Approvals, Halt, Resume, Run, Runs, RunsList, Signal};
+pub use runs::{Approvals, DecideWith, Halt, Resume, Run, Runs, RunsList, Signal};
 pub use schedules::{ScheduleAdd, Schedules};
 
 /// Exit codes, printed under the help.

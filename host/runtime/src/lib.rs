@@ -71,11 +71,11 @@ pub use record::{
     AuditFailure, AuditPage, AuditQuery, AuditVerified, VerifyRequest, verify_offline,
 };
 pub use runs::{
-    AgentStatsView, Approval, ApprovalView, AtDue, Autonomy, Block, Budget, BudgetChange, Decide,
-    Difference, DifferenceKind, End, Follower, ForkRun, ForkedFrom, OpenRequest, Outcome,
-    ProgressView, ReplayEnd, ReplayRun, ReplayStep, ReplayVerdict, Resume, RunDetail, RunError,
-    RunEvent, RunEvents, RunReplay, RunStatus, RunView, RunsPage, RunsQuery, SignalTarget, Spent,
-    StartRun, Took,
+    AgentStatsView, Approval, ApprovalView, ApprovalsPage, ApprovalsQuery, AtDue, Autonomy, Block,
+    Budget, BudgetChange, Decide, Difference, DifferenceKind, End, Follower, ForkRun, ForkedFrom,
+    OpenRequest, Outcome, ProgressView, ReplayEnd, ReplayRun, ReplayStep, ReplayVerdict, Resume,
+    RunDetail, RunError, RunEvent, RunEvents, RunReplay, RunStatus, RunView, RunsPage, RunsQuery,
+    SignalTarget, Spent, StartRun, Took,
 };
 pub use runs::{PruneRequest, PrunedRuns, RunExport};
 pub use runtime::{OpenError, Runtime};

@@ -317,8 +317,15 @@ pub struct Halt {
 #[derive(Debug, Subcommand)]
 pub enum Approvals {
     /// List questions that wait for a person, oldest first.
-    #[command(after_help = "Example:\n  airlock approvals list")]
-    List,
+    #[command(after_help = "Example:\n  airlock approvals list --agent reconcile")]
+    List {
+        /// Only those of this agent's runs.
+        #[arg(long)]
+        agent: Option<String>,
+        /// Only those of runs after this one, where there are more than are listed.
+        #[arg(long, value_name = "RUN")]
+        after: Option<String>,
+    },
     /// Show a question: what it is about, who decides it until when, who approved.
     #[command(after_help = "Example:\n  airlock approvals show run_01a1fd….4")]
     Show {
@@ -330,9 +337,8 @@ pub enum Approvals {
     Approve {
         /// The question, as `approvals list` names it.
         id: String,
-        /// For the agent and the record.
-        #[arg(long)]
-        note: Option<String>,
+        #[command(flatten)]
+        with: DecideWith,
     },
     /// Deny a call.
     #[command(
@@ -341,9 +347,8 @@ pub enum Approvals {
     Deny {
         /// The question, as `approvals list` names it.
         id: String,
-        /// For the agent and the record.
-        #[arg(long)]
-        note: Option<String>,
+        #[command(flatten)]
+        with: DecideWith,
     },
     /// Answer a question with one of its choices.
     #[command(
@@ -354,8 +359,18 @@ pub enum Approvals {
         id: String,
         /// One of its choices.
         decision: String,
-        /// For the agent and the record.
-        #[arg(long)]
-        note: Option<String>,
+        #[command(flatten)]
+        with: DecideWith,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct DecideWith {
+    /// For the agent and the record.
+    #[arg(long)]
+    pub note: Option<String>,
+    /// The hash that `approvals show` has after `for`: refused when something else
+    /// is asked by now. Without it, the question is shown as it was decided.
+    #[arg(long, value_name = "HASH")]
+    pub binding: Option<String>,
 }

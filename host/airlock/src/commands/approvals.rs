@@ -5,14 +5,21 @@ use serde_json::{Value, json};
 
 use super::Session;
 use super::plugins::list_of;
-use crate::cli::Approvals;
+use crate::cli::{Approvals, DecideWith};
 use crate::client::{Request, encode};
 use crate::output::{cell, json_text, one_line, table, time};
 
 pub(super) fn run(session: &Session, command: Approvals) -> Result<()> {
     match command {
-        Approvals::List => {
-            let answer = session.api.get("/v1/approvals")?;
+        Approvals::List { agent, after } => {
+            let given = [("agent", agent), ("after", after)];
+            let given = given.into_iter().filter_map(|(name, value)| {
+                let value = value?;
+                Some(format!("{name}={}", encode(&value)))
+            });
+            let query: Vec<String> = given.collect();
+            let path = format!("/v1/approvals?{}", query.join("&"));
+            let answer = session.api.get(&path)?;
             session.format.show(&answer, list_text)
         }
         Approvals::Show { id } => {
@@ -22,9 +29,9 @@ pub(super) fn run(session: &Session, command: Approvals) -> Result<()> {
                 .format
                 .show(&asked, |asked| show_text(asked, &about))
         }
-        Approvals::Approve { id, note } => decide(session, &id, "approve", note),
-        Approvals::Deny { id, note } => decide(session, &id, "deny", note),
-        Approvals::Decide { id, decision, note } => decide(session, &id, &decision, note),
+        Approvals::Approve { id, with } => decide(session, &id, "approve", with),
+        Approvals::Deny { id, with } => decide(session, &id, "deny", with),
+        Approvals::Decide { id, decision, with } => decide(session, &id, &decision, with),
     }
 }
 
@@ -32,13 +39,24 @@ fn path(id: &str) -> String {
     format!("/v1/approvals/{}", encode(id))
 }
 
-fn decide(session: &Session, id: &str, decision: &str, note: Option<String>) -> Result<()> {
-    let body = json!({ "decision": decision, "note": note });
+/// What is decided is what was looked at: the hash that was named, else the one of
+/// the question as it is shown with the decision.
+fn decide(session: &Session, id: &str, decision: &str, with: DecideWith) -> Result<()> {
+    let asked: Value = match with.binding {
+        None => session.api.get(&path(id))?,
+        Some(_) => Value::Null,
+    };
+    let binding = with.binding.as_deref().or(asked["binding"].as_str());
+    let body = json!({ "decision": decision, "note": with.note, "binding": binding });
     session.api.ok(&Request::json("POST", path(id), &body))?;
-    let decided = json!({ "decided": id, "decision": decision });
-    session
-        .format
-        .show(&decided, |_| format!("{decision}: {id}"))
+    let decided = json!({ "decided": id, "decision": decision, "binding": binding });
+    session.format.show(&decided, |_| match &asked {
+        Value::Null => format!("{decision}: {id}"),
+        asked => {
+            let about = About::of(session, asked);
+            format!("{}\n\n{decision}: {id}", show_text(asked, &about))
+        }
+    })
 }
 
 fn list_text(answer: &Value) -> String {
@@ -59,7 +77,14 @@ fn list_text(answer: &Value) -> String {
         })
         .collect();
     let header = ["QUESTION", "AGENT", "CHOICES", "WHO", "DUE", "TEXT"];
-    table(&header, &lines)
+    let listed = table(&header, &lines);
+    match answer["next_after"].as_str() {
+        Some(run) => format!(
+            "{listed}\nmore: airlock approvals list --after {}",
+            one_line(run)
+        ),
+        None => listed,
+    }
 }
 
 fn choices(asked: &Value, between: &str) -> String {

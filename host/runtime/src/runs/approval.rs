@@ -71,6 +71,9 @@ pub(super) fn question(
     id: RequestId,
     asked: &Asked,
 ) -> Option<ApprovalView> {
+    if !asked.is_question() {
+        return None;
+    }
     let json = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
     let mut view = ApprovalView {
         id: format!("{run}.{id}"),

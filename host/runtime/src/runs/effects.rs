@@ -268,7 +268,10 @@ impl Call {
         }
         if asked.to_approve.as_ref() != Some(&binding) {
             let terms = Terms::of(rule, ids::now_ms());
-            session.push([Event::ApprovalAsked { id, binding, terms }]);
+            if !session.ask(Event::ApprovalAsked { id, binding, terms }) {
+                session.room_to_ask(id).await;
+                return false;
+            }
         }
         session.decided(id).await;
         false

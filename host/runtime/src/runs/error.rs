@@ -71,6 +71,9 @@ pub enum RunError {
         /// Requests that the run made.
         asked: u64,
     },
+    /// The decision names another binding than the question has.
+    #[error("`{0}` was asked anew since: look at it again")]
+    ApprovalChanged(String),
     /// The agent, or what it is given, does not lead to the step.
     #[error("it does something else before the step: {0}")]
     ForkDiffers(String),
@@ -105,6 +108,7 @@ impl Failure for RunError {
             Self::NotAdmitted(error) => error.code(),
             Self::Overloaded(_) => "overloaded",
             Self::NoStep { .. } => "no-such-step",
+            Self::ApprovalChanged(_) => "approval-changed",
             Self::ForkDiffers(_) => "fork-differs",
             Self::NoRoom => "overloaded",
             Self::Store(_) | Self::NotKept => "store-failed",
@@ -119,8 +123,10 @@ impl Failure for RunError {
             Self::Plugin(error) => error.status(),
             Self::InboxFull(_) => 429,
             Self::NotAdmitted(error) => error.status(),
-            Self::OwnApproval | Self::NotTheirs(_) => 403,
+            Self::OwnApproval
+            | Self::NotTheirs(_) => 403,
             Self::ForkDiffers(_)
+            | Self::ApprovalChanged(_)
             | Self::Ended(_)
             | Self::ApprovedAlready(_)
             | Self::OnlyObserved(_)

@@ -3,7 +3,7 @@
 //! What must stay true: the same records give the same state; nothing here knows
 //! a clock, a store or an agent.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use airlock_sandbox::agent::{Memory, Note, PlanTask, Request, RequestId};
 use airlock_sandbox::{CallError, EffectClass};
@@ -30,6 +30,8 @@ pub(crate) struct RunState {
     pub(crate) asked: RequestId,
     /// Calls of which the agent was told that they may have happened.
     pub(crate) unknown: Vec<RequestId>,
+    /// Open questions to people.
+    pub(crate) questions: BTreeSet<RequestId>,
     /// What was used, what is set aside for children apart.
     pub(crate) spent: Spent,
     /// What is set aside for children that have not ended.
@@ -155,6 +157,7 @@ impl RunState {
     }
 
     /// Whether a request has its answer.
+        people::count(self, &record.event);
     pub(crate) fn is_answered(&self, id: RequestId) -> bool {
         id < self.asked && !self.requests.contains_key(&id)
     }

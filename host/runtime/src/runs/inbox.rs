@@ -11,13 +11,15 @@ use std::sync::Arc;
 use airlock_journal::Op;
 use airlock_sandbox::agent::{Request, RequestId};
 use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::RunError;
 use super::admin::{NOTE_BYTES_MAX, bounded, kept};
 use super::approval;
 use super::event::{Event, Record};
 use super::fold::RunState;
-use super::people::named;
+use super::people::{QUESTIONS_MAX, named};
 use super::rows;
 use super::types::{ApprovalView, Decide};
 use crate::principal::{Principal, Role};
@@ -27,8 +29,7 @@ use crate::runtime::Runtime;
 /// The space of the rows, by question.
 pub(crate) const SPACE: &str = "approvals";
 
-/// Rows that are read at once, and the most of one listing.
-const PAGE: usize = 1_000;
+/// The most of one listing.
 const LISTED_MAX: usize = 1_000;
 
 /// Largest payload of a row, bytes; a larger one is shown with its question
@@ -66,6 +67,7 @@ impl Listed {
                 | Event::ApprovalAsked { id, .. }
                 | Event::Approved { id, .. }
                 | Event::QuestionEscalated { id, .. }
+                | Event::Detached { id }
                 | Event::Answered { id, .. } => {
                     touched.insert(*id);
                 }
@@ -118,34 +120,166 @@ fn is_shown(who: &Principal, view: &ApprovalView) -> bool {
     who.may_see(&view.agent) && who.has_one_of(&[view.role, Role::Viewer])
 }
 
+/// Which questions.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalsQuery {
+    /// Of this agent's runs.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// Of runs after this one: `next_after` of the page before.
+    #[serde(default)]
+    pub after: Option<String>,
+}
+
+impl ApprovalsQuery {
+    fn fits(&self, view: &ApprovalView) -> bool {
+        self.agent.as_ref().is_none_or(|agent| *agent == view.agent)
+    }
+}
+
+/// A page of questions that wait for a person.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ApprovalsPage {
+    /// At most 1,000, oldest first.
+    pub approvals: Vec<ApprovalView>,
+    /// Pass as `after` for questions of further runs; absent when there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_after: Option<String>,
+}
+
+/// Questions of runs that take turns: while there are many, each run has a few.
+struct Turns {
+    /// As many of each run at most.
+    each: usize,
+    listed: usize,
+    runs: Vec<(String, Vec<ApprovalView>)>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            each: QUESTIONS_MAX,
+            listed: 0,
+            runs: Vec::new(),
+        }
+    }
+}
+
+impl Turns {
+    fn last(&self) -> Option<&str> {
+        self.runs.last().map(|(run, _)| run.as_str())
+    }
+
+    /// Whether there is no turn left for a run.
+    fn are_taken(&self, run: &str) -> bool {
+        self.runs.len() >= LISTED_MAX && self.last() != Some(run)
+    }
+
+    /// Whether a run may have one more.
+    fn wants(&self, run: &str) -> bool {
+        let last = self.runs.last().filter(|(last, _)| last == run);
+        last.is_none_or(|(_, views)| views.len() < self.each)
+    }
+
+    fn add(&mut self, run: &str, view: ApprovalView) {
+        if !self.wants(run) {
+            return;
+        }
+        match self.runs.last_mut().filter(|(last, _)| last == run) {
+            Some((_, views)) => views.push(view),
+            None => self.runs.push((run.to_owned(), vec![view])),
+        }
+        self.listed += 1;
+        if self.listed > 2 * LISTED_MAX {
+            self.each = (LISTED_MAX / self.runs.len()).max(1);
+            for (_, views) in &mut self.runs {
+                views.truncate(self.each);
+            }
+            self.listed = self.runs.iter().map(|(_, views)| views.len()).sum();
+        }
+    }
+
+    /// Those that are listed: the first of each run, then the second, and so on.
+    fn taken(self) -> Vec<ApprovalView> {
+        let each = self.runs.into_iter();
+        let mut turns: Vec<(usize, ApprovalView)> = each
+            .flat_map(|(_, views)| views.into_iter().enumerate())
+            .collect();
+        turns.sort_by_key(|(turn, _)| *turn);
+        turns.truncate(LISTED_MAX);
+        let mut all: Vec<ApprovalView> = turns.into_iter().map(|(_, view)| view).collect();
+        all.sort_by(|a, b| a.at_ms.cmp(&b.at_ms).then_with(|| a.id.cmp(&b.id)));
+        all
+    }
+}
+
+/// The run of a row's key, `run.request`.
+fn run_of(key: &[u8]) -> Option<&str> {
+    let (run, _) = std::str::from_utf8(key).ok()?.rsplit_once('.')?;
+    Some(run)
+}
+
+/// The key after all rows of a run.
+fn past(run: &str) -> Vec<u8> {
+    format!("{run}/").into_bytes()
+}
+
+fn following(key: &[u8]) -> Vec<u8> {
+    [key, &b"\0"[..]].concat()
+}
+
 impl Runtime {
-    /// Questions that wait for a person and that `who` may decide or view, oldest
-    /// first, at most 1,000.
+    /// Questions that wait for a person and that `who` may decide or view, at most
+    /// 1,000, oldest first. Where there are more, runs take turns: each has as many
+    /// listed as the others.
     ///
     /// # Errors
     /// The store failed.
-    pub fn approvals(&self, who: &Principal) -> Result<Vec<ApprovalView>, RunError> {
-        let mut all = Vec::new();
-        let mut from = Vec::new();
-        loop {
-            let page = self.store().range(SPACE, &from, None, PAGE)?;
-            for (key, value) in &page {
-                match decode::<ApprovalView>(SPACE, key, value) {
-                    Ok(view) if is_shown(who, &view) && self.is_open(&view.run)? => all.push(view),
-                    Ok(_) => {}
-                    Err(error) => tracing::warn!(%error, "a question is not listed"),
+    pub fn approvals(
+        &self,
+        who: &Principal,
+        query: &ApprovalsQuery,
+    ) -> Result<ApprovalsPage, RunError> {
+        let mut turns = Turns::default();
+        let mut from = query.after.as_deref().map_or_else(Vec::new, past);
+        let next_after = loop {
+            let page = self.store().range(SPACE, &from, None, turns.each)?;
+            let Some((first, _)) = page.first() else {
+                break None;
+            };
+            let Some(run) = run_of(first) else {
+                from = following(first);
+                continue;
+            };
+            if turns.are_taken(run) {
+                break turns.last().map(str::to_owned);
+            }
+            let own = page.iter().take_while(|(key, _)| run_of(key) == Some(run));
+            let own: Vec<_> = own.collect();
+            let open = self.is_open(run)?;
+            if open {
+                for (key, value) in &own {
+                    match decode::<ApprovalView>(SPACE, key, value) {
+                        Ok(view) if is_shown(who, &view) && query.fits(&view) => {
+                            turns.add(run, view);
+                        }
+                        Ok(_) => {}
+                        Err(error) => tracing::warn!(%error, "a question is not listed"),
+                    }
                 }
             }
-            match page.last() {
-                Some((key, _)) if page.len() == PAGE && all.len() < LISTED_MAX => {
-                    from = [key, &b"\0"[..]].concat();
-                }
-                _ => break,
-            }
-        }
-        all.sort_by(|a, b| a.at_ms.cmp(&b.at_ms).then_with(|| a.id.cmp(&b.id)));
-        all.truncate(LISTED_MAX);
-        Ok(all)
+            let more = open && own.len() == page.len() && turns.wants(run);
+            from = match own.last().filter(|_| more) {
+                Some((key, _)) => following(key),
+                None => past(run),
+            };
+        };
+        let approvals = turns.taken();
+        Ok(ApprovalsPage {
+            approvals,
+            next_after,
+        })
     }
 
     fn is_open(&self, run: &str) -> Result<bool, RunError> {

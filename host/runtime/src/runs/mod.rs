@@ -59,6 +59,7 @@ pub use event::{Autonomy, Block, End};
 pub use export::RunExport;
 pub use fork::{ForkRun, ForkedFrom};
 pub use list::{AgentStatsView, RunsPage, RunsQuery, Took};
+pub use inbox::{ApprovalsPage, ApprovalsQuery};
 pub use news::Follower;
 pub use people::Approval;
 pub use prune::{PruneRequest, PrunedRuns};

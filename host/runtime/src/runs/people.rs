@@ -28,6 +28,9 @@ use super::types::{ApprovalView, Decide};
 use crate::principal::{Principal, Role};
 use crate::record;
 
+/// Open questions of one run.
+pub(super) const QUESTIONS_MAX: usize = 64;
+
 /// How a call is approved, as its grant says when it is asked about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -109,6 +112,14 @@ impl Terms {
 }
 
 impl Asked {
+    /// Whether people are asked about it, or by it, and the agent hears of it.
+    pub(super) fn is_question(&self) -> bool {
+        match &self.request {
+            Request::Ask { .. } => !self.detached,
+            _ => self.to_approve.is_some(),
+        }
+    }
+
     /// A person has to approve the call before it is made.
     pub(super) fn ask(&mut self, binding: &str, terms: &Terms) {
         self.to_approve = Some(binding.to_owned());
@@ -165,6 +176,27 @@ pub(super) fn apply(state: &mut RunState, record: &Record) {
     }
 }
 
+/// Keeps count of the questions that are open, after `event`.
+pub(super) fn count(state: &mut RunState, event: &Event) {
+    let id = match event {
+        Event::Requested {
+            id,
+            request: Request::Ask { .. },
+            ..
+        }
+        | Event::ApprovalAsked { id, .. }
+        | Event::Approved { id, .. }
+        | Event::Detached { id }
+        | Event::Answered { id, .. } => *id,
+        _ => return,
+    };
+    let is_open = state.requests.get(&id).is_some_and(Asked::is_question);
+    match is_open {
+        true => state.questions.insert(id),
+        false => state.questions.remove(&id),
+    };
+}
+
 /// Whether `who` may give a decision, whatever it is.
 fn check(
     who: &Principal,
@@ -179,6 +211,9 @@ fn check(
         let choices = view.choices.join("`, `");
         return Err(RunError::Invalid(format!("decision: one of `{choices}`")));
     }
+    if decide.binding.is_some() && decide.binding != view.binding {
+        return Err(RunError::ApprovalChanged(view.id.clone()));
+    }
     let call = matches!(asked.request, Request::Call { .. });
     if call && who.name == view.by && !asked.terms.own {
         return Err(RunError::OwnApproval);
@@ -191,6 +226,12 @@ fn check(
 }
 
 impl Inner {
+    /// Whether there is room for one more question, or this one is open.
+    fn may_ask(&self, id: RequestId) -> bool {
+        let asked = &self.state.questions;
+        asked.len() < QUESTIONS_MAX || asked.contains(&id)
+    }
+
     /// The question of a request that is open, if there is one.
     fn question(&self, run: &str, id: RequestId) -> Option<(Asked, ApprovalView)> {
         let closed = self.dead || self.retired || self.state.end.is_some();
@@ -233,6 +274,30 @@ impl Session {
         drop(inner);
         self.kick();
         Ok(())
+    }
+
+    /// Asks people about a call; `false`: its run asks them as much as it may.
+    pub(super) fn ask(self: &Arc<Self>, question: Event) -> bool {
+        let mut inner = self.lock();
+        let asks = match &question {
+            Event::ApprovalAsked { id, .. } => inner.may_ask(*id),
+            _ => false,
+        };
+        if asks {
+            inner.push(question);
+        }
+        drop(inner);
+        self.kick();
+        asks
+    }
+
+    /// Resolves when people may be asked about a call, or it has its answer.
+    pub(super) async fn room_to_ask(&self, id: RequestId) {
+        let room = |inner: &mut Inner| {
+            let gone = !inner.state.requests.contains_key(&id);
+            (gone || inner.may_ask(id)).then_some(())
+        };
+        self.wait_for(room).await;
     }
 
     /// Resolves when a call no longer waits for a person; sees to it that the

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Block, Start};
 use super::fold::RunState;
+use super::people::QUESTIONS_MAX;
 
 /// Children that one run may start.
 const CHILDREN_MAX: u64 = 1_000;
@@ -247,6 +248,9 @@ pub(super) fn admit(state: &RunState, request: &Request) -> Result<Option<Spent>
     let left = state.left(budget);
     match request {
         Request::Call { .. } if left.calls == 0 => Err(limit("calls", budget.calls)),
+        Request::Ask { .. } if state.questions.len() >= QUESTIONS_MAX => {
+            Err(limit("questions", QUESTIONS_MAX as u64))
+        }
         Request::Start { budget: asked, .. } => {
             if state.children.len() as u64 >= CHILDREN_MAX {
                 return Err(limit("children", CHILDREN_MAX));

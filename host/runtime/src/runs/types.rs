@@ -245,6 +245,10 @@ pub struct Decide {
     /// For the agent and the record, at most 8 KiB.
     #[serde(default)]
     pub note: Option<String>,
+    /// For a call: the hash of what was looked at, as the question has it; without
+    /// it, whatever is asked now.
+    #[serde(default)]
+    pub binding: Option<String>,
 }
 
 /// What becomes of a blocked run.

@@ -7,6 +7,7 @@ mod crashing;
 mod families;
 mod faults;
 mod golden;
+mod inbox;
 mod owners;
 mod parked;
 mod people;
@@ -19,8 +20,9 @@ use std::time::Duration;
 
 use airlock_journal::memory::{Disk, Fault};
 use airlock_runtime::{
-    ApprovalView, BudgetChange, Decide, End, Failure, GrantsUpdate, HaltRequest, NotReady, Outcome,
-    Principal, Resume, Role, RunDetail, RunStatus, RunsQuery, StartRun, ToolCall,
+    ApprovalView, ApprovalsQuery, BudgetChange, Decide, End, Failure, GrantsUpdate, HaltRequest,
+    NotReady, Outcome, Principal, Resume, Role, RunDetail, RunStatus, RunsQuery, StartRun,
+    ToolCall,
 };
 use airlock_sandbox::testing::built;
 use bytes::Bytes;
@@ -84,7 +86,13 @@ impl Host {
     }
 
     pub fn open_questions(&self) -> Vec<ApprovalView> {
-        self.runtime.approvals(&self.who).expect("reads")
+        self.questions_for(&self.who)
+    }
+
+    /// Those of the first page.
+    pub fn questions_for(&self, who: &Principal) -> Vec<ApprovalView> {
+        let page = self.runtime.approvals(who, &ApprovalsQuery::default());
+        page.expect("reads").approvals
     }
 
     pub fn run(&self, id: &str) -> RunDetail {
@@ -252,6 +260,7 @@ async fn signals_people_and_timers_are_waited_for() {
     assert_eq!((asked.text.as_str(), asked.choices.len()), ("send?", 2));
     let decide = |decision: &str| Decide {
         decision: decision.to_owned(),
+        binding: None,
         note: Some("fine".to_owned()),
     };
     let runtime = &host.runtime;

@@ -1,7 +1,7 @@
 //! Runs of agents, and the questions they ask people.
 
 use airlock_runtime::{
-    AgentStatsView, ApprovalView, Decide, ForkRun, HaltRequest, PruneRequest, ReplayRun, Resume,
+    AgentStatsView, ApprovalsQuery, Decide, ForkRun, HaltRequest, PruneRequest, ReplayRun, Resume,
     RunsQuery, StartRun,
 };
 use axum::body::Body;
@@ -52,12 +52,6 @@ pub(crate) struct SignalRequest {
     /// What the agent gets, at most 1 MiB.
     #[serde(default)]
     payload: Value,
-}
-
-/// Questions that wait for a person, oldest first.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct ApprovalList {
-    approvals: Vec<ApprovalView>,
 }
 
 pub(crate) async fn list(call: Call) -> Result<Reply, Refusal> {
@@ -170,8 +164,8 @@ pub(crate) async fn halt(call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn approvals(call: Call) -> Result<Reply, Refusal> {
-    let approvals = call.runtime().approvals(&call.who)?;
-    Reply::json(&ApprovalList { approvals })
+    let query: ApprovalsQuery = call.query()?;
+    Reply::json(&call.runtime().approvals(&call.who, &query)?)
 }
 
 pub(crate) async fn approval(call: Call) -> Result<Reply, Refusal> {

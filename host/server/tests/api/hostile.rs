@@ -119,7 +119,7 @@ fn valid_body(path: &str) -> Value {
             json!({ "request": 1, "outcome": { "record": 1 }, "budget": { "events": 9 } })
         }
         "/v1/runs/{id}/signals/{name}" => json!({ "payload": { "a": 1 } }),
-        "/v1/approvals/{id}" => json!({ "decision": "yes", "note": "n" }),
+        "/v1/approvals/{id}" => json!({ "decision": "yes", "note": "n", "binding": "sha256:0" }),
         _ => json!({ "a": [1, "b", null] }),
     }
 }

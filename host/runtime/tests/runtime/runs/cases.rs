@@ -123,7 +123,7 @@ async fn questions_at_once_get_one_answer_each_and_their_own() {
     let run = host.start(json!([{ "join": asks }])).await;
     host.until(&run, |run| run.waits_for.len() == QUESTIONS)
         .await;
-    let open = host.runtime.approvals(&host.who).expect("reads");
+    let open = host.open_questions();
     assert_eq!(open.len(), QUESTIONS);
     let decisions = open.iter().flat_map(|asked| {
         let host = &host;

@@ -34,8 +34,20 @@ async fn decide_as(
     id: &str,
     decision: &str,
 ) -> Result<(), &'static str> {
+    decide_what(host, who, id, decision, None).await
+}
+
+/// As [`decide_as`], what has this hash.
+async fn decide_what(
+    host: &Host,
+    who: &Principal,
+    id: &str,
+    decision: &str,
+    binding: Option<&str>,
+) -> Result<(), &'static str> {
     let decide = Decide {
         decision: decision.to_owned(),
+        binding: binding.map(str::to_owned),
         note: None,
     };
     let decided = host.runtime.decide_approval(who, id, decide).await;
@@ -204,7 +216,16 @@ async fn an_approval_holds_for_what_it_was_given_for_and_survives() {
         "what was approved is not what would be done"
     );
     let again = question(&host, &run).await;
-    assert_eq!(decide(&host, "other", &again.id, "approve").await, Ok(()));
+    // Who looked at the question before decides that one, not this.
+    let other = person("other", Role::Admin);
+    for decision in ["approve", "deny"] {
+        let stale = before.binding.as_deref();
+        let decided = decide_what(&host, &other, &again.id, decision, stale).await;
+        assert_eq!(decided, Err("approval-changed"), "{decision}");
+    }
+    let now = again.binding.as_deref();
+    let decided = decide_what(&host, &other, &again.id, "approve", now).await;
+    assert_eq!(decided, Ok(()));
     host.results(&run).await;
     assert_eq!(host.added().await, 1);
     assert_eq!(
@@ -241,7 +262,7 @@ async fn several_people_approve_and_each_counts_once() {
         decide_as(&host, &ann, id, "approve").await,
         Err("approved-already")
     );
-    assert!(host.runtime.approvals(&eve).expect("reads").is_empty());
+    assert!(host.questions_for(&eve).is_empty());
     assert_eq!(
         host.runtime
             .approval(&eve, id)
@@ -368,7 +389,7 @@ async fn a_question_that_is_not_decided_in_time_is_denied_or_goes_to_others() {
                 (Role::Admin, Some(AtDue::Denies))
             );
             assert!(shown.approvals.is_empty(), "they decide anew: {shown:?}");
-            let anns = host.runtime.approvals(&ann).expect("reads");
+            let anns = host.questions_for(&ann);
             assert!(anns.iter().all(|other| other.id != id), "{anns:?}");
             let refused = decide_as(&host, &ann, &id, "approve").await;
             assert!(
