@@ -221,7 +221,8 @@ pub enum Runs {
         #[arg(long, value_name = "VERSION")]
         agent: Option<String>,
     },
-    /// Let a paused or blocked run go on.
+    /// Let a paused or blocked run go on. Whoever started and paused it may; the rest
+    /// is an operator's.
     ///
     /// Where it is not known whether a call happened, say what became of it; look
     /// at the system it would have changed before you do.

@@ -108,8 +108,12 @@ impl Timeline {
             "woke" | "begun" => Vec::new(),
             // The last line of all says it.
             "ended" => {
-                self.end = Some(record["end"].clone());
-                let text = ended(&record["end"]);
+                let mut end = record["end"].clone();
+                if let Some(unknown) = record.get("unknown") {
+                    end["unknown"] = unknown.clone();
+                }
+                let text = ended(&end);
+                self.end = Some(end);
                 return vec![Happening { at_ms, step, text }];
             }
             "blocked" if record["why"]["because"] == "unknown-outcome" => {

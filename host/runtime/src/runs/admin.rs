@@ -1,29 +1,23 @@
-//! What people and services do with runs: start, list, look, signal, decide,
-//! resume, cancel.
+//! What people and services do with runs: list, look, signal, pause, cancel.
 //!
 //! What must stay true: what is acknowledged is durable; each decision is on
 //! record with who made it.
 
 use std::sync::Arc;
 
-use airlock_sandbox::agent::RequestId;
-use airlock_sandbox::{CallError, Limits};
+use airlock_sandbox::Limits;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::RunError;
-use super::event::{Block, Event, Told};
+use super::event::Event;
 use super::fold::RunState;
 use super::park::Held;
 use super::rows::{self, Row};
 use super::session::Session;
-use super::spending::{self, Spent};
 use super::trigger;
-use super::types::{
-    OpenRequest, Outcome, ProgressView, Resume, RunDetail, RunEvent, RunStatus, RunView,
-};
-use crate::ids;
+use super::types::{OpenRequest, ProgressView, RunDetail, RunEvent, RunStatus, RunView};
 use crate::principal::{Principal, Role};
 use crate::record;
 use crate::runtime::Runtime;
@@ -210,42 +204,6 @@ impl Runtime {
         Ok(())
     }
 
-    /// Lets a blocked or paused run go on.
-    ///
-    /// # Errors
-    /// It is neither, what is said of it makes no sense, or the store failed.
-    pub async fn resume_run(
-        self: &Arc<Self>,
-        who: &Principal,
-        id: &str,
-        resume: Resume,
-    ) -> Result<(), RunError> {
-        let session = self.open_run(who, id, &[Role::Operator])?;
-        let (block, paused) = {
-            let inner = session.lock();
-            (inner.state.block(), inner.state.paused)
-        };
-        let Some(block) = block else {
-            if !paused {
-                return Err(RunError::NotBlocked(id.to_owned()));
-            }
-            let by = who.name.clone();
-            let event = [Event::Unpaused { by }];
-            return self
-                .decide(who, &session, "run.resume", json!({}), event)
-                .await;
-        };
-        let detail =
-            json!({ "because": block, "outcome": resume.outcome.as_ref().map(outcome_name) });
-        let (events, again) = resumed(&session, &block, resume, &who.name)?;
-        self.decide(who, &session, "run.resume", detail, events)
-            .await?;
-        if let Some(request) = again {
-            super::effects::begin(&session, request, None);
-        }
-        Ok(())
-    }
-
     async fn decide(
         &self,
         who: &Principal,
@@ -275,73 +233,6 @@ pub(super) fn bounded(what: &str, len: usize, max: usize) -> Result<(), RunError
         ))),
         false => Ok(()),
     }
-}
-
-fn outcome_name(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Retry => "retry",
-        Outcome::Fail => "fail",
-        Outcome::Record(_) => "record",
-    }
-}
-
-/// What a person's word on a blocked run comes to, and the call to make again.
-fn resumed(
-    session: &Session,
-    block: &Block,
-    resume: Resume,
-    by: &str,
-) -> Result<(Vec<Event>, Option<RequestId>), RunError> {
-    let by = by.to_owned();
-    if let Block::Budget { .. } | Block::Spent { .. } = block {
-        let now = session.lock().state.start.clone().map(|start| start.budget);
-        let budget = resume
-            .budget
-            .unwrap_or_default()
-            .of(&now.unwrap_or_default());
-        spending::suffices(block, &budget).map_err(RunError::Invalid)?;
-        let budgeted = Event::Budgeted {
-            budget,
-            by: by.clone(),
-        };
-        return Ok((vec![budgeted, Event::Unblocked { by }], None));
-    }
-    let Block::UnknownOutcome { id, .. } = *block else {
-        return Ok((vec![Event::Unblocked { by }], None));
-    };
-    let (Some(outcome), true) = (resume.outcome, resume.request == Some(id)) else {
-        return Err(RunError::Invalid(format!(
-            "request and outcome: say `\"request\": {id}` and what became of it: \"retry\", \"fail\" or {{\"record\": OUTPUT}}"
-        )));
-    };
-    let used = Spent::default();
-    let answered = |answer, by| Event::Answered {
-        id,
-        answer,
-        by,
-        used,
-    };
-    Ok(match outcome {
-        Outcome::Retry => {
-            let asked = session.lock().state.requests.get(&id).cloned();
-            let retried = Event::Retried {
-                id,
-                attempt: asked.map_or(1, |asked| asked.attempt) + 1,
-                after_ms: ids::now_ms(),
-                why: format!("{by} says that it did not happen"),
-            };
-            (vec![retried, Event::Unblocked { by }], Some(id))
-        }
-        Outcome::Fail => {
-            let message = "whether it happened is not known".to_owned();
-            let told = Told::Error(CallError::Unknown { message });
-            (vec![answered(told, Some(by))], None)
-        }
-        Outcome::Record(output) => {
-            let told = Told::Ok(output.to_string());
-            (vec![answered(told, Some(by))], None)
-        }
-    })
 }
 
 pub(super) fn view(row: &Row, live: Option<RunStatus>) -> RunView {
@@ -426,5 +317,6 @@ fn detail(run: RunView, state: RunState, children: Vec<String>) -> RunDetail {
         waits_for,
         blocked,
         end: state.end,
+        unknown: state.unknown,
     }
 }

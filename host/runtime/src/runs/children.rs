@@ -19,7 +19,7 @@ use super::fold::{Asked, RunState};
 use super::rows;
 use super::session::{Session, Stop};
 use super::spending;
-use super::{RunError, step};
+use super::{RunError, effects, step};
 use crate::ids;
 use crate::record;
 use crate::runtime::Runtime;
@@ -213,7 +213,7 @@ fn granted(
 /// Records of a run became durable: its parent has its answer when they end it.
 pub(super) fn report(session: &Session, runtime: &Arc<Runtime>, records: &[Record]) {
     let ended = |record: &Record| match &record.event {
-        Event::Ended { end } => Some(end.clone()),
+        Event::Ended { end, .. } => Some(end.clone()),
         _ => None,
     };
     let Some(end) = records.iter().rev().find_map(ended) else {
@@ -307,7 +307,8 @@ pub(super) async fn cancel(session: Arc<Session>, runtime: Arc<Runtime>, id: Req
     match exists(&runtime, &child) {
         Ok(true) => {}
         Ok(false) => {
-            session.answer(id, Told::Error(CallError::Cancelled), None, Vec::new());
+            let error = effects::ended_early(&session, &asked);
+            session.answer(id, Told::Error(error), None, Vec::new());
             return;
         }
         Err(error) => return unread(&child, &error),

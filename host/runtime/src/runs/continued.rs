@@ -80,7 +80,7 @@ pub(super) fn begin(
         inner.unwritten.audit.push(announced);
     }
     let end = End::Continued { run: id };
-    inner.push(Event::Ended { end });
+    inner.push(Event::ended(end));
     drop(inner);
     session.kick();
     Ok(Some(run))

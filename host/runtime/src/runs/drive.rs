@@ -122,7 +122,7 @@ async fn cancel(session: &Arc<Session>) -> bool {
     }
     let given_up = session.lock().state.given_up.clone();
     let end = given_up.unwrap_or(End::Cancelled { unknown });
-    session.commit([Event::Ended { end }]).await
+    session.commit([Event::ended(end)]).await
 }
 
 /// One attempt; `false`: the host stops, or the run is no longer looked after.
@@ -252,7 +252,7 @@ async fn ended(
     if !calls_ended(session).await || !children::begun_all(session).await {
         return true;
     }
-    session.commit([Event::Ended { end }]).await
+    session.commit([Event::ended(end)]).await
 }
 
 pub(super) fn failed(error: CallError) -> End {
@@ -316,7 +316,7 @@ async fn go_on(
             code: "invalid-input".to_owned(),
             detail: format!("what it goes on with: {error}"),
         };
-        return session.commit([Event::Ended { end }]).await;
+        return session.commit([Event::ended(end)]).await;
     }
     let over = calls_ended(session).await && children::begun_all(session).await;
     if !over || !continued::turn(session, runtime, start).await {

@@ -68,6 +68,11 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectC
     if let Request::Ask { due_ms: None, .. } | Request::Signal { .. } = asked.request {
         return;
     }
+    if let Request::Start { .. } = asked.request
+        && session.lock().holds_back(id)
+    {
+        return;
+    }
     let effect = Arc::new(Effect::default());
     if !session.performing(id, &effect) {
         return;
@@ -116,17 +121,40 @@ pub(crate) fn cancel(session: &Arc<Session>, id: RequestId) {
     let Some(asked) = asked(session, id) else {
         return;
     };
-    let error = match asked.begun {
-        Some(class) if !may_repeat(Some(class)) => cut_off(),
-        _ => CallError::Cancelled,
-    };
+    let error = ended_early(session, &asked);
     session.answer(id, Told::Error(error), None, Vec::new());
 }
 
-fn cut_off() -> CallError {
-    CallError::Unknown {
-        message: "the call was cancelled while it ran".to_owned(),
+/// What the agent is told of a request that is ended while nothing of it goes on
+/// here: by another host, or before a backup was made, it may have happened.
+pub(super) fn ended_early(session: &Session, asked: &Asked) -> CallError {
+    let restored = matches!(session.lock().state.blocked, Some(Block::Restored { .. }));
+    let class = match (&asked.request, session.runtime.upgrade()) {
+        (Request::Call { tool, .. }, Some(runtime)) if restored => {
+            Some(runtime.class_of(tool).unwrap_or_default())
+        }
+        (Request::Start { .. }, _) if restored => Some(EffectClass::default()),
+        _ => None,
+    };
+    let class = asked.begun.or(class);
+    if asked.unknown.is_none() && (class.is_none() || may_repeat(class)) {
+        return CallError::Cancelled;
     }
+    match (asked.begun, restored) {
+        (Some(_), _) => cut_off(),
+        (None, true) => unknown("it was cancelled, and may have happened after the backup"),
+        (None, false) => unknown("it was cancelled, and nobody knows whether it happened"),
+    }
+}
+
+fn unknown(message: &str) -> CallError {
+    CallError::Unknown {
+        message: message.to_owned(),
+    }
+}
+
+fn cut_off() -> CallError {
+    unknown("the call was cancelled while it ran")
 }
 
 /// Whether a call of this class may be made again when nobody knows what became
@@ -205,7 +233,7 @@ impl Call {
         if self.stands_still(tool) {
             // What may have happened is looked at when it goes on.
             return match begun {
-                Some(_) => self.put_off(asked, "halted"),
+                Some(_) => self.put_off(asked, "it stands still"),
                 None => Goes::PutOff,
             };
         }
@@ -322,10 +350,13 @@ impl Call {
         }
     }
 
-    /// Whether the kill switch keeps the call from being made.
+    /// Whether the kill switch, or a block, keeps the call from being made.
     fn stands_still(&self, tool: &str) -> bool {
         let plugin = tool.split_once('/').map_or(tool, |(plugin, _)| plugin);
-        self.session.lock().is_halted() || self.runtime.halts.plugin(plugin)
+        let inner = self.session.lock();
+        let held = inner.is_halted() || inner.state.holds_effects();
+        drop(inner);
+        held || self.runtime.halts.plugin(plugin)
     }
 
     /// Made when the host goes on, as if nothing had been.

@@ -71,6 +71,9 @@ pub enum RunError {
         /// Requests that the run made.
         asked: u64,
     },
+    /// Resuming that is not the caller's to do.
+    #[error("{0}: an operator lets the run go on")]
+    NeedsOperator(&'static str),
     /// The decision names another binding than the question has.
     #[error("`{0}` was asked anew since: look at it again")]
     ApprovalChanged(String),
@@ -108,6 +111,7 @@ impl Failure for RunError {
             Self::NotAdmitted(error) => error.code(),
             Self::Overloaded(_) => "overloaded",
             Self::NoStep { .. } => "no-such-step",
+            Self::NeedsOperator(_) => "forbidden",
             Self::ApprovalChanged(_) => "approval-changed",
             Self::ForkDiffers(_) => "fork-differs",
             Self::NoRoom => "overloaded",
@@ -124,7 +128,8 @@ impl Failure for RunError {
             Self::InboxFull(_) => 429,
             Self::NotAdmitted(error) => error.status(),
             Self::OwnApproval
-            | Self::NotTheirs(_) => 403,
+            | Self::NotTheirs(_)
+            | Self::NeedsOperator(_) => 403,
             Self::ForkDiffers(_)
             | Self::ApprovalChanged(_)
             | Self::Ended(_)

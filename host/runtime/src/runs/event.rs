@@ -248,7 +248,12 @@ pub(crate) enum Event {
     /// A person asked for it to end.
     CancelRequested { by: String, why: String },
     /// The last record.
-    Ended { end: End },
+    Ended {
+        end: End,
+        /// Requests whose effect may have happened, which nobody cleared up.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unknown: Vec<RequestId>,
+    },
 }
 
 /// An answer as it is stored.
@@ -313,6 +318,23 @@ pub enum Block {
         /// Why.
         detail: String,
     },
+}
+
+impl Block {
+    /// Whether nothing that was asked for is done either before a person looked:
+    /// it may have been done, should not have been asked for, or is the trouble.
+    pub(crate) fn holds_effects(&self) -> bool {
+        match self {
+            Self::Restored { .. }
+            | Self::Nondeterminism { .. }
+            | Self::Journal { .. }
+            | Self::Loop { .. } => true,
+            Self::UnknownOutcome { .. }
+            | Self::Budget { .. }
+            | Self::Spent { .. }
+            | Self::Component { .. } => false,
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
@@ -385,6 +407,12 @@ impl End {
 }
 
 impl Event {
+    /// The end of a run; what remains unknown is added when it is pushed.
+    pub(crate) fn ended(end: End) -> Self {
+        let unknown = Vec::new();
+        Self::Ended { end, unknown }
+    }
+
     /// Whether the agent itself did this: replay expects it again, in order.
     pub(crate) fn is_the_agents(&self) -> bool {
         matches!(

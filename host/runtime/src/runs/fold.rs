@@ -28,7 +28,7 @@ pub(crate) struct RunState {
     pub(crate) requests: BTreeMap<RequestId, Asked>,
     /// Requests so far: the number of the next one.
     pub(crate) asked: RequestId,
-    /// Calls of which the agent was told that they may have happened.
+    /// Calls and children of which the agent was told that they may have happened.
     pub(crate) unknown: Vec<RequestId>,
     /// Open questions to people.
     pub(crate) questions: BTreeSet<RequestId>,
@@ -50,6 +50,8 @@ pub(crate) struct RunState {
     pub(crate) progress: Option<(f64, Option<f64>, String)>,
     pub(crate) blocked: Option<Block>,
     pub(crate) paused: bool,
+    /// Who paused it, since it last went on.
+    pub(crate) paused_by: BTreeSet<String>,
     pub(crate) cancelling: bool,
     /// How it is to end, where no person ended it.
     pub(crate) given_up: Option<End>,
@@ -141,14 +143,21 @@ impl RunState {
                     start.budget = budget.clone();
                 }
             }
-            Event::Paused { .. } => self.paused = true,
-            Event::Unpaused { .. } => self.paused = false,
+            Event::Paused { by } => {
+                self.paused = true;
+                self.paused_by.insert(by.clone());
+            }
+            Event::Unpaused { .. } => {
+                self.paused = false;
+                self.paused_by.clear();
+            }
             Event::CancelRequested { .. } => self.cancelling = true,
-            Event::Ended { end } => self.end = Some(end.clone()),
+            Event::Ended { end, .. } => self.end = Some(end.clone()),
             Event::Woke { cpu_us, .. } => self.spent.cpu_us += cpu_us,
             Event::Used { used } => self.spent.add(used),
             Event::ToolsTold { .. } => {}
         }
+        people::count(self, &record.event);
     }
 
     /// Requests without an answer.
@@ -157,7 +166,6 @@ impl RunState {
     }
 
     /// Whether a request has its answer.
-        people::count(self, &record.event);
     pub(crate) fn is_answered(&self, id: RequestId) -> bool {
         id < self.asked && !self.requests.contains_key(&id)
     }
@@ -185,6 +193,11 @@ impl RunState {
             Some(Block::UnknownOutcome { id, detail })
         });
         unknown.or_else(|| self.blocked.clone())
+    }
+
+    /// Whether none of its calls and children begins until a person decides.
+    pub(crate) fn holds_effects(&self) -> bool {
+        self.blocked.as_ref().is_some_and(Block::holds_effects)
     }
 
     fn started(&mut self, start: &Start) {
@@ -247,7 +260,10 @@ impl RunState {
                     inbox.pop_front();
                 }
             }
-            (Request::Call { .. }, Told::Error(CallError::Unknown { .. })) => self.unknown.push(id),
+            (
+                Request::Call { .. } | Request::Start { .. },
+                Told::Error(CallError::Unknown { .. }),
+            ) => self.unknown.push(id),
             _ => {}
         }
     }

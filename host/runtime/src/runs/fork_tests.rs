@@ -130,11 +130,9 @@ fn answers_to_requests_before_the_step_are_taken_over() {
         answered(0),
         answered(2),
         woke(1, &[0]),
-        Event::Ended {
-            end: crate::runs::End::Succeeded {
-                output: "1".to_owned(),
-            },
-        },
+        Event::ended(crate::runs::End::Succeeded {
+            output: "1".to_owned(),
+        }),
     ];
     let seen = |at| {
         let forked = fork(events.clone(), at);

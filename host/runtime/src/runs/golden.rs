@@ -118,9 +118,11 @@ fn ends(records: &[Record]) -> AgentEnd {
     match records.last().map(|record| &record.event) {
         Some(Event::Ended {
             end: End::Succeeded { output },
+            ..
         }) => AgentEnd::Done(output.clone()),
         Some(Event::Ended {
             end: End::Continued { .. },
+            ..
         }) => AgentEnd::ContinueAsNew(String::new()),
         Some(Event::Ended {
             end: End::Escalated { reason },

@@ -3,6 +3,7 @@
 
 use airlock_journal::audit::AuditRecord;
 use airlock_journal::{Op, Store, StoreError};
+use airlock_sandbox::agent::RequestId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -74,16 +75,19 @@ pub(crate) fn stream(id: &str) -> Bytes {
 
 /// What goes on record of a run that began other than by a request.
 pub(crate) fn announced(id: &str, state: &RunState) -> Op {
-    on_record("run.start", "ok", row(id, state))
+    on_record("run.start", "ok", row(id, state), &[])
 }
 
 /// What goes on record of a run's end; the listings are made from it.
 pub(crate) fn ended(id: &str, state: &RunState) -> Op {
-    on_record("run.end", state_name(state), row(id, state))
+    on_record("run.end", state_name(state), row(id, state), &state.unknown)
 }
 
-fn on_record(action: &str, outcome: &str, row: Row) -> Op {
-    let detail = json!({ "agent": row.agent, "started_ms": row.started_ms });
+fn on_record(action: &str, outcome: &str, row: Row, unknown: &[RequestId]) -> Op {
+    let mut detail = json!({ "agent": row.agent, "started_ms": row.started_ms });
+    if !unknown.is_empty() {
+        detail["unknown"] = json!(unknown);
+    }
     let record = AuditRecord::now(row.by, action, row.id).outcome(outcome);
     record::op(&record.detail(detail))
 }

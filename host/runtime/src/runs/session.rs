@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::drive::Next;
 use super::effects::Effect;
 use super::event::{Block, Event, Record, Told};
-use super::fold::RunState;
+use super::fold::{RunState, Waits};
 use super::replay::{Began, Replay};
 use super::rows::Parked;
 use super::spending::{self, Meter, Spent};
@@ -73,7 +73,8 @@ pub(crate) struct Inner {
     /// It is no longer looked after here: whoever comes loads it again.
     pub(crate) retired: bool,
     pub(crate) meter: Meter,
-    /// Calls that the kill switch keeps from being made, or cut off.
+    /// Calls that the kill switch keeps from being made, or cut off; calls and
+    /// children that a block keeps from it.
     put_off: BTreeSet<RequestId>,
     /// Values that are to be kept and are not durable yet.
     pub(crate) unkept: BTreeSet<RequestId>,
@@ -222,7 +223,7 @@ impl Session {
         self.lock().put_off.insert(id);
     }
 
-    /// Looks at the calls again that were put off.
+    /// Looks at the requests again that were put off.
     pub(crate) fn take_up_calls(self: &Arc<Self>) {
         let put_off = std::mem::take(&mut self.lock().put_off);
         for id in put_off {
@@ -344,9 +345,12 @@ impl Inner {
 
     /// The agent's clock and the record must say the same. The end is the last
     /// record there is.
-    pub(crate) fn push_at(&mut self, at_ms: u64, event: Event) {
+    pub(crate) fn push_at(&mut self, at_ms: u64, mut event: Event) {
         if self.state.end.is_some() {
             return;
+        }
+        if let Event::Ended { unknown, .. } = &mut event {
+            unknown.clone_from(&self.state.unknown);
         }
         let record = Record { at_ms, event };
         self.state.apply(&record);
@@ -368,7 +372,8 @@ impl Inner {
             Event::Recorded { id, value } => (id, Told::Ok(value.clone())),
             _ => return,
         };
-        self.answers.insert(*id, answer);
+        // A journal of before may have two; the agent was given the first.
+        self.answers.entry(*id).or_insert(answer);
     }
 
     /// Whether the host stops.
@@ -394,6 +399,25 @@ impl Inner {
             false if self.halted => None,
             false => by_state(&self.state),
         }
+    }
+
+    /// Keeps a request from being begun while a person has to look at the run;
+    /// `false`: none has to.
+    pub(crate) fn holds_back(&mut self, id: RequestId) -> bool {
+        let holds = self.state.holds_effects();
+        if holds {
+            self.put_off.insert(id);
+        }
+        holds
+    }
+
+    /// Whether nothing of it goes on here, or is about to.
+    fn is_idle(&self) -> bool {
+        if !self.state.holds_effects() {
+            return self.state.is_idle();
+        }
+        let mut open = self.state.open();
+        open.all(|(id, asked)| asked.waits() != Waits::Here || self.put_off.contains(&id))
     }
 
     /// Whether the kill switch keeps it from going on.
@@ -425,13 +449,11 @@ impl Inner {
             .state
             .open()
             .any(|(id, asked)| children::is_child(asked) && self.effects.contains_key(&id));
-        let idle = idle
-            && !starting
-            && self.unwritten.is_empty()
-            && self.state.is_idle()
-            && self.holds == 0;
+        let idle =
+            idle && !starting && self.unwritten.is_empty() && self.is_idle() && self.holds == 0;
+        let holds = self.state.holds_effects();
         idle.then(|| Parked {
-            wake_ms: self.state.wake_ms(),
+            wake_ms: self.state.wake_ms().filter(|_| !holds),
             has_children: self.state.open().any(|(_, asked)| children::is_held(asked)),
             status: match standing(&self.state) {
                 RunStatus::Running => RunStatus::Waiting,

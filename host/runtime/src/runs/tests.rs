@@ -157,7 +157,7 @@ fn the_state_is_what_the_records_say() {
     let end = End::Succeeded {
         output: "null".to_owned(),
     };
-    events.push(Event::Ended { end: end.clone() });
+    events.push(Event::ended(end.clone()));
     assert_eq!(RunState::of(&records(events)).end, Some(end));
 }
 

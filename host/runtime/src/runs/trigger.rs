@@ -181,6 +181,7 @@ impl Runtime {
         Ok(ends.find_map(|event| match event {
             Event::Ended {
                 end: End::Continued { run },
+                ..
             } => Some(run),
             _ => None,
         }))

@@ -136,6 +136,9 @@ pub struct RunDetail {
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
+    /// Requests whose effect may have happened, as its agent was told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<u64>,
 }
 
 /// How far a run is, as its agent says.
@@ -242,16 +245,16 @@ pub enum AtDue {
 pub struct Decide {
     /// One of the choices.
     pub decision: String,
-    /// For the agent and the record, at most 8 KiB.
-    #[serde(default)]
-    pub note: Option<String>,
     /// For a call: the hash of what was looked at, as the question has it; without
     /// it, whatever is asked now.
     #[serde(default)]
     pub binding: Option<String>,
+    /// For the agent and the record, at most 8 KiB.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
-/// What becomes of a blocked run.
+/// What becomes of a blocked or paused run; each member belongs to a kind of block.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {

@@ -13,6 +13,7 @@ mod parked;
 mod people;
 mod random_agents;
 mod replays;
+mod resumes;
 mod retries;
 
 use std::path::Path;

@@ -97,7 +97,7 @@ impl Recorded {
                 }
                 Event::Used { used } => recorded.cpu_us += used.cpu_us,
                 Event::GivenUp { .. } => given_up = true,
-                Event::Ended { end } if !given_up => recorded.end = own_end(end, &next_input)?,
+                Event::Ended { end, .. } if !given_up => recorded.end = own_end(end, &next_input)?,
                 _ => {}
             }
             if record.event.is_the_agents() {

@@ -127,7 +127,7 @@ fn journal(script: &[Do], end: Option<&str>) -> Vec<Record> {
     let end = end.map(|output| End::Succeeded {
         output: output.to_owned(),
     });
-    events.extend(end.map(|end| Event::Ended { end }));
+    events.extend(end.map(Event::ended));
     let record = |(at_ms, event)| Record { at_ms, event };
     (1_000..).zip(events).map(record).collect()
 }

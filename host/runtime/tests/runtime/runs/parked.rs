@@ -169,13 +169,7 @@ async fn a_run_of_a_restored_backup_waits_for_a_person() {
     let id = host.start(json!([signal("go"), add()])).await;
     host.until(&id, |run| run.waits_for.len() == 1).await;
     drop(host);
-    let store = airlock_journal::MemoryStore::on(&disk);
-    let label = airlock_journal::Batch::new().put("backup", "", r#"{"at_ms":7,"by":"ann"}"#);
-    airlock_journal::Store::commit(&*store, label)
-        .await
-        .expect("stores");
-    drop(store);
-    let host = Host::again(dir.path(), &disk).await;
+    let host = restored(dir.path(), &disk).await;
     host.signal(&id, "go", json!(1)).await.expect("kept");
     let blocked = host.run(&id);
     let restored = airlock_runtime::Block::Restored { made_at_ms: 7 };
@@ -188,6 +182,99 @@ async fn a_run_of_a_restored_backup_waits_for_a_person() {
     resumed.await.expect("goes on");
     host.results(&id).await;
     assert_eq!(host.added().await, 1);
+}
+
+/// A host over the copy that a backup was.
+async fn restored(dir: &Path, disk: &Disk) -> Host {
+    let store = airlock_journal::MemoryStore::on(disk);
+    let label = airlock_journal::Batch::new().put("backup", "", r#"{"at_ms":7,"by":"ann"}"#);
+    airlock_journal::Store::commit(&*store, label)
+        .await
+        .expect("stores");
+    drop(store);
+    Host::again(dir, disk).await
+}
+
+/// A call that was asked for, and not begun when the backup was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_run_makes_no_call_before_a_person_looked() {
+    for resumes in [true, false] {
+        let (dir, disk) = place();
+        let host = narrow_host(dir.path(), &disk).await;
+        host.prepare(&["keeper/*"]).await;
+        let halt = |halted: bool| HaltRequest {
+            halted,
+            plugin: Some("keeper".to_owned()),
+            ..HaltRequest::default()
+        };
+        host.runtime
+            .halt(&host.who, halt(true))
+            .await
+            .expect("it is");
+        let steps = json!([{ "join": [signal("go"), add()] }]);
+        let id = host.start(steps).await;
+        host.until(&id, |run| run.waits_for.len() == 2).await;
+        drop(host);
+        let host = restored(dir.path(), &disk).await;
+        host.runtime
+            .halt(&host.who, halt(false))
+            .await
+            .expect("it is");
+        // Whoever has something for it loads it, and that is all.
+        host.signal(&id, "go", json!(1)).await.expect("kept");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(host.run(&id).run.status, RunStatus::Blocked);
+        assert_eq!(host.added().await, 0);
+        if resumes {
+            let resumed = host.runtime.resume_run(&host.who, &id, Resume::default());
+            resumed.await.expect("goes on");
+            host.results(&id).await;
+            assert_eq!(host.added().await, 1);
+            continue;
+        }
+        let cancelled = host.runtime.cancel_run(&host.who, &id, "enough").await;
+        cancelled.expect("taken");
+        let end = host.ended(&id).await.end;
+        let unknown = vec![1];
+        assert_eq!(
+            end,
+            Some(End::Cancelled { unknown }),
+            "it may have happened"
+        );
+        assert_eq!(host.added().await, 0);
+    }
+}
+
+/// A child that was asked for, and not started when the backup was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_run_starts_no_child_before_a_person_looked() {
+    let mut met = 0;
+    for n in 0..6 {
+        let (dir, disk) = place();
+        let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+        host.store.inject(Fault::Write { n });
+        let child = json!({ "start": { "steps": [add()] } });
+        let Ok(id) = host.start_request(json!([child]), json!({})).await else {
+            continue;
+        };
+        let over = |run: &RunDetail| run.end.is_some() || host.runtime.ready().is_err();
+        host.until(&id, over).await;
+        drop(host);
+        let host = restored(dir.path(), &disk).await;
+        let run = host.run(&id);
+        if run.waits_for.len() != 1 || !run.children.is_empty() {
+            continue;
+        }
+        met += 1;
+        host.signal(&id, "any", json!(1)).await.expect("kept");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(host.run(&id).children.len(), 0);
+        let resumed = host.runtime.resume_run(&host.who, &id, Resume::default());
+        resumed.await.expect("goes on");
+        host.results(&id).await;
+        assert_eq!((host.run(&id).children.len(), host.added().await), (1, 1));
+    }
+    assert!(met > 0, "no run was cut off before its child began");
 }
 
 #[tokio::test(flavor = "multi_thread")]
