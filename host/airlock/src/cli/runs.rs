@@ -199,8 +199,9 @@ pub enum Runs {
         /// Another input, a JSON object; `-` reads it from standard input.
         #[arg(long, value_name = "JSON")]
         input: Option<String>,
-        /// Another version: a digest, a plugin, or a component's file. It has to do
-        /// the same up to the step.
+        /// Another version of the agent: its name for the active one, a digest, or a
+        /// component's file; one that is not active takes an administrator. It has
+        /// to do the same up to the step.
         #[arg(long, value_name = "VERSION")]
         agent: Option<String>,
     },

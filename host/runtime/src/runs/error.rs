@@ -71,6 +71,11 @@ pub enum RunError {
         /// Requests that the run made.
         asked: u64,
     },
+    /// A fork with another version of its agent than the active one.
+    #[error(
+        "`{0}` is not the active version of the run's agent: an administrator forks a run with it, or activates it"
+    )]
+    VersionNotActive(String),
     /// Resuming that is not the caller's to do.
     #[error("{0}: an operator lets the run go on")]
     NeedsOperator(&'static str),
@@ -111,6 +116,7 @@ impl Failure for RunError {
             Self::NotAdmitted(error) => error.code(),
             Self::Overloaded(_) => "overloaded",
             Self::NoStep { .. } => "no-such-step",
+            Self::VersionNotActive(_) => "version-not-active",
             Self::NeedsOperator(_) => "forbidden",
             Self::ApprovalChanged(_) => "approval-changed",
             Self::ForkDiffers(_) => "fork-differs",
@@ -129,6 +135,7 @@ impl Failure for RunError {
             Self::NotAdmitted(error) => error.status(),
             Self::OwnApproval
             | Self::NotTheirs(_)
+            | Self::VersionNotActive(_)
             | Self::NeedsOperator(_) => 403,
             Self::ForkDiffers(_)
             | Self::ApprovalChanged(_)

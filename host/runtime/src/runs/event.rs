@@ -270,7 +270,7 @@ pub(crate) enum Told {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "because", rename_all = "kebab-case")]
 pub enum Block {
-    /// A call may have happened or not.
+    /// A call may have happened or not, or a child may have been started.
     UnknownOutcome {
         /// The request.
         id: u64,

@@ -35,8 +35,9 @@ pub struct ForkRun {
     /// Another input for the agent, a JSON object, at most 1 MiB.
     #[serde(default)]
     pub input: Option<Value>,
-    /// Another version of the agent, as for a replay. It has to do the same up to
-    /// the step.
+    /// Another version of the agent: its name, for the active one, or a digest. One
+    /// that is not active takes an administrator. It has to do the same up to the
+    /// step.
     #[serde(default)]
     pub agent: Option<String>,
 }
@@ -59,8 +60,9 @@ impl Runtime {
     /// says what became of them.
     ///
     /// # Errors
-    /// There is no such run, step or version, the version does something else
-    /// before the step, the input makes no sense, or the store failed.
+    /// There is no such run, step or version, the version is not one that `who` may
+    /// run under these grants, it does something else before the step, the input
+    /// makes no sense, or the store failed.
     pub async fn fork_run(
         self: &Arc<Self>,
         who: &Principal,
@@ -71,7 +73,6 @@ impl Runtime {
         let records = rows::all(self.store(), id)?;
         let before = started(id, &records)?;
         self.admits_run(who, &before.agent)?;
-        self.agent_digest(who, &before.agent)?;
         let state = RunState::of(&records);
         if request.at > state.asked {
             let asked = state.asked;
@@ -80,7 +81,8 @@ impl Runtime {
                 asked,
             });
         }
-        let digest = self.version(who, &before, request.agent.as_deref()).await?;
+        let digest = self.fork_version(who, &before, request.agent.as_deref());
+        let digest = digest.await?;
         let input = request
             .input
             .map(|input| start::input(&input))
@@ -106,6 +108,31 @@ impl Runtime {
         self.does_the_same(&before, &start, &taken).await?;
         self.begin_fork(who, &start, with_unknown(taken, &state))
             .await
+    }
+
+    /// The component of the new run. It has the grants of the agent, so it is one
+    /// that had them or has them, or an administrator says so.
+    async fn fork_version(
+        &self,
+        who: &Principal,
+        before: &Start,
+        agent: Option<&str>,
+    ) -> Result<String, RunError> {
+        let active = self.agent_digest(who, &before.agent)?;
+        let is_its = |name: &str| name.starts_with("sha256:") || name == before.agent;
+        if let Some(other) = agent.filter(|name| !is_its(name)) {
+            return Err(RunError::Invalid(format!(
+                "agent: a fork runs a version of `{}`, under its grants, not `{}`",
+                before.agent,
+                other.escape_debug()
+            )));
+        }
+        let digest = self.version(who, before, agent).await?;
+        let known = digest == before.digest || digest == active;
+        match known || who.has_one_of(&[]) {
+            true => Ok(digest),
+            false => Err(RunError::VersionNotActive(digest)),
+        }
     }
 
     /// Whether the agent of the new run comes to its step at all, where it is not
@@ -153,7 +180,6 @@ impl Runtime {
         ];
         let ops = self.runs.fence().into_iter().chain(ops).collect();
         self.audit.commit_drafted(Batch { ops }).await?;
-        super::drive::recover(&session);
         self.runs.take_up(self, session);
         Ok(admin::view(&row, Some(RunStatus::Running)))
     }
@@ -256,8 +282,8 @@ fn with_unknown(mut taken: Vec<Record>, state: &RunState) -> Vec<Record> {
     taken
 }
 
-/// A call that may have had an effect, or a child that may have: the new run would
-/// make it under another key, so that it would be one more.
+/// A call that may have had an effect, or a child that goes on: the new run would
+/// make it under another key, or start another one, so that it would be one more.
 fn may_have_happened(asked: &Asked) -> bool {
     let reads = asked.begun == Some(EffectClass::ReadOnly);
     children::is_child(asked) || asked.unknown.is_some() || (asked.begun.is_some() && !reads)

@@ -117,6 +117,28 @@ fn a_call_that_may_have_happened_is_not_made_again() {
     }
 }
 
+/// The other run has it under way, or had it: another one would be one more.
+#[test]
+fn a_child_that_may_have_been_started_is_not_started_again() {
+    let child = Request::Start {
+        agent: "a".to_owned(),
+        goal: String::new(),
+        input: "{}".to_owned(),
+        budget: airlock_sandbox::agent::ChildBudget::default(),
+    };
+    let let_go = Event::Detached { id: 0 };
+    for (name, more, blocked) in [
+        ("under way", vec![], true),
+        ("let go of", vec![let_go], true),
+        ("answered", vec![answered(0)], false),
+    ] {
+        let events = [vec![asks(0, child.clone(), None)], more].concat();
+        let state = RunState::of(&fork(events, 1));
+        let unknown = matches!(state.block(), Some(Block::UnknownOutcome { id: 0, .. }));
+        assert_eq!(unknown, blocked, "{name}");
+    }
+}
+
 /// The answer to a request from before the step is taken over, also where it came
 /// after it.
 #[test]

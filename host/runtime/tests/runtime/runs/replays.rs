@@ -254,3 +254,103 @@ async fn a_fork_with_another_version_or_input_has_to_come_to_its_step() {
     let other = fork(&host, &run, input(json!([put("c")]))).await;
     assert_eq!(other, Err("fork-differs"));
 }
+
+/// Who forks with which version: a fork has the grants of its run's agent, so it
+/// runs what was activated for it, or what an administrator says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_runs_no_component_that_was_not_activated_for_its_agent() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let run = host.start(json!([add()])).await;
+    host.results(&run).await;
+    let own = host.run(&run).digest;
+    let beside = installed(&host, b'2').await;
+    let active = install(&host.runtime, "prober", version(b'3')).await;
+    let other = install(&host.runtime, "other", version(b'4')).await;
+    let who = |name: &str, roles: &[Role]| Principal {
+        name: name.to_owned(),
+        token_id: None,
+        roles: roles.iter().copied().collect(),
+        plugins: None,
+    };
+    let owner = who(&host.who.name, &[Role::Caller]);
+    let operator = who("op", &[Role::Caller, Role::Operator]);
+    let mut forks = 0;
+    for (agent, expect, as_admin) in [
+        (None, "ok", "ok"),
+        (Some(&*own), "ok", "ok"),
+        (Some(&*active), "ok", "ok"),
+        (Some("prober"), "ok", "ok"),
+        (Some(&*beside), "version-not-active", "ok"),
+        (Some("other"), "invalid-request", "invalid-request"),
+        (Some(&*other), "version-not-found", "version-not-found"),
+    ] {
+        for (who, expect) in [
+            (&owner, expect),
+            (&operator, expect),
+            (&*host.who, as_admin),
+        ] {
+            let before = host.added().await;
+            let request = json!({ "at": 0, "agent": agent });
+            let request: ForkRun = serde_json::from_value(request).expect("a request");
+            let forked = host.runtime.fork_run(who, &run, request).await;
+            let code = forked.as_ref().map_or_else(|error| error.code(), |_| "ok");
+            assert_eq!(code, expect, "{} {agent:?}", who.name);
+            if let Ok(forked) = forked {
+                host.results(&forked.id).await;
+                forks += 1;
+            }
+            assert_eq!(host.added().await - before, u64::from(code == "ok"));
+        }
+    }
+    assert_eq!(forks, 13);
+}
+
+/// A child of the other run that has not ended is not started once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_starts_no_child_that_the_other_run_has_under_way() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let waits = json!([{ "signal": { "name": "go" } }, add()]);
+    let run = host.start(json!([{ "start": { "steps": waits } }])).await;
+    let child = |run: &RunDetail| run.children.len() == 1;
+    let first = host.until(&run, child).await.children.remove(0);
+    let go = async |child: &str| {
+        let signalled = host.runtime.signal_run(&host.who, child, "go", &json!(1));
+        signalled.await.expect("kept");
+    };
+    let mut forks = Vec::new();
+    for _ in 0..2 {
+        let forked = fork(&host, &run, json!({ "at": 1 })).await.expect("forked");
+        let unclear = host.until(&forked, |run| run.blocked.is_some()).await;
+        let unknown = matches!(
+            unclear.blocked,
+            Some(airlock_runtime::Block::UnknownOutcome { id: 0, .. })
+        );
+        assert!(unknown, "{unclear:?}");
+        forks.push(forked);
+    }
+    go(&first).await;
+    host.results(&run).await;
+    for forked in &forks {
+        assert_eq!(host.run(forked).children.len(), 0);
+    }
+    assert_eq!(host.added().await, 1);
+    let say = async |run: &str, outcome: Outcome| {
+        let resume = Resume {
+            request: Some(0),
+            outcome: Some(outcome),
+            ..Resume::default()
+        };
+        let resumed = host.runtime.resume_run(&host.who, run, resume).await;
+        resumed.expect("taken");
+    };
+    say(&forks[0], Outcome::Fail).await;
+    let results = host.results(&forks[0]).await.to_string();
+    assert!(results.contains("unknown"), "{results}");
+    say(&forks[1], Outcome::Retry).await;
+    let second = host.until(&forks[1], child).await.children.remove(0);
+    go(&second).await;
+    host.results(&forks[1]).await;
+    assert_eq!(host.added().await, 2, "one more, since a person said so");
+}
