@@ -82,5 +82,5 @@ pub use runtime::{OpenError, Runtime};
 pub use schedules::{CatchUp, Did, Fired, Overlap, ScheduleError, ScheduleRequest, ScheduleView};
 pub use secrets::{SecretError, SecretView};
 pub use stop::NotReady;
-pub use tokens::{AuthError, NewToken, TokenError, TokenRequest, TokenView};
+pub use tokens::{AuthError, NewToken, RevokedToken, TokenError, TokenRequest, TokenView};
 pub use views::{CallsPage, CallsQuery, ViewError};

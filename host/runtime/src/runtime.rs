@@ -29,7 +29,9 @@ use crate::record::{self, AuditFailure, AuditPage, AuditQuery, AuditVerified, Re
 use crate::runs::Runs;
 use crate::schedules::Schedules;
 use crate::stop::Stop;
-use crate::tokens::{AuthError, NewToken, TokenError, TokenRequest, TokenView, Tokens};
+use crate::tokens::{
+    AuthError, NewToken, RevokedToken, TokenError, TokenRequest, TokenView, Tokens,
+};
 use crate::views::ViewsHandle;
 use crate::{audit_key, backup};
 
@@ -323,7 +325,8 @@ impl Runtime {
         Ok(NewToken { token, view })
     }
 
-    /// Revokes a token, at once.
+    /// Revokes a token, at once. What was made with it acts no more; runs that it
+    /// started go on.
     ///
     /// # Errors
     /// There is none with this id, or the store failed.
@@ -333,13 +336,21 @@ impl Runtime {
         id: &str,
         last: bool,
         why: &str,
-    ) -> Result<TokenView, TokenError> {
+    ) -> Result<RevokedToken, TokenError> {
         crate::names::why(why)?;
         let _turn = self.tokens.turn().await;
         let change = self.tokens.prepare_revoke(id, last, ids::now_ms())?;
-        let detail = json!({ "for": change.view().principal, "why": why });
+        let (schedules, hooks) = (self.schedules_of_token(id)?, self.hooks_of_token(id)?);
+        let detail = json!({
+            "for": change.view().principal, "why": why, "schedules": schedules, "hooks": hooks,
+        });
         let record = record::admin(who, "token.revoke", id, detail);
-        Ok(self.tokens.commit(change, record::op(&record)).await?)
+        let token = self.tokens.commit(change, record::op(&record)).await?;
+        Ok(RevokedToken {
+            token,
+            schedules,
+            hooks,
+        })
     }
 
     /// A page of the audit.

@@ -74,6 +74,21 @@ pub struct TokenView {
     pub note: String,
 }
 
+/// A token that was revoked, and what acts in its name no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RevokedToken {
+    /// The token.
+    #[serde(flatten)]
+    pub token: TokenView,
+    /// Schedules that were made or changed last with it: they do nothing until
+    /// somebody changes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<String>,
+    /// Webhooks that were made with it: they take nothing any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<String>,
+}
+
 /// A token that was just made.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct NewToken {
@@ -361,6 +376,13 @@ impl Tokens {
             return true;
         };
         self.read().get(id).is_some_and(|held| held.is_live(now_ms))
+    }
+
+    /// Whether a token was revoked, or is not known.
+    pub(crate) fn is_revoked(&self, id: &str) -> bool {
+        let all = self.read();
+        all.get(id)
+            .is_none_or(|held| held.view.revoked_ms.is_some())
     }
 
     /// Changes when a token is made or revoked.

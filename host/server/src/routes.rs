@@ -184,7 +184,7 @@ pub static ROUTES: &[Route] = &[
     route!("POST" "/v1/hooks/{name}/rotate" Access::Roles(ADMIN), "Give a webhook another secret; one that is made is in this reply alone", hooks::rotate, once: true, takes: Takes::OptionalJson, body: Some(of::<airlock_runtime::RotateHook>), replies: &[(200, Some(of::<airlock_runtime::HookMade>))]),
     route!("GET" "/v1/tokens" Access::Host(ADMIN), "Tokens, without their secrets", tokens::list, replies: &[(200, Some(of::<tokens::TokenList>))]),
     route!("POST" "/v1/tokens" Access::Host(ADMIN), "Make a token; its text is in this reply alone", tokens::create, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::TokenRequest>), replies: &[(201, Some(of::<airlock_runtime::NewToken>))]),
-    route!("DELETE" "/v1/tokens/{id}" Access::Host(ADMIN), "Revoke a token", tokens::revoke, query: Some(of::<tokens::RevokeQuery>), replies: &[(200, Some(of::<airlock_runtime::TokenView>))]),
+    route!("DELETE" "/v1/tokens/{id}" Access::Host(ADMIN), "Revoke a token", tokens::revoke, query: Some(of::<tokens::RevokeQuery>), replies: &[(200, Some(of::<airlock_runtime::RevokedToken>))]),
     route!("GET" "/v1/secrets" Access::Host(ADMIN), "Names of secrets", secrets::list, replies: &[(200, Some(of::<secrets::SecretList>))]),
     route!("PUT" "/v1/secrets/{name}" Access::Host(ADMIN), "Set a secret: the body is its value, byte for byte", secrets::set, takes: Takes::Value, replies: &[(200, Some(of::<airlock_runtime::SecretView>))]),
     route!("DELETE" "/v1/secrets/{name}" Access::Host(ADMIN), "Remove a secret", secrets::remove),

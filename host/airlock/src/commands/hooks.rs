@@ -105,7 +105,10 @@ fn list_text(answer: &Value) -> String {
                 cell(hook, "name"),
                 cell(hook, "scheme"),
                 does,
-                cell(hook, "by"),
+                match hook["revoked"] == true {
+                    true => format!("{} (revoked)", cell(hook, "by")),
+                    false => cell(hook, "by"),
+                },
                 cell(hook, "rate_per_min"),
                 hook["secret_ms"].as_u64().map(time).unwrap_or_default(),
                 hook["previous_until_ms"]

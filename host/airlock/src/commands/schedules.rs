@@ -132,6 +132,9 @@ fn text(schedule: &Value) -> String {
     if schedule["paused"] == true {
         text.push_str("paused\n");
     }
+    if schedule["revoked"] == true {
+        text.push_str("does nothing: the token that made it was revoked\n");
+    }
     text.push_str(&format!("last  {}", last(schedule)));
     text
 }
@@ -148,6 +151,7 @@ fn next(schedule: &Value) -> String {
     match schedule["next_ms"][0].as_u64() {
         Some(ms) => time(ms),
         None if schedule["paused"] == true => "paused".to_owned(),
+        None if schedule["revoked"] == true => "revoked".to_owned(),
         None => "-".to_owned(),
     }
 }

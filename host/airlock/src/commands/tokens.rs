@@ -41,15 +41,32 @@ pub(super) fn run(session: &Session, command: Token) -> Result<()> {
             session.format.show(&answer, list_text)
         }
         Token::Revoke { id, last } => {
-            session.api.ok(&Request::new(
+            let revoked: Value = session.api.value(&Request::new(
                 "DELETE",
                 format!("/v1/tokens/{}?last={last}", encode(&id)),
             ))?;
-            session
-                .format
-                .show(&json!({ "revoked": id }), |_| format!("revoked {id}"))
+            let shown = json!({
+                "revoked": id, "schedules": revoked["schedules"], "hooks": revoked["hooks"],
+            });
+            session.format.show(&shown, revoked_text)
         }
     }
+}
+
+/// What was revoked, and what stands still with that.
+fn revoked_text(shown: &Value) -> String {
+    let mut text = format!("revoked {}", cell(shown, "revoked"));
+    for (kind, what) in [
+        ("schedules", "schedules that do nothing any more"),
+        ("hooks", "webhooks that take nothing any more"),
+    ] {
+        let names = shown[kind].as_array().into_iter().flatten();
+        let names: Vec<&str> = names.filter_map(Value::as_str).collect();
+        if !names.is_empty() {
+            text.push_str(&format!("\n{what}: {}", names.join(", ")));
+        }
+    }
+    text
 }
 
 fn seconds(text: &str) -> Result<u64> {
@@ -105,6 +122,17 @@ fn list_text(answer: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_still_with_a_token_is_told() {
+        let alone = json!({ "revoked": "t1", "schedules": null, "hooks": null });
+        assert_eq!(revoked_text(&alone), "revoked t1");
+        let more = json!({ "revoked": "t1", "schedules": ["a", "b"], "hooks": ["c"] });
+        assert_eq!(
+            revoked_text(&more),
+            "revoked t1\nschedules that do nothing any more: a, b\nwebhooks that take nothing any more: c"
+        );
+    }
 
     #[test]
     fn a_token_that_is_no_good_is_shown_as_such() {

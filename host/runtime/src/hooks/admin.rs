@@ -32,7 +32,18 @@ impl Runtime {
     pub fn hooks(&self, who: &Principal) -> Result<Vec<HookView>, HookError> {
         let rows: Vec<Row> = crate::rows::all(self.store(), SPACE)?;
         let seen = rows.iter().filter(|row| sees(who, row));
-        Ok(seen.map(Row::view).collect())
+        Ok(seen.map(|row| self.shown_hook(row)).collect())
+    }
+
+    /// Names of the webhooks that were made with a token.
+    pub(crate) fn hooks_of_token(&self, token: &str) -> Result<Vec<String>, StoreError> {
+        let rows: Vec<Row> = crate::rows::all(self.store(), SPACE)?;
+        let own = rows.into_iter().filter(|row| row.maker.is_of(token));
+        Ok(own.map(|row| row.hook.name).collect())
+    }
+
+    fn shown_hook(&self, row: &Row) -> HookView {
+        row.view(self.is_revoked(&row.maker))
     }
 
     /// Makes a webhook.
@@ -74,7 +85,7 @@ impl Runtime {
             .await?;
         Ok(HookMade {
             secret: shown,
-            hook: row.view(),
+            hook: self.shown_hook(&row),
         })
     }
 
@@ -111,7 +122,7 @@ impl Runtime {
             .await?;
         Ok(HookMade {
             secret: shown,
-            hook: row.view(),
+            hook: self.shown_hook(&row),
         })
     }
 

@@ -42,6 +42,10 @@ impl Runtime {
         let now_ms = ids::now_ms();
         let claim = claim(&head, now_ms)?;
         let row = self.verified(name, &claim, body, now_ms)?;
+        if self.is_revoked(&row.maker) {
+            self.note_refusal(&row.maker.by, "hook-revoked", name);
+            return Err(HookError::Revoked);
+        }
         self.ready()?;
         self.hooks.admit(&row, Instant::now())?;
         let payload: Value = serde_json::from_slice(body)

@@ -31,6 +31,9 @@ pub enum HookError {
     /// The signature is wrong, or there is no such hook.
     #[error("no webhook of this name takes this delivery: the name or the signature is wrong")]
     Refused,
+    /// Whoever made it has no say any more.
+    #[error("the token that made this webhook was revoked; somebody has to make it again")]
+    Revoked,
     /// Another body came under the same id.
     #[error("a delivery with this id and another body was taken before")]
     Reused,
@@ -78,6 +81,7 @@ impl Failure for HookError {
             Self::Header(_) => "hook-header",
             Self::Time { .. } => "hook-timestamp",
             Self::Refused => "hook-refused",
+            Self::Revoked => "hook-revoked",
             Self::Reused => "hook-delivery-reused",
             Self::Body(_) => "hook-body",
             Self::Rate { .. } => "rate-limited",
@@ -96,7 +100,7 @@ impl Failure for HookError {
     fn status(&self) -> u16 {
         match self {
             Self::Header(_) | Self::Name(_) | Self::Body(_) => 400,
-            Self::Time { .. } | Self::Refused => 403,
+            Self::Time { .. } | Self::Refused | Self::Revoked => 403,
             Self::NotFound(_) => 404,
             Self::Reused | Self::Exists(_) | Self::Full(_) => 409,
             Self::Invalid(_) => 422,

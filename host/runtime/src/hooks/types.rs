@@ -83,6 +83,9 @@ pub struct HookView {
     pub hook: HookRequest,
     /// In whose name it acts.
     pub by: String,
+    /// Whether the token was revoked with which it was made: it takes nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub revoked: bool,
     /// When it was made, milliseconds since 1970.
     pub made_ms: u64,
     /// When it got its secret, milliseconds since 1970.
@@ -143,8 +146,10 @@ impl Row {
         label(&self.id)
     }
 
-    pub(super) fn view(&self) -> HookView {
+    /// As it is shown; `revoked`: the token of its maker was.
+    pub(super) fn view(&self, revoked: bool) -> HookView {
         HookView {
+            revoked,
             hook: self.hook.clone(),
             by: self.maker.by.clone(),
             made_ms: self.made_ms,

@@ -61,6 +61,10 @@ pub(crate) struct Maker {
     pub(crate) by: String,
     roles: BTreeSet<Role>,
     scope: Option<BTreeSet<String>>,
+    /// The token; absent for the local administrator, and for what was made
+    /// before tokens were noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
 }
 
 impl Maker {
@@ -69,7 +73,13 @@ impl Maker {
             by: who.name.clone(),
             roles: who.roles.clone(),
             scope: who.plugins.clone(),
+            token: who.token_id.clone(),
         }
+    }
+
+    /// Whether it was made with this token.
+    pub(crate) fn is_of(&self, token: &str) -> bool {
+        self.token.as_deref() == Some(token)
     }
 
     /// With the roles and the scope of the token it was made with.
@@ -113,6 +123,12 @@ pub(super) fn signal(who: &Principal, name: &str, payload: &Value) -> Result<Eve
 }
 
 impl Runtime {
+    /// Whether the token of whoever made something was revoked.
+    pub(crate) fn is_revoked(&self, maker: &Maker) -> bool {
+        let token = maker.token.as_ref();
+        token.is_some_and(|token| self.tokens.is_revoked(token))
+    }
+
     /// A run that is to be started later, checked now.
     pub(crate) fn checked_start(
         &self,

@@ -34,8 +34,7 @@ impl Runtime {
     pub fn schedules(&self, who: &Principal) -> Result<Vec<ScheduleView>, ScheduleError> {
         let rows: Vec<Row> = crate::rows::all(self.store(), SPACE)?;
         let seen = rows.iter().filter(|row| reaches(who, row, READERS));
-        let now_ms = ids::now_ms();
-        Ok(seen.map(|row| row.view(now_ms)).collect())
+        Ok(seen.map(|row| self.shown(row)).collect())
     }
 
     /// One schedule.
@@ -44,7 +43,18 @@ impl Runtime {
     /// There is none, or the store failed.
     pub fn schedule(&self, who: &Principal, name: &str) -> Result<ScheduleView, ScheduleError> {
         let row = self.schedule_row(who, name, READERS)?;
-        Ok(row.view(ids::now_ms()))
+        Ok(self.shown(&row))
+    }
+
+    /// Names of the schedules that were made or changed last with a token.
+    pub(crate) fn schedules_of_token(&self, token: &str) -> Result<Vec<String>, StoreError> {
+        let rows: Vec<Row> = crate::rows::all(self.store(), SPACE)?;
+        let own = rows.into_iter().filter(|row| row.maker.is_of(token));
+        Ok(own.map(|row| row.schedule.name).collect())
+    }
+
+    fn shown(&self, row: &Row) -> ScheduleView {
+        row.view(ids::now_ms(), self.is_revoked(&row.maker))
     }
 
     /// Makes a schedule; with `replace` it may be there already. Nothing that was
@@ -153,7 +163,7 @@ impl Runtime {
             .op(record::op(&record));
         self.store().commit(batch).await?;
         self.schedules.changed.notify_one();
-        Ok(row.view(ids::now_ms()))
+        Ok(self.shown(row))
     }
 
     fn schedule_row(

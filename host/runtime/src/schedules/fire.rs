@@ -126,7 +126,7 @@ impl Runtime {
     ) -> Result<Row, ScheduleError> {
         let overlap = row.schedule.overlap;
         let waits = row.queued_ms.is_some() || self.is_under_way(&row)?;
-        if overlap == Overlap::Allow || !waits {
+        if overlap == Overlap::Allow || !waits || self.is_revoked(&row.maker) {
             return self.act(row, due_ms, now_ms).await;
         }
         let queue = match overlap {
@@ -167,6 +167,12 @@ impl Runtime {
             run,
             detail,
         };
+        if self.is_revoked(&row.maker) {
+            let why = "the token that made it, or changed it last, was revoked".to_owned();
+            return self
+                .move_on(next, fired(Did::Failed, None, Some(why)))
+                .await;
+        }
         let acted = match &row.schedule.signal {
             Some(_) => {
                 let fired = fired(Did::Signalled, None, None);

@@ -82,7 +82,11 @@ pub struct ScheduleView {
     pub changed_ms: u64,
     /// Whether it stands still.
     pub paused: bool,
-    /// The next due times, milliseconds since 1970; none while it is paused.
+    /// Whether the token was revoked with which it was made or changed last: it
+    /// does nothing until somebody changes it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub revoked: bool,
+    /// The next due times, milliseconds since 1970; none while it does nothing.
     pub next_ms: Vec<u64>,
     /// A due time whose run starts when the one before has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,9 +171,10 @@ impl Row {
         When::parse(&self.schedule.cron, &self.schedule.zone)
     }
 
-    pub(super) fn view(&self, now_ms: u64) -> ScheduleView {
+    /// As it is shown; `revoked`: the token of its maker was.
+    pub(super) fn view(&self, now_ms: u64, revoked: bool) -> ScheduleView {
         let mut next_ms = Vec::new();
-        if let (Ok(when), false) = (self.when(), self.paused) {
+        if let (Ok(when), false) = (self.when(), self.paused || revoked) {
             let mut at = now_ms.max(self.decided_ms);
             while let (Some(next), true) = (when.next(at), next_ms.len() < NEXT_SHOWN) {
                 next_ms.push(next);
@@ -181,6 +186,7 @@ impl Row {
             by: self.maker.by.clone(),
             changed_ms: self.changed_ms,
             paused: self.paused,
+            revoked,
             next_ms,
             queued_ms: self.queued_ms,
             last: self.last.clone(),

@@ -153,6 +153,36 @@ async fn a_delivery_starts_a_run_with_its_body_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_takes_nothing_once_its_token_is_revoked() {
+    let (dir, disk) = place();
+    let mut host = Host::with_agent(dir.path(), &disk, &[]).await;
+    let ours = host.with_token(Role::Admin).await;
+    let local = std::mem::replace(&mut host.who, ours.clone());
+    add(&host, json!({})).await.expect("made");
+    host.who = local;
+    add(&host, json!({ "name": "kept" })).await.expect("made");
+    sent("msg_1", "{}").to(&host, "paid").await.expect("taken");
+    let id = ours.token_id.clone().expect("of a token");
+    let revoked = host.runtime.revoke_token(&host.who, &id, false, "").await;
+    let revoked = revoked.expect("revoked");
+    assert_eq!(
+        (revoked.hooks, revoked.schedules.len()),
+        (vec!["paid".to_owned()], 0)
+    );
+    drop(host);
+    let host = Host::again(dir.path(), &disk).await;
+    for id in ["msg_1", "msg_2"] {
+        let refused = sent(id, "{}").to(&host, "paid").await.expect_err("refused");
+        assert!(refused.starts_with("hook-revoked"), "{refused}");
+    }
+    sent("msg_3", "{}").to(&host, "kept").await.expect("taken");
+    assert_eq!(runs(&host).await, 2);
+    let hooks = host.runtime.hooks(&host.who).expect("reads");
+    let revoked: Vec<bool> = hooks.iter().map(|hook| hook.revoked).collect();
+    assert_eq!(revoked, [false, true], "{hooks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hostile_deliveries_do_nothing_and_learn_nothing() {
     let (dir, disk) = place();
     let host = Host::with_agent(dir.path(), &disk, &[]).await;

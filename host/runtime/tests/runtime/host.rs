@@ -6,7 +6,8 @@ use std::sync::Arc;
 use airlock_journal::memory::Disk;
 use airlock_journal::{MemoryStore, Store};
 use airlock_runtime::{
-    InstallRequest, OpenError, OperationState, Principal, Runtime, RuntimeConfig, ToolCall,
+    InstallRequest, OpenError, OperationState, Principal, Role, Runtime, RuntimeConfig,
+    TokenRequest, ToolCall,
 };
 use airlock_sandbox::testing::{ECHO, guest};
 use bytes::Bytes;
@@ -65,6 +66,18 @@ impl Host {
 
     pub async fn install(&self, name: &str) {
         install(&self.runtime, name, echo()).await;
+    }
+
+    /// Who has a new token with a role.
+    pub async fn with_token(&self, role: Role) -> Arc<Principal> {
+        let request = TokenRequest {
+            principal: "ann".to_owned(),
+            roles: [role].into(),
+            ..TokenRequest::default()
+        };
+        let made = self.runtime.create_token(&self.who, request).await;
+        let token = made.expect("is made").token;
+        self.runtime.authenticate(&token).expect("it is good")
     }
 
     /// Details of the audit's records with this action, oldest first.

@@ -96,6 +96,47 @@ async fn a_run_is_started_when_it_is_due_and_missed_ones_as_asked() {
     }
 }
 
+/// The schedule's own token; another one takes it over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_does_nothing_once_its_token_is_revoked() {
+    let (dir, disk) = place();
+    let mut host = Host::with_agent(dir.path(), &disk, &[]).await;
+    let other = host.with_token(Role::Caller).await;
+    let ours = host.with_token(Role::Caller).await;
+    let local = std::mem::replace(&mut host.who, ours.clone());
+    let asked = || json!({ "overlap": "queue", "start": waiting() });
+    let start = set(&host, asked()).await.expect("set").next_ms[0];
+    assert_eq!(did(&at(&host, start).await), Did::Started);
+    assert_eq!(did(&at(&host, start + HOUR).await), Did::Queued);
+    host.who = local;
+    let id = ours.token_id.clone().expect("of a token");
+    let revoked = host.runtime.revoke_token(&host.who, &id, false, "").await;
+    let revoked = revoked.expect("revoked");
+    assert_eq!(
+        (revoked.schedules, revoked.hooks.len()),
+        (vec!["hourly".to_owned()], 0)
+    );
+    let shown = at(&host, start + 2 * HOUR).await;
+    assert!(shown.revoked && shown.next_ms.is_empty(), "{shown:?}");
+    assert_eq!(
+        (did(&shown), shown.queued_ms),
+        (Did::Failed, Some(start + HOUR))
+    );
+    let why = shown.last.and_then(|last| last.detail);
+    assert!(why.expect("it is told").contains("revoked"));
+    let run = runs(&host).await.remove(0).id;
+    let ended = host.runtime.cancel_run(&host.who, &run, "").await;
+    ended.expect("taken");
+    host.ended(&run).await;
+    let failed = at(&host, start + 3 * HOUR).await;
+    assert_eq!((did(&failed), failed.queued_ms), (Did::Failed, None));
+    assert_eq!(runs(&host).await.len(), 1, "nor what was queued");
+    host.who = other;
+    let theirs = set(&host, asked()).await.expect("it is theirs now");
+    assert!(!theirs.revoked, "{theirs:?}");
+    assert_eq!(did(&at(&host, start + 4 * HOUR).await), Did::Started);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_goes_on_is_treated_as_the_overlap_says() {
     for (overlap, second, third, open) in [
