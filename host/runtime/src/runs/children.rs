@@ -418,10 +418,6 @@ pub(super) fn end_held(session: &Arc<Session>) {
 /// What carries over to the run that continues one.
 pub(super) fn continuation(state: &RunState, id: &str, start: &Start, input: String) -> Start {
     let budget = state.start.as_ref().map(|start| start.budget.clone());
-    let inbox = state.inbox.iter().flat_map(|(name, payloads)| {
-        let payloads = payloads.iter();
-        payloads.map(|payload| (name.clone(), payload.clone()))
-    });
     Start {
         input,
         budget: budget.unwrap_or_default(),
@@ -429,7 +425,7 @@ pub(super) fn continuation(state: &RunState, id: &str, start: &Start, input: Str
         began_ms: Some(start.began_ms.unwrap_or(state.started_ms)),
         spent: state.used(),
         state: state.memory.clone(),
-        signals: inbox.collect(),
+        signals: state.signals.all(),
         ..start.successor()
     }
 }

@@ -20,7 +20,7 @@ use super::event::{Block, Event, Told};
 use super::fold::Asked;
 use super::people::Terms;
 use super::policy;
-use super::session::{Session, Stop};
+use super::session::{Inner, Session, Stop};
 use super::spending::Spent;
 use super::step::{self, Came};
 use crate::ids;
@@ -123,6 +123,18 @@ pub(crate) fn cancel(session: &Arc<Session>, id: RequestId) {
     };
     let error = ended_early(session, &asked);
     session.answer(id, Told::Error(error), None, Vec::new());
+}
+
+/// The agent let go of a request; what waits for its time or for somebody is
+/// over.
+pub(super) fn let_go(inner: &mut Inner, id: RequestId) {
+    inner.answers.remove(&id);
+    if inner.state.requests.contains_key(&id) {
+        return;
+    }
+    if let Some(effect) = inner.effects.remove(&id) {
+        effect.abort();
+    }
 }
 
 /// What the agent is told of a request that is ended while nothing of it goes on

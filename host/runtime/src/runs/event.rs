@@ -231,7 +231,17 @@ pub(crate) enum Event {
     /// The agent asked for a request to end.
     CancelAsked { id: RequestId },
     /// The agent will not look at a request any more.
-    Detached { id: RequestId },
+    Detached {
+        id: RequestId,
+        /// A timer, a question or a wait for a signal is over with that, and a
+        /// signal that came for it is kept for the next. Without it, it goes on.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ends: bool,
+        /// The signal's payload, where a poll had reported it and the agent did not
+        /// read it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unread: Option<String>,
+    },
     /// The agent told something.
     Noted(Note),
     /// The run got a signal.
@@ -411,6 +421,12 @@ impl Event {
     pub(crate) fn ended(end: End) -> Self {
         let unknown = Vec::new();
         Self::Ended { end, unknown }
+    }
+
+    /// The agent will not look at a request any more.
+    pub(crate) fn detached(id: RequestId, unread: Option<String>) -> Self {
+        let ends = true;
+        Self::Detached { id, ends, unread }
     }
 
     /// Whether the agent itself did this: replay expects it again, in order.

@@ -3,7 +3,7 @@
 //! What must stay true: the same records give the same state; nothing here knows
 //! a clock, a store or an agent.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use airlock_sandbox::agent::{Memory, Note, PlanTask, Request, RequestId};
 use airlock_sandbox::{CallError, EffectClass};
@@ -11,6 +11,7 @@ use airlock_sandbox::{CallError, EffectClass};
 use super::event::{Block, End, Event, Record, Start, Told};
 use super::loops::Repeats;
 use super::people::{self, Approval, Terms};
+use super::signals::Signals;
 use super::spending::Spent;
 use super::weight;
 
@@ -43,8 +44,8 @@ pub(crate) struct RunState {
     /// answer to that input.
     pub(crate) repeated: Option<(String, u64)>,
     pub(crate) memory: Memory,
-    /// Signals that nobody has waited for yet, by name.
-    pub(crate) inbox: HashMap<String, VecDeque<String>>,
+    /// Signals that the agent was not given yet.
+    pub(crate) signals: Signals,
     pub(crate) plan: Vec<PlanTask>,
     /// The latest report: done, total, message.
     pub(crate) progress: Option<(f64, Option<f64>, String)>,
@@ -119,12 +120,9 @@ impl RunState {
             Event::Reserved { id, spent } => drop(self.reserved.insert(*id, *spent)),
             Event::StateSet { key, value } => self.memory.set(key, value.as_deref()),
             Event::CancelAsked { id } => self.with(*id, |asked| asked.cancel_asked = true),
-            Event::Detached { id } => self.with(*id, |asked| asked.detached = true),
+            Event::Detached { id, ends, unread } => self.let_go(*id, *ends, unread.as_ref()),
             Event::Noted(note) => self.noted(note),
-            Event::Signalled { name, payload, .. } => {
-                let inbox = self.inbox.entry(name.clone()).or_default();
-                inbox.push_back(payload.clone());
-            }
+            Event::Signalled { name, payload, .. } => self.signals.came(name, payload),
             Event::Blocked {
                 why: Block::UnknownOutcome { id, detail },
             } => self.with(*id, |asked| asked.unknown = Some(detail.clone())),
@@ -153,7 +151,10 @@ impl RunState {
             }
             Event::CancelRequested { .. } => self.cancelling = true,
             Event::Ended { end, .. } => self.end = Some(end.clone()),
-            Event::Woke { cpu_us, .. } => self.spent.cpu_us += cpu_us,
+            Event::Woke { ready, cpu_us, .. } => {
+                self.spent.cpu_us += cpu_us;
+                self.signals.delivered(ready);
+            }
             Event::Used { used } => self.spent.add(used),
             Event::ToolsTold { .. } => {}
         }
@@ -204,8 +205,7 @@ impl RunState {
         self.spent = start.spent;
         self.memory = start.state.clone();
         for (name, payload) in &start.signals {
-            let inbox = self.inbox.entry(name.clone()).or_default();
-            inbox.push_back(payload.clone());
+            self.signals.came(name, payload);
         }
         self.start = Some(start.clone());
     }
@@ -254,17 +254,11 @@ impl RunState {
             return;
         };
         self.repeated = self.repeats.count(&asked.request, answer);
-        match (&asked.request, answer) {
-            (Request::Signal { name }, Told::Ok(_)) => {
-                if let Some(inbox) = self.inbox.get_mut(name) {
-                    inbox.pop_front();
-                }
-            }
-            (
-                Request::Call { .. } | Request::Start { .. },
-                Told::Error(CallError::Unknown { .. }),
-            ) => self.unknown.push(id),
-            _ => {}
+        self.took_signal(id, &asked.request, answer);
+        let unknown = matches!(answer, Told::Error(CallError::Unknown { .. }));
+        let acts = matches!(asked.request, Request::Call { .. } | Request::Start { .. });
+        if unknown && acts {
+            self.unknown.push(id);
         }
     }
 

@@ -187,7 +187,7 @@ fn signals_before_the_step_that_nobody_took_are_taken_over() {
         asks(1, call(), None),
         signalled(),
     ];
-    let inbox = |at| RunState::of(&fork(events.clone(), at)).inbox["go"].len();
+    let inbox = |at| RunState::of(&fork(events.clone(), at)).signals.all().len();
     assert_eq!(inbox(0), 1, "the request that took it is not there");
     assert_eq!(inbox(1), 1, "one is taken, one is left");
     assert_eq!(inbox(2), 2);

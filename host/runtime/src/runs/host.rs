@@ -191,10 +191,11 @@ impl AgentHost for Host {
     }
 
     fn answer(&self, id: RequestId) -> Option<Answer> {
-        let inner = self.0.lock();
+        let mut inner = self.0.lock();
         if !inner.replay.is_delivered(id) {
             return None;
         }
+        inner.replay.read(id);
         inner.answers.get(&id).cloned().map(Answer::from)
     }
 
@@ -216,8 +217,10 @@ impl AgentHost for Host {
         if self.0.lock().stop.is_some() {
             return Ok(());
         }
-        self.does(|replay| replay.detach(id), || Event::Detached { id }, false)?;
-        self.0.lock().answers.remove(&id);
+        let unread = self.0.lock().unread(id);
+        let event = || Event::detached(id, unread);
+        self.does(|replay| replay.detach(id), event, false)?;
+        effects::let_go(&mut self.0.lock(), id);
         Ok(())
     }
 

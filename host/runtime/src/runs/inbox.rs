@@ -67,7 +67,7 @@ impl Listed {
                 | Event::ApprovalAsked { id, .. }
                 | Event::Approved { id, .. }
                 | Event::QuestionEscalated { id, .. }
-                | Event::Detached { id }
+                | Event::Detached { id, .. }
                 | Event::Answered { id, .. } => {
                     touched.insert(*id);
                 }

@@ -36,6 +36,7 @@ pub(crate) mod restored;
 mod resume;
 mod rows;
 mod session;
+mod signals;
 mod slots;
 mod spending;
 mod start;

@@ -31,6 +31,10 @@ pub(crate) struct Replay {
     /// Values that are kept and that the agent has not looked for yet, and when
     /// each was.
     kept: BTreeMap<RequestId, u64>,
+    /// Waits for signals that no poll has reported.
+    signals: BTreeSet<RequestId>,
+    /// Those that one has reported, and that the agent has not read.
+    unread: BTreeSet<RequestId>,
     next_id: RequestId,
     polls: u64,
     /// The run's clock.
@@ -97,6 +101,9 @@ impl Replay {
         let id = self.next_id;
         self.next_id += 1;
         let at_ms = self.rest.front().map(|record| record.at_ms);
+        if let Request::Signal { .. } = request {
+            self.signals.insert(id);
+        }
         let step = self.expect(
             |event| match event {
                 Event::Requested {
@@ -181,16 +188,29 @@ impl Replay {
         )
     }
 
+    /// The agent reads the answer to a request.
+    pub(crate) fn read(&mut self, id: RequestId) {
+        self.unread.remove(&id);
+    }
+
+    /// Whether a request has a signal that was reported and not read.
+    pub(crate) fn is_unread(&self, id: RequestId) -> bool {
+        self.unread.contains(&id)
+    }
+
     /// The agent lets go of a request; only before its answer is that worth a
-    /// record.
+    /// record, and of a signal before it was read. Journals of before have none of
+    /// the latter.
     pub(crate) fn detach(&mut self, id: RequestId) -> Step<()> {
-        if self.delivered.contains(&id) {
+        let is_it =
+            |event: &Event| matches!(event, Event::Detached { id: known, .. } if *known == id);
+        let next = self.rest.front().map(|record| is_it(&record.event));
+        let unread = self.unread.remove(&id);
+        if self.delivered.contains(&id) && !(unread && next != Some(false)) {
             return Step::Before(());
         }
-        self.expect(
-            |event| *event == Event::Detached { id },
-            || format!("request {id} is detached"),
-        )
+        self.signals.remove(&id);
+        self.expect(is_it, || format!("request {id} is detached"))
     }
 
     /// The agent looks which of `ids` are ready.
@@ -247,6 +267,8 @@ impl Replay {
     /// that for a poll that was new.
     pub(crate) fn deliver(&mut self, ready: &[RequestId], now_ms: u64) -> Event {
         self.reach(ready, now_ms);
+        let signals = ready.iter().filter(|id| self.signals.remove(id));
+        self.unread.extend(signals);
         Event::Woke {
             poll: self.polls.saturating_sub(1),
             ready: ready.to_vec(),

@@ -356,7 +356,7 @@ impl Inner {
         self.state.apply(&record);
         let may_match = matches!(
             record.event,
-            Event::Signalled { .. } | Event::Requested { .. }
+            Event::Signalled { .. } | Event::Requested { .. } | Event::Detached { .. }
         );
         self.answered(&record.event);
         self.unwritten.push(record);
@@ -462,16 +462,18 @@ impl Inner {
         })
     }
 
+    /// The payload of a signal that was reported to the agent and not read.
+    pub(crate) fn unread(&self, id: RequestId) -> Option<String> {
+        let answer = self.answers.get(&id).filter(|_| self.replay.is_unread(id));
+        match answer {
+            Some(Told::Ok(payload)) => Some(payload.clone()),
+            _ => None,
+        }
+    }
+
     /// Signals that came go to requests that wait, in order.
     fn match_signals(&mut self) {
-        let waiting = self.state.open().find_map(|(id, asked)| {
-            let Request::Signal { name } = &asked.request else {
-                return None;
-            };
-            let payload = self.state.inbox.get(name)?.front()?;
-            Some((id, payload.clone()))
-        });
-        if let Some((id, payload)) = waiting {
+        if let Some((id, payload)) = self.state.waits_for_signal() {
             self.push(Event::Answered {
                 id,
                 answer: Told::Ok(payload),

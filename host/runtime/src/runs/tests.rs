@@ -96,7 +96,7 @@ fn journal() -> Vec<Record> {
             by: None,
             used: super::spending::Spent::default(),
         },
-        Event::Detached { id: 0 },
+        Event::detached(0, None),
     ])
 }
 
@@ -118,7 +118,8 @@ fn the_state_is_what_the_records_say() {
     let mut events: Vec<Event> = journal().into_iter().map(|record| record.event).collect();
     let state = RunState::of(&records(events.clone()));
     assert_eq!((state.started_ms, state.len), (1_000, 11));
-    assert_eq!(state.inbox["go"], ["2"], "one of two signals was taken");
+    let left = [("go".to_owned(), "2".to_owned())];
+    assert_eq!(state.signals.all(), left, "one of two signals was taken");
     assert_eq!(state.open().count(), 0);
     assert!(state.is_answered(0) && state.is_answered(1) && !state.is_answered(2));
 

@@ -103,10 +103,7 @@ pub(crate) fn check_signal(name: &str, payload: &Value) -> Result<String, RunErr
 
 /// Whether a run may get one more signal.
 pub(super) fn room(id: &str, state: &RunState) -> Result<(), RunError> {
-    let inbox = state.inbox.values().flatten();
-    let (kept, bytes) = inbox.fold((0, 0), |(kept, bytes), payload| {
-        (kept + 1, bytes + payload.len())
-    });
+    let (kept, bytes) = state.signals.held();
     match kept < SIGNALS_MAX && bytes < SIGNAL_BYTES_MAX {
         true => Ok(()),
         false => Err(RunError::InboxFull(id.to_owned())),

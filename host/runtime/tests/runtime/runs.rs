@@ -15,6 +15,7 @@ mod random_agents;
 mod replays;
 mod resumes;
 mod retries;
+mod signals;
 
 use std::path::Path;
 use std::time::Duration;

@@ -51,7 +51,7 @@ impl AgentHost for Replayed {
     }
 
     fn detach(&self, id: RequestId) -> Result<(), Stopped> {
-        self.lock().does(Event::Detached { id })
+        self.lock().does(Event::detached(id, None))
     }
 
     fn note(&self, note: Note) -> Result<(), Stopped> {

@@ -97,21 +97,24 @@ impl Comparison {
             return Ok(());
         }
         self.goes_on()?;
+        let reported = |id: &RequestId| self.replay.is_delivered(*id);
+        let let_go = matches!(&event, Event::Detached { id, .. } if reported(id));
+        let unread = matches!(&event, Event::Detached { id, .. } if self.replay.is_unread(*id));
         if self.rest.is_none() {
             let step = match &event {
                 Event::CancelAsked { id } => self.replay.cancel(*id),
-                Event::Detached { id } => self.replay.detach(*id),
+                Event::Detached { id, .. } => self.replay.detach(*id),
                 Event::Noted(note) => self.replay.note(note),
                 Event::StateSet { key, value } => self.replay.set_state(key, value.as_deref()),
                 _ => Step::Before(()),
             };
-            if step == Step::Before(()) {
+            // A journal of before has no record of a signal that was not read.
+            if step == Step::Before(()) || (unread && step == Step::New) {
                 return Ok(());
             }
             self.leave(&step)?;
         }
-        let let_go = matches!(&event, Event::Detached { id } if self.replay.is_delivered(*id));
-        if !let_go {
+        if !let_go || unread {
             self.place(&event);
         }
         Ok(())
@@ -192,10 +195,11 @@ impl Comparison {
         }
     }
 
-    pub(in super::super) fn answer(&self, id: RequestId) -> Option<Answer> {
+    pub(in super::super) fn answer(&mut self, id: RequestId) -> Option<Answer> {
         if !self.replay.is_delivered(id) {
             return None;
         }
+        self.replay.read(id);
         self.given(id).map(|given| given.answer.clone().into())
     }
 

@@ -246,7 +246,7 @@ pub(super) fn key(
     let (sort, exact) = match event {
         Event::Requested { request, .. } => of_request(request, now_ms),
         Event::CancelAsked { id } => both(&format!("cancel {}", known(*id)?)),
-        Event::Detached { id } => both(&format!("detach {}", known(*id)?)),
+        Event::Detached { id, .. } => both(&format!("detach {}", known(*id)?)),
         // What a note says may change, that it is one may not.
         Event::ToolsTold { .. } => both("tools"),
         Event::StateSet { key, .. } => (format!("state {key}"), json!(event).to_string()),
@@ -293,7 +293,7 @@ fn shown(event: &Event) -> ReplayStep {
         }
         Event::ToolsTold { .. } => (None, "asks for its tools".to_owned()),
         Event::CancelAsked { id } => (Some(*id), "cancels the request".to_owned()),
-        Event::Detached { id } => (Some(*id), "lets go of the request".to_owned()),
+        Event::Detached { id, .. } => (Some(*id), "lets go of the request".to_owned()),
         Event::Woke { ready, .. } => (None, format!("gets the answers to {ready:?}")),
         other => (None, json!(other).to_string()),
     };

@@ -117,7 +117,7 @@ fn journal(script: &[Do], end: Option<&str>) -> Vec<Record> {
             }
             Tell => events.push(Event::Noted(log())),
             Cancel(id) => events.push(Event::CancelAsked { id }),
-            LetGo(id) => events.push(Event::Detached { id }),
+            LetGo(id) => events.push(Event::detached(id, None)),
             Set(key, value) => events.push(set(key, value)),
             Tools(name) => events.push(Event::ToolsTold {
                 tools: Some(vec![tool(name)]),
@@ -147,7 +147,7 @@ fn replayed(records: Vec<Record>, script: &[Do], output: &str) -> RunReplay {
                 Wait(ids) => drop(comparison.poll(ids, true)?),
                 Tell => comparison.does(Event::Noted(log()))?,
                 Cancel(id) => comparison.does(Event::CancelAsked { id })?,
-                LetGo(id) => comparison.does(Event::Detached { id })?,
+                LetGo(id) => comparison.does(Event::detached(id, None))?,
                 Set(key, value) => comparison.does(set(key, value))?,
                 Tools(name) => assert_eq!(comparison.tools()?, [tool(name)]),
             }
