@@ -1,17 +1,20 @@
 //! Whether a call may start now: rate, concurrency and queue of its plugin, and
-//! the bound over all plugins. Waiting calls start in the order they came.
+//! the bound over all plugins. Those who wait take turns: the steps of each agent
+//! and principal, and all other calls, each in the order they came.
 //!
 //! What must stay true: a permit is given back however its call ends; changed
-//! limits hold for the calls that wait too.
+//! limits hold for the calls that wait too; the steps of one run keep neither
+//! another's nor a caller from their turn.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use airlock_sandbox::Limits;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::problem::Failure;
+use crate::turns::Turns;
 
 /// Why a call may not start now. Nothing of it happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,8 +102,19 @@ struct State {
     concurrency: u32,
     queue: u32,
     running: u32,
-    waiting: VecDeque<oneshot::Sender<Permit>>,
+    waiting: Turns<Whose, oneshot::Sender<Permit>>,
     bucket: Bucket,
+    /// Somebody looks again when the rate gives more.
+    looks: bool,
+}
+
+/// Who waits. Calls have paid their part of the rate; steps pay it when it is
+/// their turn.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    Calls,
+    /// Of an agent, and a principal.
+    Steps(String, String),
 }
 
 /// Lets one call run; given back when dropped.
@@ -128,8 +142,9 @@ impl Admission {
                 concurrency: limits.concurrency,
                 queue: limits.queue,
                 running: 0,
-                waiting: VecDeque::new(),
+                waiting: Turns::default(),
                 bucket: Bucket::new(limits),
+                looks: false,
             }),
         })
     }
@@ -160,6 +175,32 @@ impl Admission {
         }
     }
 
+    /// Lets a step start, if nobody waits and there is room at once.
+    pub(crate) fn step_now(self: &Arc<Self>) -> Option<Permit> {
+        let mut state = self.state();
+        let waits = state.waiting.iter().any(|turn| !turn.is_closed());
+        let free = state.running < state.concurrency && !waits;
+        let taken = free && state.bucket.take(Instant::now()).is_ok();
+        taken.then(|| self.permit(&mut state))
+    }
+
+    /// Waits for the turn of a step of `agent` for `by`, however long that takes.
+    pub(crate) async fn step(self: &Arc<Self>, agent: &str, by: &str) -> Permit {
+        let (sender, turn) = oneshot::channel();
+        let whose = Whose::Steps(agent.to_owned(), by.to_owned());
+        let ready = {
+            let mut state = self.state();
+            state.waiting.push(whose, sender);
+            self.next(&mut state)
+        };
+        hand_over(ready);
+        match turn.await {
+            Ok(permit) => permit,
+            // Whoever waits is forgotten with this alone.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Takes one of the plugin's `rate`, for what is not a call.
     pub(crate) fn take_rate(&self) -> Result<(), NotAdmitted> {
         let mut state = self.state();
@@ -171,24 +212,26 @@ impl Admission {
         })
     }
 
-    /// Whether a call that asked now would start at once.
-    pub(crate) fn is_free(&self) -> bool {
+    /// Whether a call that asked now would start at once, after `before` others.
+    pub(crate) fn is_free(&self, before: usize) -> bool {
         let state = self.state();
-        state.running < state.concurrency && state.bucket.tokens >= 1.0
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
+        state.running.saturating_add(before) < state.concurrency
+            && state.bucket.tokens >= f64::from(before) + 1.0
     }
 
     /// Calls running and waiting.
     pub(crate) fn load(&self) -> (u32, usize) {
         let state = self.state();
-        (state.running, state.waiting.len())
+        (state.running, state.waiting.iter().count())
     }
 
     fn ask(self: &Arc<Self>) -> Result<Asked, NotAdmitted> {
         let mut state = self.state();
         let now = state.running < state.concurrency;
         if !now {
-            state.waiting.retain(|turn| !turn.is_closed());
-            if state.waiting.len() >= state.queue as usize {
+            let waiting = state.waiting.left(&Whose::Calls, |turn| !turn.is_closed());
+            if waiting >= state.queue as usize {
                 return Err(NotAdmitted::QueueFull {
                     plugin: self.plugin.clone(),
                     concurrency: state.concurrency,
@@ -208,7 +251,7 @@ impl Admission {
             return Ok(Asked::Now(self.permit(&mut state)));
         }
         let (sender, turn) = oneshot::channel();
-        state.waiting.push_back(sender);
+        state.waiting.push(Whose::Calls, sender);
         Ok(Asked::Wait(turn))
     }
 
@@ -222,19 +265,57 @@ impl Admission {
     /// The waiting calls whose turn it is, with their permits.
     fn next(self: &Arc<Self>, state: &mut State) -> Vec<(oneshot::Sender<Permit>, Permit)> {
         let mut ready = Vec::new();
+        let now = Instant::now();
         while state.running < state.concurrency {
-            let Some(turn) = state.waiting.pop_front() else {
-                break;
-            };
-            if !turn.is_closed() {
-                ready.push((turn, self.permit(state)));
-            }
+            let Some(turn) = state.turn(now) else { break };
+            ready.push((turn, self.permit(state)));
+        }
+        let waits = state.waiting.iter().next().is_some();
+        if let (true, Some(wait)) = (waits, state.bucket.wait(now)) {
+            self.look_in(state, wait);
         }
         ready
     }
 
+    /// Looks again when the rate gives more: nobody's end may come before.
+    fn look_in(self: &Arc<Self>, state: &mut State, wait: Duration) {
+        let Ok(host) = Handle::try_current() else {
+            return;
+        };
+        if std::mem::replace(&mut state.looks, true) {
+            return;
+        }
+        let admission = Arc::downgrade(self);
+        host.spawn(async move {
+            tokio::time::sleep(wait).await;
+            let Some(admission) = admission.upgrade() else {
+                return;
+            };
+            let ready = {
+                let mut state = admission.state();
+                state.looks = false;
+                admission.next(&mut state)
+            };
+            hand_over(ready);
+        });
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The next one whose turn it is.
+    fn turn(&mut self, now: Instant) -> Option<oneshot::Sender<Permit>> {
+        let paid = self.bucket.wait(now).is_none();
+        let may = |whose: &Whose| paid || *whose == Whose::Calls;
+        let (whose, turn) = self.waiting.next(may, |turn| !turn.is_closed())?;
+        if whose != Whose::Calls {
+            // There is one, as was just looked.
+            let _ = self.bucket.take(now);
+        }
+        Some(turn)
     }
 }
 
@@ -283,16 +364,26 @@ impl Bucket {
     }
 
     fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        match self.wait(now) {
+            None => {
+                self.tokens -= 1.0;
+                Ok(())
+            }
+            Some(wait) => Err(wait),
+        }
+    }
+
+    /// How long until there is one to take; `None`: there is.
+    fn wait(&mut self, now: Instant) -> Option<Duration> {
         let per_second = self.count / self.per.as_secs_f64().max(0.001);
         let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.tokens = (self.tokens + elapsed * per_second).min(self.count);
         self.filled = now;
         if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return Ok(());
+            return None;
         }
         let wait = (1.0 - self.tokens) / per_second.max(f64::MIN_POSITIVE);
-        Err(Duration::try_from_secs_f64(wait).unwrap_or(self.per))
+        Some(Duration::try_from_secs_f64(wait).unwrap_or(self.per))
     }
 }
 
@@ -356,6 +447,51 @@ mod tests {
         }
         drop(first);
         drop(second.await.expect("ends").expect("gets its turn"));
+        assert_eq!(admission.load(), (0, 0));
+    }
+
+    /// Steps of each agent and principal, and calls, take turns; one who has a
+    /// long queue keeps nobody waiting.
+    #[tokio::test]
+    async fn steps_and_calls_take_turns() {
+        let admission = Admission::new("p", &limits(1, 1, "1000/s"));
+        let first = admission.enter(LONG).await.expect("runs");
+        let (told, mut order) = tokio::sync::mpsc::unbounded_channel();
+        let whose = [("a", "me"); 5].into_iter().chain([("a", "you"), ("", "")]);
+        for (agent, by) in whose {
+            let (waits, told) = (Arc::clone(&admission), told.clone());
+            let before = admission.load().1;
+            tokio::spawn(async move {
+                let permit = match agent {
+                    "" => waits.enter(LONG).await.expect("its turn"),
+                    agent => waits.step(agent, by).await,
+                };
+                told.send(format!("{agent} {by}")).expect("heard");
+                drop(permit);
+            });
+            while admission.load().1 == before {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert!(admission.step_now().is_none(), "others wait");
+        drop(first);
+        let mut got = Vec::new();
+        for _ in 0..7 {
+            got.push(order.recv().await.expect("a turn"));
+        }
+        let me = "a me";
+        assert_eq!(got, [me, "a you", " ", me, me, me, me]);
+        assert!(admission.step_now().is_some(), "nobody waits");
+    }
+
+    /// A step is never refused for want of rate: it waits.
+    #[tokio::test]
+    async fn a_step_waits_for_the_rate() {
+        let admission = Admission::new("p", &limits(4, 4, "2/s"));
+        while admission.step_now().is_some() {}
+        for _ in 0..2 {
+            drop(admission.step("a", "me").await);
+        }
         assert_eq!(admission.load(), (0, 0));
     }
 

@@ -32,6 +32,10 @@ pub struct RuntimeConfig {
     pub calls_max: u32,
     /// Agents in a sandbox at once.
     pub agents_max: u32,
+    /// Runs in memory that somebody started, above which no more are started. Of
+    /// children a quarter of that may start at each depth, and a fortieth below
+    /// one run.
+    pub runs_max: usize,
     /// How long a waiting agent keeps its sandbox, and a run that stands still its
     /// place in memory.
     pub agent_warm: Duration,
@@ -69,6 +73,7 @@ impl RuntimeConfig {
             guest_workers: None,
             calls_max: 1_000,
             agents_max: 200,
+            runs_max: 10_000,
             agent_warm: Duration::from_secs(10),
             runs_stuck: Duration::from_secs(60),
             loaded_components_max: 64,

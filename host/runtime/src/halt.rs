@@ -2,7 +2,8 @@
 //! starts, those in flight end, runs stand still, until it is lifted; over
 //! restarts too.
 //!
-//! What must stay true: a halt that was acknowledged holds after any crash.
+//! What must stay true: a halt that was acknowledged holds after any crash; what
+//! stands still is what the store says.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -58,7 +59,11 @@ impl Part {
 }
 
 /// The parts that stand still.
-pub(crate) struct Halts(watch::Sender<BTreeSet<Part>>);
+pub(crate) struct Halts {
+    parts: watch::Sender<BTreeSet<Part>>,
+    /// Held by whoever uses the kill switch: what was written last holds.
+    turn: tokio::sync::Mutex<()>,
+}
 
 /// A run, for what may be halted of it.
 #[derive(Debug, Clone, Copy)]
@@ -75,11 +80,14 @@ impl Halts {
             let halted: PartHalted = decode(SPACE, &key, &row)?;
             parts.insert(halted.part);
         }
-        Ok(Self(watch::Sender::new(parts)))
+        Ok(Self {
+            parts: watch::Sender::new(parts),
+            turn: tokio::sync::Mutex::default(),
+        })
     }
 
     fn set(&self, part: &Part, halted: bool) {
-        self.0.send_if_modified(|parts| match halted {
+        self.parts.send_if_modified(|parts| match halted {
             true => parts.insert(part.clone()),
             false => parts.remove(part),
         });
@@ -87,13 +95,13 @@ impl Halts {
 
     /// Whether calls of a plugin's tools stand still.
     pub(crate) fn plugin(&self, plugin: &str) -> bool {
-        let parts = self.0.borrow();
+        let parts = self.parts.borrow();
         !parts.is_empty() && parts.contains(&Part::Plugin(plugin.to_owned()))
     }
 
     /// Whether a run stands still.
     pub(crate) fn run(&self, run: OfRun<'_>) -> bool {
-        let parts = self.0.borrow();
+        let parts = self.parts.borrow();
         let of = [
             Part::Run(run.id.to_owned()),
             Part::Agent(run.agent.to_owned()),
@@ -105,7 +113,7 @@ impl Halts {
     /// Resolves when a call of a plugin's tool, for a run or for nobody's, is to
     /// end.
     pub(crate) async fn ends(&self, plugin: &str, run: Option<OfRun<'_>>) {
-        let mut changed = self.0.subscribe();
+        let mut changed = self.parts.subscribe();
         loop {
             changed.mark_unchanged();
             if self.plugin(plugin) || run.is_some_and(|run| self.run(run)) {
@@ -267,6 +275,11 @@ impl Runtime {
         if request.halted {
             self.set_halted(true);
         }
+        let _turn = self.halts.turn.lock().await;
+        if request.halted {
+            // It may have been lifted by whoever had the turn before.
+            self.set_halted(true);
+        }
         let view = HaltView {
             halted: request.halted,
             by: Some(who.name.clone()),
@@ -294,8 +307,11 @@ impl Runtime {
     ) -> Result<HaltView, HaltError> {
         if request.halted {
             self.check_is_there(&part)?;
-            self.halts.set(&part, true);
-            self.runs.halt(self);
+            self.set_part(&part, true);
+        }
+        let _turn = self.halts.turn.lock().await;
+        if request.halted {
+            self.set_part(&part, true);
         }
         let action = if request.halted { "halt" } else { "halt.lift" };
         let detail = json!({ "why": request.why });
@@ -315,10 +331,14 @@ impl Runtime {
         };
         self.store().commit(batch).await?;
         if !request.halted {
-            self.halts.set(&part, false);
-            self.runs.halt(self);
+            self.set_part(&part, false);
         }
         self.halt_view()
+    }
+
+    fn set_part(self: &Arc<Self>, part: &Part, halted: bool) {
+        self.halts.set(part, halted);
+        self.runs.halt(self, halted);
     }
 
     fn check_is_there(&self, part: &Part) -> Result<(), HaltError> {
@@ -344,6 +364,6 @@ impl Runtime {
             }
             changes
         });
-        self.runs.halt(self);
+        self.runs.halt(self, halted);
     }
 }

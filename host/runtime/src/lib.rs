@@ -34,6 +34,7 @@ mod schedules;
 mod secrets;
 mod stop;
 mod tokens;
+mod turns;
 mod views;
 
 pub use admission::NotAdmitted;

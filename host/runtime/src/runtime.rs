@@ -190,7 +190,7 @@ impl Runtime {
             stop: watch::Sender::new(crate::halt::begin(&*store)?),
             halts: crate::halt::Halts::open(&*store)?,
             operations: Arc::default(),
-            runs: Runs::new(config.agents_max),
+            runs: Runs::new(config.agents_max, config.runs_max),
             schedules: Schedules::new(),
             hooks: Hooks::new(),
             metrics: Metrics::default(),

@@ -78,6 +78,9 @@ pub enum CallRefused {
     /// The host failed during the call.
     #[error("the host failed during the call")]
     Interrupted,
+    /// What it was judged by changed while it waited for its turn.
+    #[error("what the call was judged by has changed")]
+    Changed,
     /// Whoever asked for it took it back while it waited for its turn.
     #[error("cancelled")]
     Cancelled,
@@ -96,6 +99,7 @@ impl Failure for CallRefused {
             Self::Prepare { .. } => "grants-not-in-force",
             Self::Store(_) => "store-failed",
             Self::NotRecorded { .. } | Self::Interrupted => "unknown",
+            Self::Changed => "changed",
             Self::Cancelled => "cancelled",
         }
     }
@@ -108,7 +112,7 @@ impl Failure for CallRefused {
             Self::InputTooLarge { .. } => 413,
             Self::NotAdmitted(error) => error.status(),
             Self::Idempotency(error) => error.status(),
-            Self::Prepare { .. } | Self::Store(_) | Self::Cancelled => 503,
+            Self::Prepare { .. } | Self::Store(_) | Self::Changed | Self::Cancelled => 503,
             Self::NotRecorded { .. } | Self::Interrupted => 500,
         }
     }

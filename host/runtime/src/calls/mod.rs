@@ -10,6 +10,7 @@ mod principal_ids;
 mod recorded;
 mod reply;
 mod run;
+mod turn;
 
 pub use error::CallRefused;
 pub(crate) use in_flight::InFlight;
@@ -17,4 +18,5 @@ pub(crate) use principal_ids::PrincipalIds;
 pub(crate) use reply::code_of;
 pub use reply::status_of;
 pub use run::{CallStage, ToolCall};
-pub(crate) use run::{Cut, StepMade};
+pub(crate) use run::{Cut, Step, StepMade};
+pub(crate) use turn::{Judged, Turn};

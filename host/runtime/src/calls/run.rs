@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use crate::admission::{NotAdmitted, Permit};
 use crate::calls::in_flight::Place;
 use crate::calls::recorded::{self, CallInfo};
+use crate::calls::turn::{Judged, Turn};
 use crate::calls::{CallRefused, reply};
 use crate::engine::Plugin;
 use crate::halt::OfRun;
@@ -110,9 +111,9 @@ impl Runtime {
         result
     }
 
-    /// A call as a step of a run: what goes on record is given back, so that it
-    /// is written together with the step's outcome. It ends when `cancel` is
-    /// told, or its future is dropped.
+    /// A call as a step of a run, whose turn it is: what goes on record is given
+    /// back, so that it is written together with the step's outcome. It ends when
+    /// `cancel` is told, or its future is dropped.
     ///
     /// # Errors
     /// The call was not made.
@@ -120,17 +121,15 @@ impl Runtime {
         self: &Arc<Self>,
         who: &Arc<Principal>,
         call: ToolCall,
-        attempt: u32,
-        run: OfRun<'_>,
-        cancel: &Notify,
+        step: Step<'_>,
+        turn: Option<Turn>,
     ) -> Result<StepMade, CallRefused> {
         let end = Ending {
-            attempt,
+            attempt: step.attempt,
             ticket: None,
-            cancel: Some(cancel),
-            run: Some(run),
+            step: Some(step),
         };
-        let made = self.make(who, call, &end).await;
+        let made = self.make(who, call, &end, turn).await;
         let mut made = made.inspect_err(|refused| self.metrics().refused(refused.code()))?;
         let output = made.report.result.as_deref().map(reply::is_json);
         if output == Ok(false) {
@@ -165,10 +164,9 @@ impl Runtime {
         let end = Ending {
             attempt: ticket.as_ref().map_or(1, Ticket::attempt),
             ticket: ticket.as_ref(),
-            cancel: None,
-            run: None,
+            step: None,
         };
-        let made = self.make(who, call, &end).await?;
+        let made = self.make(who, call, &end, None).await?;
         self.record(who, &made.info, made.report, ticket.as_ref())
             .await
     }
@@ -179,13 +177,21 @@ impl Runtime {
         who: &Arc<Principal>,
         call: ToolCall,
         end: &Ending<'_>,
+        turn: Option<Turn>,
     ) -> Result<Made, CallRefused> {
+        let cancel = end.step.map(|step| step.cancel);
         let mut ready = tokio::select! {
             biased;
-            ready = self.admit(who, &call) => ready?,
-            () = told_to(end.cancel) => return Err(CallRefused::Cancelled),
+            ready = self.admit(who, &call, turn) => ready?,
+            () = told_to(cancel) => return Err(CallRefused::Cancelled),
         };
         let plugin = self.plugin_side(&mut ready, &call.tool).await?;
+        if let Some(step) = end.step {
+            let now = Judged::of(&self.registry, step.run.agent, &ready.active, &call.tool);
+            if now != *step.judged {
+                return Err(CallRefused::Changed);
+            }
+        }
         if let Some(ticket) = end.ticket {
             self.commit(ticket.intent().to_vec())
                 .await
@@ -213,8 +219,8 @@ impl Runtime {
             place: Some(ready.place),
             watch: begun.watch(),
         };
-        let halted = self.halts.ends(&call.plugin, end.run);
-        let (report, cut) = self.run(begun, call.stage, end.cancel, halted).await;
+        let halted = self.halts.ends(&call.plugin, end.step.map(|step| step.run));
+        let (report, cut) = self.run(begun, call.stage, cancel, halted).await;
         drop(ready.permit);
         let info = unrecorded.info.take().ok_or(CallRefused::Interrupted)?;
         Ok(Made {
@@ -226,7 +232,12 @@ impl Runtime {
     }
 
     /// Everything that can be refused without effect.
-    async fn admit(&self, who: &Principal, call: &ToolCall) -> Result<Ready, CallRefused> {
+    async fn admit(
+        &self,
+        who: &Principal,
+        call: &ToolCall,
+        turn: Option<Turn>,
+    ) -> Result<Ready, CallRefused> {
         match *self.stop.borrow() {
             Stop::No => {}
             Stop::Halted => return Err(NotAdmitted::Halted.into()),
@@ -242,10 +253,15 @@ impl Runtime {
         check_tool(&active, &call.tool)?;
         let input = check_input(&active, call.input.clone())?;
         let started = Instant::now();
-        let wall = active.limits.wall.0;
-        let patience = call.timeout.map_or(wall, |timeout| timeout.min(wall));
-        let permit = slot.admission.enter(patience).await?;
-        let place = self.in_flight.take()?;
+        let (permit, place) = match turn {
+            Some(Turn { permit, place }) => (permit, place),
+            None => {
+                let wall = active.limits.wall.0;
+                let patience = call.timeout.map_or(wall, |timeout| timeout.min(wall));
+                let permit = slot.admission.enter(patience).await?;
+                (permit, self.in_flight.take()?)
+            }
+        };
         // What was in force when the call was asked for may have changed while
         // it waited.
         let (active, class) = in_force(&slot, &call.tool)?;
@@ -368,8 +384,19 @@ impl Runtime {
 struct Ending<'a> {
     attempt: u32,
     ticket: Option<&'a Ticket>,
-    cancel: Option<&'a Notify>,
-    run: Option<OfRun<'a>>,
+    step: Option<Step<'a>>,
+}
+
+/// Which step of a run a call is.
+#[derive(Clone, Copy)]
+pub(crate) struct Step<'a> {
+    pub(crate) run: OfRun<'a>,
+    /// From 1.
+    pub(crate) attempt: u32,
+    /// Told to end it.
+    pub(crate) cancel: &'a Notify,
+    /// What has to be in force when it is made.
+    pub(crate) judged: &'a Judged,
 }
 
 /// A call that was made.

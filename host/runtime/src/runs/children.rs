@@ -16,16 +16,23 @@ use sha2::{Digest, Sha256};
 
 use super::event::{End, Event, Parent, Record, Start, Told};
 use super::fold::{Asked, RunState};
+use super::places::Place;
+use super::reads::{self, READ_AGAIN, may_work};
 use super::rows;
 use super::session::{Session, Stop};
-use super::spending;
-use super::{RunError, effects, step};
+use super::spending::{self, Spent};
+use super::{RunError, effect, step};
 use crate::ids;
+use crate::problem::Failure;
 use crate::record;
 use crate::runtime::Runtime;
 
 /// The wait before a child is looked for once more.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// The wait before a child that may not start now is tried again, where nothing
+/// says how long it is.
+const NOT_NOW_WAIT: Duration = Duration::from_millis(500);
 
 /// How many runs may stand below one another, the first one counted.
 const DEPTH_MAX: u32 = 8;
@@ -55,31 +62,50 @@ pub(super) fn started(
 /// Starts the child of a request, unless it was started before, and answers for
 /// it if it has ended; else its own end does, see [`report`].
 pub(super) async fn begin(session: Arc<Session>, runtime: Arc<Runtime>, id: RequestId) {
-    begun(&session, &runtime, id).await;
+    drop(runtime);
+    if let Some(child) = begun(&session, id).await {
+        settle_ended(&session, id, &child).await;
+    }
     session.performed(id);
 }
 
-async fn begun(session: &Arc<Session>, runtime: &Arc<Runtime>, id: RequestId) {
-    let begun = {
-        let _turn = session.children.lock().await;
-        let Some(asked) = open(session, id) else {
-            return;
+/// The child of a request, once it is there; `None`: there is none to come, or
+/// the host stops.
+async fn begun(session: &Arc<Session>, id: RequestId) -> Option<String> {
+    loop {
+        let started = {
+            let _turn = session.children.lock().await;
+            let asked = open(session, id)?;
+            let child = child_id(&session.id, id, asked.at_ms);
+            let exists = reads::of_another(session, &child, |runtime| exists(runtime, &child));
+            match exists.await? {
+                true => return Some(child),
+                false => start(session, &session.runtime.upgrade()?, id, &asked, &child).await,
+            }
         };
-        let child = child_id(&session.id, id, asked.at_ms);
-        match exists(runtime, &child) {
-            Ok(true) => Ok(child),
-            Ok(false) => start(session, runtime, id, &asked, &child)
-                .await
-                .map(|()| child),
-            Err(error) => return unread(&child, &error),
+        let wait = match started {
+            Ok(Started::Is(child)) => return Some(child),
+            Ok(Started::NotNow(wait)) => wait,
+            Err(error) => {
+                session.answer(id, Told::Error(error), None, Vec::new());
+                return None;
+            }
+        };
+        if session.lock().is_stopped() {
+            return None;
         }
-    };
-    match begun {
-        Ok(child) => settle_ended(session, runtime, id, &child),
-        Err(error) => {
-            session.answer(id, Told::Error(error), None, Vec::new());
+        match wait {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => session.runtime.upgrade()?.runs.places.freed().await,
         }
     }
+}
+
+/// What came of starting a child.
+enum Started {
+    Is(String),
+    /// It may not start now: it may after so long, or when a place is free.
+    NotNow(Option<Duration>),
 }
 
 fn open(session: &Session, id: RequestId) -> Option<Asked> {
@@ -91,8 +117,21 @@ fn exists(runtime: &Runtime, run: &str) -> Result<bool, StoreError> {
     Ok(row.is_some())
 }
 
-fn unread(run: &str, error: &StoreError) {
-    tracing::error!(run, %error, "a child's journal can't be read");
+/// A child starts as any run does: when its agent's rate and the runs at work
+/// allow it.
+fn admitted(runtime: &Runtime, start: &Start) -> Result<Option<Place>, Option<Duration>> {
+    let Some(parent) = &start.parent else {
+        return Ok(None);
+    };
+    if runtime.ready().is_err() {
+        return Err(Some(NOT_NOW_WAIT));
+    }
+    let place = runtime.runs.places.take_child(parent.root(), parent.depth);
+    let place = place.ok_or(None)?;
+    match runtime.takes_rate(&step::principal(start), &start.agent) {
+        Ok(()) => Ok(Some(place)),
+        Err(error) => Err(Some(error.retry_after().unwrap_or(NOT_NOW_WAIT))),
+    }
 }
 
 async fn start(
@@ -101,8 +140,12 @@ async fn start(
     id: RequestId,
     asked: &Asked,
     child: &str,
-) -> Result<(), CallError> {
+) -> Result<Started, CallError> {
     let start = intended(session, runtime, id, asked)?;
+    let _place = match admitted(runtime, &start) {
+        Ok(place) => place,
+        Err(wait) => return Ok(Started::NotNow(wait)),
+    };
     let detail = json!({ "agent": start.agent, "parent": session.id });
     let audit = record::admin(&step::principal(&start), "run.start", child, detail);
     let first = Record {
@@ -116,9 +159,12 @@ async fn start(
     match runtime.write(ops, true).await {
         Ok(_) => runtime.runs.take_up(runtime, run),
         Err(StoreError::Conflict { .. }) => {}
-        Err(error) => tracing::error!(run = child, %error, "a child is not started"),
+        Err(error) => {
+            tracing::error!(run = child, %error, "a child is not started");
+            return Ok(Started::NotNow(Some(NOT_NOW_WAIT)));
+        }
     }
-    Ok(())
+    Ok(Started::Is(child.to_owned()))
 }
 
 /// How the child begins.
@@ -169,6 +215,7 @@ fn intended(
             run: session.id.clone(),
             request: id,
             depth,
+            root: parent.parent.as_ref().map(|above| above.root().to_owned()),
         }),
         ..parent.successor()
     })
@@ -227,12 +274,34 @@ pub(super) fn report(session: &Session, runtime: &Arc<Runtime>, records: &[Recor
     };
     let Some(parent) = parent else { return };
     let Some(told) = told(end) else { return };
+    if !reported(runtime, &parent, &told, used) {
+        let weak = Arc::downgrade(runtime);
+        runtime.runs.io.spawn(async move {
+            loop {
+                tokio::time::sleep(READ_AGAIN).await;
+                let runtime = weak.upgrade();
+                if runtime.is_none_or(|runtime| reported(&runtime, &parent, &told, used)) {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// Tells a parent its child's end; `false`: it can't be read just now.
+fn reported(runtime: &Arc<Runtime>, parent: &Parent, told: &Told, used: Spent) -> bool {
     match runtime.runs.hold(runtime, &parent.run) {
-        Ok(Some(above)) => drop(above.answer_for(parent.request, told, Vec::new(), used)),
+        Ok(Some(above)) => {
+            above.answer_for(parent.request, told.clone(), Vec::new(), used);
+        }
         // It has ended, or finds its child's end when it is taken up.
         Ok(None) => {}
-        Err(error) => unread(&parent.run, &error),
+        Err(error) => {
+            tracing::error!(run = parent.run, %error, "a parent's journal can't be read");
+            return !may_work(&error);
+        }
     }
+    true
 }
 
 /// The answer to a child's parent; none while the child goes on as another run.
@@ -271,15 +340,12 @@ fn failed(code: &str, message: String) -> CallError {
 }
 
 /// Answers for a child that has ended already.
-fn settle_ended(session: &Arc<Session>, runtime: &Runtime, id: RequestId, child: &str) {
-    match last_of(runtime, child) {
-        Ok((_, state)) => {
-            let used = state.used();
-            if let Some(told) = state.end.and_then(told) {
-                session.answer_for(id, told, Vec::new(), used);
-            }
-        }
-        Err(error) => unread(child, &error),
+async fn settle_ended(session: &Arc<Session>, id: RequestId, child: &str) {
+    let last = reads::of_another(session, child, |runtime| last_of(runtime, child));
+    let Some((_, state)) = last.await else { return };
+    let used = state.used();
+    if let Some(told) = state.end.and_then(told) {
+        session.answer_for(id, told, Vec::new(), used);
     }
 }
 
@@ -304,30 +370,37 @@ pub(super) async fn cancel(session: Arc<Session>, runtime: Arc<Runtime>, id: Req
         return;
     };
     let mut child = child_id(&session.id, id, asked.at_ms);
-    match exists(&runtime, &child) {
-        Ok(true) => {}
-        Ok(false) => {
-            let error = effects::ended_early(&session, &asked);
+    let exists = reads::of_another(&session, &child, |runtime| exists(runtime, &child));
+    match exists.await {
+        Some(true) => {}
+        Some(false) => {
+            let block = session.lock().state.blocked.clone();
+            let error = effect::ended_early(block.as_ref(), &asked, false, Some(&runtime));
             session.answer(id, Told::Error(error), None, Vec::new());
             return;
         }
-        Err(error) => return unread(&child, &error),
+        None => return,
     }
-    drop(turn);
-    while let Ok((run, state)) = last_of(&runtime, &child) {
-        if state.end.is_some() {
-            return settle_ended(&session, &runtime, id, &run);
-        }
-        let live = match runtime.runs.hold(&runtime, &run) {
-            Ok(Some(live)) => live,
-            // It is about to be taken up, or has just ended.
-            Ok(None) => {
-                tokio::time::sleep(LOOK_AGAIN).await;
-                continue;
-            }
-            Err(error) => return unread(&run, &error),
+    drop((turn, runtime));
+    loop {
+        let last = reads::of_another(&session, &child, |runtime| last_of(runtime, &child));
+        let Some((run, state)) = last.await else {
+            return;
         };
-        if !end(&session.id, &live).await {
+        if state.end.is_some() {
+            return settle_ended(&session, id, &run).await;
+        }
+        let live = reads::of_another(&session, &run, |runtime| runtime.runs.hold(runtime, &run));
+        let Some(live) = live.await else { return };
+        let goes_on = match live {
+            Some(live) => end(&session.id, &live).await,
+            None => {
+                // It is about to be taken up, or has just ended.
+                tokio::time::sleep(LOOK_AGAIN).await;
+                true
+            }
+        };
+        if !goes_on {
             return;
         }
         child = run;

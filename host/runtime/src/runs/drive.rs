@@ -12,12 +12,15 @@ use airlock_sandbox::agent::{AgentEnd, AgentTask, Request, RequestId};
 use super::event::{Block, End, Event, Start};
 use super::host::Host;
 use super::session::{Session, Stop};
-use super::{children, continued, effects, park, rows};
+use super::{children, continued, effect, effects, park, reads, rows};
 use crate::runtime::Runtime;
 
 /// The wait before an attempt that found no free sandbox is made again: one that
 /// ended is still being taken down.
 const NO_ROOM_WAIT: Duration = Duration::from_millis(20);
+
+/// How often it is looked whether an agent that was ended is gone.
+const GONE_LOOK: Duration = Duration::from_millis(2);
 
 /// A run that stands still is looked at no more often.
 const WARM_MIN: Duration = Duration::from_millis(50);
@@ -31,7 +34,7 @@ pub(crate) fn recover(session: &Arc<Session>) {
     };
     for (id, cancel_asked) in open {
         match cancel_asked {
-            true => effects::cancel(session, id),
+            true => effect::cancel(session, id),
             false => effects::begin(session, id, None),
         }
     }
@@ -102,7 +105,7 @@ async fn cancel(session: &Arc<Session>) -> bool {
         ends.map(|(id, _)| id).collect()
     };
     for id in open {
-        effects::cancel(session, id);
+        effect::cancel(session, id);
     }
     let unknown = session.wait_for(|inner| {
         if inner.is_stopped() {
@@ -141,6 +144,11 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
     }
     let records = match rows::all(runtime.store(), &session.id) {
         Ok(records) => records,
+        Err(error) if reads::may_work(&error) => {
+            tracing::warn!(run = session.id, %error, "a journal can't be read, and is read again");
+            tokio::time::sleep(reads::READ_AGAIN).await;
+            return true;
+        }
         Err(error) => {
             let detail = error.to_string();
             session.block(Block::Journal { detail });
@@ -150,19 +158,9 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
     if !session.begin(records) {
         return true;
     }
-    let task = AgentTask {
-        goal: start.goal.clone(),
-        input: start.input.clone(),
-        state: start.state.clone(),
-        before: Duration::from_micros(session.lock().state.spent.cpu_us),
-    };
-    let host = Arc::new(Host(Arc::clone(session)));
-    let limits = runtime.agent_limits(&start.agent);
-    let ran = runtime.sandbox.run_agent(&start.digest, host, limits, task);
-    let end = match ran.await {
-        Ok(report) => report.end,
-        Err(error) => {
-            let detail = error.to_string();
+    let end = match ran(session, &runtime, &start).await {
+        Ok(end) => end,
+        Err(detail) => {
             session.block(Block::Component { detail });
             return true;
         }
@@ -183,6 +181,41 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
             None => ended(session, &runtime, &start, end).await,
         },
     }
+}
+
+/// Lets the agent work until it ends or its attempt is ended, whatever it is
+/// about. What was ended is gone when this returns, unless the host stops: the
+/// next attempt is alone.
+async fn ran(
+    session: &Arc<Session>,
+    runtime: &Arc<Runtime>,
+    start: &Start,
+) -> Result<AgentEnd, String> {
+    let task = AgentTask {
+        goal: start.goal.clone(),
+        input: start.input.clone(),
+        state: start.state.clone(),
+        before: Duration::from_micros(session.lock().state.spent.cpu_us),
+    };
+    let host = Arc::new(Host(Arc::clone(session)));
+    let there = Arc::downgrade(&host);
+    let limits = runtime.agent_limits(&start.agent);
+    let ran = runtime.sandbox.run_agent(&start.digest, host, limits, task);
+    let ended = session.wait_for(|inner| {
+        let waits = matches!(inner.stop, None | Some(Stop::Parked(_)));
+        (!waits).then_some(())
+    });
+    tokio::select! {
+        biased;
+        ran = ran => {
+            return ran.map(|report| report.end).map_err(|error| error.to_string());
+        }
+        () = ended => {}
+    }
+    while there.strong_count() > 0 && session.stopped() != Some(Stop::Host) {
+        tokio::time::sleep(GONE_LOOK).await;
+    }
+    Ok(AgentEnd::Stopped)
 }
 
 /// The agent ended before it did what its journal has next.

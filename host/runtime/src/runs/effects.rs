@@ -4,60 +4,26 @@
 //! What must stay true: a call of a tool that may not be repeated is made at most
 //! once, whatever dies; when that can't be told, a person decides.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use airlock_sandbox::agent::{Request, RequestId};
 use airlock_sandbox::capability::tools::{OnUnknown, Rule};
 use airlock_sandbox::{CallError, Denial, EffectClass};
-use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 use super::approval::{self, Verdict};
 use super::children;
+use super::effect::{self, Effect, cut_off};
 use super::event::{Block, Event, Told};
 use super::fold::Asked;
 use super::people::Terms;
 use super::policy;
-use super::session::{Inner, Session, Stop};
+use super::session::{Session, Stop};
 use super::spending::Spent;
 use super::step::{self, Came};
+use crate::calls::{Judged, Turn};
 use crate::ids;
 use crate::runtime::Runtime;
-
-/// What performs a request.
-#[derive(Default)]
-pub(crate) struct Effect {
-    task: OnceLock<AbortHandle>,
-    /// Told to end a call under way; it then answers itself.
-    cancel: Notify,
-    phase: AtomicU8,
-}
-
-/// Nothing of it happens now.
-const IDLE: u8 = 0;
-/// A call is under way: it may have its effect.
-const UNDER_WAY: u8 = 1;
-/// As that, and it is to end.
-const ENDING: u8 = 2;
-/// It was ended while nothing of it happened.
-const CANCELLED: u8 = 3;
-
-impl Effect {
-    pub(crate) fn abort(&self) {
-        if let Some(task) = self.task.get() {
-            task.abort();
-        }
-    }
-
-    fn turn(&self, from: u8, to: u8) -> bool {
-        let turned = self
-            .phase
-            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
-        turned.is_ok()
-    }
-}
 
 /// A request became durable, or was found open. `begun`: the class of a call
 /// whose intent was made durable just now.
@@ -99,74 +65,7 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectC
             io.spawn(call.perform(begun))
         }
     };
-    let _ = effect.task.set(task.abort_handle());
-}
-
-/// Ends a request: at once where nothing is under way. A call under way is ended
-/// and answers when its tool is gone.
-pub(crate) fn cancel(session: &Arc<Session>, id: RequestId) {
-    if children::cancelled(session, id) {
-        return;
-    }
-    let effect = session.lock().effects.get(&id).cloned();
-    if let Some(effect) = effect {
-        if !effect.turn(IDLE, CANCELLED) {
-            if effect.turn(UNDER_WAY, ENDING) {
-                effect.cancel.notify_one();
-            }
-            return;
-        }
-        effect.abort();
-    }
-    let Some(asked) = asked(session, id) else {
-        return;
-    };
-    let error = ended_early(session, &asked);
-    session.answer(id, Told::Error(error), None, Vec::new());
-}
-
-/// The agent let go of a request; what waits for its time or for somebody is
-/// over.
-pub(super) fn let_go(inner: &mut Inner, id: RequestId) {
-    inner.answers.remove(&id);
-    if inner.state.requests.contains_key(&id) {
-        return;
-    }
-    if let Some(effect) = inner.effects.remove(&id) {
-        effect.abort();
-    }
-}
-
-/// What the agent is told of a request that is ended while nothing of it goes on
-/// here: by another host, or before a backup was made, it may have happened.
-pub(super) fn ended_early(session: &Session, asked: &Asked) -> CallError {
-    let restored = matches!(session.lock().state.blocked, Some(Block::Restored { .. }));
-    let class = match (&asked.request, session.runtime.upgrade()) {
-        (Request::Call { tool, .. }, Some(runtime)) if restored => {
-            Some(runtime.class_of(tool).unwrap_or_default())
-        }
-        (Request::Start { .. }, _) if restored => Some(EffectClass::default()),
-        _ => None,
-    };
-    let class = asked.begun.or(class);
-    if asked.unknown.is_none() && (class.is_none() || may_repeat(class)) {
-        return CallError::Cancelled;
-    }
-    match (asked.begun, restored) {
-        (Some(_), _) => cut_off(),
-        (None, true) => unknown("it was cancelled, and may have happened after the backup"),
-        (None, false) => unknown("it was cancelled, and nobody knows whether it happened"),
-    }
-}
-
-fn unknown(message: &str) -> CallError {
-    CallError::Unknown {
-        message: message.to_owned(),
-    }
-}
-
-fn cut_off() -> CallError {
-    unknown("the call was cancelled while it ran")
+    effect.performed_by(task.abort_handle());
 }
 
 /// Whether a call of this class may be made again when nobody knows what became
@@ -204,7 +103,7 @@ pub(super) struct Call {
     pub(super) session: Arc<Session>,
     pub(super) runtime: Arc<Runtime>,
     pub(super) id: RequestId,
-    effect: Arc<Effect>,
+    pub(super) effect: Arc<Effect>,
 }
 
 /// What is next for a call.
@@ -223,7 +122,12 @@ impl Call {
                 break;
             };
             until(asked.not_before_ms).await;
-            match self.attempt(&asked, tool, input, begun.take()).await {
+            let goes = self.attempt(&asked, tool, input, begun.take()).await;
+            if !self.effect.rests() {
+                effect::ended_meanwhile(&self.session, self.id);
+                break;
+            }
+            match goes {
                 Goes::On => {}
                 Goes::Over => break,
                 Goes::PutOff => {
@@ -244,15 +148,12 @@ impl Call {
     ) -> Goes {
         if self.stands_still(tool) {
             // What may have happened is looked at when it goes on.
-            return match begun {
-                Some(_) => self.put_off(asked, "it stands still"),
-                None => Goes::PutOff,
-            };
+            return self.held(asked);
         }
-        let now = self.runtime.class_of(tool);
+        let judged = self.judged(tool);
         if begun.is_none() && asked.begun.is_some() {
             // Begun by a host that is gone.
-            if !(may_repeat(asked.begun) && may_repeat(now)) {
+            if !(may_repeat(asked.begun) && may_repeat(judged.class())) {
                 let rule = step::rule(&self.runtime, &self.session, tool);
                 let detail = "the host stopped while the call was under way".to_owned();
                 return self.unknown(asked, tool, rule.as_ref(), detail);
@@ -260,25 +161,109 @@ impl Call {
         }
         let rule = match step::judge(&self.runtime, &self.session, tool) {
             Err(denial) => return self.denied(denial),
-            Ok((rule, Verdict::Ask)) if asked.begun.is_none() => {
-                if !self.is_approved(asked, tool, input, &rule).await {
-                    return Goes::On;
+            Ok((rule, Verdict::Ask)) => {
+                let binding = approval::binding(&self.runtime, tool, input, &rule);
+                if asked.approved.as_ref() != Some(&binding) {
+                    return self.ask(asked, binding, &rule).await;
                 }
                 rule
             }
             Ok((rule, _)) => rule,
         };
-        if asked.begun.is_none() {
-            let (id, class) = (self.id, now.unwrap_or_default());
-            if !self.session.commit([Event::Begun { id, class }]).await {
-                return Goes::Over;
-            }
-        }
-        if !self.effect.turn(IDLE, UNDER_WAY) {
+        let turn = match self.turn(asked, tool, &judged).await {
+            Ok(turn) => turn,
+            Err(goes) => return goes,
+        };
+        let class = judged.class().unwrap_or_default();
+        if asked.begun != Some(class) && !self.intend(asked, class).await {
             return Goes::Over;
         }
-        let came = step::made(self, asked, tool, input, &self.effect.cancel).await;
-        self.came(asked, tool, &rule, may_repeat(now), came)
+        let Some(is_first) = self.begins() else {
+            return Goes::Over;
+        };
+        match step::made(self, asked, tool, input, &judged, turn).await {
+            Some(came) => self.came(asked, tool, &rule, may_repeat(judged.class()), came),
+            None => {
+                self.effect.is_done();
+                self.anew(asked, is_first, "what it was judged by has changed")
+            }
+        }
+    }
+
+    /// What is in force for it now.
+    fn judged(&self, tool: &str) -> Judged {
+        let inner = self.session.lock();
+        let start = inner.state.start.as_ref();
+        let agent = start.map_or("", |start| &*start.agent);
+        Judged::now(&self.runtime.registry, agent, tool)
+    }
+
+    /// Waits for its turn at the tool's plugin; there is none where the plugin is
+    /// not there.
+    async fn turn(&self, asked: &Asked, tool: &str, judged: &Judged) -> Result<Option<Turn>, Goes> {
+        let plugin = tool.split_once('/').map_or(tool, |(plugin, _)| plugin);
+        if let Some(turn) = self.runtime.turn_now(plugin) {
+            return Ok(Some(turn));
+        }
+        if self.is_intended() {
+            // Nothing of it has happened, also where the host stops while it waits.
+            return Err(self.anew(asked, true, "it waits for its turn"));
+        }
+        let (agent, by) = {
+            let inner = self.session.lock();
+            let start = inner.state.start.as_ref();
+            start.map_or_else(Default::default, |start| {
+                (start.agent.clone(), start.by.clone())
+            })
+        };
+        let turn = self.runtime.turn(plugin, &agent, &by).await;
+        if self.runtime.ready().is_err() || self.stands_still(tool) {
+            return Err(self.held(asked));
+        }
+        match self.judged(tool) == *judged {
+            true => Ok(turn),
+            false => Err(Goes::On),
+        }
+    }
+
+    /// Whether this process wrote its intent, and did not make it yet.
+    fn is_intended(&self) -> bool {
+        self.session.lock().intended.contains(&self.id)
+    }
+
+    /// The intent, durable; `false`: the store failed.
+    async fn intend(&self, asked: &Asked, class: EffectClass) -> bool {
+        let id = self.id;
+        if asked.begun.is_none() {
+            self.session.lock().intended.insert(id);
+        }
+        self.session.commit([Event::Begun { id, class }]).await
+    }
+
+    /// From here on it may happen: whether nothing of it may have before. `None`:
+    /// it was ended.
+    fn begins(&self) -> Option<bool> {
+        let mut inner = self.session.lock();
+        let is_first = inner.intended.remove(&self.id);
+        self.effect.begins().then_some(is_first)
+    }
+
+    /// Judged once more. `is_first`: what was intended did not happen.
+    fn anew(&self, asked: &Asked, is_first: bool, why: &str) -> Goes {
+        if is_first {
+            self.session.push([self.not_counted(asked, why)]);
+        }
+        Goes::On
+    }
+
+    /// As if nothing had been.
+    fn not_counted(&self, asked: &Asked, why: &str) -> Event {
+        Event::Retried {
+            id: self.id,
+            attempt: asked.attempt,
+            after_ms: ids::now_ms(),
+            why: why.to_owned(),
+        }
     }
 
     fn denied(&self, denial: Denial) -> Goes {
@@ -299,26 +284,25 @@ impl Call {
         Goes::Over
     }
 
-    /// Whether people approved this very call; waits for the decision.
-    async fn is_approved(&self, asked: &Asked, tool: &str, input: &str, rule: &Rule) -> bool {
+    /// Asks people about this very call, and waits for their decision.
+    async fn ask(&self, asked: &Asked, binding: String, rule: &Rule) -> Goes {
         let (session, id) = (&self.session, self.id);
-        let binding = approval::binding(&self.runtime, tool, input, rule);
-        if asked.approved.as_ref() == Some(&binding) {
-            return true;
+        if self.is_intended() {
+            return self.anew(asked, true, "it has to be approved");
         }
         if asked.to_approve.as_ref() != Some(&binding) {
             let terms = Terms::of(rule, ids::now_ms());
             if !session.ask(Event::ApprovalAsked { id, binding, terms }) {
                 session.room_to_ask(id).await;
-                return false;
+                return Goes::On;
             }
         }
         session.decided(id).await;
-        false
+        Goes::On
     }
 
     fn came(&self, asked: &Asked, tool: &str, rule: &Rule, may_repeat: bool, came: Came) -> Goes {
-        let goes_on = self.effect.turn(UNDER_WAY, IDLE);
+        let goes_on = self.effect.is_done();
         let retry = policy::retry(rule);
         let again = goes_on && asked.attempt < retry.attempts;
         let wait = |after| policy::backoff(retry, asked.attempt, after);
@@ -371,14 +355,17 @@ impl Call {
         held || self.runtime.halts.plugin(plugin)
     }
 
+    /// The kill switch keeps it: made when the host goes on.
+    fn held(&self, asked: &Asked) -> Goes {
+        match self.is_intended() {
+            true => self.put_off(asked, "halted"),
+            false => Goes::PutOff,
+        }
+    }
+
     /// Made when the host goes on, as if nothing had been.
     fn put_off(&self, asked: &Asked, why: &str) -> Goes {
-        self.session.push([Event::Retried {
-            id: self.id,
-            attempt: asked.attempt,
-            after_ms: ids::now_ms(),
-            why: why.to_owned(),
-        }]);
+        self.session.push([self.not_counted(asked, why)]);
         Goes::PutOff
     }
 
@@ -464,6 +451,11 @@ impl Call {
             self.session.block(why);
             return Goes::Over;
         };
+        if self.effect.is_ending() {
+            // Nobody is asked about what is to end.
+            let error = CallError::Unknown { message: detail };
+            return self.answered(tool, rule, Err(error), Vec::new(), Spent::default());
+        }
         match rule.on_unknown {
             OnUnknown::Retry if asked.attempt < policy::retry(rule).attempts => {
                 let wait = policy::backoff(policy::retry(rule), asked.attempt, None);

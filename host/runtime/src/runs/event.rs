@@ -85,6 +85,16 @@ pub(crate) struct Parent {
     pub(crate) request: RequestId,
     /// How many runs stand above this one, and this one.
     pub(crate) depth: u32,
+    /// The run above all of them, where that is not `run`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) root: Option<String>,
+}
+
+impl Parent {
+    /// The run above all.
+    pub(crate) fn root(&self) -> &str {
+        self.root.as_deref().unwrap_or(&self.run)
+    }
 }
 
 impl Start {

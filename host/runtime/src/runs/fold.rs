@@ -171,12 +171,6 @@ impl RunState {
         id < self.asked && !self.requests.contains_key(&id)
     }
 
-    /// Whether nothing of it goes on in this process: it waits for a moment, or
-    /// for somebody.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.open().all(|(_, asked)| asked.waits() != Waits::Here)
-    }
-
     /// The next moment at which something of it is due.
     pub(crate) fn wake_ms(&self) -> Option<u64> {
         let dues = self.open().filter_map(|(_, asked)| match asked.waits() {

@@ -12,7 +12,7 @@ use airlock_sandbox::agent::{AgentHost, AgentTool, Answer, Note, Request, Reques
 use super::event::Event;
 use super::replay::{Replay, Step};
 use super::session::{Inner, Session, Stop};
-use super::{effects, listing, spending, step};
+use super::{effect, listing, spending, step};
 use crate::ids;
 
 impl Session {
@@ -171,7 +171,7 @@ impl AgentHost for Host {
             }
             let (id, step) = inner.replay.request(&request);
             if step == Step::New {
-                let begun = step::begins_at_once(&self.0, &inner.state, &request);
+                let begun = step::begins_at_once(&self.0, &inner, &request);
                 inner.request(id, request, begun);
             }
             (step, id)
@@ -207,7 +207,7 @@ impl AgentHost for Host {
             true,
         )?;
         if live {
-            effects::cancel(&self.0, id);
+            effect::cancel(&self.0, id);
         }
         Ok(())
     }
@@ -220,7 +220,7 @@ impl AgentHost for Host {
         let unread = self.0.lock().unread(id);
         let event = || Event::detached(id, unread);
         self.does(|replay| replay.detach(id), event, false)?;
-        effects::let_go(&mut self.0.lock(), id);
+        effect::let_go(&mut self.0.lock(), id);
         Ok(())
     }
 

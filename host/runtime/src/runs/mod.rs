@@ -12,6 +12,7 @@ mod children;
 mod compare;
 mod continued;
 mod drive;
+mod effect;
 mod effects;
 mod error;
 mod event;
@@ -29,8 +30,10 @@ mod loops;
 mod news;
 mod park;
 mod people;
+mod places;
 mod policy;
 mod prune;
+mod reads;
 mod replay;
 pub(crate) mod restored;
 mod resume;
@@ -80,6 +83,7 @@ use tokio::sync::OnceCell;
 
 use crate::runtime::Runtime;
 use park::Wakes;
+use places::{Kind, Place, Places};
 use session::Session;
 use slots::Slots;
 
@@ -98,11 +102,20 @@ fn new_id() -> String {
     crate::ids::new_id("run_")
 }
 
+/// A run in memory, and its place.
+struct Live {
+    session: Arc<Session>,
+    _place: Place,
+}
+
 /// The runs that are looked after in this process.
 pub(crate) struct Runs {
-    live: Mutex<HashMap<String, Arc<Session>>>,
+    live: Mutex<HashMap<String, Live>>,
+    places: Arc<Places>,
     wakes: Arc<Wakes>,
     slots: Slots,
+    /// Held by whoever tells a run whether it stands still.
+    halting: Mutex<()>,
     /// One removes ended runs at a time.
     prune_turn: tokio::sync::Mutex<()>,
     /// What each write of a run is fenced with.
@@ -118,11 +131,14 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// None yet, with `agents_max` sandboxes. Must run on the host's own runtime.
-    pub(crate) fn new(agents_max: u32) -> Self {
+    /// None yet, with `agents_max` sandboxes, and places for `runs_max` that
+    /// somebody starts. Must run on the host's own runtime.
+    pub(crate) fn new(agents_max: u32, runs_max: usize) -> Self {
         Self {
             live: Mutex::default(),
+            places: Places::new(runs_max),
             wakes: Arc::default(),
+            halting: Mutex::default(),
             prune_turn: Default::default(),
             slots: Slots::new(agents_max),
             fence: OnceCell::new(),
@@ -133,7 +149,7 @@ impl Runs {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -143,7 +159,14 @@ impl Runs {
     }
 
     fn get(&self, id: &str) -> Option<Arc<Session>> {
-        self.lock().get(id).cloned()
+        let live = self.lock();
+        live.get(id).map(|live| Arc::clone(&live.session))
+    }
+
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        let live = self.lock();
+        let sessions = live.values().map(|live| Arc::clone(&live.session));
+        sessions.collect()
     }
 
     /// Becomes the one that looks after the runs of this store. Whoever did before
@@ -189,23 +212,35 @@ impl Runs {
 
     /// The kill switch was used: the runs that are looked after stand still, or
     /// go on, as it says now.
-    pub(crate) fn halt(&self, runtime: &Runtime) {
-        let sessions: Vec<Arc<Session>> = self.lock().values().cloned().collect();
-        for session in sessions {
-            let halted = stands_still(runtime, &session);
-            session.halt(halted);
-            if !halted {
+    pub(crate) fn halt(&self, runtime: &Runtime, halted: bool) {
+        for session in self.sessions() {
+            if !self.look_at_halt(runtime, &session) {
                 session.take_up_calls();
             }
         }
+        if !halted {
+            self.wakes.look_at_halted();
+        }
+    }
+
+    /// Lets a run stand still or go on, as the kill switch says now: one looks at
+    /// a time, so that what was seen last holds. Gives whether it stands still.
+    fn look_at_halt(&self, runtime: &Runtime, session: &Session) -> bool {
+        let _turn = self.halting.lock().unwrap_or_else(PoisonError::into_inner);
+        let halted = stands_still(runtime, session);
+        session.halt(halted);
+        halted
     }
 
     /// Looks after a run from now on.
     fn take_up(&self, runtime: &Runtime, session: Arc<Session>) {
-        if stands_still(runtime, &session) {
-            session.halt(true);
-        }
-        self.lock().insert(session.id.clone(), Arc::clone(&session));
+        // Who uses the kill switch finds it, or it sees that it was used.
+        let live = Live {
+            _place: self.places.take(Kind::of(&session.lock().state)),
+            session: Arc::clone(&session),
+        };
+        self.lock().insert(session.id.clone(), live);
+        self.look_at_halt(runtime, &session);
         // Not before it is found: what it waits for may have come meanwhile.
         drive::recover(&session);
         runtime.runs.io.spawn(drive::drive(session));
@@ -217,15 +252,14 @@ impl Runs {
 
     /// Ends the attempts under way; their runs go on at the next start.
     pub(crate) fn stop(&self) {
-        for session in self.lock().values() {
+        for session in self.sessions() {
             session.stop(session::Stop::Host);
         }
     }
 
     /// Resolves when what the runs have to say is durable.
     pub(crate) async fn durable(&self) {
-        let sessions: Vec<Arc<Session>> = self.lock().values().cloned().collect();
-        for session in sessions {
+        for session in self.sessions() {
             session.durable().await;
         }
     }
@@ -255,7 +289,7 @@ async fn renew(runtime: Weak<Runtime>, owner: String) {
         if let Err(error) = renewed {
             tracing::error!(%error, "the runs are looked after by somebody else");
             runtime.runs.lost.note(&error);
-            for session in runtime.runs.lock().values() {
+            for session in runtime.runs.sessions() {
                 session.die();
             }
             return;

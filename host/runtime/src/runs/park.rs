@@ -13,16 +13,16 @@ use std::time::Duration;
 use airlock_journal::StoreError;
 use tokio::sync::Notify;
 
-use super::rows::{self, OpenRow};
+use super::places::Key;
+use super::reads::{READ_AGAIN, may_work};
+use super::rows::{self, OpenRow, Row};
 use super::session::Session;
 use super::{Runs, effects};
 use crate::ids;
 use crate::runtime::Runtime;
+use crate::turns::Turns;
 
-/// Runs in memory above which none is taken up because of its time.
-const LIVE_MAX: usize = 4_096;
-
-/// How long taking up waits when there are that many.
+/// How long those wait for which there is no room, before it is looked again.
 const FULL_WAIT: Duration = Duration::from_millis(20);
 
 /// Locks under which runs are loaded, one for many.
@@ -32,6 +32,8 @@ const SHARDS: usize = 16;
 #[derive(Default)]
 pub(super) struct Wakes {
     due: Mutex<BTreeSet<(u64, Box<str>)>>,
+    /// Those that the kill switch keeps.
+    halted: Mutex<BTreeSet<Box<str>>>,
     changed: Notify,
     loading: [Mutex<()>; SHARDS],
 }
@@ -61,6 +63,18 @@ impl Wakes {
     fn add(&self, due_ms: u64, id: &str) {
         self.lock().insert((due_ms, id.into()));
         self.changed.notify_one();
+    }
+
+    fn halted(&self) -> MutexGuard<'_, BTreeSet<Box<str>>> {
+        self.halted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The kill switch was lifted, of some: each is looked at.
+    pub(super) fn look_at_halted(&self) {
+        let halted = std::mem::take(&mut *self.halted());
+        for id in halted {
+            self.add(0, &id);
+        }
     }
 
     fn loading(&self, id: &str) -> MutexGuard<'_, ()> {
@@ -110,6 +124,9 @@ pub(super) async fn retire(session: &Arc<Session>) -> bool {
     inner.retired = true;
     let effects = std::mem::take(&mut inner.effects);
     live.remove(&session.id);
+    if parked.halted {
+        runtime.runs.wakes.halted().insert((&*session.id).into());
+    }
     drop(inner);
     for effect in effects.into_values() {
         effect.abort();
@@ -141,10 +158,10 @@ impl Runs {
         else {
             return Ok(None);
         };
+        let session = self.load(runtime, id)?;
         if let Some(due_ms) = parked.wake_ms {
             self.wakes.lock().remove(&(due_ms, id.into()));
         }
-        let session = self.load(runtime, id)?;
         session.lock().unwritten.was_parked();
         session.lock().holds += 1;
         let held = Held(Arc::clone(&session));
@@ -154,7 +171,7 @@ impl Runs {
 
     fn held(&self, id: &str) -> Option<Held> {
         let live = self.lock();
-        let session = live.get(id)?;
+        let session = &live.get(id)?.session;
         session.lock().holds += 1;
         Some(Held(Arc::clone(session)))
     }
@@ -169,7 +186,8 @@ impl Runs {
     pub(super) fn recover(&self, runtime: &Arc<Runtime>) -> Result<(), StoreError> {
         rows::each_open(runtime.store(), |id, row| match row.parked {
             Some(parked) if !parked.has_children => {
-                if let Some(due_ms) = parked.wake_ms {
+                let due_ms = parked.wake_ms.or(parked.halted.then_some(0));
+                if let Some(due_ms) = due_ms {
                     self.wakes.add(due_ms, &id);
                 }
             }
@@ -178,16 +196,54 @@ impl Runs {
                 Ok(session) => self.take_up(runtime, session),
                 Err(error) => {
                     tracing::error!(run = id, %error, "a run's journal can't be read");
+                    if may_work(&error) {
+                        self.io.spawn(recover_late(Arc::downgrade(runtime), id));
+                    }
                 }
             },
         })?;
         self.io.spawn(wake_due(Arc::downgrade(runtime)));
         Ok(())
     }
+
+    /// A run that was to be taken up can't be read: it is tried again, unless it
+    /// is damaged.
+    fn unread(&self, id: &str, error: &StoreError) {
+        tracing::error!(run = id, %error, "a run's journal can't be read");
+        if may_work(error) {
+            let wait = u64::try_from(READ_AGAIN.as_millis()).unwrap_or(u64::MAX);
+            self.wakes.add(ids::now_ms().saturating_add(wait), id);
+        }
+    }
 }
 
-/// Takes up runs whose time has come, while the runtime lives.
+/// Takes up a run that could not be read, when it can.
+async fn recover_late(runtime: Weak<Runtime>, id: String) {
+    loop {
+        tokio::time::sleep(READ_AGAIN).await;
+        let Some(runtime) = runtime.upgrade() else {
+            return;
+        };
+        let runs = &runtime.runs;
+        let _loading = runs.wakes.loading(&id);
+        if runs.lock().contains_key(&id) {
+            return;
+        }
+        match runs.load(&runtime, &id) {
+            Ok(session) => return runs.take_up(&runtime, session),
+            Err(error) if may_work(&error) => {}
+            Err(error) => {
+                tracing::error!(run = id, %error, "a run's journal can't be read");
+                return;
+            }
+        }
+    }
+}
+
+/// Takes up runs whose time has come, while the runtime lives. Where many are in
+/// memory, those take turns who have few of them.
 async fn wake_due(runtime: Weak<Runtime>) {
+    let mut late = Turns::default();
     loop {
         let Some(wakes) = runtime
             .upgrade()
@@ -195,22 +251,48 @@ async fn wake_due(runtime: Weak<Runtime>) {
         else {
             return;
         };
-        // Now and then it is looked whether the runtime is still there.
-        let look = tokio::time::timeout(Duration::from_secs(5), wakes.next());
-        if look.await.is_err() {
-            continue;
-        }
+        let look = match late.iter().next() {
+            Some(_) => FULL_WAIT,
+            // Now and then it is looked whether the runtime is still there.
+            None => Duration::from_secs(5),
+        };
+        let _ = tokio::time::timeout(look, wakes.next()).await;
         let Some(runtime) = runtime.upgrade() else {
             return;
         };
+        let runs = &runtime.runs;
+        let has_room = || runs.places.has_room(runs.lock().len());
         while let Some(id) = wakes.take(ids::now_ms()) {
-            while runtime.runs.lock().len() >= LIVE_MAX {
-                tokio::time::sleep(FULL_WAIT).await;
+            if has_room() && late.iter().next().is_none() {
+                wake(&runtime, &id);
+                tokio::task::yield_now().await;
+                continue;
             }
-            if let Err(error) = runtime.runs.hold(&runtime, &id) {
-                tracing::error!(run = &*id, %error, "a run's journal can't be read");
+            match of(&runtime, &id) {
+                Ok(Some(of)) => late.push(of, id),
+                // It was removed.
+                Ok(None) => {}
+                Err(error) => runs.unread(&id, &error),
             }
+        }
+        let may = |of: &Key| has_room() || runs.places.has_few(of);
+        while let Some((_, id)) = late.next(may, |_| true) {
+            wake(&runtime, &id);
             tokio::task::yield_now().await;
         }
     }
+}
+
+fn wake(runtime: &Arc<Runtime>, id: &str) {
+    if let Err(error) = runtime.runs.hold(runtime, id) {
+        runtime.runs.unread(id, &error);
+    }
+}
+
+/// Whose a run is.
+fn of(runtime: &Runtime, id: &str) -> Result<Option<Key>, StoreError> {
+    let row = runtime.store().get(rows::SPACE, id.as_bytes())?;
+    let Some(row) = row else { return Ok(None) };
+    let row: Row = crate::rows::decode(rows::SPACE, id.as_bytes(), &row)?;
+    Ok(Some((row.agent, row.by)))
 }

@@ -367,7 +367,7 @@ impl Session {
     }
 
     /// Adds all that becomes of a request that has no answer yet, in one write;
-    /// `false`: it has one.
+    /// `false`: it has one, and only `audit` goes on record.
     pub(super) fn settle_all(
         self: &Arc<Self>,
         id: RequestId,
@@ -377,6 +377,9 @@ impl Session {
         let mut inner = self.lock();
         let closed = inner.dead || inner.retired || inner.state.end.is_some();
         if closed || !inner.state.requests.contains_key(&id) {
+            inner.unwritten.audit.extend(audit);
+            drop(inner);
+            self.kick();
             return false;
         }
         inner.effects.remove(&id);

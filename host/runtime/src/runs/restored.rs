@@ -50,6 +50,7 @@ async fn block(
     state.apply(&blocked);
     let parked = Parked {
         has_children: false,
+        halted: false,
         wake_ms: None,
         status: RunStatus::Blocked,
     };

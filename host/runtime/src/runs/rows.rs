@@ -168,6 +168,9 @@ pub(crate) struct Parked {
     /// It waits for children, which may have ended when the next host starts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) has_children: bool,
+    /// The kill switch keeps it; it is looked at when that is lifted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) halted: bool,
     pub(crate) status: RunStatus,
 }
 

@@ -15,7 +15,7 @@ use airlock_sandbox::agent::{Request, RequestId};
 use tokio::sync::watch;
 
 use super::drive::Next;
-use super::effects::Effect;
+use super::effect::Effect;
 use super::event::{Block, Event, Record, Told};
 use super::fold::{RunState, Waits};
 use super::replay::{Began, Replay};
@@ -76,6 +76,8 @@ pub(crate) struct Inner {
     /// Calls that the kill switch keeps from being made, or cut off; calls and
     /// children that a block keeps from it.
     put_off: BTreeSet<RequestId>,
+    /// Calls whose intent this process wrote, and that it has not made yet.
+    pub(crate) intended: BTreeSet<RequestId>,
     /// Values that are to be kept and are not durable yet.
     pub(crate) unkept: BTreeSet<RequestId>,
 }
@@ -83,12 +85,17 @@ pub(crate) struct Inner {
 impl Session {
     /// A run with these records in its journal; none for one that begins.
     pub(crate) fn new(id: String, runtime: &Arc<Runtime>, records: &[Record]) -> Arc<Self> {
+        Self::of(id, Arc::downgrade(runtime), records)
+    }
+
+    /// The same of a runtime that may be gone.
+    pub(super) fn of(id: String, runtime: Weak<Runtime>, records: &[Record]) -> Arc<Self> {
         let mut state = RunState::default();
         for record in records {
             state.apply(record);
         }
         Arc::new(Self {
-            runtime: Arc::downgrade(runtime),
+            runtime,
             inner: Mutex::new(Inner {
                 shown: standing(&state),
                 unwritten: Unwritten::new(&id, &state),
@@ -104,6 +111,7 @@ impl Session {
                 retired: false,
                 meter: Meter::default(),
                 put_off: BTreeSet::new(),
+                intended: BTreeSet::new(),
                 unkept: BTreeSet::new(),
             }),
             changed: watch::Sender::new(0),
@@ -165,32 +173,19 @@ impl Session {
     }
 
     /// Adds what becomes of a request, unless that is settled already.
-    pub(crate) fn settle(self: &Arc<Self>, event: Event, audit: Vec<Op>) -> bool {
-        let mut inner = self.lock();
-        let open = match &event {
-            Event::Approved { id, .. } => {
-                let asked = inner.state.requests.get(id);
-                asked.is_some_and(|asked| asked.to_approve.is_some())
-            }
-            Event::Answered { id, .. } => inner.state.requests.contains_key(id),
-            _ => true,
-        };
-        if !open || inner.dead || inner.retired || inner.state.end.is_some() {
-            return false;
-        }
-        if let Event::Answered { id, .. } = &event {
-            inner.effects.remove(id);
-        }
-        let answers = matches!(event, Event::Answered { .. });
-        inner.push(event);
-        inner.unwritten.audit.extend(audit);
-        let looped = answers.then(|| loops::found(&inner.state)).flatten();
-        drop(inner);
+    fn settle(self: &Arc<Self>, event: Event, audit: Vec<Op>) -> bool {
+        let settled = self.lock().settle(event, audit);
+        self.settled(settled)
+    }
+
+    /// Sees to what [`Inner::settle`] did.
+    pub(crate) fn settled(self: &Arc<Self>, settled: Settled) -> bool {
+        let Settled { is_new, looped } = settled;
         match looped {
             Some(why) => self.block(why),
             None => self.kick(),
         }
-        true
+        is_new
     }
 
     /// The agent does not go on in this attempt.
@@ -205,11 +200,14 @@ impl Session {
 
     /// The kill switch: the attempt under way ends, and none begins.
     pub(crate) fn halt(&self, halted: bool) {
-        self.lock().halted = halted;
-        match halted {
-            true => self.stop(Stop::Blocked),
-            false => self.bump(),
+        let mut inner = self.lock();
+        inner.halted = halted;
+        // One that waits without a sandbox goes on waiting.
+        if halted && inner.stop.is_none() {
+            inner.stop = Some(Stop::Blocked);
         }
+        drop(inner);
+        self.bump();
     }
 
     /// Adds what an attempt cost and no record tells, where it is worth one.
@@ -294,7 +292,34 @@ impl Session {
     }
 }
 
+/// What became of an event that settles a request.
+pub(crate) struct Settled {
+    /// Whether it does; else it was settled before, or the run is over.
+    is_new: bool,
+    /// The run goes round in circles.
+    looped: Option<Block>,
+}
+
 impl Inner {
+    /// Adds what becomes of a request, unless that is settled already. What was
+    /// done is on record in any case.
+    pub(crate) fn settle(&mut self, event: Event, audit: Vec<Op>) -> Settled {
+        let is_open = match &event {
+            Event::Answered { id, .. } => self.state.requests.contains_key(id),
+            _ => true,
+        };
+        let is_new = is_open && !self.dead && !self.retired && self.state.end.is_none();
+        self.unwritten.audit.extend(audit);
+        if is_new {
+            if let Event::Answered { id, .. } = &event {
+                self.effects.remove(id);
+            }
+            self.push(event);
+        }
+        let looped = is_new.then(|| loops::found(&self.state)).flatten();
+        Settled { is_new, looped }
+    }
+
     pub(crate) fn push(&mut self, event: Event) {
         self.push_at(self.now_ms(), event);
     }
@@ -325,6 +350,9 @@ impl Inner {
         }
         let admitted = spending::admit(&self.state, &request);
         let begun = begun.filter(|_| admitted.is_ok());
+        if begun.is_some() {
+            self.intended.insert(id);
+        }
         self.push(Event::Requested { id, request, begun });
         match admitted {
             Ok(None) => {}
@@ -370,8 +398,13 @@ impl Inner {
         let (id, answer) = match event {
             Event::Answered { id, answer, .. } => (id, answer.clone()),
             Event::Recorded { id, value } => (id, Told::Ok(value.clone())),
+            Event::Retried { id, .. } => {
+                self.intended.remove(id);
+                return;
+            }
             _ => return,
         };
+        self.intended.remove(id);
         // A journal of before may have two; the agent was given the first.
         self.answers.entry(*id).or_insert(answer);
     }
@@ -438,28 +471,37 @@ impl Inner {
     /// How it lies in the store when nothing of it goes on: it waits for a moment
     /// or for somebody, and all of it is written.
     pub(crate) fn parked(&self) -> Option<Parked> {
-        let stands_still = self.state.block().is_some() || self.state.paused;
+        let stands_still = self.state.block().is_some() || self.state.paused || self.halted;
         let waits = match &self.stop {
             Some(Stop::Parked(ids)) => !ids.iter().any(|id| self.state.is_answered(*id)),
             _ => false,
         };
         let over = self.state.end.is_some() || self.state.cancelling || self.is_stopped();
-        let idle = (stands_still || waits) && !self.waiting && !self.halted && !over;
+        let idle = (stands_still || waits) && !self.waiting && !over;
         let starting = self
             .state
             .open()
             .any(|(id, asked)| children::is_child(asked) && self.effects.contains_key(&id));
         let idle =
             idle && !starting && self.unwritten.is_empty() && self.is_idle() && self.holds == 0;
-        let holds = self.state.holds_effects();
+        let held = self.halted || self.state.holds_effects();
         idle.then(|| Parked {
-            wake_ms: self.state.wake_ms().filter(|_| !holds),
+            // What is due while it stands still is seen to when it goes on.
+            wake_ms: self.state.wake_ms().filter(|_| !held),
+            halted: self.halted,
             has_children: self.state.open().any(|(_, asked)| children::is_held(asked)),
             status: match standing(&self.state) {
                 RunStatus::Running => RunStatus::Waiting,
                 status => status,
             },
         })
+    }
+
+    /// Whether nothing of it goes on in this process.
+    fn is_idle(&self) -> bool {
+        let put_off = |id| self.halted && self.put_off.contains(&id);
+        let mut open = self.state.open();
+        open.all(|(id, asked)| asked.waits() != Waits::Here || put_off(id))
     }
 
     /// The payload of a signal that was reported to the agent and not read.

@@ -5,12 +5,13 @@
 //! only wait give way to runs that can work, so waiting for each other never
 //! blocks all of them; nobody's runs keep another's from their turn.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
+
+use crate::turns::Turns;
 
 /// Whose turn it is: agent and principal.
 type Key = (String, String);
@@ -26,9 +27,7 @@ struct Shared {
 
 struct State {
     free: u32,
-    waiting: BTreeMap<Key, VecDeque<oneshot::Sender<Slot>>>,
-    /// Those of `waiting`, the next first.
-    turns: VecDeque<Key>,
+    waiting: Turns<Key, oneshot::Sender<Slot>>,
     /// When one got its turn last, or began to wait where nobody did.
     moved: Instant,
 }
@@ -40,8 +39,7 @@ impl Slots {
     pub(crate) fn new(max: u32) -> Self {
         let state = State {
             free: max,
-            waiting: BTreeMap::new(),
-            turns: VecDeque::new(),
+            waiting: Turns::default(),
             moved: Instant::now(),
         };
         Self(Arc::new(Shared {
@@ -58,7 +56,11 @@ impl Slots {
                 state.free -= 1;
                 return Slot(Some(Arc::clone(&self.0)));
             }
-            state.queue((agent.to_owned(), by.to_owned()))
+            let (sender, turn) = oneshot::channel();
+            state
+                .waiting
+                .push((agent.to_owned(), by.to_owned()), sender);
+            turn
         };
         self.0.wanted.notify_one();
         match turn.await {
@@ -89,39 +91,17 @@ impl Shared {
 }
 
 impl State {
-    fn queue(&mut self, key: Key) -> oneshot::Receiver<Slot> {
-        if !self.is_wanted() {
+    fn is_wanted(&self) -> bool {
+        self.waiting.iter().any(|turn| !turn.is_closed())
+    }
+
+    /// The next one who still waits.
+    fn next(&mut self) -> Option<oneshot::Sender<Slot>> {
+        let next = self.waiting.next(|_| true, |turn| !turn.is_closed());
+        if next.is_some() {
             self.moved = Instant::now();
         }
-        let (sender, turn) = oneshot::channel();
-        let queue = self.waiting.entry(key.clone()).or_default();
-        if queue.is_empty() {
-            self.turns.push_back(key);
-        }
-        queue.push_back(sender);
-        turn
-    }
-
-    fn is_wanted(&self) -> bool {
-        let mut waiting = self.waiting.values().flatten();
-        waiting.any(|turn| !turn.is_closed())
-    }
-
-    /// The next one who still waits; its kind goes to the end of the turns.
-    fn next(&mut self) -> Option<oneshot::Sender<Slot>> {
-        while let Some(key) = self.turns.pop_front() {
-            let queue = self.waiting.get_mut(&key)?;
-            let next = std::iter::from_fn(|| queue.pop_front()).find(|turn| !turn.is_closed());
-            match queue.is_empty() {
-                true => drop(self.waiting.remove(&key)),
-                false => self.turns.push_back(key),
-            }
-            if next.is_some() {
-                self.moved = Instant::now();
-                return next;
-            }
-        }
-        None
+        next.map(|(_, turn)| turn)
     }
 }
 
@@ -164,7 +144,7 @@ mod tests {
             ("a", "you"),
         ] {
             let (slots, told) = (Arc::clone(&slots), told.clone());
-            let waiting = slots.0.lock().waiting.values().flatten().count();
+            let waiting = slots.0.lock().waiting.iter().count();
             tokio::spawn({
                 let slots = Arc::clone(&slots);
                 async move {
@@ -173,7 +153,7 @@ mod tests {
                     drop(slot);
                 }
             });
-            while slots.0.lock().waiting.values().flatten().count() == waiting {
+            while slots.0.lock().waiting.iter().count() == waiting {
                 tokio::task::yield_now().await;
             }
         }

@@ -28,8 +28,6 @@ use crate::stop::NotReady;
 
 const GOAL_BYTES_MAX: usize = 8 << 10;
 const INPUT_BYTES_MAX: usize = 1 << 20;
-/// Runs in memory above which none is started.
-const RUNS_AT_WORK_MAX: usize = 10_000;
 
 impl Runtime {
     /// Starts a run; it is durable when this returns.
@@ -115,10 +113,14 @@ impl Runtime {
                 return Err(RunError::NotKept);
             }
         }
-        let live = self.runs.live() as usize;
-        if live >= RUNS_AT_WORK_MAX {
+        if let Some(live) = self.runs.places.full() {
             return Err(RunError::Overloaded(live));
         }
+        self.takes_rate(who, agent)
+    }
+
+    /// Takes one of the agent's `rate`.
+    pub(super) fn takes_rate(&self, who: &Principal, agent: &str) -> Result<(), RunError> {
         match self.registry.get(agent).filter(|_| who.may_see(agent)) {
             Some((slot, _)) => Ok(slot.admission.take_rate()?),
             None => Ok(()),

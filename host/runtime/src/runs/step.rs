@@ -14,15 +14,14 @@ use airlock_sandbox::gate::Allowed;
 use airlock_sandbox::{CallError, Denial, EffectClass};
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::Notify;
 
 use super::approval::{Verdict, verdict};
 use super::effects::{Call, may_repeat};
 use super::event::{Autonomy, Start};
 use super::fold::{Asked, RunState};
-use super::session::Session;
+use super::session::{Inner, Session};
 use super::spending::Spent;
-use crate::calls::{CallRefused, Cut, StepMade, ToolCall};
+use crate::calls::{CallRefused, Cut, Judged, Step, StepMade, ToolCall, Turn};
 use crate::halt::OfRun;
 use crate::principal::{Principal, Role};
 use crate::problem::Failure;
@@ -45,28 +44,30 @@ pub(super) enum Came {
     CutByHost { audit: Vec<Op> },
 }
 
-/// Makes the call, as an attempt whose intent is durable.
+/// Makes the call, as an attempt whose intent is durable; `None`: what is in force
+/// is not what it was judged by, and nothing of it happened.
 pub(super) async fn made(
     call: &Call,
     asked: &Asked,
     tool: &str,
     input: &str,
-    cancel: &Notify,
-) -> Came {
+    judged: &Judged,
+    turn: Option<Turn>,
+) -> Option<Came> {
     let Some(start) = call.session.lock().state.start.clone() else {
-        return Came::NotMade(CallError::Cancelled);
+        return Some(Came::NotMade(CallError::Cancelled));
     };
     let Some((plugin, name)) = tool.split_once('/') else {
-        return Came::NotMade(CallError::NotFound {
+        return Some(Came::NotMade(CallError::NotFound {
             message: format!("`{tool}` is not `plugin/tool`"),
-        });
+        }));
     };
     let who = Arc::new(principal(&start));
     let run = OfRun {
         id: &call.session.id,
         agent: &start.agent,
     };
-    let safe = may_repeat(call.runtime.class_of(tool));
+    let safe = may_repeat(judged.class());
     let made = ToolCall {
         log: false,
         plugin: plugin.to_owned(),
@@ -76,11 +77,15 @@ pub(super) async fn made(
         idempotency_key: Some(key(&call.session.id, call.id, asked, safe)),
         stage: None,
     };
-    let made = call
-        .runtime
-        .call_step(&who, made, asked.attempt, run, cancel);
-    match made.await {
+    let step = Step {
+        run,
+        attempt: asked.attempt,
+        cancel: &call.effect.cancel,
+        judged,
+    };
+    Some(match call.runtime.call_step(&who, made, step, turn).await {
         Ok(made) => came(made),
+        Err(CallRefused::Changed) => return None,
         Err(CallRefused::Interrupted) => Came::Answer {
             answer: Err(CallError::Unknown {
                 message: "the host failed during the call".to_owned(),
@@ -89,7 +94,7 @@ pub(super) async fn made(
             used: Spent::default(),
         },
         Err(refused) => Came::NotMade(refusal(&refused)),
-    }
+    })
 }
 
 fn came(made: StepMade) -> Came {
@@ -194,7 +199,7 @@ fn judged(
 /// own, so that it is not held for begun meanwhile.
 pub(super) fn begins_at_once(
     session: &Session,
-    state: &RunState,
+    inner: &Inner,
     request: &Request,
 ) -> Option<EffectClass> {
     let Request::Call { tool, .. } = request else {
@@ -204,8 +209,9 @@ pub(super) fn begins_at_once(
     let (plugin, name) = tool.split_once('/')?;
     let (slot, active) = runtime.registry.get(plugin)?;
     let class = active.tool(name)?.class;
-    let free = runtime.ready().is_ok() && slot.admission.is_free();
-    let made = matches!(judged(&runtime, state, tool), Ok((_, Verdict::Make)));
+    // Each of those that are about to begin takes a place.
+    let free = runtime.ready().is_ok() && slot.admission.is_free(inner.intended.len());
+    let made = matches!(judged(&runtime, &inner.state, tool), Ok((_, Verdict::Make)));
     (free && made).then_some(class)
 }
 

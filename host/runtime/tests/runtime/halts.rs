@@ -6,6 +6,7 @@ use airlock_runtime::{Block, Failure, HaltRequest, Part, RunStatus};
 use airlock_sandbox::testing::{SPIN, guest};
 use serde_json::{Value, json};
 
+use crate::host::gated::Gated;
 use crate::host::{Host, install, place};
 use crate::runs::{add, put};
 
@@ -144,4 +145,48 @@ async fn a_halt_names_one_part_that_is_there() {
     }
     let results = host.results(&host.start(json!([put("x")])).await).await;
     assert!(results[0]["error"].is_string(), "it was not granted");
+}
+
+/// Whoever lifts the halt is held up after that is durable, and somebody halts
+/// again: what stands still is what the store says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_and_a_lift_at_once_take_turns() {
+    for part in [None, Some(Part::Agent("prober".to_owned()))] {
+        let (dir, disk) = place();
+        let store = Gated::on(&disk);
+        let host = store.host(crate::host::config(dir.path())).await;
+        host.prepare(&["keeper/*"]).await;
+        let run = host.start(waits_then(add())).await;
+        host.until(&run, |run| run.waits_for.len() == 1).await;
+        let used = |halted: bool| {
+            let mut request = HaltRequest {
+                halted,
+                ..HaltRequest::default()
+            };
+            if let Some(Part::Agent(name)) = &part {
+                request.agent = Some(name.clone());
+            }
+            let (runtime, who) = (host.runtime.clone(), host.who.clone());
+            tokio::spawn(async move { runtime.halt(&who, request).await.expect("taken") })
+        };
+        used(true).await.expect("ends");
+        store.hold("halt");
+        let lifts = used(false);
+        while !store.is_held() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let halts = used(true);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        store.let_go();
+        lifts.await.expect("ends");
+        let view = halts.await.expect("ends");
+        assert!(view.halted || !view.parts.is_empty(), "the halt came last");
+        host.go(&run).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(host.run(&run).end.is_none(), "{part:?}: it stands still");
+        let ready = host.runtime.ready().is_ok();
+        assert_eq!(ready, part.is_some(), "{part:?}");
+        used(false).await.expect("ends");
+        host.results(&run).await;
+    }
 }

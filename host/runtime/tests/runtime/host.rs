@@ -1,5 +1,8 @@
 //! A runtime over a store in memory, and what the tests do with it.
 
+#[path = "gated.rs"]
+pub mod gated;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

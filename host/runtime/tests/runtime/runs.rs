@@ -3,6 +3,7 @@
 
 mod anew;
 mod cases;
+mod children;
 mod crashing;
 mod families;
 mod faults;
@@ -12,10 +13,13 @@ mod owners;
 mod parked;
 mod people;
 mod random_agents;
+mod reads;
 mod replays;
 mod resumes;
 mod retries;
 mod signals;
+mod stops;
+mod turns;
 
 use std::path::Path;
 use std::time::Duration;

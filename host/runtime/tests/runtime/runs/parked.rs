@@ -21,7 +21,7 @@ async fn narrow_host(dir: &Path, disk: &Disk) -> Host {
 }
 
 impl Host {
-    fn in_memory(&self) -> u64 {
+    pub(super) fn in_memory(&self) -> u64 {
         let text = self.runtime.metrics_text();
         let line = text.lines().find_map(|line| {
             let value = line.strip_prefix("airlock_runs_in_memory ")?;
@@ -40,7 +40,7 @@ impl Host {
         signalled.map_err(|error| error.code())
     }
 
-    async fn until_out_of_memory(&self) {
+    pub(super) async fn until_out_of_memory(&self) {
         let wait = async {
             while self.in_memory() > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,0 +1,286 @@
+//! How far what performs a request is, and its end before its time.
+//!
+//! What must stay true: a request that is ended is answered by whoever ends it or
+//! by whoever performs it, never by neither; what did not happen is not said to
+//! be able to have.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use airlock_sandbox::agent::{Request, RequestId};
+use airlock_sandbox::{CallError, EffectClass};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::children;
+use super::effects::may_repeat;
+use super::event::{Block, Event, Told};
+use super::fold::Asked;
+use super::session::{Inner, Session, Settled};
+use super::spending::Spent;
+use crate::runtime::Runtime;
+
+/// What performs a request.
+#[derive(Default)]
+pub(crate) struct Effect {
+    task: OnceLock<AbortHandle>,
+    /// Told to end a call under way; it then answers itself.
+    pub(super) cancel: Notify,
+    phase: AtomicU8,
+}
+
+/// Nothing of it happens now.
+const IDLE: u8 = 0;
+/// A call is under way: it may have its effect.
+const UNDER_WAY: u8 = 1;
+/// The call has ended, and what becomes of the request is being settled.
+const DONE: u8 = 2;
+/// Under way or done, and the request is to end.
+const ENDING: u8 = 3;
+/// It was ended while nothing of it happened.
+const CANCELLED: u8 = 4;
+
+impl Effect {
+    pub(super) fn performed_by(&self, task: AbortHandle) {
+        let _ = self.task.set(task);
+    }
+
+    pub(crate) fn abort(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
+    /// The call is made from here on; `false`: it was ended before.
+    pub(super) fn begins(&self) -> bool {
+        self.turn(IDLE, UNDER_WAY)
+    }
+
+    /// The call has ended; `false`: the request is to end.
+    pub(super) fn is_done(&self) -> bool {
+        self.turn(UNDER_WAY, DONE)
+    }
+
+    /// Whether the request is to end, and whoever performs it answers.
+    pub(super) fn is_ending(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == ENDING
+    }
+
+    /// Nothing of it happens any more, for now; `false`: it was ended meanwhile,
+    /// and whoever performs it answers.
+    pub(super) fn rests(&self) -> bool {
+        self.turn(DONE, IDLE) || !self.is_ending()
+    }
+
+    /// Ends it; `false`: whoever performs it answers.
+    fn end(&self) -> bool {
+        loop {
+            let now = self.phase.load(Ordering::Acquire);
+            let next = match now {
+                IDLE => CANCELLED,
+                UNDER_WAY | DONE => ENDING,
+                _ => return false,
+            };
+            if !self.turn(now, next) {
+                continue;
+            }
+            if now == UNDER_WAY {
+                self.cancel.notify_one();
+            }
+            return next == CANCELLED;
+        }
+    }
+
+    fn turn(&self, from: u8, to: u8) -> bool {
+        let turned = self
+            .phase
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        turned.is_ok()
+    }
+}
+
+/// Ends a request: at once where nothing is under way. A call under way is ended
+/// and answers when its tool is gone.
+pub(crate) fn cancel(session: &Arc<Session>, id: RequestId) {
+    if children::cancelled(session, id) {
+        return;
+    }
+    let runtime = session.runtime.upgrade();
+    let mut inner = session.lock();
+    let effect = inner.effects.get(&id).cloned();
+    if effect.as_ref().is_some_and(|effect| !effect.end()) {
+        return;
+    }
+    // Under the same lock: nobody begins it any more.
+    let settled = inner.cancelled(id, runtime.as_deref());
+    drop(inner);
+    if let Some(effect) = effect {
+        effect.abort();
+    }
+    session.settled(settled);
+}
+
+/// Answers for a request that was ended while what performed it had no answer.
+pub(super) fn ended_meanwhile(session: &Arc<Session>, id: RequestId) {
+    let runtime = session.runtime.upgrade();
+    let settled = session.lock().cancelled(id, runtime.as_deref());
+    session.settled(settled);
+}
+
+/// The agent let go of a request; what waits for its time or for somebody is
+/// over.
+pub(super) fn let_go(inner: &mut Inner, id: RequestId) {
+    inner.answers.remove(&id);
+    if inner.state.requests.contains_key(&id) {
+        return;
+    }
+    if let Some(effect) = inner.effects.remove(&id) {
+        effect.abort();
+    }
+}
+
+impl Inner {
+    /// Answers for a request of which nothing happens any more.
+    fn cancelled(&mut self, id: RequestId, runtime: Option<&Runtime>) -> Settled {
+        let intended = self.intended.contains(&id);
+        let asked = self.state.requests.get(&id);
+        let error = asked.map(|asked| {
+            let block = self.state.blocked.as_ref();
+            ended_early(block, asked, intended, runtime)
+        });
+        let error = error.unwrap_or(CallError::Cancelled);
+        let answered = Event::Answered {
+            id,
+            answer: Told::Error(error),
+            by: None,
+            used: Spent::default(),
+        };
+        self.settle(answered, Vec::new())
+    }
+}
+
+/// What the agent is told of a request that is ended while nothing of it goes on
+/// here: by another host, or before a backup was made, it may have happened. Of a
+/// call that was `intended` here and not made, nothing did.
+pub(super) fn ended_early(
+    block: Option<&Block>,
+    asked: &Asked,
+    intended: bool,
+    runtime: Option<&Runtime>,
+) -> CallError {
+    let restored = matches!(block, Some(Block::Restored { .. }));
+    let class = match (&asked.request, runtime) {
+        (Request::Call { tool, .. }, Some(runtime)) if restored => {
+            Some(runtime.class_of(tool).unwrap_or_default())
+        }
+        (Request::Start { .. }, _) if restored => Some(EffectClass::default()),
+        _ => None,
+    };
+    let begun = asked.begun.filter(|_| !intended);
+    let class = begun.or(class);
+    if asked.unknown.is_none() && (class.is_none() || may_repeat(class)) {
+        return CallError::Cancelled;
+    }
+    match (begun, restored) {
+        (Some(_), _) => cut_off(),
+        (None, true) => unknown("it was cancelled, and may have happened after the backup"),
+        (None, false) => unknown("it was cancelled, and nobody knows whether it happened"),
+    }
+}
+
+fn unknown(message: &str) -> CallError {
+    CallError::Unknown {
+        message: message.to_owned(),
+    }
+}
+
+pub(super) fn cut_off() -> CallError {
+    unknown("the call was cancelled while it ran")
+}
+
+#[cfg(test)]
+mod tests {
+    use airlock_sandbox::EffectClass;
+    use airlock_sandbox::agent::Request;
+
+    use super::*;
+    use crate::runs::event::Record;
+
+    fn call() -> Request {
+        Request::Call {
+            tool: "p/t".to_owned(),
+            input: "{}".to_owned(),
+        }
+    }
+
+    /// A call that is asked for and cancelled at once did not happen; one that
+    /// another host began may have.
+    #[test]
+    fn what_did_not_begin_here_is_cancelled() {
+        let start = crate::runs::tests::begins();
+        let begun = Some(EffectClass::Plain);
+        let asked = |id| Event::Requested {
+            id,
+            request: call(),
+            begun,
+        };
+        let events = [Event::Started(start), asked(0)];
+        let records = events.map(|event| Record { at_ms: 1, event });
+        let session = Session::of("run_1".to_owned(), std::sync::Weak::new(), &records);
+        session.lock().request(1, call(), begun);
+        for id in [1, 0] {
+            cancel(&session, id);
+            let inner = session.lock();
+            let told = inner.answers.get(&id).expect("an answer");
+            let cancelled = *told == Told::Error(CallError::Cancelled);
+            assert_eq!((cancelled, inner.state.is_answered(id)), (id == 1, true));
+            drop(inner);
+            // There is no runtime to write it.
+            session.lock().dead = false;
+        }
+    }
+
+    /// What a cancel does at each point of a call, and who answers.
+    #[test]
+    fn whoever_ends_a_call_or_performs_it_answers() {
+        type Goes = fn(&Effect);
+        let table: [(&str, Goes, bool); 5] = [
+            ("before it", |_| {}, true),
+            ("while it runs", |effect| drop(effect.begins()), false),
+            (
+                "while its answer is settled",
+                |effect| {
+                    effect.begins();
+                    effect.is_done();
+                },
+                false,
+            ),
+            (
+                "between two attempts",
+                |effect| {
+                    effect.begins();
+                    effect.is_done();
+                    assert!(effect.rests());
+                },
+                true,
+            ),
+            (
+                "twice",
+                |effect| {
+                    effect.begins();
+                    effect.end();
+                },
+                false,
+            ),
+        ];
+        for (when, goes, ended) in table {
+            let effect = Effect::default();
+            goes(&effect);
+            assert_eq!(effect.end(), ended, "{when}: whoever ends it answers");
+            assert_eq!(effect.is_ending(), !ended, "{when}");
+            let _ = effect.is_done();
+            assert_eq!(effect.rests(), ended, "{when}: whoever performs it answers");
+            assert!(!effect.begins(), "{when}: nothing of it begins");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! A store over another one, of which a test holds up writes and fails reads.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use airlock_journal::store::{BoxFuture, Committed};
+use airlock_journal::{Batch, Head, Op, Record, Store, StoreError};
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use super::*;
+
+/// The store, and what happens to its users.
+pub struct Gated {
+    inner: Arc<MemoryStore>,
+    /// The space whose next write is held up once it is durable.
+    holds: Mutex<Option<&'static str>>,
+    /// One for each write that may go on.
+    lets_go: Semaphore,
+    /// Reads of a stream that fail.
+    fails: Mutex<HashMap<String, u32>>,
+}
+
+impl Gated {
+    pub fn on(disk: &Disk) -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryStore::on(disk),
+            holds: Mutex::default(),
+            lets_go: Semaphore::new(0),
+            fails: Mutex::default(),
+        })
+    }
+
+    /// A host over it.
+    pub async fn host(self: &Arc<Self>, config: RuntimeConfig) -> Host {
+        let runtime = open(config, Arc::clone(self) as Arc<dyn Store>).await;
+        let runtime = runtime.expect("the runtime opens");
+        runtime.take_up_runs().await.expect("they are read");
+        Host {
+            runtime,
+            store: Arc::clone(&self.inner),
+            who: Arc::new(Principal::local_admin("test")),
+        }
+    }
+
+    /// Holds up the next write to a space, once it is durable.
+    pub fn hold(&self, space: &'static str) {
+        *self.holds.lock().expect("lock") = Some(space);
+    }
+
+    /// Whether the write came.
+    pub fn is_held(&self) -> bool {
+        self.holds.lock().expect("lock").is_none()
+    }
+
+    /// Lets it go on.
+    pub fn let_go(&self) {
+        self.lets_go.add_permits(1);
+    }
+
+    /// Fails the next reads of a run's journal.
+    pub fn fail_reads(&self, run: &str, times: u32) {
+        let mut fails = self.fails.lock().expect("lock");
+        fails.insert(format!("run/{run}"), times);
+    }
+
+    /// Reads of a run's journal that are still to fail.
+    pub fn fails_left(&self, run: &str) -> u32 {
+        let fails = self.fails.lock().expect("lock");
+        fails.get(&format!("run/{run}")).copied().unwrap_or(0)
+    }
+
+    fn holds(&self, batch: &Batch) -> bool {
+        let mut holds = self.holds.lock().expect("lock");
+        let writes = |op: &Op| match op {
+            Op::Put { space, .. } | Op::Delete { space, .. } => *holds == Some(*space),
+            _ => false,
+        };
+        let held = batch.ops.iter().any(writes);
+        if held {
+            *holds = None;
+        }
+        held
+    }
+}
+
+impl Store for Gated {
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        let held = self.holds(&batch);
+        let committed = self.inner.commit(batch);
+        Box::pin(async move {
+            let committed = committed.await;
+            if held {
+                self.lets_go.acquire().await.expect("open").forget();
+            }
+            committed
+        })
+    }
+
+    fn get(&self, space: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get(space, key)
+    }
+
+    fn range(
+        &self,
+        space: &str,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.inner.range(space, from, to, limit)
+    }
+
+    fn read(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let name = String::from_utf8_lossy(stream).into_owned();
+        if let Some(left) = self.fails.lock().expect("lock").get_mut(&name)
+            && *left > 0
+        {
+            *left -= 1;
+            return Err(StoreError::io("opening a file", "too many are open"));
+        }
+        self.inner.read(stream, from, limit)
+    }
+
+    fn raw(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.inner.raw(stream, from, limit)
+    }
+
+    fn head(&self, stream: &[u8]) -> Result<Head, StoreError> {
+        self.inner.head(stream)
+    }
+
+    fn lease(
+        &self,
+        lease: &[u8],
+        owner: &str,
+        now_ms: u64,
+        ttl_ms: u64,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.lease(lease, owner, now_ms, ttl_ms)
+    }
+
+    fn health(&self) -> Result<(), StoreError> {
+        self.inner.health()
+    }
+}
