@@ -72,40 +72,45 @@ pub(super) async fn begin(session: Arc<Session>, runtime: Arc<Runtime>, id: Requ
 /// The child of a request, once it is there; `None`: there is none to come, or
 /// the host stops.
 async fn begun(session: &Arc<Session>, id: RequestId) -> Option<String> {
+    let asked = open(session, id)?;
+    let child = child_id(&session.id, id, asked.at_ms);
+    let is_there = |runtime: &Arc<Runtime>| exists(runtime, &child);
+    if reads::of_another(session, &child, is_there).await? {
+        return Some(child);
+    }
     loop {
+        let place = place(session)?.await;
         let started = {
             let _turn = session.children.lock().await;
             let asked = open(session, id)?;
-            let child = child_id(&session.id, id, asked.at_ms);
-            let exists = reads::of_another(session, &child, |runtime| exists(runtime, &child));
-            match exists.await? {
-                true => return Some(child),
-                false => start(session, &session.runtime.upgrade()?, id, &asked, &child).await,
-            }
+            let runtime = session.runtime.upgrade()?;
+            start(session, &runtime, id, &asked, &child).await
         };
-        let wait = match started {
-            Ok(Started::Is(child)) => return Some(child),
-            Ok(Started::NotNow(wait)) => wait,
+        drop(place);
+        match started {
+            Ok(None) => return Some(child),
+            Ok(Some(wait)) => tokio::time::sleep(wait).await,
             Err(error) => {
                 session.answer(id, Told::Error(error), None, Vec::new());
                 return None;
             }
-        };
+        }
         if session.lock().is_stopped() {
             return None;
-        }
-        match wait {
-            Some(wait) => tokio::time::sleep(wait).await,
-            None => session.runtime.upgrade()?.runs.places.freed().await,
         }
     }
 }
 
-/// What came of starting a child.
-enum Started {
-    Is(String),
-    /// It may not start now: it may after so long, or when a place is free.
-    NotNow(Option<Duration>),
+/// Waits for a place for a child of a run.
+fn place(session: &Session) -> Option<impl Future<Output = Place> + use<>> {
+    let places = Arc::clone(&session.runtime.upgrade()?.runs.places);
+    let inner = session.lock();
+    let start = inner.state.start.as_ref()?;
+    let (root, depth) = match &start.parent {
+        Some(above) => (above.root().to_owned(), above.depth + 1),
+        None => (session.id.clone(), 2),
+    };
+    Some(async move { places.child(&root, depth).await })
 }
 
 fn open(session: &Session, id: RequestId) -> Option<Asked> {
@@ -117,35 +122,22 @@ fn exists(runtime: &Runtime, run: &str) -> Result<bool, StoreError> {
     Ok(row.is_some())
 }
 
-/// A child starts as any run does: when its agent's rate and the runs at work
-/// allow it.
-fn admitted(runtime: &Runtime, start: &Start) -> Result<Option<Place>, Option<Duration>> {
-    let Some(parent) = &start.parent else {
-        return Ok(None);
-    };
-    if runtime.ready().is_err() {
-        return Err(Some(NOT_NOW_WAIT));
-    }
-    let place = runtime.runs.places.take_child(parent.root(), parent.depth);
-    let place = place.ok_or(None)?;
-    match runtime.takes_rate(&step::principal(start), &start.agent) {
-        Ok(()) => Ok(Some(place)),
-        Err(error) => Err(Some(error.retry_after().unwrap_or(NOT_NOW_WAIT))),
-    }
-}
-
+/// Starts the child of a request, unless it is there; for how long it has to wait
+/// where it may not start now.
 async fn start(
     session: &Arc<Session>,
     runtime: &Arc<Runtime>,
     id: RequestId,
     asked: &Asked,
     child: &str,
-) -> Result<Started, CallError> {
+) -> Result<Option<Duration>, CallError> {
     let start = intended(session, runtime, id, asked)?;
-    let _place = match admitted(runtime, &start) {
-        Ok(place) => place,
-        Err(wait) => return Ok(Started::NotNow(wait)),
-    };
+    if runtime.ready().is_err() {
+        return Ok(Some(NOT_NOW_WAIT));
+    }
+    if let Err(error) = runtime.takes_rate(&step::principal(&start), &start.agent) {
+        return Ok(Some(error.retry_after().unwrap_or(NOT_NOW_WAIT)));
+    }
     let detail = json!({ "agent": start.agent, "parent": session.id });
     let audit = record::admin(&step::principal(&start), "run.start", child, detail);
     let first = Record {
@@ -161,10 +153,10 @@ async fn start(
         Err(StoreError::Conflict { .. }) => {}
         Err(error) => {
             tracing::error!(run = child, %error, "a child is not started");
-            return Ok(Started::NotNow(Some(NOT_NOW_WAIT)));
+            return Ok(Some(NOT_NOW_WAIT));
         }
     }
-    Ok(Started::Is(child.to_owned()))
+    Ok(None)
 }
 
 /// How the child begins.

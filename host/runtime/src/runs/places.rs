@@ -7,14 +7,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::fold::RunState;
-
-/// A child that waits for a place looks at least this often.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// An agent and a principal.
 pub(super) type Key = (String, String);
@@ -53,7 +49,8 @@ pub(super) struct Places {
     /// Runs that somebody started at most.
     max: usize,
     counts: Mutex<Counts>,
-    freed: Notify,
+    /// Changes when there is one less.
+    freed: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -74,7 +71,7 @@ impl Places {
         Arc::new(Self {
             max: max.max(1),
             counts: Mutex::default(),
-            freed: Notify::new(),
+            freed: watch::Sender::new(()),
         })
     }
 
@@ -87,8 +84,20 @@ impl Places {
         }
     }
 
-    /// A place for a child that is about to start, if there is one.
-    pub(super) fn take_child(self: &Arc<Self>, root: &str, depth: u32) -> Option<Place> {
+    /// Waits for a place for a child that is about to start below `root`.
+    pub(super) async fn child(self: &Arc<Self>, root: &str, depth: u32) -> Place {
+        let mut freed = self.freed.subscribe();
+        loop {
+            freed.mark_unchanged();
+            if let Some(place) = self.take_child(root, depth) {
+                return place;
+            }
+            // The sender lives as long as this.
+            let _ = freed.changed().await;
+        }
+    }
+
+    fn take_child(self: &Arc<Self>, root: &str, depth: u32) -> Option<Place> {
         let below = (root.to_owned(), depth);
         let mut counts = self.lock();
         let siblings = counts.below.get(&below).copied().unwrap_or_default();
@@ -105,11 +114,6 @@ impl Places {
             places: Arc::clone(self),
             kind,
         })
-    }
-
-    /// Resolves when there may be a place for a child.
-    pub(super) async fn freed(&self) {
-        let _ = tokio::time::timeout(LOOK, self.freed.notified()).await;
     }
 
     /// How many runs that somebody started there are, where that is as many as
@@ -179,7 +183,7 @@ fn less<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, of: &K) {
 impl Drop for Place {
     fn drop(&mut self) {
         self.places.lock().remove(&self.kind);
-        self.places.freed.notify_one();
+        self.places.freed.send_replace(());
     }
 }
 

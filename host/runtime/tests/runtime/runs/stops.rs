@@ -111,8 +111,8 @@ async fn a_run_that_waits_leaves_memory_after_a_halt_and_during_one() {
     host.until_out_of_memory().await;
     // While it is halted, too; what came meanwhile is seen to when it is lifted.
     host.halt_run(&run, true).await;
-    let told = host.runtime.signal_run(&host.who, &run, "go", &json!(1));
-    told.await.expect("kept");
+    let told = host.signal(&run, "go", json!(1)).await;
+    told.expect("kept");
     host.until_out_of_memory().await;
     assert!(host.run(&run).end.is_none(), "it stands still");
     drop(host);
