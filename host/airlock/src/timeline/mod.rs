@@ -6,6 +6,7 @@
 //! is shown as it is.
 
 mod blocks;
+mod words;
 
 use std::collections::HashMap;
 
@@ -13,9 +14,10 @@ use serde_json::Value;
 
 use crate::output::{cell, one_line, time};
 pub use blocks::{way_on, why_blocked};
-
-/// Longest input, answer or message within a line, characters.
-const SHOWN_CHARS_MAX: usize = 200;
+use words::{
+    SHOWN_CHARS_MAX, answered, asked, budgeted, by, cut, ended, note, of_run, part, requested,
+    set_aside, span, started, used,
+};
 
 /// What a record comes to, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,14 +100,15 @@ impl Timeline {
             "noted" if record["note"] == "plan" => self.planned(record),
             "noted" => vec![self.noted(record)],
             "budgeted" => {
-                self.budget = record["budget"].clone();
+                let before = std::mem::replace(&mut self.budget, record["budget"].clone());
                 vec![format!(
-                    "{} gave it {}",
+                    "{} {}",
                     by(record),
-                    part(record, &["budget"])
+                    budgeted(&before, &self.budget)
                 )]
             }
-            "woke" | "begun" => Vec::new(),
+            "recorded" => return vec![self.recorded(record, at_ms)],
+            "woke" | "begun" | "used" => Vec::new(),
             // The last line of all says it.
             "ended" => {
                 let mut end = record["end"].clone();
@@ -207,7 +210,7 @@ impl Timeline {
             "{} · {} · {}",
             name("id"),
             name("agent"),
-            name("status")
+            status(run)
         )];
         let mut row = |label: &str, text: String| {
             if !text.is_empty() && text != "-" {
@@ -225,6 +228,17 @@ impl Timeline {
         row("started", by);
         row("component", name("digest"));
         row("continues", name("continues"));
+        row("child of", name("parent"));
+        let from = &run["forked_from"];
+        if from.is_object() {
+            let (other, at) = (part(from, &["run"]), part(from, &["at"]));
+            row("fork of", format!("{other} at #{at}"));
+        }
+        let children = run["children"].as_array().into_iter().flatten();
+        for (n, child) in children.filter_map(Value::as_str).enumerate() {
+            let label = if n == 0 { "children" } else { "" };
+            row(label, one_line(child));
+        }
         row("budget", self.spent());
         row("progress", self.progress.clone().unwrap_or_default());
         for (n, (title, state)) in self.plan.iter().enumerate() {
@@ -240,8 +254,15 @@ impl Timeline {
         if let Some(end) = &self.end {
             return format!("{} after {after}", ended(end));
         }
-        if let Some(why) = run.get("blocked") {
-            return format!("blocked: {}", blocked(why));
+        let held = halted(run).map(|by| format!("halted: {by}"));
+        let blocked = run.get("blocked");
+        let blocked = blocked.map(|why| format!("blocked: {}", why_blocked(why)));
+        if held.is_some() || blocked.is_some() {
+            return held
+                .into_iter()
+                .chain(blocked)
+                .collect::<Vec<_>>()
+                .join("; ");
         }
         let mut open: Vec<(&u64, &Step)> = self.steps.iter().collect();
         open.retain(|(_, step)| !step.answered);
@@ -251,7 +272,11 @@ impl Timeline {
             .map(|(id, _)| format!("#{id}"))
             .collect::<Vec<_>>();
         match waits.is_empty() {
-            true => format!("{} since {after}", one_line(&cell(run, "status"))),
+            true => format!(
+                "{}; its last record is of {}",
+                one_line(&cell(run, "status")),
+                time(self.last_ms)
+            ),
             false => format!("waits for {}", waits.join(", ")),
         }
     }
@@ -276,13 +301,36 @@ impl Timeline {
         let id = record["id"].as_u64().unwrap_or_default();
         let request = &record["request"];
         let kind = cell(request, "kind");
-        self.calls += u64::from(kind == "call");
+        // One that is refused for want of budget is none.
+        let left = self.budget["calls"]
+            .as_u64()
+            .is_none_or(|most| self.calls < most);
+        self.calls += u64::from(kind == "call" && left);
         let text = requested(request);
         let step = Step {
             at_ms,
             what: text.clone(),
             asked_ms: (kind == "ask").then_some(at_ms),
             kind,
+            ..Step::default()
+        };
+        self.steps.insert(id, step);
+        self.entries.push(Entry::Step(id));
+        Happening {
+            at_ms,
+            step: Some(id),
+            text,
+        }
+    }
+
+    /// A value that was kept: a step that is over.
+    fn recorded(&mut self, record: &Value, at_ms: u64) -> Happening {
+        let id = record["id"].as_u64().unwrap_or_default();
+        let text = format!("keeps {}", part(record, &["value"]));
+        let step = Step {
+            at_ms,
+            what: text.clone(),
+            answered: true,
             ..Step::default()
         };
         self.steps.insert(id, step);
@@ -342,10 +390,23 @@ impl Timeline {
                 step.answered = true;
                 let took = span(at_ms.saturating_sub(step.at_ms));
                 let by = record["by"].as_str().unwrap_or_default();
-                format!("{} ({took})", answered(&step.kind, &record["answer"], by))
+                let told = answered(&step.kind, &record["answer"], by);
+                let used = match step.kind.as_str() {
+                    "start" => used(&record["used"]),
+                    _ => String::new(),
+                };
+                format!("{told} ({took}{used})")
             }
+            "reserved" => set_aside(&record["spent"]),
             "cancel-asked" => "the agent asked for it to end".to_owned(),
-            "detached" => "the agent let go of it".to_owned(),
+            "detached" => {
+                let over = record["ends"] == true;
+                step.answered |= over;
+                match over {
+                    true => "the agent let go of it, which ends it".to_owned(),
+                    false => "the agent let go of it".to_owned(),
+                }
+            }
             _ => of_run(record),
         }
     }
@@ -380,200 +441,18 @@ impl Timeline {
     }
 }
 
-fn started(record: &Value) -> String {
-    let goal = match record["goal"].as_str().unwrap_or_default() {
-        "" => String::new(),
-        goal => format!(": {}", cut(goal, SHOWN_CHARS_MAX)),
-    };
-    format!(
-        "{} started {}, {}{goal}",
-        by(record),
-        one_line(&cell(record, "agent")),
-        one_line(&cell(record, "autonomy"))
-    )
+/// What the kill switch holds of it, where it holds it.
+fn halted(run: &Value) -> Option<String> {
+    let parts = run["halted"].as_array().into_iter().flatten();
+    let parts: Vec<String> = parts.filter_map(Value::as_str).map(one_line).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// What an agent asks for.
-fn requested(request: &Value) -> String {
-    match request["kind"].as_str().unwrap_or_default() {
-        "call" => format!("{} {}", part(request, &["tool"]), part(request, &["input"])),
-        "timer" => {
-            let due = request["due_ms"].as_u64().unwrap_or_default();
-            format!("waits until {}", time(due))
-        }
-        "signal" => format!("waits for the signal `{}`", part(request, &["name"])),
-        "ask" => {
-            let choices = request["choices"].as_array().into_iter().flatten();
-            let choices: Vec<&str> = choices.filter_map(Value::as_str).collect();
-            let choices = cut(&choices.join(" | "), SHOWN_CHARS_MAX);
-            let due = request["due_ms"].as_u64();
-            let due = due
-                .map(|due| format!(", until {}", time(due)))
-                .unwrap_or_default();
-            format!("? {} [{choices}]{due}", part(request, &["text"]))
-        }
-        kind => format!("{} {}", one_line(kind), rest(request, &["kind"])),
-    }
-}
-
-/// Who has to approve a call, until when.
-fn asked(terms: &Value) -> String {
-    let role = terms["role"].as_str().unwrap_or("approver");
-    let who = match terms["approvers"].as_u64() {
-        Some(number) if number > 1 => format!("{number} people ({}) have", one_line(role)),
-        _ if role == "approver" => "a person has".to_owned(),
-        _ => format!("a person ({}) has", one_line(role)),
-    };
-    let due = terms["due_ms"]
-        .as_u64()
-        .map(|due| format!(", until {}", time(due)));
-    format!("? {who} to approve it{}", due.unwrap_or_default())
-}
-
-/// What a step of a kind ended with and, where a person gave that, by whom.
-fn answered(kind: &str, answer: &Value, by: &str) -> String {
-    let by = match by {
-        "" => String::new(),
-        by => format!(" by {}", one_line(by)),
-    };
-    let Some(output) = answer["ok"].as_str() else {
-        return format!("✗ {}{by}", error(&answer["error"]));
-    };
-    if kind == "timer" {
-        return "→ it was due".to_owned();
-    }
-    let decided = serde_json::from_str::<Value>(output).ok();
-    let choice = decided.as_ref().filter(|_| kind == "ask");
-    match choice.and_then(|decided| Some((decided, decided["choice"].as_str()?))) {
-        Some((decided, choice)) => format!("→ {}{by}{}", one_line(choice), note(decided)),
-        None => format!("→ {}{by}", cut(output, SHOWN_CHARS_MAX)),
-    }
-}
-
-fn error(error: &Value) -> String {
-    let code = one_line(&cell(error, "code"));
-    match error["message"].as_str() {
-        Some(message) => format!("{code}: {}", cut(message, SHOWN_CHARS_MAX)),
-        None if error.as_object().is_some_and(|members| members.len() < 2) => code,
-        None if error["rule"].is_string() => format!(
-            "{code}: {}: {}",
-            part(error, &["operation"]),
-            part(error, &["rule"])
-        ),
-        None => format!("{code}: {}", rest(error, &["code"])),
-    }
-}
-
-fn ended(end: &Value) -> String {
-    let told = ["output", "detail", "reason", "run"];
-    let told = told.iter().find_map(|name| end[*name].as_str());
-    let told = told.map(|told| format!(": {}", cut(told, 20 * SHOWN_CHARS_MAX)));
-    let unknown = end["unknown"]
-        .as_array()
-        .filter(|unknown| !unknown.is_empty());
-    let unknown = unknown.map(|steps| {
-        let steps: Vec<String> = steps.iter().map(|step| format!("#{step}")).collect();
-        format!("; nobody knows the outcome of {}", steps.join(", "))
-    });
-    format!(
-        "{}{}{}",
-        one_line(&cell(end, "state")),
-        told.unwrap_or_default(),
-        unknown.unwrap_or_default()
-    )
-}
-
-/// Why a run waits for a person to look at it.
-pub fn blocked(why: &Value) -> String {
-    let because = one_line(&cell(why, "because"));
-    match because.as_str() {
-        "unknown-outcome" => format!(
-            "nobody knows the outcome of #{}: {}",
-            part(why, &["id"]),
-            part(why, &["detail"])
-        ),
-        _ => format!("{because}: {}", rest(why, &["because"])),
-    }
-}
-
-/// A record about the run itself.
-fn of_run(record: &Value) -> String {
-    let by = || by(record);
-    match record["event"].as_str().unwrap_or_default() {
-        "signalled" => format!(
-            "{} sent the signal `{}` {}",
-            by(),
-            part(record, &["name"]),
-            part(record, &["payload"])
-        ),
-        "blocked" => format!("! blocked: {}", blocked(&record["why"])),
-        "unblocked" | "unpaused" => format!("{} let it go on", by()),
-        "paused" => format!("{} paused it", by()),
-        "given-up" => format!("! the grant ends it: {}", ended(&record["end"])),
-        "cancel-requested" => {
-            let why = part(record, &["why"]);
-            let why = if why.is_empty() {
-                why
-            } else {
-                format!(": {why}")
-            };
-            format!("{} ended it{why}", by())
-        }
-        event => {
-            let event = one_line(event);
-            format!("{event} {}", rest(record, &["event", "seq", "at_ms"]))
-        }
-    }
-}
-
-fn by(record: &Value) -> String {
-    one_line(record["by"].as_str().unwrap_or("somebody"))
-}
-
-fn note(record: &Value) -> String {
-    match record["note"].as_str() {
-        Some(note) => format!(": {}", cut(note, SHOWN_CHARS_MAX)),
-        None => String::new(),
-    }
-}
-
-/// A member as text, cut; empty where it is absent.
-fn part(value: &Value, path: &[&str]) -> String {
-    let found = path.iter().try_fold(value, |value, name| value.get(*name));
-    match found {
-        Some(Value::String(text)) => cut(text, SHOWN_CHARS_MAX),
-        Some(Value::Null) | None => String::new(),
-        Some(other) => cut(&other.to_string(), SHOWN_CHARS_MAX),
-    }
-}
-
-/// What is left of an object without some members.
-fn rest(value: &Value, without: &[&str]) -> String {
-    let mut rest = value.clone();
-    if let Some(members) = rest.as_object_mut() {
-        members.retain(|name, _| !without.contains(&name.as_str()));
-    }
-    cut(&rest.to_string(), SHOWN_CHARS_MAX)
-}
-
-/// One line, safe for a terminal, of at most so many characters.
-fn cut(text: &str, chars_max: usize) -> String {
-    let end = text.char_indices().nth(chars_max);
-    match end {
-        Some((end, _)) => format!("{}…", one_line(&text[..end])),
-        None => one_line(text),
-    }
-}
-
-/// A time that passed, in two units at most.
-fn span(ms: u64) -> String {
-    let seconds = ms / 1_000;
-    match seconds {
-        0 => format!("{ms} ms"),
-        1..=59 => format!("{}.{} s", seconds, ms % 1_000 / 100),
-        60..=3_599 => format!("{} min {} s", seconds / 60, seconds % 60),
-        3_600..=86_399 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds / 3_600 % 24),
+/// Where it stands.
+fn status(run: &Value) -> String {
+    match halted(run) {
+        Some(_) => "halted".to_owned(),
+        None => one_line(&cell(run, "status")),
     }
 }
 

@@ -186,51 +186,51 @@ fn what_failed_says_why_and_what_is_open_is_named() {
         &blocked,
         &records,
         expect![[r#"
-        run_1 · prober · blocked
-          goal      check May
-          input     {"month":5}
-          started   2026-01-31 12:00:00Z by ada, supervised
-          component sha256:0
-          budget    3 of 7 calls, 11 of 9 records
+            run_1 · prober · blocked
+              goal      check May
+              input     {"month":5}
+              started   2026-01-31 12:00:00Z by ada, supervised
+              component sha256:0
+              budget    3 of 7 calls, 11 of 9 records
 
-        2026-01-31 12:00:00Z  ada started prober, supervised: check May
-        2026-01-31 12:00:00Z  #0 keeper/add {}
-                                ✗ denied: call a/b: no tools rule covers it (1 ms)
-        2026-01-31 12:00:00Z  #1 keeper/add {}
-                                ✗ limit: {"limit":"wall","value":"10s"} (1 ms)
-        2026-01-31 12:00:00Z  #2 keeper/add {}
-                                ! nobody knows the outcome: cut off
-                                of-tomorrow {"id":2,"more":[1]}
-        2026-01-31 12:00:00Z  ! blocked: budget: {"events":50}
-        2026-01-31 12:00:00Z  ada gave it {"calls":7,"events":9}
-        2026-01-31 12:00:00Z  of-tomorrow {"more":"x"}
+            2026-01-31 12:00:00Z  ada started prober, supervised: check May
+            2026-01-31 12:00:00Z  #0 keeper/add {}
+                                    ✗ denied: call a/b: no tools rule covers it (1 ms)
+            2026-01-31 12:00:00Z  #1 keeper/add {}
+                                    ✗ limit: wall reached (10s) (1 ms)
+            2026-01-31 12:00:00Z  #2 keeper/add {}
+                                    ! nobody knows the outcome: cut off
+                                    of-tomorrow {"id":2,"more":[1]}
+            2026-01-31 12:00:00Z  ! blocked: its journal has 50 records, as many as its budget allows
+            2026-01-31 12:00:00Z  ada gave it calls 100 → 7, events 5000 → 9
+            2026-01-31 12:00:00Z  of-tomorrow {"more":"x"}
 
-        blocked: nobody knows the outcome of #2: cut off"#]],
+            blocked: nobody knows the outcome of #2: cut off"#]],
     );
     check(
         &run("waiting"),
         &records,
         expect![[r#"
-        run_1 · prober · waiting
-          goal      check May
-          input     {"month":5}
-          started   2026-01-31 12:00:00Z by ada, supervised
-          component sha256:0
-          budget    3 of 7 calls, 11 of 9 records
+            run_1 · prober · waiting
+              goal      check May
+              input     {"month":5}
+              started   2026-01-31 12:00:00Z by ada, supervised
+              component sha256:0
+              budget    3 of 7 calls, 11 of 9 records
 
-        2026-01-31 12:00:00Z  ada started prober, supervised: check May
-        2026-01-31 12:00:00Z  #0 keeper/add {}
-                                ✗ denied: call a/b: no tools rule covers it (1 ms)
-        2026-01-31 12:00:00Z  #1 keeper/add {}
-                                ✗ limit: {"limit":"wall","value":"10s"} (1 ms)
-        2026-01-31 12:00:00Z  #2 keeper/add {}
-                                ! nobody knows the outcome: cut off
-                                of-tomorrow {"id":2,"more":[1]}
-        2026-01-31 12:00:00Z  ! blocked: budget: {"events":50}
-        2026-01-31 12:00:00Z  ada gave it {"calls":7,"events":9}
-        2026-01-31 12:00:00Z  of-tomorrow {"more":"x"}
+            2026-01-31 12:00:00Z  ada started prober, supervised: check May
+            2026-01-31 12:00:00Z  #0 keeper/add {}
+                                    ✗ denied: call a/b: no tools rule covers it (1 ms)
+            2026-01-31 12:00:00Z  #1 keeper/add {}
+                                    ✗ limit: wall reached (10s) (1 ms)
+            2026-01-31 12:00:00Z  #2 keeper/add {}
+                                    ! nobody knows the outcome: cut off
+                                    of-tomorrow {"id":2,"more":[1]}
+            2026-01-31 12:00:00Z  ! blocked: its journal has 50 records, as many as its budget allows
+            2026-01-31 12:00:00Z  ada gave it calls 100 → 7, events 5000 → 9
+            2026-01-31 12:00:00Z  of-tomorrow {"more":"x"}
 
-        waits for #2"#]],
+            waits for #2"#]],
     );
     check(
         &run("cancelled"),
@@ -257,6 +257,132 @@ fn what_failed_says_why_and_what_is_open_is_named() {
             2026-01-31 12:00:03Z  eve ended it: wrong month
 
             cancelled; nobody knows the outcome of #2, #3 after 3.0 s"#]],
+    );
+}
+
+#[test]
+fn children_values_and_state_stand_there_in_words() {
+    let starts = json!({ "kind": "start", "agent": "checker", "goal": "check one", "input": "{\"n\":1}", "budget": {} });
+    let mut parent = started().1;
+    parent["parent"] = json!({ "run": "run_0", "request": 4, "depth": 2 });
+    let tools = json!([{ "name": "keeper/add" }, { "name": "keeper/get" }]);
+    let used = json!({ "calls": 2, "cpu_us": 1_500 });
+    let records = [
+        (0, parent),
+        (
+            1,
+            json!({ "event": "recorded", "id": 0, "value": "{\"n\":1}" }),
+        ),
+        (2, json!({ "event": "tools-told", "tools": tools })),
+        (2, json!({ "event": "tools-told", "tools": null })),
+        (
+            3,
+            json!({ "event": "state-set", "key": "seen", "value": "[1]" }),
+        ),
+        (3, json!({ "event": "state-set", "key": "seen" })),
+        (4, asks(1, starts)),
+        (
+            4,
+            json!({ "event": "reserved", "id": 1, "spent": { "calls": 25, "steps": 10 } }),
+        ),
+        (5, json!({ "event": "used", "used": { "cpu_us": 7 } })),
+        (
+            5,
+            json!({ "event": "budgeted", "by": "ada", "budget": { "calls": 100, "events": 6_000 } }),
+        ),
+        (
+            2_004,
+            json!({ "event": "answered", "id": 1, "answer": { "ok": "{\"fine\":true}" }, "used": used }),
+        ),
+        (2_005, call(2, "{}")),
+    ];
+    let mut held = run("running");
+    held["parent"] = json!("run_0");
+    held["children"] = json!(["run_2", "run_3"]);
+    held["forked_from"] = json!({ "run": "run_9", "at": 3 });
+    held["halted"] = json!(["agent prober", "plugin keeper"]);
+    check(
+        &held,
+        &records,
+        expect![[r#"
+            run_1 · prober · halted
+              goal      check May
+              input     {"month":5}
+              started   2026-01-31 12:00:00Z by ada, supervised
+              component sha256:0
+              child of  run_0
+              fork of   run_9 at #3
+              children  run_2
+                        run_3
+              budget    1 of 100 calls, 12 of 6000 records
+
+            2026-01-31 12:00:00Z  ada started prober, supervised for #4 of run_0: check May
+            2026-01-31 12:00:00Z  #0 keeps {"n":1}
+            2026-01-31 12:00:00Z  is told of keeper/add, keeper/get
+            2026-01-31 12:00:00Z  is told of the same tools as before
+            2026-01-31 12:00:00Z  state `seen` is [1]
+            2026-01-31 12:00:00Z  state `seen` is removed
+            2026-01-31 12:00:00Z  #1 starts checker: check one {"n":1}
+                                    25 calls, 10 steps set aside for it
+                                    → {"fine":true} (2.0 s, 2 calls, 2 ms of CPU time)
+            2026-01-31 12:00:00Z  ada gave it events 5000 → 6000
+            2026-01-31 12:00:02Z  #2 keeper/add {}
+
+            halted: agent prober, plugin keeper"#]],
+    );
+}
+
+#[test]
+fn a_question_that_was_let_go_of_waits_for_nobody() {
+    let ask = |id| {
+        asks(
+            id,
+            json!({ "kind": "ask", "text": "send?", "choices": ["yes", "no"] }),
+        )
+    };
+    let detached = |ends: bool| json!({ "event": "detached", "id": 0, "ends": ends });
+    for (ends, asks) in [(true, false), (false, true)] {
+        let records = journal(&[started(), (1, ask(0)), (2, detached(ends))]);
+        assert_eq!(Timeline::of(&records).asks(), asks, "{ends}");
+    }
+}
+
+#[test]
+fn a_call_beyond_the_budget_is_none_and_says_which_limit() {
+    let mut first = started().1;
+    first["budget"]["calls"] = json!(1);
+    let refused = json!({ "code": "limit", "limit": "calls", "value": "1" });
+    let records = [
+        (0, first),
+        (1, call(0, "{}")),
+        (2, call(1, "{}")),
+        (
+            3,
+            json!({ "event": "answered", "id": 1, "answer": { "error": refused } }),
+        ),
+        (
+            4,
+            json!({ "event": "answered", "id": 0, "answer": { "ok": "1" } }),
+        ),
+    ];
+    check(
+        &run("running"),
+        &records,
+        expect![[r#"
+        run_1 · prober · running
+          goal      check May
+          input     {"month":5}
+          started   2026-01-31 12:00:00Z by ada, supervised
+          component sha256:0
+          budget    1 of 1 calls, 5 of 5000 records
+
+        2026-01-31 12:00:00Z  ada started prober, supervised: check May
+        2026-01-31 12:00:00Z  #0 keeper/add {}
+                                → 1 (3 ms)
+        2026-01-31 12:00:00Z  #1 keeper/add {}
+                                ✗ limit: calls reached (1) (1 ms)
+
+        running; its last record is of 2026-01-31 12:00:00Z"#]],
     );
 }
 
@@ -288,6 +414,14 @@ fn what_others_wrote_begins_no_line_of_its_own() {
         json!({ "event": "answered", "id": 2, "answer": { "ok": hostile } }),
         json!({ "event": "signalled", "name": hostile, "payload": hostile, "by": hostile }),
         json!({ "event": "budgeted", "budget": hostile, "by": hostile }),
+        json!({ "event": "budgeted", "budget": { (hostile.clone()): hostile }, "by": hostile }),
+        json!({ "event": "recorded", "id": 3, "value": hostile }),
+        json!({ "event": "state-set", "key": hostile, "value": hostile }),
+        json!({ "event": "tools-told", "tools": [{ "name": hostile }] }),
+        asks(
+            4,
+            json!({ "kind": "start", "agent": hostile, "goal": hostile, "input": hostile }),
+        ),
         json!({ "event": "cancel-requested", "by": hostile, "why": hostile }),
         json!({ "event": "blocked", "why": { "because": hostile, "detail": hostile } }),
         json!({ "event": "blocked", "why": { "because": "unknown-outcome", "id": hostile } }),
@@ -305,9 +439,13 @@ fn what_others_wrote_begins_no_line_of_its_own() {
         "digest",
         "continues",
         "input",
+        "parent",
     ] {
         run[name] = json!(hostile);
     }
+    run["children"] = json!([hostile]);
+    run["halted"] = json!([hostile]);
+    run["forked_from"] = json!({ "run": hostile, "at": hostile });
     let mut timeline = Timeline::default();
     for record in journal(&records) {
         for happening in timeline.apply(&record) {
@@ -318,7 +456,7 @@ fn what_others_wrote_begins_no_line_of_its_own() {
     let text = timeline.text(&run);
     text.lines().for_each(assert_safe);
     // Its head, a line for each record but the last, and its end.
-    let own = 9 + records.len() - 1 + 3;
+    let own = 12 + records.len() - 1 + 3;
     assert_eq!(text.lines().count(), own, "{text}");
 }
 
