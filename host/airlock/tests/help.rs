@@ -240,6 +240,7 @@ const ROLES: [(&str, &[&str]); 9] = [
         &[
             "POST /v1/runs/{id}/cancel",
             "POST /v1/runs/{id}/pause",
+            "POST /v1/runs/{id}/resume",
             "POST /v1/runs/{id}/signals/{name}",
             "POST /v1/runs/{id}/replay",
             "DELETE /v1/schedules/{name}",
@@ -252,7 +253,6 @@ const ROLES: [(&str, &[&str]); 9] = [
         "install plugin versions, ",
         &[
             "POST /v1/plugins",
-            "POST /v1/runs/{id}/resume",
             "POST /v1/halt",
             "GET /v1/hooks",
             "GET /v1/audit",

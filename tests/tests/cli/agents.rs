@@ -217,6 +217,11 @@ fn errors_name_what_was_typed() {
     let hook = ["hooks", "add", "h", "--agent", "prober"];
     let tokens = place.json(&["token", "create", "a", "--role", "admin"]);
     let token = tokens["view"]["id"].as_str().expect("an id");
+    let others = place.json(&["token", "list"]);
+    let others = others["tokens"].as_array().expect("tokens").iter();
+    for other in others.filter_map(|other| other["id"].as_str().filter(|id| *id != token)) {
+        place.ok(&["token", "revoke", other]);
+    }
     let table: [(&[&str], &[&str], &str); 7] = [
         (&schedule, &[], "`--replace`"),
         (
@@ -232,6 +237,8 @@ fn errors_name_what_was_typed() {
                 "g",
                 "--signal-at",
                 "x",
+                "--signal-of",
+                "prober",
                 "--signal-name",
                 "n",
             ],
