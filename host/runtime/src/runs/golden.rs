@@ -131,6 +131,7 @@ fn ends(records: &[Record]) -> AgentEnd {
         }) => AgentEnd::ContinueAsNew(String::new()),
         Some(Event::Ended {
             end: End::Escalated { reason },
+            ..
         }) if !records.iter().any(is_given_up) => AgentEnd::Failed(CallError::Escalate {
             message: reason.clone(),
         }),

@@ -186,7 +186,7 @@ pub(super) fn count(state: &mut RunState, event: &Event) {
         }
         | Event::ApprovalAsked { id, .. }
         | Event::Approved { id, .. }
-        | Event::Detached { id }
+        | Event::Detached { id, .. }
         | Event::Answered { id, .. } => *id,
         _ => return,
     };

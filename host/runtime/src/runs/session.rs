@@ -446,11 +446,10 @@ impl Inner {
 
     /// Whether nothing of it goes on here, or is about to.
     fn is_idle(&self) -> bool {
-        if !self.state.holds_effects() {
-            return self.state.is_idle();
-        }
+        let held = self.halted || self.state.holds_effects();
+        let put_off = |id| held && self.put_off.contains(&id);
         let mut open = self.state.open();
-        open.all(|(id, asked)| asked.waits() != Waits::Here || self.put_off.contains(&id))
+        open.all(|(id, asked)| asked.waits() != Waits::Here || put_off(id))
     }
 
     /// Whether the kill switch keeps it from going on.
@@ -495,13 +494,6 @@ impl Inner {
                 status => status,
             },
         })
-    }
-
-    /// Whether nothing of it goes on in this process.
-    fn is_idle(&self) -> bool {
-        let put_off = |id| self.halted && self.put_off.contains(&id);
-        let mut open = self.state.open();
-        open.all(|(id, asked)| asked.waits() != Waits::Here || put_off(id))
     }
 
     /// The payload of a signal that was reported to the agent and not read.

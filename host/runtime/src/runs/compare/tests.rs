@@ -393,7 +393,7 @@ fn a_run_that_its_grant_ended_has_no_end_of_its_agents() {
         code: "permanent".to_owned(),
         detail: "no".to_owned(),
     };
-    for event in [Event::GivenUp { end: end.clone() }, Event::Ended { end }] {
+    for event in [Event::GivenUp { end: end.clone() }, Event::ended(end)] {
         records.push(Record {
             at_ms: 2_000,
             event,

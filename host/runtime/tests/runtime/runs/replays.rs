@@ -316,7 +316,8 @@ async fn a_fork_starts_no_child_that_the_other_run_has_under_way() {
     let child = |run: &RunDetail| run.children.len() == 1;
     let first = host.until(&run, child).await.children.remove(0);
     let go = async |child: &str| {
-        let signalled = host.runtime.signal_run(&host.who, child, "go", &json!(1));
+        let payload = json!(1);
+        let signalled = host.runtime.signal_run(&host.who, child, "go", &payload);
         signalled.await.expect("kept");
     };
     let mut forks = Vec::new();
