@@ -102,12 +102,14 @@ impl Halts {
     /// Whether a run stands still.
     pub(crate) fn run(&self, run: OfRun<'_>) -> bool {
         let parts = self.parts.borrow();
-        let of = [
-            Part::Run(run.id.to_owned()),
-            Part::Agent(run.agent.to_owned()),
-            Part::Plugin(run.agent.to_owned()),
-        ];
-        !parts.is_empty() && of.iter().any(|part| parts.contains(part))
+        !parts.is_empty() && run.parts().iter().any(|part| parts.contains(part))
+    }
+
+    /// Of a run and the plugins whose tools it calls, what stands still.
+    pub(crate) fn of(&self, run: OfRun<'_>, plugins: BTreeSet<String>) -> BTreeSet<Part> {
+        let own = run.parts().into_iter();
+        let of: BTreeSet<Part> = own.chain(plugins.into_iter().map(Part::Plugin)).collect();
+        of.intersection(&self.parts.borrow()).cloned().collect()
     }
 
     /// Resolves when a call of a plugin's tool, for a run or for nobody's, is to
@@ -122,6 +124,16 @@ impl Halts {
             // The sender lives as long as this.
             let _ = changed.changed().await;
         }
+    }
+}
+
+impl OfRun<'_> {
+    fn parts(self) -> [Part; 3] {
+        [
+            Part::Run(self.id.to_owned()),
+            Part::Agent(self.agent.to_owned()),
+            Part::Plugin(self.agent.to_owned()),
+        ]
     }
 }
 

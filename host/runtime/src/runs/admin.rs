@@ -18,9 +18,11 @@ use super::rows::{self, Row};
 use super::session::Session;
 use super::trigger;
 use super::types::{OpenRequest, ProgressView, RunDetail, RunEvent, RunStatus, RunView};
+use crate::halt::OfRun;
 use crate::principal::{Principal, Role};
 use crate::record;
 use crate::runtime::Runtime;
+use crate::stop::NotReady;
 
 pub(super) const NOTE_BYTES_MAX: usize = 8 << 10;
 /// Most events of one page.
@@ -97,7 +99,27 @@ impl Runtime {
         let children = super::children::started(self, id, &state)?;
         let mut detail = detail(run, state, children);
         detail.pruned = self.pruned_links(&detail)?;
+        detail.halted = self.halted(&detail);
         Ok(detail)
+    }
+
+    /// What the kill switch holds of a run that has not ended.
+    fn halted(&self, detail: &RunDetail) -> Vec<String> {
+        if detail.end.is_some() {
+            return Vec::new();
+        }
+        let run = OfRun {
+            id: &detail.run.id,
+            agent: &detail.run.agent,
+        };
+        let calls = detail.waits_for.iter();
+        let tools = calls.filter_map(|open| open.request["tool"].as_str()?.split_once('/'));
+        let plugins = tools.map(|(plugin, _)| plugin.to_owned()).collect();
+        let parts = self.halts.of(run, plugins).into_iter();
+        let all = (self.ready() == Err(NotReady::Halted)).then(|| "everything".to_owned());
+        all.into_iter()
+            .chain(parts.map(|part| part.to_string()))
+            .collect()
     }
 
     /// A page of a run's journal from record `from`.
@@ -316,6 +338,7 @@ fn detail(run: RunView, state: RunState, children: Vec<String>) -> RunDetail {
         }),
         waits_for,
         blocked,
+        halted: Vec::new(),
         end: state.end,
         unknown: state.unknown,
     }

@@ -133,6 +133,10 @@ pub struct RunDetail {
     /// Why a person has to look at it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Block>,
+    /// What the kill switch holds of it: `everything`, or its agent, itself, a
+    /// plugin whose tool it calls, as `agent NAME`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub halted: Vec<String>,
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,

@@ -72,6 +72,8 @@ async fn a_part_that_is_halted_stands_still_over_a_restart() {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert!(host.run(&held).end.is_none(), "{kind}");
+        let told = host.until(&held, |run| !run.halted.is_empty()).await.halted;
+        assert_eq!(told, [part.to_string()], "{kind}");
         let adds = crate::host::run("keeper", None);
         if kind == "plugin" {
             let refused = host.runtime.call(&host.who, adds).await;
@@ -82,6 +84,7 @@ async fn a_part_that_is_halted_stands_still_over_a_restart() {
         host.halt(&part, false).await;
         host.results(&held).await;
         host.results(&other).await;
+        assert!(host.run(&held).halted.is_empty(), "{kind}");
         assert_eq!(host.added().await, 1, "{kind}");
         assert_eq!(host.audited("admin.halt").await.len(), 1, "{kind}");
         assert_eq!(host.audited("admin.halt.lift").await.len(), 1, "{kind}");

@@ -477,7 +477,9 @@ async fn the_kill_switch_holds_calls_and_runs_over_a_restart() {
         .await
         .expect("kept");
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(host.run(&run).end.is_none() && host.run(&run).calls == 0);
+    let held = host.run(&run);
+    assert!(held.end.is_none() && held.calls == 0);
+    assert_eq!(held.halted, ["everything"]);
     host.runtime
         .halt(&host.who, halt(false))
         .await
