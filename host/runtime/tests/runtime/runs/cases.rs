@@ -20,16 +20,13 @@ fn of<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
 async fn attempts_are_counted_on_over_a_restart_and_end_with_their_run() {
     let (dir, disk) = place();
     let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
-    let slow = json!({
-        "grants": { "kv": [{ "bucket": "kept", "bytes": "1MiB" }], "effects": { "put": "idempotent" } },
-        "limits": { "rate": "1/min" },
-    });
-    let slow: GrantsUpdate = serde_json::from_value(slow).expect("grants");
-    host.runtime
-        .set_grants(&host.who, "keeper", slow)
-        .await
-        .expect("granted");
-    let run = host.start(json!([put("a"), put("b")])).await;
+    let effects = json!({ "fail": "idempotent" });
+    let kept = json!({ "kv": [{ "bucket": "kept", "bytes": "1MiB" }], "effects": effects });
+    host.grant("keeper", kept).await;
+    host.rule(json!({ "retry": { "backoff": "20s", "backoff_max": "30s" } }))
+        .await;
+    let fail = json!({ "call": { "tool": "keeper/fail", "input": { "code": "transient" } } });
+    let run = host.start(json!([fail])).await;
     let again = |run: &RunDetail| run.waits_for.first().is_some_and(|open| open.attempt == 2);
     host.until(&run, again).await;
     let before = events(&host, &run);
