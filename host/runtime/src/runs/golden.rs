@@ -96,7 +96,7 @@ fn again(comparison: &mut Comparison, records: &[Record]) -> Result<(), Stopped>
                 }
                 assert_eq!(comparison.poll(&ready, true)?, ready);
                 // What it let go of after that, it had not read.
-                let read = |id: &&RequestId| {
+                let read = |id: &&u64| {
                     let is_it = |event: &Event| matches!(event, Event::Detached { id: known, .. } if known == *id);
                     !records.iter().any(|record| is_it(&record.event))
                 };
