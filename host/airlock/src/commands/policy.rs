@@ -156,8 +156,14 @@ fn failure(error: PolicyError) -> Failure {
 }
 
 fn no_source(plugin: String, digest: Option<&str>) -> anyhow::Error {
-    let digest = digest.unwrap_or("any").to_owned();
-    let refused = failure(PolicyError::NotInstalled { plugin, digest });
+    let named = digest.map(str::to_owned);
+    let mut refused = failure(PolicyError::NotInstalled {
+        plugin: plugin.clone(),
+        digest: named.unwrap_or_default(),
+    });
+    if digest.is_none() {
+        refused.problem["detail"] = Value::from(format!("`{plugin}` is not installed"));
+    }
     hinted(
         refused.into(),
         "the policy names no `source` to install it from",
@@ -251,4 +257,24 @@ fn change_text(change: &Value) -> String {
         .map(|to| format!("  + {path}: {to}\n"))
         .unwrap_or_default();
     removed + &added
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_installed_is_named() {
+        let table = [
+            (None, "`zz` is not installed [component-not-installed]"),
+            (
+                Some("sha256:1"),
+                "`zz`: the component sha256:1 is not installed; install it first",
+            ),
+        ];
+        for (digest, expect) in table {
+            let told = no_source("zz".to_owned(), digest).to_string();
+            assert!(told.starts_with(expect), "{told}");
+        }
+    }
 }
