@@ -126,7 +126,7 @@ fn a_child_that_may_have_been_started_is_not_started_again() {
         input: "{}".to_owned(),
         budget: airlock_sandbox::agent::ChildBudget::default(),
     };
-    let let_go = Event::Detached { id: 0 };
+    let let_go = Event::detached(0, None);
     for (name, more, blocked) in [
         ("under way", vec![], true),
         ("let go of", vec![let_go], true),
