@@ -126,7 +126,7 @@ async fn a_run_asks_so_much_at_a_time() {
 
     // One that nobody waits for any more is not asked.
     let late = json!({ "select": [
-        { "sleep": { "ms": 1 } }, { "ask": { "text": "now?", "choices": ["yes"] } },
+        { "sleep": { "ms": 1 } }, { "ask": { "text": "now?", "choices": ["yes", "no"] } },
     ] });
     let often = json!([{ "repeat": { "times": QUESTIONS_MAX + MORE, "steps": [late] } },
         { "signal": { "name": "go" } }]);
