@@ -166,8 +166,14 @@ impl Runtime {
         if !row.is_open() {
             return Err(RunError::Ended(id.to_owned()));
         }
-        let held = self.runs.hold(self, id)?;
-        held.ok_or_else(|| RunError::NotHere(id.to_owned()))
+        if let Some(held) = self.runs.hold(self, id)? {
+            return Ok(held);
+        }
+        // It may have ended since.
+        match self.row(who, id, others)?.is_open() {
+            true => Err(RunError::NotHere(id.to_owned())),
+            false => Err(RunError::Ended(id.to_owned())),
+        }
     }
 
     /// Gives a run a signal; it is kept until the agent waits for it.
