@@ -74,7 +74,7 @@ pub struct Limits {
     #[serde(deserialize_with = "bounded::concurrency")]
     pub concurrency: u32,
     /// Calls waiting for their turn; 0: a call that finds the plugin busy is
-    /// refused at once.
+    /// refused at once. Calls of runs wait beside them, however many.
     #[serde(deserialize_with = "bounded::queue")]
     pub queue: u32,
     /// Calls started.

@@ -54,9 +54,11 @@ fn policy(service: &str, watched: &Watched) -> String {
         r#"[plugins.advisories.grants]
 http = [{{ url = "{service}/advisories.jsonl", methods = ["GET"], allow_private = true }}]
 files = [{{ host = "{}", guest = "/project", access = "read" }}]
+effects = {{ check = "idempotent" }}
 
 [plugins.files.grants]
 files = [{{ host = "{}", guest = "/out", access = "read-write" }}]
+effects = {{ write = "idempotent" }}
 
 [plugins.watch.grants]
 tools = [{{ tool = "advisories/check" }}, {{ tool = "files/write", approval = "never" }}]

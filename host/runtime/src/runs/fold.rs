@@ -248,7 +248,7 @@ impl RunState {
             return;
         };
         self.repeated = self.repeats.count(&asked.request, answer);
-        self.took_signal(id, &asked.request, answer);
+        self.took_signal(id, &asked, answer);
         let unknown = matches!(answer, Told::Error(CallError::Unknown { .. }));
         let acts = matches!(asked.request, Request::Call { .. } | Request::Start { .. });
         if unknown && acts {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use airlock_sandbox::agent::{Request, RequestId};
 
 use super::event::Told;
-use super::fold::RunState;
+use super::fold::{Asked, RunState};
 
 /// Signals in the order they came.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -45,11 +45,14 @@ impl Signals {
         }
     }
 
-    /// The first one of a name answers a request.
-    pub(super) fn given(&mut self, id: RequestId, name: &str, payload: &str) {
+    /// The first one of a name answers a request; in journals of earlier hosts, also
+    /// one that was `let_go` of.
+    pub(super) fn given(&mut self, id: RequestId, name: &str, payload: &str, let_go: bool) {
         let first = self.kept.get_mut(name).and_then(VecDeque::pop_front);
         let signal = first.unwrap_or_else(|| self.next(payload));
-        self.given.insert(id, (name.to_owned(), signal));
+        if !let_go {
+            self.given.insert(id, (name.to_owned(), signal));
+        }
     }
 
     /// A poll reported these requests: the agent may read what answers them.
@@ -125,9 +128,9 @@ impl RunState {
     }
 
     /// A request got its answer.
-    pub(super) fn took_signal(&mut self, id: RequestId, request: &Request, answer: &Told) {
-        if let (Request::Signal { name }, Told::Ok(payload)) = (request, answer) {
-            self.signals.given(id, name, payload);
+    pub(super) fn took_signal(&mut self, id: RequestId, asked: &Asked, answer: &Told) {
+        if let (Request::Signal { name }, Told::Ok(payload)) = (&asked.request, answer) {
+            self.signals.given(id, name, payload, asked.detached);
         }
     }
 

@@ -207,6 +207,10 @@ operation and by which rule; the operations are listed with each capability. Wit
 Two rules of a capability must be for different things: another `guest` path, `bucket`,
 `name` or `key`, or for `http` another `url`, `methods` or `secret`. A second rule for the
 same would never hold, and is refused.
+
+Of `tools` and `http` rules, the first that covers an operation decides, so the narrower one
+stands first. One that a rule before it covers never holds; `airlock grant`, which adds at
+the end, and `airlock apply` warn of it.
 ";
 
 const INERT: &str = "

@@ -66,6 +66,7 @@ async fn a_timer_that_was_due_while_nobody_was_there_fires_once() {
     let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
     let run = host.start(json!([{ "sleep": { "ms": 300 } }, add()])).await;
     host.until(&run, |run| run.waits_for.len() == 1).await;
+    host.runtime.shutdown(Duration::from_secs(5)).await;
     drop(host);
     tokio::time::sleep(Duration::from_millis(400)).await;
     for _ in 0..2 {
