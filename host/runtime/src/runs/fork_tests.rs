@@ -218,7 +218,7 @@ fn a_child_is_not_started_twice() {
         by: None,
         used,
     };
-    let asked = vec![asks(0, child, None), reserved, asks(1, call(), None)];
+    let asked = [asks(0, child, None), reserved, asks(1, call(), None)];
     let forked = |more: &[Event]| RunState::of(&fork([&asked[..], more].concat(), 1));
     let open = forked(&[]);
     assert!(

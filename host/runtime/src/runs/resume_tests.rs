@@ -133,7 +133,7 @@ fn a_word_lifts_nothing_else() {
     let outcomes = [Outcome::Retry, Outcome::Fail, Outcome::Record(json!(1))];
     for outcome in outcomes {
         let restored = blocked(Block::Restored { made_at_ms: 1 });
-        let mut events = [&lost(0)[..], &lost(1), &[restored.clone()]].concat();
+        let mut events = [&lost(0)[..], &lost(1), std::slice::from_ref(&restored)].concat();
         // In any order.
         for id in LOST.into_iter().rev() {
             assert!(matches!(

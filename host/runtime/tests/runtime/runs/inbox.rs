@@ -112,8 +112,8 @@ async fn a_run_asks_so_much_at_a_time() {
     let own = json!({ "ask": { "text": "may I?", "choices": ["yes", "no"] } });
     let asks = vec![own; QUESTIONS_MAX + MORE];
     let id = host.start(json!([{ "join": asks }])).await;
-    host.until(&id, |run| run.waits_for.len() == QUESTIONS_MAX)
-        .await;
+    let all = (QUESTIONS_MAX + MORE) as u64;
+    host.until(&id, |run| run.used.steps == all).await;
     let open = host.open_questions();
     assert_eq!(open.len(), QUESTIONS_MAX);
     for asked in open {
