@@ -306,14 +306,19 @@ impl Timeline {
             .as_u64()
             .is_none_or(|most| self.calls < most);
         self.calls += u64::from(kind == "call" && left);
-        let text = requested(request);
         let step = Step {
             at_ms,
-            what: text.clone(),
+            what: requested(request),
             asked_ms: (kind == "ask").then_some(at_ms),
             kind,
             ..Step::default()
         };
+        self.began(id, step)
+    }
+
+    /// A step that begins here.
+    fn began(&mut self, id: u64, step: Step) -> Happening {
+        let (at_ms, text) = (step.at_ms, step.what.clone());
         self.steps.insert(id, step);
         self.entries.push(Entry::Step(id));
         Happening {
@@ -326,20 +331,13 @@ impl Timeline {
     /// A value that was kept: a step that is over.
     fn recorded(&mut self, record: &Value, at_ms: u64) -> Happening {
         let id = record["id"].as_u64().unwrap_or_default();
-        let text = format!("keeps {}", part(record, &["value"]));
         let step = Step {
             at_ms,
-            what: text.clone(),
+            what: format!("keeps {}", part(record, &["value"])),
             answered: true,
             ..Step::default()
         };
-        self.steps.insert(id, step);
-        self.entries.push(Entry::Step(id));
-        Happening {
-            at_ms,
-            step: Some(id),
-            text,
-        }
+        self.began(id, step)
     }
 
     /// A record about a step that is known.

@@ -95,22 +95,20 @@ impl Unwritten {
     /// The records of the next write: all, unless they are many and nothing has to
     /// be written with them.
     fn take_records(&mut self) -> Vec<Record> {
+        if self.bytes <= WRITE_BYTES || !self.beside.is_empty() || !self.audit.is_empty() {
+            self.bytes = 0;
+            return std::mem::take(&mut self.records);
+        }
         let mut bytes = 0;
         let fit = self.records.iter().take_while(|record| {
             let fits = bytes < WRITE_BYTES;
             bytes += weight::of(&record.event);
             fits
         });
-        let fit = fit.count();
-        if fit == self.records.len() || !self.beside.is_empty() || !self.audit.is_empty() {
-            self.bytes = 0;
-            return std::mem::take(&mut self.records);
-        }
-        let rest = self.records.split_off(fit);
-        let taken = std::mem::replace(&mut self.records, rest);
-        let weights = self.records.iter().map(|record| weight::of(&record.event));
+        let rest = self.records.split_off(fit.count());
+        let weights = rest.iter().map(|record| weight::of(&record.event));
         self.bytes = weights.sum();
-        taken
+        std::mem::replace(&mut self.records, rest)
     }
 
     /// The store said so when the run was loaded.

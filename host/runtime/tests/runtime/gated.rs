@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use airlock_journal::decorator::Decorator;
 use airlock_journal::store::{BoxFuture, Committed};
-use airlock_journal::{Batch, Head, Op, Record, Store, StoreError};
-use bytes::Bytes;
+use airlock_journal::{Batch, Op, Record, Store, StoreError};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -84,7 +84,11 @@ impl Gated {
     }
 }
 
-impl Store for Gated {
+impl Decorator for Gated {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
         let held = self.holds(&batch);
         let committed = self.inner.commit(batch);
@@ -97,20 +101,6 @@ impl Store for Gated {
         })
     }
 
-    fn get(&self, space: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get(space, key)
-    }
-
-    fn range(
-        &self,
-        space: &str,
-        from: &[u8],
-        to: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        self.inner.range(space, from, to, limit)
-    }
-
     fn read(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
         let name = String::from_utf8_lossy(stream).into_owned();
         if let Some(left) = self.fails.lock().expect("lock").get_mut(&name)
@@ -120,27 +110,5 @@ impl Store for Gated {
             return Err(StoreError::io("opening a file", "too many are open"));
         }
         self.inner.read(stream, from, limit)
-    }
-
-    fn raw(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.inner.raw(stream, from, limit)
-    }
-
-    fn head(&self, stream: &[u8]) -> Result<Head, StoreError> {
-        self.inner.head(stream)
-    }
-
-    fn lease(
-        &self,
-        lease: &[u8],
-        owner: &str,
-        now_ms: u64,
-        ttl_ms: u64,
-    ) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.inner.lease(lease, owner, now_ms, ttl_ms)
-    }
-
-    fn health(&self) -> Result<(), StoreError> {
-        self.inner.health()
     }
 }

@@ -1,5 +1,7 @@
 //! Webhooks: what is believed, and that a delivery has its effect once.
 
+mod signing;
+
 use std::time::Duration;
 
 use airlock_journal::memory::Fault;
@@ -10,48 +12,13 @@ use airlock_runtime::{
 use airlock_sandbox::testing::built;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::host::{Host, install, place};
+use signing::{base64, hmac};
 
 const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
 /// `whsec_` and [`KEY`] in base64.
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
-
-/// HMAC-SHA-256 as RFC 2104 says, apart from the one that is tested.
-fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
-    let pad = |with: u8| {
-        let mut block = [with; 64];
-        for (byte, key) in block.iter_mut().zip(key) {
-            *byte ^= key;
-        }
-        block
-    };
-    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(message);
-    let outer = Sha256::new().chain_update(pad(0x5c));
-    outer.chain_update(inner.finalize()).finalize().into()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let number = three
-            .iter()
-            .fold(0_u32, |n, byte| n << 8 | u32::from(*byte));
-        let number = number << (8 * (3 - three.len()));
-        for digit in 0..4 {
-            let shown = digit <= three.len();
-            let at = number >> (18 - 6 * digit) & 63;
-            text.push(if shown {
-                char::from(DIGITS[at as usize])
-            } else {
-                '='
-            });
-        }
-    }
-    text
-}
 
 /// The headers of a delivery, as its sender makes them.
 struct Sent {

@@ -40,6 +40,24 @@ impl Place {
         }
     }
 
+    /// Ends a run while write `n` from now fails, and once more in the next host;
+    /// gives whether this one died.
+    pub(super) async fn cancels(&mut self, id: &str, n: u64) -> bool {
+        let host = self.host();
+        host.store.inject(Fault::Write { n });
+        // Whether it was kept shows after a restart.
+        let _ = host.runtime.cancel_run(&host.who, id, "enough").await;
+        let over = |run: &RunDetail| run.end.is_some() || host.runtime.ready().is_err();
+        host.until(id, over).await;
+        let died = host.runtime.ready().is_err();
+        self.again().await;
+        let host = self.host();
+        let twice = host.runtime.cancel_run(&host.who, id, "enough").await;
+        let code = twice.map_or_else(|error| error.code(), |()| "ok");
+        assert!(["ok", "run-ended"].contains(&code), "write {n}: {code}");
+        died
+    }
+
     pub(super) fn host(&self) -> &Host {
         self.host.as_ref().expect("a host")
     }

@@ -90,17 +90,8 @@ async fn wherever_a_write_fails_a_parent_ends_after_its_children() {
             run.waits_for.len() == 2 && below.count() == 2
         })
         .await;
-        host.store.inject(Fault::Write { n });
-        // Whether it was kept shows after a restart.
-        let _ = host.runtime.cancel_run(&host.who, &id, "enough").await;
-        let over = |run: &RunDetail| run.end.is_some() || host.runtime.ready().is_err();
-        host.until(&id, over).await;
-        let died = host.runtime.ready().is_err();
-        place.again().await;
+        let died = place.cancels(&id, n).await;
         let host = place.host();
-        let twice = host.runtime.cancel_run(&host.who, &id, "enough").await;
-        let code = twice.map_or_else(|error| error.code(), |()| "ok");
-        assert!(["ok", "run-ended"].contains(&code), "write {n}: {code}");
         host.ended(&id).await;
         let family = host.family(&id);
         assert_eq!(family.len(), 3, "write {n}");

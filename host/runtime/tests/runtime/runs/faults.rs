@@ -357,17 +357,8 @@ async fn wherever_a_write_fails_a_run_that_is_ended_ends() {
         let before = host.added().await;
         let id = host.start(steps.clone()).await;
         host.until(&id, |run| run.waits_for.len() == 2).await;
-        host.store.inject(Fault::Write { n });
-        // Whether it was kept shows after a restart.
-        let _ = host.runtime.cancel_run(&host.who, &id, "enough").await;
-        let over = |run: &RunDetail| run.end.is_some() || host.runtime.ready().is_err();
-        host.until(&id, over).await;
-        let died = host.runtime.ready().is_err();
-        place.again().await;
+        let died = place.cancels(&id, n).await;
         let host = place.host();
-        let twice = host.runtime.cancel_run(&host.who, &id, "enough").await;
-        let code = twice.map_or_else(|error| error.code(), |()| "ok");
-        assert!(["ok", "run-ended"].contains(&code), "write {n}: {code}");
         let end = host.ended(&id).await.end;
         assert_eq!(end, Some(End::Cancelled { unknown: vec![] }), "write {n}");
         assert_eq!(host.added().await, before + 1, "write {n}");
