@@ -275,9 +275,13 @@ async fn ended(
         AgentEnd::Failed(error) => failed(error),
         AgentEnd::OpenHandles(open) => open_handles(&open),
         AgentEnd::Done(output) => done(output),
-        AgentEnd::ContinueAsNew(input) => {
-            return go_on(session, runtime, start, input).await;
-        }
+        AgentEnd::ContinueAsNew(input) => match continued::checked_input(&input) {
+            Ok(()) => return go_on(session, runtime, start, input).await,
+            Err(error) => End::Failed {
+                code: "invalid-input".to_owned(),
+                detail: format!("what it goes on with: {error}"),
+            },
+        },
     };
     if matches!(end, End::Failed { .. }) {
         children::end_held(session);
@@ -344,13 +348,6 @@ async fn go_on(
     start: &Start,
     input: String,
 ) -> bool {
-    if let Err(error) = continued::checked_input(&input) {
-        let end = End::Failed {
-            code: "invalid-input".to_owned(),
-            detail: format!("what it goes on with: {error}"),
-        };
-        return session.commit([Event::ended(end)]).await;
-    }
     let over = calls_ended(session).await && children::begun_all(session).await;
     if !over || !continued::turn(session, runtime, start).await {
         return true;

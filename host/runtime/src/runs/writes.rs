@@ -118,6 +118,13 @@ impl Unwritten {
 }
 
 impl Inner {
+    /// Adds records, and what is written with them.
+    fn add(&mut self, events: impl IntoIterator<Item = Event>, beside: Vec<Op>, audit: Vec<Op>) {
+        self.push_all(events);
+        self.unwritten.beside.extend(beside);
+        self.unwritten.audit.extend(audit);
+    }
+
     /// What is to be written next.
     fn write(&mut self, id: &str) -> Option<Write> {
         let unwritten = &mut self.unwritten;
@@ -171,13 +178,7 @@ impl Session {
         beside: Vec<Op>,
         audit: Vec<Op>,
     ) {
-        let mut inner = self.lock();
-        for event in events {
-            inner.push(event);
-        }
-        inner.unwritten.beside.extend(beside);
-        inner.unwritten.audit.extend(audit);
-        drop(inner);
+        self.lock().add(events, beside, audit);
         self.kick();
     }
 
@@ -198,9 +199,7 @@ impl Session {
             return Err(RunError::Ended(self.id.clone()));
         }
         may(&inner.state)?;
-        inner.push_all(events);
-        inner.unwritten.beside.extend(beside);
-        inner.unwritten.audit.extend(audit);
+        inner.add(events, beside, audit);
         drop(inner);
         self.kick();
         Ok(())
