@@ -1,6 +1,6 @@
 //! The statements: row access for the writer's transactions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -10,14 +10,41 @@ use crate::chain::{damage, printable};
 use crate::rows::{LeaseRow, Rows};
 use crate::store::{Hash, Head, Record, StoreError};
 
+/// Heads of streams that are kept in memory.
+const HEADS_MAX: usize = 10_000;
+
+/// The heads of streams that grew lately, as they are in the database: nobody else
+/// writes it.
+#[derive(Debug, Default)]
+pub(super) struct Heads(HashMap<Bytes, Head>);
+
+impl Heads {
+    /// The transaction was committed that made them so; `None`: the stream is gone.
+    pub(super) fn became(&mut self, heads: BTreeMap<Bytes, Option<Head>>) {
+        if self.0.len() + heads.len() > HEADS_MAX {
+            self.0.clear();
+        }
+        for (stream, head) in heads {
+            match head {
+                Some(head) => self.0.insert(stream, head),
+                None => self.0.remove(&stream),
+            };
+        }
+    }
+}
+
 /// Rows of the transaction that is open on a connection.
 pub(super) struct SqlRows<'c> {
     conn: &'c Connection,
+    /// What they were before this transaction, of some.
+    known: &'c Heads,
     /// Heads of the streams that grew in this transaction, see
-    /// [`SqlRows::write_heads`].
-    heads: BTreeMap<Bytes, Head>,
+    /// [`SqlRows::write_heads`]; `None`: removed.
+    heads: BTreeMap<Bytes, Option<Head>>,
     /// What they were before the current batch, the last change last.
-    before: Vec<(Bytes, Option<Head>)>,
+    before: Vec<(Bytes, Option<Option<Head>>)>,
+    /// Whether the current batch has changed a row.
+    changed: bool,
     /// The lease that was read last: runs fence each write with the same one.
     lease: Option<(Bytes, LeaseRow)>,
 }
@@ -104,11 +131,13 @@ pub(super) fn sql(step: &str, source: rusqlite::Error) -> StoreError {
 }
 
 impl<'c> SqlRows<'c> {
-    pub(super) fn new(conn: &'c Connection) -> Self {
+    pub(super) fn new(conn: &'c Connection, known: &'c Heads) -> Self {
         Self {
             conn,
+            known,
             heads: BTreeMap::new(),
             before: Vec::new(),
+            changed: false,
             lease: None,
         }
     }
@@ -116,6 +145,7 @@ impl<'c> SqlRows<'c> {
     /// Ends a batch. One that is not `kept` leaves the heads as they were; its
     /// rows are undone by the caller.
     pub(super) fn settle(&mut self, kept: bool) {
+        self.changed = false;
         if !kept {
             self.lease = None;
         }
@@ -130,10 +160,17 @@ impl<'c> SqlRows<'c> {
         }
     }
 
-    /// Writes the heads, once for each stream however many records it got: to be
-    /// called before the transaction is committed.
-    pub(super) fn write_heads(&mut self) -> Result<(), StoreError> {
-        for (stream, head) in std::mem::take(&mut self.heads) {
+    /// Whether the current batch has changed a row, or tried to.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Writes the heads, once for each stream however many records it got, and
+    /// gives them: to be called before the transaction is committed.
+    pub(super) fn write_heads(mut self) -> Result<BTreeMap<Bytes, Option<Head>>, StoreError> {
+        let heads = std::mem::take(&mut self.heads);
+        let written = heads.iter().filter_map(|(stream, head)| Some((stream, (*head)?)));
+        for (stream, head) in written {
             self.execute(
                 "writing a stream's head",
                 "INSERT INTO heads(stream, len, hash) VALUES (?1, ?2, ?3)
@@ -141,7 +178,18 @@ impl<'c> SqlRows<'c> {
                 params![stream.as_ref(), head.len, head.hash],
             )?;
         }
-        Ok(())
+        Ok(heads)
+    }
+
+    /// Changes rows.
+    fn change(
+        &mut self,
+        step: &str,
+        text: &str,
+        params: impl rusqlite::Params,
+    ) -> Result<(), StoreError> {
+        self.changed = true;
+        self.execute(step, text, params)
     }
 
     fn execute(
@@ -164,7 +212,7 @@ impl Rows for SqlRows<'_> {
     }
 
     fn put(&mut self, space: &str, key: &Bytes, value: &Bytes) -> Result<(), StoreError> {
-        self.execute(
+        self.change(
             "writing a value",
             "INSERT INTO pairs(space, key, value, sum) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO UPDATE SET value = excluded.value, sum = excluded.sum",
@@ -173,7 +221,7 @@ impl Rows for SqlRows<'_> {
     }
 
     fn delete(&mut self, space: &str, key: &[u8]) -> Result<(), StoreError> {
-        self.execute(
+        self.change(
             "deleting a value",
             "DELETE FROM pairs WHERE space = ?1 AND key = ?2",
             params![space, key],
@@ -181,13 +229,17 @@ impl Rows for SqlRows<'_> {
     }
 
     fn head(&mut self, stream: &[u8]) -> Result<Head, StoreError> {
-        match self.heads.get(stream) {
+        if let Some(head) = self.heads.get(stream) {
+            return Ok(head.unwrap_or_default());
+        }
+        match self.known.0.get(stream) {
             Some(head) => Ok(*head),
             None => Ok(head(self.conn, stream)?.unwrap_or_default()),
         }
     }
 
     fn push(&mut self, stream: &Bytes, record: &Record) -> Result<(), StoreError> {
+        self.changed = true;
         let inserted = self
             .conn
             .prepare_cached(
@@ -213,7 +265,7 @@ impl Rows for SqlRows<'_> {
     }
 
     fn set_head(&mut self, stream: &Bytes, head: Head) -> Result<(), StoreError> {
-        let before = self.heads.insert(stream.clone(), head);
+        let before = self.heads.insert(stream.clone(), Some(head));
         self.before.push((stream.clone(), before));
         Ok(())
     }
@@ -223,9 +275,9 @@ impl Rows for SqlRows<'_> {
             "DELETE FROM records WHERE stream = ?1",
             "DELETE FROM heads WHERE stream = ?1",
         ] {
-            self.execute("removing a stream", text, params![stream.as_ref()])?;
+            self.change("removing a stream", text, params![stream.as_ref()])?;
         }
-        let before = self.heads.remove(stream);
+        let before = self.heads.insert(stream.clone(), None);
         self.before.push((stream.clone(), before));
         Ok(())
     }
@@ -259,7 +311,7 @@ impl Rows for SqlRows<'_> {
     fn set_lease(&mut self, lease: &[u8], row: &LeaseRow) -> Result<(), StoreError> {
         self.lease = None;
         let expires_ms = row.expires_ms.min(i64::MAX as u64);
-        self.execute(
+        self.change(
             "writing a lease",
             "INSERT INTO leases(lease, owner, token, expires_ms) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO UPDATE SET owner = excluded.owner, token = excluded.token,

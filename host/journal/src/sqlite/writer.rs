@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::rows::{SqlRows, sql};
+use super::rows::{Heads, SqlRows, sql};
 use super::schema::{self, Mode};
 use crate::rows::{self, Done, Work};
 use crate::store::{Op, StoreError};
@@ -71,7 +71,11 @@ pub(super) struct Writer {
     poison: Poison,
     checkpointer: Checkpointer,
     pages: u64,
+    heads: Heads,
 }
+
+/// What each request of a group gets.
+type Outcomes = Vec<Result<Done, StoreError>>;
 
 impl Writer {
     pub(super) fn spawn(
@@ -87,6 +91,7 @@ impl Writer {
             poison,
             checkpointer,
             pages: 0,
+            heads: Heads::default(),
         };
         std::thread::Builder::new()
             .name("journal-writer".to_owned())
@@ -143,34 +148,56 @@ impl Writer {
     fn transaction(
         &mut self,
         group: &[Request],
-    ) -> Result<Vec<Result<Done, StoreError>>, StoreError> {
+    ) -> Result<Outcomes, StoreError> {
+        // Few are refused, and most of those before they changed a row.
+        match self.attempt(group, group.len() == 1)? {
+            Some(outcomes) => Ok(outcomes),
+            None => {
+                let outcomes = self.attempt(group, true)?;
+                outcomes.ok_or_else(lost)
+            }
+        }
+    }
+
+    /// One transaction. Unless each can be undone alone (`apart`), it is given up
+    /// where a request was refused that had changed rows: `None`, and nothing
+    /// happened.
+    fn attempt(&mut self, group: &[Request], apart: bool) -> Result<Option<Outcomes>, StoreError> {
         self.statement("BEGIN IMMEDIATE")?;
-        let mut rows = SqlRows::new(&self.conn);
+        let mut rows = SqlRows::new(&self.conn, &self.heads);
         let mut outcomes = Vec::with_capacity(group.len());
-        let alone = group.len() == 1;
+        let savepoints = apart && group.len() > 1;
         for request in group {
-            let outcome = self.batch(&mut rows, &request.work, alone)?;
-            self.pages += outcome.as_ref().map_or(0, |_| pages(&request.work));
+            let outcome = self.batch(&mut rows, &request.work, savepoints)?;
+            if outcome.is_err() && rows.has_changed() && !apart {
+                drop(rows);
+                self.statement("ROLLBACK")?;
+                return Ok(None);
+            }
+            rows.settle(outcome.is_ok());
             outcomes.push(outcome);
         }
         if outcomes.iter().any(Result::is_ok) {
-            rows.write_heads()?;
+            let heads = rows.write_heads()?;
             self.statement("COMMIT")?;
+            self.heads.became(heads);
+            let done = group.iter().zip(&outcomes);
+            let done = done.filter(|(_, outcome)| outcome.is_ok());
+            self.pages += done.map(|(request, _)| pages(&request.work)).sum::<u64>();
         } else {
             self.statement("ROLLBACK")?;
         }
-        Ok(outcomes)
+        Ok(Some(outcomes))
     }
 
-    /// One request of a group. Refused, it leaves nothing behind; the outer error
-    /// is everybody's.
+    /// One request of a group. Refused, it leaves nothing behind where it has a
+    /// savepoint; the outer error is everybody's.
     fn batch(
         &self,
         rows: &mut SqlRows<'_>,
         work: &Work,
-        alone: bool,
+        savepoint: bool,
     ) -> Result<Result<Done, StoreError>, StoreError> {
-        let savepoint = !alone && !is_one_statement(work);
         if savepoint {
             self.statement("SAVEPOINT batch")?;
         }
@@ -180,7 +207,6 @@ impl Writer {
         {
             return Err(outcome.err().unwrap_or_else(lost));
         }
-        rows.settle(outcome.is_ok());
         if savepoint {
             if outcome.is_err() {
                 self.statement("ROLLBACK TO batch")?;
@@ -226,19 +252,6 @@ fn is_of_this_batch(error: &StoreError) -> bool {
 
 fn lost() -> StoreError {
     StoreError::corrupt("the database: a failure without a cause")
-}
-
-/// Whether the work changes rows by one statement at most, which is undone by
-/// itself when it fails: a record of a call or of a run, mostly.
-fn is_one_statement(work: &Work) -> bool {
-    let Work::Batch(batch) = work else {
-        return false;
-    };
-    let is_condition = |op: &Op| matches!(op, Op::Fence { .. } | Op::Check { .. });
-    batch.ops.split_last().is_none_or(|(last, before)| {
-        let adds_one = matches!(last, Op::Append { records, .. } if records.len() <= 1);
-        before.iter().all(is_condition) && (adds_one || is_condition(last))
-    })
 }
 
 /// About how many pages of the log a piece of work takes.

@@ -212,6 +212,10 @@ impl Runtime {
             timeout: remaining(ready.waits_until),
         };
         let begun = self.sandbox.begin(&plugin, request);
+        let begun = match end.step {
+            Some(_) => begun.here(),
+            None => begun,
+        };
         let mut unrecorded = Unrecorded {
             runtime: Arc::clone(self),
             who: Arc::clone(who),

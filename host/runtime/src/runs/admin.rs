@@ -299,7 +299,11 @@ fn detail(run: RunView, state: RunState, children: Vec<String>) -> RunDetail {
     });
     let waits_for = open.collect();
     let blocked = state.block();
-    let used = state.used();
+    // What it set aside for children that go on is theirs.
+    let used = match state.end {
+        None => state.used(),
+        Some(_) => state.spent,
+    };
     let start = state.start;
     let input = start.as_ref().map(|start| start.input.as_str());
     RunDetail {

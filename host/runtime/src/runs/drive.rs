@@ -201,16 +201,12 @@ async fn ran(
     let there = Arc::downgrade(&host);
     let limits = runtime.agent_limits(&start.agent);
     let ran = runtime.sandbox.run_agent(&start.digest, host, limits, task);
-    let ended = session.wait_for(|inner| {
-        let waits = matches!(inner.stop, None | Some(Stop::Parked(_)));
-        (!waits).then_some(())
-    });
     tokio::select! {
         biased;
         ran = ran => {
             return ran.map(|report| report.end).map_err(|error| error.to_string());
         }
-        () = ended => {}
+        () = session.ends_attempt() => {}
     }
     while there.strong_count() > 0 && session.stopped() != Some(Stop::Host) {
         tokio::time::sleep(GONE_LOOK).await;

@@ -39,6 +39,9 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectC
     {
         return;
     }
+    let Some(guests) = runtime.sandbox.guest_runtime().cloned() else {
+        return;
+    };
     let effect = Arc::new(Effect::default());
     if !session.performing(id, &effect) {
         return;
@@ -62,7 +65,8 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectC
                 id,
                 effect: Arc::clone(&effect),
             };
-            io.spawn(call.perform(begun))
+            // Where the tool runs, and most often its agent: no change of thread.
+            guests.spawn(call.perform(begun))
         }
     };
     effect.performed_by(task.abort_handle());
@@ -352,7 +356,9 @@ impl Call {
         let inner = self.session.lock();
         let held = inner.is_halted() || inner.state.holds_effects();
         drop(inner);
-        held || self.runtime.halts.plugin(plugin)
+        // The call may be cut off before its run is told.
+        held || super::stands_still(&self.runtime, &self.session)
+            || self.runtime.halts.plugin(plugin)
     }
 
     /// The kill switch keeps it: made when the host goes on.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use airlock_journal::Op;
 use airlock_sandbox::EffectClass;
 use airlock_sandbox::agent::{Request, RequestId};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::drive::Next;
 use super::effect::Effect;
@@ -45,8 +45,11 @@ pub(crate) struct Session {
     pub(crate) id: String,
     pub(crate) runtime: Weak<Runtime>,
     inner: Mutex<Inner>,
-    /// Counts changes of state, for whoever waits for one.
-    changed: watch::Sender<u64>,
+    /// Told of each change of state, for whoever waits for one.
+    changed: Notify,
+    /// Told when the attempt is ended: whoever looks after the run is not woken by
+    /// each of its steps.
+    stopping: Notify,
     /// Whoever starts or ends a child of this run.
     pub(crate) children: tokio::sync::Mutex<()>,
 }
@@ -114,7 +117,8 @@ impl Session {
                 intended: BTreeSet::new(),
                 unkept: BTreeSet::new(),
             }),
-            changed: watch::Sender::new(0),
+            changed: Notify::new(),
+            stopping: Notify::new(),
             children: tokio::sync::Mutex::default(),
             id,
         })
@@ -125,14 +129,31 @@ impl Session {
     }
 
     /// Waits until `is_it` gives something.
-    pub(crate) async fn wait_for<T>(&self, mut is_it: impl FnMut(&mut Inner) -> Option<T>) -> T {
-        let mut changed = self.changed.subscribe();
+    pub(crate) async fn wait_for<T>(&self, is_it: impl FnMut(&mut Inner) -> Option<T>) -> T {
+        self.wait_on(&self.changed, is_it).await
+    }
+
+    /// Resolves when the attempt is ended, other than by its agent's long wait.
+    pub(crate) async fn ends_attempt(&self) {
+        let stops = |inner: &mut Inner| {
+            let waits = matches!(inner.stop, None | Some(Stop::Parked(_)));
+            (!waits).then_some(())
+        };
+        self.wait_on(&self.stopping, stops).await;
+    }
+
+    async fn wait_on<T>(
+        &self,
+        told: &Notify,
+        mut is_it: impl FnMut(&mut Inner) -> Option<T>,
+    ) -> T {
         loop {
+            // It sees what changes from here on, before it is polled too.
+            let changed = told.notified();
             if let Some(found) = is_it(&mut self.lock()) {
                 return found;
             }
-            // The sender lives as long as this session.
-            let _ = changed.changed().await;
+            changed.await;
         }
     }
 
@@ -195,6 +216,7 @@ impl Session {
             inner.stop = Some(stop);
         }
         drop(inner);
+        self.stopping.notify_waiters();
         self.bump();
     }
 
@@ -207,6 +229,7 @@ impl Session {
             inner.stop = Some(Stop::Blocked);
         }
         drop(inner);
+        self.stopping.notify_waiters();
         self.bump();
     }
 
@@ -282,7 +305,7 @@ impl Session {
     }
 
     pub(crate) fn bump(&self) {
-        self.changed.send_modify(|count| *count += 1);
+        self.changed.notify_waiters();
     }
 
     /// A person has to look at the run.

@@ -54,7 +54,11 @@ pub(super) async fn made(
     judged: &Judged,
     turn: Option<Turn>,
 ) -> Option<Came> {
-    let Some(start) = call.session.lock().state.start.clone() else {
+    let of = call.session.lock().state.start.as_ref().map(|start| {
+        let who = Arc::new(principal(start));
+        (who, start.agent.clone())
+    });
+    let Some((who, agent)) = of else {
         return Some(Came::NotMade(CallError::Cancelled));
     };
     let Some((plugin, name)) = tool.split_once('/') else {
@@ -62,10 +66,9 @@ pub(super) async fn made(
             message: format!("`{tool}` is not `plugin/tool`"),
         }));
     };
-    let who = Arc::new(principal(&start));
     let run = OfRun {
         id: &call.session.id,
-        agent: &start.agent,
+        agent: &agent,
     };
     let safe = may_repeat(judged.class());
     let made = ToolCall {

@@ -106,8 +106,8 @@ pub struct RunDetail {
     pub budget: Budget,
     /// Calls of tools so far.
     pub calls: u64,
-    /// What it used so far, with the runs that it continues, and what is set aside
-    /// for its children.
+    /// What it used so far, with the runs that it continues, and, until it has
+    /// ended, what is set aside for its children.
     pub used: Spent,
     /// The run that started it as its child.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -262,9 +262,8 @@ impl Session {
     }
 
     async fn flush(self: Arc<Self>, runtime: Arc<Runtime>) {
-        loop {
-            let write = self.lock().write(&self.id);
-            let Some(write) = write else { break };
+        let mut next = self.lock().write(&self.id);
+        while let Some(write) = next {
             if let Err(error) = runtime.write(write.ops, write.audited).await {
                 tracing::error!(run = self.id, %error, "a run's records are not kept");
                 return self.die();
@@ -277,9 +276,9 @@ impl Session {
                     effects::begin(&self, *id, *begun);
                 }
             }
+            next = self.lock().write(&self.id);
             self.bump();
         }
-        self.bump();
     }
 
     /// A write is durable.
@@ -304,7 +303,7 @@ impl Session {
         for effect in effects.into_values() {
             effect.abort();
         }
-        self.bump();
+        self.stop(Stop::Host);
     }
 }
 

@@ -34,6 +34,7 @@ pub struct Begun<'s> {
     deadline: Instant,
     watch: Watch,
     present: Present,
+    place: Place,
 }
 
 /// Sees one call from outside. Clones see the same call.
@@ -87,7 +88,17 @@ impl<'s> Begun<'s> {
                 log,
             },
             present,
+            place: Place::Guests,
         }
+    }
+
+    /// For a task that itself runs on [`Sandbox::guest_runtime`]: spares the way to
+    /// another thread and back. A call that turns out long still moves away from
+    /// it.
+    #[must_use]
+    pub fn here(mut self) -> Self {
+        self.place = Place::Here;
+        self
     }
 
     /// Sees the call from outside.
@@ -98,10 +109,6 @@ impl<'s> Begun<'s> {
     /// Runs it in a fresh sandbox. Dropping the future cancels it: the guest ends
     /// at its next epoch tick or host call, see [`Watch::ended`].
     pub async fn run(self) -> CallReport {
-        self.run_at(Place::Guests).await
-    }
-
-    pub(super) async fn run_at(self, place: Place) -> CallReport {
         let Self { sandbox, watch, .. } = &self;
         let (sandbox, watch) = (*sandbox, watch.clone());
         let _in_flight = InFlight::new(&sandbox.calls);
@@ -128,7 +135,7 @@ impl<'s> Begun<'s> {
                     limits: self.terms.limits,
                     left: self.deadline.saturating_duration_since(Instant::now()),
                 };
-                sandbox.run(confines, asked, place).await
+                sandbox.run(confines, asked, self.place).await
             }
             Err(error) => Err(error),
         };

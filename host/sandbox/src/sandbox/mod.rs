@@ -206,11 +206,9 @@ impl Sandbox {
         Begun::new(self, plugin, request)
     }
 
-    /// Like [`Sandbox::call`], for a task that itself runs on
-    /// [`Sandbox::guest_runtime`]: spares the way to another thread and back. A
-    /// call that turns out long still moves away from it.
+    /// Like [`Sandbox::call`], see [`Begun::here`].
     pub async fn call_here(&self, plugin: &Arc<Plugin>, request: CallRequest) -> CallReport {
-        self.begin(plugin, request).run_at(Place::Here).await
+        self.begin(plugin, request).here().run().await
     }
 
     /// The runtime on which calls begin, for tasks that make many calls and have
