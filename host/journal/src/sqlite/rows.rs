@@ -169,7 +169,9 @@ impl<'c> SqlRows<'c> {
     /// gives them: to be called before the transaction is committed.
     pub(super) fn write_heads(mut self) -> Result<BTreeMap<Bytes, Option<Head>>, StoreError> {
         let heads = std::mem::take(&mut self.heads);
-        let written = heads.iter().filter_map(|(stream, head)| Some((stream, (*head)?)));
+        let written = heads
+            .iter()
+            .filter_map(|(stream, head)| Some((stream, (*head)?)));
         for (stream, head) in written {
             self.execute(
                 "writing a stream's head",

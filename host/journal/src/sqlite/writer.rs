@@ -145,10 +145,7 @@ impl Writer {
 
     /// Runs the group in one transaction. Returns what each request gets once
     /// all is durable, or the failure that poisons the store.
-    fn transaction(
-        &mut self,
-        group: &[Request],
-    ) -> Result<Outcomes, StoreError> {
+    fn transaction(&mut self, group: &[Request]) -> Result<Outcomes, StoreError> {
         // Few are refused, and most of those before they changed a row.
         match self.attempt(group, group.len() == 1)? {
             Some(outcomes) => Ok(outcomes),
