@@ -69,6 +69,9 @@ pub(crate) struct Halts {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OfRun<'a> {
     pub(crate) id: &'a str,
+    /// The first of those that it continues: a run is halted with all that go on
+    /// in its place.
+    pub(crate) first: &'a str,
     pub(crate) agent: &'a str,
 }
 
@@ -128,9 +131,10 @@ impl Halts {
 }
 
 impl OfRun<'_> {
-    fn parts(self) -> [Part; 3] {
+    fn parts(self) -> [Part; 4] {
         [
             Part::Run(self.id.to_owned()),
+            Part::Run(self.first.to_owned()),
             Part::Agent(self.agent.to_owned()),
             Part::Plugin(self.agent.to_owned()),
         ]
@@ -185,7 +189,8 @@ pub struct HaltRequest {
     /// All calls of a plugin's tools; where it is an agent, its runs.
     #[serde(default)]
     pub plugin: Option<String>,
-    /// One run; its children not.
+    /// One run, with those that go on in its place; its children not. It is listed
+    /// by the id of the first of them.
     #[serde(default)]
     pub run: Option<String>,
 }
@@ -217,6 +222,9 @@ pub enum HaltError {
     /// What is named is not there.
     #[error("there is no {0}")]
     Unknown(Part),
+    /// The run is over: there is nothing to halt.
+    #[error("run `{0}` has ended")]
+    Ended(String),
     /// The store: it stands still, and that may not hold over a restart.
     #[error("the halt is not kept")]
     Store(#[from] StoreError),
@@ -228,6 +236,7 @@ impl Failure for HaltError {
             Self::Why(_) => "bad-name",
             Self::Several => "invalid-request",
             Self::Unknown(_) => "not-found",
+            Self::Ended(_) => "run-ended",
             Self::Store(_) => "store-failed",
         }
     }
@@ -235,6 +244,7 @@ impl Failure for HaltError {
         match self {
             Self::Why(_) | Self::Several => 400,
             Self::Unknown(_) => 404,
+            Self::Ended(_) => 409,
             Self::Store(_) => 503,
         }
     }
@@ -317,8 +327,10 @@ impl Runtime {
         part: Part,
         request: HaltRequest,
     ) -> Result<HaltView, HaltError> {
+        let named = part.clone();
+        let part = self.whole(part)?;
         if request.halted {
-            self.check_is_there(&part)?;
+            self.check_is_there(&named)?;
             self.set_part(&part, true);
         }
         let _turn = self.halts.turn.lock().await;
@@ -339,13 +351,23 @@ impl Runtime {
                 };
                 batch.put(SPACE, part.key(), encode(&halted))
             }
-            false => batch.delete(SPACE, part.key()),
+            // One that was halted by its own id, by an earlier version, too.
+            false => batch.delete(SPACE, part.key()).delete(SPACE, named.key()),
         };
         self.store().commit(batch).await?;
         if !request.halted {
             self.set_part(&part, false);
+            self.set_part(&named, false);
         }
         self.halt_view()
+    }
+
+    /// A run by the first of those that it continues.
+    fn whole(&self, part: Part) -> Result<Part, HaltError> {
+        match part {
+            Part::Run(id) => Ok(Part::Run(self.first_run(&id)?)),
+            part => Ok(part),
+        }
     }
 
     fn set_part(self: &Arc<Self>, part: &Part, halted: bool) {
@@ -356,7 +378,10 @@ impl Runtime {
     fn check_is_there(&self, part: &Part) -> Result<(), HaltError> {
         let there = match part {
             Part::Agent(name) | Part::Plugin(name) => self.registry.get(name).is_some(),
-            Part::Run(id) => self.has_run(id)?,
+            Part::Run(id) => match self.current_run(id)? {
+                Some(run) if !run.is_open() => return Err(HaltError::Ended(id.clone())),
+                run => run.is_some(),
+            },
         };
         match there {
             true => Ok(()),

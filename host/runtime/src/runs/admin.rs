@@ -108,8 +108,11 @@ impl Runtime {
         if detail.end.is_some() {
             return Vec::new();
         }
+        let id = &detail.run.id;
+        let first = self.first_run(id).unwrap_or_else(|_| id.clone());
         let run = OfRun {
-            id: &detail.run.id,
+            id,
+            first: &first,
             agent: &detail.run.agent,
         };
         let calls = detail.waits_for.iter();

@@ -132,7 +132,7 @@ async fn start(
     child: &str,
 ) -> Result<Option<Duration>, CallError> {
     let start = intended(session, runtime, id, asked)?;
-    if runtime.ready().is_err() {
+    if runtime.ready().is_err() || super::stands_still(runtime, session) || session.is_outgrown() {
         return Ok(Some(NOT_NOW_WAIT));
     }
     if let Err(error) = runtime.takes_rate(&step::principal(&start), &start.agent) {
@@ -436,8 +436,9 @@ pub(super) fn goes_on(asked: &Asked) -> bool {
 }
 
 /// Resolves when each child that the run let go of has begun, so that none is lost
-/// with the end of its parent; `false`: the host stops.
-pub(super) async fn begun_all(session: &Arc<Session>) -> bool {
+/// with the end of its parent; `false`: the host stops, or its parent is not to
+/// end yet.
+pub(super) async fn begun_all(session: &Arc<Session>, is_off: fn(&RunState) -> bool) -> bool {
     let is_one = |asked: &Asked| goes_on(asked);
     let none = !session.lock().state.open().any(|(_, asked)| is_one(asked));
     if none {
@@ -447,7 +448,7 @@ pub(super) async fn begun_all(session: &Arc<Session>) -> bool {
     let begun = |inner: &mut super::session::Inner| {
         let mut open = inner.state.open();
         let starts = open.any(|(id, asked)| is_one(asked) && inner.effects.contains_key(&id));
-        let stopped = inner.is_stopped();
+        let stopped = inner.is_stopped() || is_off(&inner.state);
         (stopped || !starts).then_some(!stopped)
     };
     session.durable().await && session.wait_for(begun).await

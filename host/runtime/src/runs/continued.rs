@@ -70,7 +70,13 @@ pub(super) fn begin(
         at_ms: inner.now_ms(),
         event: Event::Started(next),
     };
-    let run = Session::new(id.clone(), runtime, std::slice::from_ref(&first));
+    let of = (id.clone(), session.first.clone());
+    let run = Session::of(
+        of.0,
+        of.1,
+        Arc::downgrade(runtime),
+        std::slice::from_ref(&first),
+    );
     {
         let begun = run.lock();
         let beside = &mut inner.unwritten.beside;

@@ -10,6 +10,7 @@ use airlock_sandbox::CallError;
 use airlock_sandbox::agent::{AgentEnd, AgentTask, Request, RequestId};
 
 use super::event::{Block, End, Event, Start};
+use super::fold::RunState;
 use super::host::Host;
 use super::session::{Session, Stop};
 use super::{children, continued, effect, effects, park, reads, rows};
@@ -80,7 +81,7 @@ pub(crate) enum Next {
 }
 
 /// What is to be done; `None`: a person decides first.
-pub(crate) fn next(state: &super::fold::RunState) -> Option<Next> {
+pub(crate) fn next(state: &RunState) -> Option<Next> {
     if state.end.is_some() {
         return Some(Next::Over);
     }
@@ -120,7 +121,7 @@ async fn cancel(session: &Arc<Session>) -> bool {
     let Some(unknown) = unknown.await else {
         return false;
     };
-    if !children::begun_all(session).await {
+    if !children::begun_all(session, |_| false).await {
         return false;
     }
     let given_up = session.lock().state.given_up.clone();
@@ -135,7 +136,7 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
     };
     let turn = runtime.runs.slots.take((&start.agent, &start.by));
     let over = session.wait_for(|inner| (!inner.may_attempt()).then_some(()));
-    let _slot = tokio::select! {
+    let slot = tokio::select! {
         slot = turn => slot,
         () = over => return true,
     };
@@ -158,7 +159,11 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
     if !session.begin(records) {
         return true;
     }
-    let end = match ran(session, &runtime, &start).await {
+    let ran = ran(session, &runtime, &start).await;
+    // The agent is gone: whatever its run waits for now, others have the place.
+    drop(slot);
+    session.lock().waiting = false;
+    let end = match ran {
         Ok(end) => end,
         Err(detail) => {
             session.block(Block::Component { detail });
@@ -169,7 +174,7 @@ async fn attempt(session: &Arc<Session>, start: Box<Start>) -> bool {
     match session.stopped() {
         Some(Stop::Host) => false,
         Some(Stop::Parked(ids)) => {
-            drop((runtime, _slot));
+            drop(runtime);
             parked(session, &ids).await
         }
         Some(Stop::Blocked | Stop::Cancelled) => true,
@@ -282,7 +287,7 @@ async fn ended(
     if matches!(end, End::Failed { .. }) {
         children::end_held(session);
     }
-    if !calls_ended(session).await || !children::begun_all(session).await {
+    if !calls_ended(session).await || !children::begun_all(session, is_disturbed).await {
         return true;
     }
     session.commit([Event::ended(end)]).await
@@ -317,13 +322,18 @@ pub(super) fn done(output: String) -> End {
     }
 }
 
+/// Whether there is something to do before a run whose agent has ended ends too.
+fn is_disturbed(state: &RunState) -> bool {
+    state.cancelling || state.block().is_some()
+}
+
 /// Calls that the agent let go of come to their end before the run does;
 /// `false`: a person decides first.
 async fn calls_ended(session: &Session) -> bool {
     session
         .wait_for(|inner| {
             let state = &inner.state;
-            if state.cancelling || state.block().is_some() || inner.is_stopped() {
+            if is_disturbed(state) || inner.is_stopped() {
                 return Some(false);
             }
             let mut open = state.open();
@@ -344,7 +354,7 @@ async fn go_on(
     start: &Start,
     input: String,
 ) -> bool {
-    let over = calls_ended(session).await && children::begun_all(session).await;
+    let over = calls_ended(session).await && children::begun_all(session, is_disturbed).await;
     if !over || !continued::turn(session, runtime, start).await {
         return true;
     }

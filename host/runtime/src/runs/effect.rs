@@ -226,7 +226,10 @@ mod tests {
         };
         let events = [Event::Started(start), asked(0)];
         let records = events.map(|event| Record { at_ms: 1, event });
-        let session = Session::of("run_1".to_owned(), std::sync::Weak::new(), &records);
+        let session = {
+            let (id, nobody) = ("run_1".to_owned(), std::sync::Weak::new());
+            Session::of(id.clone(), id, nobody, &records)
+        };
         session.lock().request(1, call(), begun);
         for id in [1, 0] {
             cancel(&session, id);

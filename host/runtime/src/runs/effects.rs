@@ -19,7 +19,7 @@ use super::fold::Asked;
 use super::people::Terms;
 use super::policy;
 use super::session::{Session, Stop};
-use super::spending::Spent;
+use super::spending::{self, Spent};
 use super::step::{self, Came};
 use crate::calls::{Judged, Turn};
 use crate::ids;
@@ -32,6 +32,10 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectC
         return;
     };
     if let Request::Ask { due_ms: None, .. } | Request::Signal { .. } = asked.request {
+        return;
+    }
+    if session.lock().state.cancelling && !children::goes_on(&asked) {
+        // Whoever ends the run answers.
         return;
     }
     if let Request::Start { .. } = asked.request
@@ -150,7 +154,7 @@ impl Call {
         input: &str,
         begun: Option<EffectClass>,
     ) -> Goes {
-        if self.stands_still(tool) {
+        if self.session.is_outgrown() || self.stands_still(tool) {
             // What may have happened is looked at when it goes on.
             return self.held(asked);
         }
@@ -354,7 +358,8 @@ impl Call {
     fn stands_still(&self, tool: &str) -> bool {
         let plugin = tool.split_once('/').map_or(tool, |(plugin, _)| plugin);
         let inner = self.session.lock();
-        let held = inner.is_halted() || inner.state.holds_effects();
+        let outgrown = spending::outgrown(&inner.state).is_some();
+        let held = inner.is_halted() || inner.state.holds_effects() || outgrown;
         drop(inner);
         // The call may be cut off before its run is told.
         held || super::stands_still(&self.runtime, &self.session)

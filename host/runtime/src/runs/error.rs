@@ -29,7 +29,7 @@ pub enum RunError {
     Ended(String),
     /// Nobody waits for its signals.
     #[error(
-        "run `{0}` has as many signals as it keeps that its agent has not waited for: try again later"
+        "run `{0}` has as many signals as it keeps that its agent was not told of, or its journal is full: try again later"
     )]
     InboxFull(String),
     /// It goes on when a server does.

@@ -342,17 +342,18 @@ pub enum Block {
 
 impl Block {
     /// Whether nothing that was asked for is done either before a person looked:
-    /// it may have been done, should not have been asked for, or is the trouble.
+    /// it may have been done, should not have been asked for, is the trouble, or
+    /// would have no place in the journal.
     pub(crate) fn holds_effects(&self) -> bool {
         match self {
             Self::Restored { .. }
             | Self::Nondeterminism { .. }
             | Self::Journal { .. }
-            | Self::Loop { .. } => true,
-            Self::UnknownOutcome { .. }
-            | Self::Budget { .. }
-            | Self::Spent { .. }
-            | Self::Component { .. } => false,
+            | Self::Loop { .. }
+            | Self::Budget { .. } => true,
+            // Its journal holds no more.
+            Self::Spent { what, .. } => what == "journal_bytes",
+            Self::UnknownOutcome { .. } | Self::Component { .. } => false,
         }
     }
 }

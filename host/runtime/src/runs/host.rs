@@ -261,6 +261,14 @@ impl AgentHost for Host {
         self.does(|replay| replay.set_state(key, value), event, false)
     }
 
+    fn is_told(&self, id: RequestId) -> bool {
+        self.0.lock().replay.is_delivered(id)
+    }
+
+    fn is_live(&self) -> bool {
+        self.0.lock().replay.is_live()
+    }
+
     fn spent(&self, cpu_us: u64) {
         let mut inner = self.0.lock();
         // What an attempt does that was ended is done again by the next one, and

@@ -41,7 +41,11 @@ const DECIDERS: &[Role] = &[Role::Approver, Role::Operator];
 
 /// Questions of one run that have a row.
 #[derive(Debug, Default)]
-pub(crate) struct Listed(BTreeSet<RequestId>);
+pub(crate) struct Listed {
+    rows: BTreeSet<RequestId>,
+    /// Whose row may have to change: records that are written tell of them.
+    touched: BTreeSet<RequestId>,
+}
 
 impl Listed {
     /// Of a run of which the store has this state.
@@ -51,12 +55,14 @@ impl Listed {
         };
         let open = state.open();
         let asked = open.filter(|(id, asked)| approval::question(run, start, *id, asked).is_some());
-        Self(asked.map(|(id, _)| id).collect())
+        Self {
+            rows: asked.map(|(id, _)| id).collect(),
+            touched: BTreeSet::new(),
+        }
     }
 
-    /// What `records`, which led to `state`, change.
-    pub(crate) fn ops(&mut self, run: &str, state: &RunState, records: &[Record]) -> Vec<Op> {
-        let mut touched = BTreeSet::new();
+    /// These are about to be written.
+    pub(crate) fn told(&mut self, records: &[Record]) {
         for record in records {
             match &record.event {
                 Event::Requested {
@@ -69,12 +75,17 @@ impl Listed {
                 | Event::QuestionEscalated { id, .. }
                 | Event::Detached { id, .. }
                 | Event::Answered { id, .. } => {
-                    touched.insert(*id);
+                    self.touched.insert(*id);
                 }
-                Event::Ended { .. } => touched.extend(self.0.iter().copied()),
+                Event::Ended { .. } => self.touched.extend(self.rows.iter().copied()),
                 _ => {}
             }
         }
+    }
+
+    /// What is to change with the record that led to `state`.
+    pub(crate) fn ops(&mut self, run: &str, state: &RunState) -> Vec<Op> {
+        let touched = std::mem::take(&mut self.touched);
         let ops = touched.into_iter().filter_map(|id| self.op(run, state, id));
         ops.collect()
     }
@@ -87,7 +98,7 @@ impl Listed {
         let key = Bytes::from(format!("{run}.{id}"));
         match view {
             Some(view) => {
-                self.0.insert(id);
+                self.rows.insert(id);
                 Some(Op::Put {
                     space: SPACE,
                     key,
@@ -95,7 +106,7 @@ impl Listed {
                 })
             }
             None => self
-                .0
+                .rows
                 .remove(&id)
                 .then_some(Op::Delete { space: SPACE, key }),
         }

@@ -271,6 +271,7 @@ fn stands_still(runtime: &Runtime, session: &Session) -> bool {
     let agent = inner.state.start.as_ref().map(|start| start.agent.as_str());
     let run = crate::halt::OfRun {
         id: &session.id,
+        first: &session.first,
         agent: agent.unwrap_or_default(),
     };
     runtime.ready() == Err(crate::NotReady::Halted) || runtime.halts.run(run)

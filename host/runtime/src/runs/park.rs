@@ -178,7 +178,9 @@ impl Runs {
 
     fn load(&self, runtime: &Arc<Runtime>, id: &str) -> Result<Arc<Session>, StoreError> {
         let records = rows::all(runtime.store(), id)?;
-        Ok(Session::new(id.to_owned(), runtime, &records))
+        let first = rows::chain_first(runtime.store(), id)?;
+        let runtime = Arc::downgrade(runtime);
+        Ok(Session::of(id.to_owned(), first, runtime, &records))
     }
 
     /// Takes up every run that has not ended. One that can't be read is named in

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::RunError;
 use super::event::End;
+use super::reads;
 use super::rows::{self, Row};
 use super::types::RunDetail;
 use crate::principal::{Principal, Role};
@@ -167,20 +168,23 @@ impl Runtime {
             let last = page.len() < PAGE;
             for (key, value) in page {
                 from = [&key[..], b"\0"].concat();
-                let row: Row = decode(rows::SPACE, &key, &value)?;
-                if !is_over(&row, who, request, until_ms) || self.is_needed(&row)? {
-                    continue;
-                }
-                let records = self.store().head(&rows::stream(&row.id))?.len;
+                let found = decode(rows::SPACE, &key, &value).and_then(|row| {
+                    let goes = is_over(&row, who, request, until_ms) && !self.is_needed(&row)?;
+                    goes.then(|| self.going(row, now_ms)).transpose()
+                });
+                let (row, records, gone) = match found {
+                    Ok(Some(found)) => found,
+                    Ok(None) => continue,
+                    // It stays, and keeps no other.
+                    Err(error) if !reads::may_work(&error) => {
+                        tracing::error!(%error, "a run can't be read, and is not removed");
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 pruned.runs += 1;
                 pruned.records += records;
                 if !request.dry_run {
-                    let gone = Gone {
-                        agent: row.agent.clone(),
-                        by: row.by.clone(),
-                        pruned_ms: now_ms,
-                        next: self.successor(&row)?,
-                    };
                     removal.add(row, value, records, &gone);
                 }
                 if removal.is_full() {
@@ -192,6 +196,18 @@ impl Runtime {
                 return Ok(pruned);
             }
         }
+    }
+
+    /// A run that is to go: how many records it has, and what stays of it.
+    fn going(&self, row: Row, now_ms: u64) -> Result<(Row, u64, Gone), StoreError> {
+        let records = self.store().head(&rows::stream(&row.id))?.len;
+        let gone = Gone {
+            agent: row.agent.clone(),
+            by: row.by.clone(),
+            pruned_ms: now_ms,
+            next: self.successor(&row)?,
+        };
+        Ok((row, records, gone))
     }
 
     /// Whether it is the child of a run that has not ended.

@@ -126,7 +126,8 @@ pub(crate) fn chain(store: &dyn Store, id: &str, next: &str) -> Result<[Op; 2], 
     Ok([put(CHAIN, next, &first), put(CHAIN_HEAD, &first, next)])
 }
 
-fn chain_first(store: &dyn Store, id: &str) -> Result<String, StoreError> {
+/// The first of those that a run continues: itself, where it continues none.
+pub(crate) fn chain_first(store: &dyn Store, id: &str) -> Result<String, StoreError> {
     let first = store.get(CHAIN, id.as_bytes())?;
     Ok(first.map_or_else(|| id.to_owned(), |first| text(&first)))
 }
@@ -195,7 +196,8 @@ pub(crate) fn open_row(store: &dyn Store, id: &str) -> Result<Option<OpenRow>, S
         .transpose()
 }
 
-/// Gives each run that has not ended to `each`.
+/// Gives each run that has not ended to `each`. A row that can't be read is as one
+/// that says that something is to be taken up.
 pub(crate) fn each_open(
     store: &dyn Store,
     mut each: impl FnMut(String, OpenRow),
@@ -204,7 +206,10 @@ pub(crate) fn each_open(
     loop {
         let page = store.range(OPEN, &from, None, PAGE)?;
         for (key, value) in &page {
-            let row = decode(OPEN, key, value)?;
+            let row = decode(OPEN, key, value).unwrap_or_else(|error| {
+                tracing::error!(%error, "where a run goes on can't be read");
+                OpenRow::default()
+            });
             each(String::from_utf8_lossy(key).into_owned(), row);
         }
         match page.last() {

@@ -43,6 +43,8 @@ pub(crate) enum Stop {
 /// A run in this process.
 pub(crate) struct Session {
     pub(crate) id: String,
+    /// The first of those that it continues.
+    pub(crate) first: String,
     pub(crate) runtime: Weak<Runtime>,
     inner: Mutex<Inner>,
     /// Told of each change of state, for whoever waits for one.
@@ -86,18 +88,24 @@ pub(crate) struct Inner {
 }
 
 impl Session {
-    /// A run with these records in its journal; none for one that begins.
+    /// A run with these records in its journal that continues none.
     pub(crate) fn new(id: String, runtime: &Arc<Runtime>, records: &[Record]) -> Arc<Self> {
-        Self::of(id, Arc::downgrade(runtime), records)
+        Self::of(id.clone(), id, Arc::downgrade(runtime), records)
     }
 
-    /// The same of a runtime that may be gone.
-    pub(super) fn of(id: String, runtime: Weak<Runtime>, records: &[Record]) -> Arc<Self> {
+    /// One that continues `first`, if it is not that itself.
+    pub(super) fn of(
+        id: String,
+        first: String,
+        runtime: Weak<Runtime>,
+        records: &[Record],
+    ) -> Arc<Self> {
         let mut state = RunState::default();
         for record in records {
             state.apply(record);
         }
         Arc::new(Self {
+            first,
             runtime,
             inner: Mutex::new(Inner {
                 shown: standing(&state),
@@ -142,11 +150,7 @@ impl Session {
         self.wait_on(&self.stopping, stops).await;
     }
 
-    async fn wait_on<T>(
-        &self,
-        told: &Notify,
-        mut is_it: impl FnMut(&mut Inner) -> Option<T>,
-    ) -> T {
+    async fn wait_on<T>(&self, told: &Notify, mut is_it: impl FnMut(&mut Inner) -> Option<T>) -> T {
         loop {
             // It sees what changes from here on, before it is polled too.
             let changed = told.notified();
@@ -306,6 +310,22 @@ impl Session {
 
     pub(crate) fn bump(&self) {
         self.changed.notify_waiters();
+    }
+
+    /// Whether the run's journal has as much as it may: a person has to look at it
+    /// then, and nothing that was asked for begins.
+    pub(super) fn is_outgrown(self: &Arc<Self>) -> bool {
+        let why = {
+            let inner = self.lock();
+            let why = spending::outgrown(&inner.state);
+            why.map(|why| (why, inner.state.block().is_some() || inner.state.cancelling))
+        };
+        match why {
+            None => return false,
+            Some((_, true)) => {}
+            Some((why, false)) => self.block(why),
+        }
+        true
     }
 
     /// A person has to look at the run.

@@ -80,10 +80,11 @@ impl Signals {
         kept.insert(place, signal);
     }
 
-    /// How many no request has got, and their bytes.
+    /// How many the agent was not told of, and their bytes.
     pub(super) fn held(&self) -> (usize, usize) {
         let kept = self.kept.values().flatten();
-        kept.fold((0, 0), |(held, bytes), signal| {
+        let given = self.given.values().map(|(_, signal)| signal);
+        kept.chain(given).fold((0, 0), |(held, bytes), signal| {
             (held + 1, bytes + signal.payload.len())
         })
     }

@@ -191,17 +191,29 @@ impl RunState {
     }
 }
 
-/// Why the run does nothing more until a person gives it more.
-pub(super) fn over(state: &RunState, now_ms: u64) -> Option<Block> {
-    let start = state.start.as_ref()?;
-    let budget = &start.budget;
+/// Why no call and no child of the run begins until a person gives it more: its
+/// journal would grow beyond what it may, whatever the agent does.
+pub(super) fn outgrown(state: &RunState) -> Option<Block> {
+    let budget = &state.start.as_ref()?.budget;
     if state.len >= budget.events {
         let events = state.len;
         return Some(Block::Budget { events });
     }
+    (state.bytes >= budget.journal_bytes).then(|| Block::Spent {
+        what: "journal_bytes".to_owned(),
+        used: state.bytes,
+    })
+}
+
+/// Why the run does nothing more until a person gives it more.
+pub(super) fn over(state: &RunState, now_ms: u64) -> Option<Block> {
+    if let Some(why) = outgrown(state) {
+        return Some(why);
+    }
+    let start = state.start.as_ref()?;
+    let budget = &start.budget;
     let used = state.used();
     let limits = [
-        ("journal_bytes", state.bytes, budget.journal_bytes),
         ("steps", used.steps, budget.steps),
         ("cpu_us", used.cpu_us, budget.cpu_us),
         ("bytes_out", used.bytes_out, budget.bytes_out),

@@ -68,6 +68,7 @@ pub(super) async fn made(
     };
     let run = OfRun {
         id: &call.session.id,
+        first: &call.session.first,
         agent: &agent,
     };
     let safe = may_repeat(judged.class());

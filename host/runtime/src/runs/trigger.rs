@@ -17,7 +17,7 @@ use super::fold::RunState;
 use super::prune::gone;
 use super::rows::{self, Row};
 use super::types::StartRun;
-use super::{RunError, admin};
+use super::{RunError, admin, spending};
 use crate::principal::{Principal, Role};
 use crate::record;
 use crate::runtime::Runtime;
@@ -103,8 +103,9 @@ pub(crate) fn check_signal(name: &str, payload: &Value) -> Result<String, RunErr
 
 /// Whether a run may get one more signal.
 pub(super) fn room(id: &str, state: &RunState) -> Result<(), RunError> {
-    let (kept, bytes) = state.signals.held();
-    match kept < SIGNALS_MAX && bytes < SIGNAL_BYTES_MAX {
+    let (held, bytes) = state.signals.held();
+    let fits = held < SIGNALS_MAX && bytes < SIGNAL_BYTES_MAX;
+    match fits && spending::outgrown(state).is_none() {
         true => Ok(()),
         false => Err(RunError::InboxFull(id.to_owned())),
     }
@@ -180,6 +181,11 @@ impl Runtime {
             }
         }
         Ok(None)
+    }
+
+    /// The first of those that a run continues.
+    pub(crate) fn first_run(&self, run: &str) -> Result<String, StoreError> {
+        rows::chain_first(self.store(), run)
     }
 
     /// The run that goes on in the place of one that has ended.

@@ -39,6 +39,8 @@ pub(crate) struct Unwritten {
     writing: bool,
     /// Records in the store.
     len: u64,
+    /// Whether the store says that the run has ended.
+    ended: bool,
     /// The state in the run's row.
     listed: &'static str,
     /// Whether the store says that nothing of the run goes on.
@@ -52,7 +54,8 @@ struct Write {
     records: Vec<Record>,
     ops: Vec<Op>,
     audited: bool,
-    shown: RunStatus,
+    /// Where the run stands, when this leads there.
+    shown: Option<RunStatus>,
 }
 
 impl Unwritten {
@@ -65,6 +68,7 @@ impl Unwritten {
             bytes: 0,
             writing: false,
             len: state.len,
+            ended: state.end.is_some(),
             listed: rows::state_name(state),
             parked: false,
             inbox: Listed::new(id, state),
@@ -111,6 +115,21 @@ impl Unwritten {
         std::mem::replace(&mut self.records, rest)
     }
 
+    /// What the store has to say of the state that the records lead to.
+    fn of_state(&mut self, id: &str, state: &RunState) -> Vec<Op> {
+        let mut ops = self.inbox.ops(id, state);
+        let name = rows::state_name(state);
+        if name != self.listed {
+            self.listed = name;
+            ops.push(rows::put(&rows::row(id, state)));
+        }
+        if state.end.is_some() && !std::mem::replace(&mut self.ended, true) {
+            self.audit.push(rows::ended(id, state));
+            ops.push(rows::put_open(id, None));
+        }
+        ops
+    }
+
     /// The store said so when the run was loaded.
     pub(crate) fn was_parked(&mut self) {
         self.parked = true;
@@ -137,21 +156,15 @@ impl Inner {
         if !records.is_empty() {
             ops.push(rows::append(id, unwritten.len, &records));
             unwritten.len += records.len() as u64;
-            let name = rows::state_name(&self.state);
-            if name != unwritten.listed {
-                unwritten.listed = name;
-                ops.push(rows::put(&rows::row(id, &self.state)));
-            }
-            let ends = |record: &Record| matches!(record.event, Event::Ended { .. });
-            if records.iter().any(ends) {
-                unwritten.audit.push(rows::ended(id, &self.state));
-            }
-            if self.state.end.is_some() {
-                ops.push(rows::put_open(id, None));
-            } else if std::mem::take(&mut unwritten.parked) {
+            unwritten.inbox.told(&records);
+            if std::mem::take(&mut unwritten.parked) {
                 ops.push(rows::put_open(id, Some(&OpenRow::default())));
             }
-            ops.extend(unwritten.inbox.ops(id, &self.state, &records));
+        }
+        // What follows from the state is written with the record that led to it.
+        let is_there = unwritten.records.is_empty();
+        if is_there {
+            ops.extend(unwritten.of_state(id, &self.state));
         }
         let audited = !unwritten.audit.is_empty();
         ops.append(&mut unwritten.audit);
@@ -159,7 +172,7 @@ impl Inner {
             records,
             ops,
             audited,
-            shown: standing(&self.state),
+            shown: is_there.then(|| standing(&self.state)),
         })
     }
 }
@@ -263,12 +276,13 @@ impl Session {
 
     async fn flush(self: Arc<Self>, runtime: Arc<Runtime>) {
         let mut next = self.lock().write(&self.id);
-        while let Some(write) = next {
-            if let Err(error) = runtime.write(write.ops, write.audited).await {
+        while let Some(mut write) = next {
+            let ops = std::mem::take(&mut write.ops);
+            if let Err(error) = runtime.write(ops, write.audited).await {
                 tracing::error!(run = self.id, %error, "a run's records are not kept");
                 return self.die();
             }
-            self.kept(&write.records, write.shown);
+            self.kept(&write);
             runtime.runs.news.grew(&self.id);
             children::report(&self, &runtime, &write.records);
             for record in &write.records {
@@ -282,10 +296,10 @@ impl Session {
     }
 
     /// A write is durable.
-    fn kept(&self, records: &[Record], shown: RunStatus) {
+    fn kept(&self, write: &Write) {
         let mut inner = self.lock();
-        inner.shown = shown;
-        for record in records {
+        inner.shown = write.shown.unwrap_or(inner.shown);
+        for record in &write.records {
             if let Event::Recorded { id, .. } = &record.event {
                 inner.unkept.remove(id);
             }

@@ -225,10 +225,15 @@ pub(super) fn find(runtime: &Runtime, name: &str) -> Result<Option<Row>, StoreEr
         .transpose()
 }
 
-/// Whether a failure is the request's and not the host's.
+/// Whether a failure is the request's and stays: not the host's, and not that of a
+/// run that is just being taken up.
 pub(super) fn is_final(error: &RunError) -> bool {
     !matches!(
         error,
-        RunError::Store(_) | RunError::NotKept | RunError::NotAdmitted(_) | RunError::Overloaded(_)
+        RunError::Store(_)
+            | RunError::NotKept
+            | RunError::NotAdmitted(_)
+            | RunError::Overloaded(_)
+            | RunError::NotHere(_)
     )
 }

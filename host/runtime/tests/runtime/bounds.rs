@@ -7,7 +7,9 @@ use std::time::Duration;
 use airlock_runtime::{Block, End, Failure, GrantsUpdate, Outcome, Resume, RunDetail, RunStatus};
 use serde_json::{Value, json};
 
-use crate::host::{Host, place};
+use airlock_sandbox::testing::guest;
+
+use crate::host::{Host, install, place};
 use crate::runs::add;
 
 impl Host {
@@ -81,6 +83,73 @@ async fn what_a_journal_holds_is_bounded_in_bytes() {
         // The record of the block came after.
         assert!(run.journal_bytes > *used, "{run:?}");
     }
+}
+
+/// Calls that were asked for before count when they are made.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_answers_add_to_a_journal_is_bounded() {
+    const MOST: u64 = 256 << 10;
+    const EACH: usize = 30_000;
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
+    let says_much = format!(
+        "(memory.fill (i32.const 4096) (i32.const 120) (i32.const {EACH}))
+         (i32.store8 (i32.const 4096) (i32.const 34))
+         (i32.store8 (i32.const {}) (i32.const 34))
+         (call $answer (i32.const 4096) (i32.const {EACH}))",
+        4095 + EACH
+    );
+    install(&host.runtime, "sayer", guest("", &says_much)).await;
+    host.grant("prober", json!({ "tools": [{ "tool": "sayer/*" }] }))
+        .await;
+    let call = |n: u32| json!({ "call": { "tool": "sayer/run", "input": { "n": n } } });
+    let calls: Vec<Value> = (0..60).map(call).collect();
+    let budget = json!({ "budget": { "journal_bytes": MOST } });
+    let id = host.start_with(json!([{ "join": calls }]), budget).await;
+    let run = host.stands(&id).await;
+    let Some(Block::Spent { what, .. }) = &run.blocked else {
+        panic!("{:?} {:?}", run.blocked, run.end)
+    };
+    assert_eq!(what, "journal_bytes");
+    // Those that had begun end, and what was asked for is a part of it.
+    let run = host
+        .until(&id, |_| {
+            host.runtime
+                .metrics_text()
+                .contains("airlock_calls_in_flight 0")
+        })
+        .await;
+    assert!(run.journal_bytes < 3 * MOST, "{}", run.journal_bytes);
+    let more = serde_json::from_value(json!({ "journal_bytes": 64 << 20 })).expect("a change");
+    let resume = Resume {
+        budget: Some(more),
+        ..Resume::default()
+    };
+    let resumed = host.runtime.resume_run(&host.who, &id, resume).await;
+    assert_eq!(resumed.map_err(|error| error.code()), Ok(()));
+    let results = host.results(&id).await;
+    assert_eq!(results[0].as_array().map(Vec::len), Some(60));
+}
+
+/// Those that requests have got and that the agent does not look at count too.
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_that_an_agent_does_not_look_at_are_bounded() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
+    let go = json!({ "signal": { "name": "go" } });
+    let held = json!({ "hold": { "name": "big", "times": 8, "steps": [go] } });
+    let id = host.start(json!([held])).await;
+    host.until(&id, |run| run.waits_for.len() == 9).await;
+    let big = json!("x".repeat((1 << 20) - 2));
+    for kept in 0..4 {
+        let given = host.runtime.signal_run(&host.who, &id, "big", &big).await;
+        assert!(given.is_ok(), "{kept}: {given:?}");
+    }
+    let refused = host.runtime.signal_run(&host.who, &id, "big", &big).await;
+    assert_eq!(refused.map_err(|error| error.code()), Err("inbox-full"));
+    let ended = host.runtime.cancel_run(&host.who, &id, "").await;
+    ended.expect("taken");
+    host.ended(&id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,6 +260,31 @@ async fn an_agent_that_waits_may_compute_for_long() {
     let host = Host::again(dir.path(), &disk).await;
     host.let_go_on(&id).await;
     host.results(&id).await;
+}
+
+/// What catching up may take is not there for what comes after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_has_caught_up_has_its_limit() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
+    host.limit(json!({ "cpu": "200ms" })).await;
+    let burst = json!([{ "burn": { "rounds": 20_000_000 } }, add()]);
+    let steps = json!([
+        { "repeat": { "times": 40, "steps": burst } },
+        { "signal": { "name": "go" } },
+        { "spin": {} },
+    ]);
+    let id = host.start(steps).await;
+    let waits = |run: &RunDetail| run.waits_for.len() == 1 && run.events > 110;
+    let before = host.until(&id, |run| waits(run) || run.end.is_some()).await;
+    assert!(before.end.is_none(), "{before:?}");
+    drop(host);
+    let host = Host::again(dir.path(), &disk).await;
+    host.let_go_on(&id).await;
+    let ended = host.ended(&id).await;
+    assert!(matches!(ended.end, Some(End::Failed { .. })), "{ended:?}");
+    let live = ended.used.cpu_us - before.used.cpu_us;
+    assert!(live < before.used.cpu_us, "{live} {:?}", before.used);
 }
 
 /// An administrator lowered a limit meanwhile: nothing of the run is lost.

@@ -15,6 +15,8 @@ pub struct Gated {
     inner: Arc<MemoryStore>,
     /// The space whose next write is held up once it is durable.
     holds: Mutex<Option<&'static str>>,
+    /// How large the write is that is held up.
+    holds_bytes: Mutex<Option<usize>>,
     /// One for each write that may go on.
     lets_go: Semaphore,
     /// Reads of a stream that fail.
@@ -26,6 +28,7 @@ impl Gated {
         Arc::new(Self {
             inner: MemoryStore::on(disk),
             holds: Mutex::default(),
+            holds_bytes: Mutex::default(),
             lets_go: Semaphore::new(0),
             fails: Mutex::default(),
         })
@@ -43,6 +46,12 @@ impl Gated {
         }
     }
 
+    /// Holds up the next write of that many bytes of a run's records, once it is
+    /// durable.
+    pub fn hold_records(&self, bytes: usize) {
+        *self.holds_bytes.lock().expect("lock") = Some(bytes);
+    }
+
     /// Holds up the next write to a space, once it is durable.
     pub fn hold(&self, space: &'static str) {
         *self.holds.lock().expect("lock") = Some(space);
@@ -51,6 +60,7 @@ impl Gated {
     /// Whether the write came.
     pub fn is_held(&self) -> bool {
         self.holds.lock().expect("lock").is_none()
+            && self.holds_bytes.lock().expect("lock").is_none()
     }
 
     /// Lets it go on.
@@ -77,6 +87,22 @@ impl Gated {
             _ => false,
         };
         let held = batch.ops.iter().any(writes);
+        if held {
+            *holds = None;
+        }
+        held || self.holds_much(batch)
+    }
+
+    fn holds_much(&self, batch: &Batch) -> bool {
+        let of_run = batch.ops.iter().filter_map(|op| match op {
+            Op::Append {
+                stream, records, ..
+            } if stream.starts_with(b"run/") => Some(records),
+            _ => None,
+        });
+        let bytes: usize = of_run.flatten().map(Bytes::len).sum();
+        let mut holds = self.holds_bytes.lock().expect("lock");
+        let held = holds.is_some_and(|most| bytes >= most);
         if held {
             *holds = None;
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use airlock_runtime::{Block, Failure, HaltRequest, Part, RunStatus};
+use airlock_runtime::{Block, End, Failure, HaltRequest, Part, RunStatus};
 use airlock_sandbox::testing::{SPIN, guest};
 use serde_json::{Value, json};
 
@@ -24,6 +24,13 @@ impl Host {
         let view = self.runtime.halt(&self.who, request).await;
         let parts = view.expect("halted").parts;
         assert_eq!(parts.iter().any(|held| held.part == *part), halted);
+    }
+
+    fn calls_in_flight(&self) -> u64 {
+        let text = self.runtime.metrics_text();
+        let mut figures = text.lines();
+        let figure = figures.find_map(|line| line.strip_prefix("airlock_calls_in_flight "));
+        figure.expect("the figure").parse().expect("a number")
     }
 
     async fn go(&self, id: &str) {
@@ -91,6 +98,101 @@ async fn a_part_that_is_halted_stands_still_over_a_restart() {
     }
 }
 
+/// Whichever of those that go on one in the other is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halted_run_stands_still_as_the_one_it_goes_on_as() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let first = host
+        .start(waits_then(
+            json!({ "continue-as-new": { "steps": waits_then(add()) } }),
+        ))
+        .await;
+    host.go(&first).await;
+    let Some(End::Continued { run: next }) = host.ended(&first).await.end else {
+        panic!("{:?}", host.run(&first))
+    };
+    host.until(&next, |run| run.waits_for.len() == 1).await;
+    let part = Part::Run(first.clone());
+    host.halt(&part, true).await;
+    drop(host);
+    let host = Host::again(dir.path(), &disk).await;
+    host.go(&next).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(host.run(&next).halted, [part.to_string()]);
+    assert_eq!(host.added().await, 0);
+    let request = HaltRequest {
+        run: Some(next.clone()),
+        ..HaltRequest::default()
+    };
+    let lifted = host.runtime.halt(&host.who, request).await.expect("lifted");
+    assert!(lifted.parts.is_empty(), "{lifted:?}");
+    host.results(&next).await;
+    assert_eq!(host.added().await, 1);
+    let late = HaltRequest {
+        halted: true,
+        run: Some(first),
+        ..HaltRequest::default()
+    };
+    let late = host.runtime.halt(&host.who, late).await;
+    assert_eq!(late.expect_err("it is over").code(), "run-ended");
+}
+
+/// The child waits for a place, and has it while its parent is halted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halted_run_starts_no_child() {
+    let (dir, disk) = place();
+    let config = airlock_runtime::RuntimeConfig {
+        runs_max: 4,
+        ..crate::host::config(dir.path())
+    };
+    let host = Host::with(config, &disk).await;
+    host.runtime.take_up_runs().await.expect("they are read");
+    host.prepare(&[]).await;
+    let child = || json!({ "start": { "steps": [{ "signal": { "name": "go" } }] } });
+    let root = host.start(json!([{ "join": [child(), child()] }])).await;
+    let begun = host.until(&root, |run| run.children.len() == 1).await;
+    let part = Part::Run(root.clone());
+    host.halt(&part, true).await;
+    host.go(&begun.children[0]).await;
+    host.results(&begun.children[0]).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(host.run(&root).children.len(), 1);
+    host.halt(&part, false).await;
+    let begun = host.until(&root, |run| run.children.len() == 2).await;
+    for child in &begun.children {
+        if host.run(child).end.is_none() {
+            host.go(child).await;
+        }
+    }
+    host.results(&root).await;
+}
+
+/// It was cancelled while it stood still: what was cut off is not made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_cancelled_begins_nothing_when_it_is_lifted() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["spinner/run"]).await;
+    install(&host.runtime, "spinner", guest("", SPIN)).await;
+    let grants = json!({ "effects": { "run": "idempotent" } });
+    let limits = json!({ "grants": grants, "limits": { "cpu": "300s", "wall": "300s" } });
+    let update = serde_json::from_value(limits).expect("limits");
+    let set = host.runtime.set_grants(&host.who, "spinner", update).await;
+    set.expect("they hold");
+    let call = json!({ "call": { "tool": "spinner/run", "input": {} } });
+    let run = host.start(json!([call])).await;
+    host.until(&run, |_| host.calls_in_flight() == 1).await;
+    let part = Part::Agent("prober".to_owned());
+    host.halt(&part, true).await;
+    host.until(&run, |_| host.calls_in_flight() == 0).await;
+    let cancelled = host.runtime.cancel_run(&host.who, &run, "enough").await;
+    cancelled.expect("taken");
+    host.halt(&part, false).await;
+    let ended = host.ended(&run).await;
+    assert_eq!(ended.run.status, RunStatus::Cancelled);
+    assert_eq!(host.audited("call.done").await.len(), 1);
+}
+
 /// A call that spins ends at once, and a person is asked what became of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_in_flight_of_a_halted_part_ends() {
@@ -104,21 +206,14 @@ async fn a_call_in_flight_of_a_halted_part_ends() {
         set.expect("they hold");
         let call = json!({ "call": { "tool": "spinner/run", "input": {} } });
         let held = host.start(json!([call])).await;
-        let in_flight = || {
-            let text = host.runtime.metrics_text();
-            let line = text
-                .lines()
-                .find(|line| line.starts_with("airlock_calls_in_flight "));
-            line.expect("the figure").ends_with(" 1")
-        };
-        host.until(&held, |_| in_flight()).await;
+        host.until(&held, |_| host.calls_in_flight() == 1).await;
         let part = match kind {
             "agent" => Part::Agent("prober".to_owned()),
             "plugin" => Part::Plugin("spinner".to_owned()),
             _ => Part::Run(held.clone()),
         };
         host.halt(&part, true).await;
-        host.until(&held, |_| !in_flight()).await;
+        host.until(&held, |_| host.calls_in_flight() == 0).await;
         assert!(host.run(&held).blocked.is_none(), "{kind}");
         host.halt(&part, false).await;
         let run = host.until(&held, |run| run.blocked.is_some()).await;

@@ -146,6 +146,29 @@ async fn ended_runs_are_removed_for_good_and_no_others() {
 
 /// A parent that has not ended may still look for its child; and who follows a
 /// run still finds the one that goes on in its place.
+/// It stays, and is named in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_can_not_be_read_keeps_no_other() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
+    let mut runs = Vec::new();
+    for _ in 0..3 {
+        let run = host.start(json!([])).await;
+        host.results(&run).await;
+        age(&host, &run).await;
+        runs.push(run);
+    }
+    runs.sort();
+    let damaged = Batch::new().put("runs", runs[1].clone(), "nonsense");
+    host.store.commit(damaged).await.expect("written");
+    let pruned = prune(&host, &host.who, json!({})).await.expect("pruned");
+    assert_eq!(pruned.runs, 2);
+    for gone in [&runs[0], &runs[2]] {
+        assert_eq!(code(&host, &host.who, gone), "run-pruned");
+    }
+    assert!(records(&host.store, &runs[1]) > 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_need_of_a_run_stays() {
     let (dir, disk) = place();

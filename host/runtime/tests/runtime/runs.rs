@@ -5,6 +5,7 @@ mod anew;
 mod cases;
 mod children;
 mod crashing;
+mod ends;
 mod families;
 mod faults;
 mod golden;

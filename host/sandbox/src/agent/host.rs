@@ -96,9 +96,7 @@ impl host::Host for View<'_> {
     fn finish(&mut self, end: Result<Outcome, types::Error>) -> wasmtime::Result<()> {
         self.charge();
         for id in std::mem::take(&mut self.0.held) {
-            if self.0.host.answer(id).is_none() {
-                self.0.host.detach(id)?;
-            }
+            self.0.host.detach(id)?;
         }
         Err(Finished(end.into()).into())
     }

@@ -235,6 +235,12 @@ pub trait AgentHost: Send + Sync + 'static {
     /// The attempt is over.
     fn set_state(&self, key: &str, value: Option<&str>) -> Result<(), Stopped>;
 
+    /// Whether the agent was told that a request has its answer.
+    fn is_told(&self, id: RequestId) -> bool;
+
+    /// Whether what it does now is new: it has caught up with its journal.
+    fn is_live(&self) -> bool;
+
     /// CPU time of this attempt up to now, microseconds; told before the agent
     /// does something, and at its end.
     fn spent(&self, cpu_us: u64);

@@ -223,18 +223,25 @@ async fn answer(
         AgentAsk::About => AgentSays::About(guest.call_about(store).await?),
         AgentAsk::Run(task) => {
             let ran = guest.call_run(&mut *store, &task.goal, &task.input).await?;
-            AgentSays::Ran(match open_handles(store.data()) {
-                open if open.is_empty() => ran.into(),
+            let state = store.data_mut();
+            AgentSays::Ran(match open_handles(state) {
+                open if open.is_empty() => {
+                    // What it was told of and did not read is not lost with it.
+                    for id in std::mem::take(&mut state.held) {
+                        state.host.detach(id)?;
+                    }
+                    ran.into()
+                }
                 open => AgentEnd::OpenHandles(open),
             })
         }
     })
 }
 
-/// Handles that the agent left without a word and whose answers it was not given.
+/// Handles that the agent left without a word and of whose answers it was not told.
 fn open_handles(state: &AgentState) -> Vec<RequestId> {
     let held = state.held.iter().copied();
-    held.filter(|id| state.host.answer(*id).is_none()).collect()
+    held.filter(|id| !state.host.is_told(*id)).collect()
 }
 
 fn store(
@@ -256,6 +263,12 @@ fn store(
     store.set_max_component_handles(handles);
     store.set_hostcall_fuel(host_memory);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|store| store.data().guard.tick());
+    store.epoch_deadline_callback(|store| {
+        let state = store.data();
+        if state.guard.is_granted() && state.host.is_live() {
+            state.guard.ends_grant();
+        }
+        state.guard.tick()
+    });
     store
 }

@@ -75,6 +75,12 @@ impl AgentHost for Echo {
         set.push((key.to_owned(), value.map(str::to_owned)));
         Ok(())
     }
+    fn is_told(&self, _: RequestId) -> bool {
+        !self.silent
+    }
+    fn is_live(&self) -> bool {
+        true
+    }
     fn spent(&self, cpu_us: u64) {
         self.spent.lock().expect("no panic").push(cpu_us);
     }

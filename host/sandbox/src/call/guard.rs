@@ -94,6 +94,16 @@ impl Guard {
         self.vitals.waits.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it may spend more than its limit, for what it has done before.
+    pub(crate) fn is_granted(&self) -> bool {
+        self.vitals.meter.is_granted()
+    }
+
+    /// What it does from now on is new, and counts; only inside a poll.
+    pub(crate) fn ends_grant(&self) {
+        self.vitals.meter.ends_grant();
+    }
+
     /// Called at each epoch tick, inside the guest: ends it when its time is
     /// over, otherwise lets others run.
     pub(crate) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {

@@ -88,6 +88,17 @@ impl Meter {
         self.granted_ns.store(nanos, Ordering::Relaxed);
     }
 
+    /// Whether anything is granted.
+    pub(crate) fn is_granted(&self) -> bool {
+        self.granted_ns.load(Ordering::Relaxed) > 0
+    }
+
+    /// What was granted is over, and what counts begins anew; only inside a poll.
+    pub(crate) fn ends_grant(&self) {
+        self.rested_ns.store(self.until_now().0, Ordering::Relaxed);
+        self.granted_ns.store(0, Ordering::Relaxed);
+    }
+
     /// CPU time up to now that counts against its limit: since it rested last,
     /// without what it was granted; only inside a poll.
     pub(crate) fn counted(&self) -> Duration {

@@ -120,6 +120,12 @@ impl AgentHost for Nobody {
     fn set_state(&self, _: &str, _: Option<&str>) -> Result<(), Stopped> {
         Ok(())
     }
+    fn is_told(&self, _: RequestId) -> bool {
+        false
+    }
+    fn is_live(&self) -> bool {
+        true
+    }
     fn spent(&self, _: u64) {}
     fn now_ms(&self) -> u64 {
         0

@@ -61,6 +61,14 @@ enum Step {
     Within { ms: u64, steps: Vec<Step> },
     /// Ends the run from deep inside.
     Finish { output: Value },
+    /// Ends it from there and goes on with these.
+    FinishAsNew { steps: Value },
+    /// Asks so often for a signal, looks at none of them and does the steps.
+    Hold {
+        name: String,
+        times: u64,
+        steps: Vec<Step>,
+    },
     /// Ends with a call that it neither awaits nor lets go of.
     Forget { tool: String, input: Value },
     /// Randomness and clocks.
@@ -153,6 +161,15 @@ fn step(step: Step) -> Boxed<Result<Value, Error>> {
                 }
             }
             Step::Finish { output } => agent::finish(Outcome::done(&output)),
+            Step::FinishAsNew { steps } => {
+                agent::finish(Outcome::continue_as_new(&json!({ "steps": steps })))
+            }
+            Step::Hold { name, times, steps } => {
+                let held: Vec<_> = (0..times).map(|_| agent::signal::<Value>(&name)).collect();
+                let last = repeat(1, steps).await?;
+                drop(held);
+                last
+            }
             Step::Forget { tool, input } => {
                 std::mem::forget(agent::call::<Value>(&tool, &input));
                 Value::Null

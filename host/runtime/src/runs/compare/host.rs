@@ -69,6 +69,15 @@ impl AgentHost for Replayed {
         })
     }
 
+    fn is_told(&self, id: RequestId) -> bool {
+        self.lock().is_told(id)
+    }
+
+    /// Nothing it does is anything but a look back.
+    fn is_live(&self) -> bool {
+        false
+    }
+
     fn spent(&self, _: u64) {}
 
     fn now_ms(&self) -> u64 {

@@ -203,6 +203,10 @@ impl Comparison {
         self.given(id).map(|given| given.answer.clone().into())
     }
 
+    pub(super) fn is_told(&self, id: RequestId) -> bool {
+        self.replay.is_delivered(id)
+    }
+
     pub(in super::super) fn now_ms(&self) -> u64 {
         self.replay.now_ms()
     }

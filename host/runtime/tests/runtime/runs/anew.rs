@@ -29,6 +29,7 @@ fn work() -> Value {
         { "burn": { "rounds": 5_000_000 } },
         { "start-and-cancel": { "steps": [signal("never")] } },
         { "start-and-leave": { "steps": [] } },
+        { "sleep": { "ms": 50 } },
         { "by-version": { "1": kept(1), "2": kept(2) } },
         put("x"),
         { "tools": {} },
@@ -94,20 +95,29 @@ async fn what_a_run_kept_and_was_told_replays_whatever_is_granted_now() {
 async fn a_fork_goes_on_with_what_was_kept_and_told() {
     let (dir, disk) = place();
     let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
-    let run = host.start(work()).await;
-    let whole = host.results(&run).await;
+    let (run, whole) = loop {
+        let run = host.start(work()).await;
+        let whole = host.results(&run).await;
+        // The child that it let go of ended before it: nearly always.
+        let page = host.runtime.run_events(&host.who, &run, 0, 1_000);
+        let events = json!(page.expect("reads").events);
+        let answers = |event: &Value| event["event"] == "answered" && event["id"] == 3;
+        if events.as_array().expect("a list").iter().any(answers) {
+            break (run, whole);
+        }
+    };
     let children = host.run(&run).children.len();
-    assert_eq!(host.added().await, 1);
+    let added = host.added().await;
     // The tools it was told of before the step are not those of now.
     let now = json!({ "tools": [{ "tool": "keeper/put" }], "agents": [{ "agent": "prober" }] });
     host.grant("prober", now).await;
-    // Requests: the value, three children, a value by version, a call.
-    for at in 2..=6 {
+    // Requests: the value, three children, a timer, a value by version, a call.
+    for at in 2..=7 {
         let forked = fork(&host, &run, json!({ "at": at }))
             .await
             .expect("forked");
         let results = host.results(&forked).await;
-        for step in [0, 2, 3, 5, 7, 10] {
+        for step in [0, 2, 3, 5, 8, 11] {
             assert_eq!(results[step], whole[step], "at {at}, step {step}");
         }
         let detail = host.run(&forked);
@@ -117,7 +127,7 @@ async fn a_fork_goes_on_with_what_was_kept_and_told() {
         assert!(own == 0 || children > 0);
         assert_eq!(detail.used.calls, 2, "at {at}: the child's and its own");
     }
-    assert_eq!(host.added().await, 1, "no child was started again");
+    assert_eq!(host.added().await, added, "no child was started again");
 }
 
 /// A child that has no answer yet goes on for the run that started it; whether the
