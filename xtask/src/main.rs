@@ -8,6 +8,8 @@ mod ci;
 mod components;
 mod demo;
 mod long;
+#[cfg(test)]
+mod shape;
 mod test;
 
 use anyhow::{Result, bail};

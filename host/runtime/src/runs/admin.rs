@@ -210,6 +210,9 @@ impl Runtime {
     ) -> Result<(), RunError> {
         crate::names::why(why).map_err(|error| RunError::Invalid(error.to_string()))?;
         let session = self.open_run(who, id, &[Role::Operator])?;
+        if session.lock().state.cancelling {
+            return kept(&session).await;
+        }
         let event = Event::CancelRequested {
             by: who.name.clone(),
             why: why.to_owned(),
@@ -228,6 +231,9 @@ impl Runtime {
     pub async fn pause_run(self: &Arc<Self>, who: &Principal, id: &str) -> Result<(), RunError> {
         let session = self.open_run(who, id, &[Role::Operator])?;
         let by = who.name.clone();
+        if session.lock().state.paused_by.contains(&by) {
+            return kept(&session).await;
+        }
         let event = [Event::Paused { by }];
         self.decide(who, &session, "run.pause", json!({}), event)
             .await?;

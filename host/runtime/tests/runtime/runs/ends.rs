@@ -140,3 +140,38 @@ async fn runs_that_are_halted_while_they_wait_leave_memory() {
         host.results(run).await;
     }
 }
+
+/// Said again, it is done already: nothing more is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn pausing_and_cancelling_twice_is_on_record_once() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
+    let run = host.start(json!([{ "signal": { "name": "go" } }])).await;
+    host.until(&run, |run| run.waits_for.len() == 1).await;
+    for _ in 0..3 {
+        let paused = host.runtime.pause_run(&host.who, &run).await;
+        paused.expect("taken");
+    }
+    assert_eq!(host.audited("admin.run.pause").await.len(), 1);
+    let request = HaltRequest {
+        halted: true,
+        run: Some(run.clone()),
+        ..HaltRequest::default()
+    };
+    // It can't end meanwhile.
+    host.runtime
+        .halt(&host.who, request.clone())
+        .await
+        .expect("taken");
+    for _ in 0..3 {
+        let ended = host.runtime.cancel_run(&host.who, &run, "enough").await;
+        ended.expect("taken");
+    }
+    let lifts = HaltRequest {
+        halted: false,
+        ..request
+    };
+    host.runtime.halt(&host.who, lifts).await.expect("taken");
+    host.ended(&run).await;
+    assert_eq!(host.audited("admin.run.cancel").await.len(), 1);
+}
