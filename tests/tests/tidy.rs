@@ -219,6 +219,82 @@ fn each_room_has_its_files() {
     assert!(count >= 9, "only {count} rooms");
 }
 
+/// A new capability is a room, its name in the registry and its WIT: of the host's
+/// other sources these many name one, each because that is its subject.
+const NAMED_ELSEWHERE: &[(&str, usize, &str)] = &[
+    ("agents", 1, "runs start children"),
+    ("files", 2, "the host's own directories are reserved"),
+    (
+        "http",
+        5,
+        "the network is the host's: one pool, one list of addresses",
+    ),
+    ("kv", 1, "what a plugin kept is erased with it"),
+    (
+        "log",
+        7,
+        "the runtime gives back what a call wrote; so do agents",
+    ),
+    (
+        "secrets",
+        10,
+        "the vault is the host's, and requests carry its values",
+    ),
+    ("tools", 7, "runs call tools"),
+];
+
+#[test]
+fn a_capability_is_one_room() {
+    let rooms = root().join("host/sandbox/src/capability");
+    let sources: Vec<(PathBuf, String)> = files("host", "rs")
+        .into_iter()
+        .filter(|path| !is_test(path))
+        .map(|path| (path.clone(), fs::read_to_string(path).expect("a source")))
+        .collect();
+    for entry in fs::read_dir(&rooms).expect("rooms").flatten() {
+        let (room, name) = (entry.path(), entry.file_name());
+        if !room.is_dir() {
+            continue;
+        }
+        let name = name.to_str().expect("a name");
+        let named: Vec<&Path> = sources
+            .iter()
+            .filter(|(path, text)| !path.starts_with(&room) && names_room(text, name))
+            .map(|(path, _)| path.as_path())
+            .collect();
+        let known = NAMED_ELSEWHERE.iter().find(|(known, _, _)| *known == name);
+        let most = known.map_or(0, |(_, most, _)| *most);
+        assert!(
+            named.len() <= most,
+            "`{name}` is named in {} places outside its room, {most} at most: {named:?}",
+            named.len()
+        );
+    }
+}
+
+/// Whether a source imports a room, alone or in a list.
+fn names_room(text: &str, room: &str) -> bool {
+    let code = text.split("#[cfg(test)]").next().unwrap_or(text);
+    let code: String = code
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or(line))
+        .collect();
+    let is_room = |rest: &str| {
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+        &rest[..end.unwrap_or(rest.len())] == room
+    };
+    code.split("capability::")
+        .skip(1)
+        .any(|rest| match rest.strip_prefix('{') {
+            None => is_room(rest),
+            Some(list) => {
+                let list = list.split(';').next().unwrap_or(list);
+                list.split(['{', ',', '}'])
+                    .any(|part| is_room(part.trim_start()))
+            }
+        })
+}
+
 #[test]
 fn every_crate_takes_the_workspace_lints() {
     let mut manifests = Vec::new();
