@@ -480,6 +480,9 @@ pub struct Apply {
     /// Apply it instead of only showing the difference.
     #[arg(long)]
     pub yes: bool,
+    /// Also go back to versions that were installed before the active one.
+    #[arg(long)]
+    pub downgrade: bool,
     /// The reason, kept in the history and the audit.
     #[arg(long, default_value = "")]
     pub why: String,

@@ -64,7 +64,8 @@ pub use plugins::{
     ToolView, VersionChanges, VersionView, WantView,
 };
 pub use policy::{
-    Change, ChangeKind, PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyError, PolicyPlugin,
+    ApplyPolicy, Change, ChangeKind, PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyError,
+    PolicyPlugin,
 };
 pub use principal::{Principal, Role};
 pub use problem::{Failure, Problem};

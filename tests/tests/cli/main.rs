@@ -328,6 +328,19 @@ fn policies(place: &Place) {
     assert_eq!(applied.code, 0, "{}", applied.err);
     assert_ne!(digest(), before);
     assert!(apply(&other, true).out.contains("nothing to change"));
+    // An earlier one is gone back to when it is asked for.
+    let shown = apply(&good, false);
+    assert!(
+        shown.out.contains("was installed before it") && shown.out.contains("--yes --downgrade"),
+        "{}",
+        shown.out
+    );
+    let refused = apply(&good, true);
+    assert_eq!(refused.code, 2, "{}", refused.out);
+    assert!(refused.err.contains("add --downgrade"), "{}", refused.err);
+    assert_ne!(digest(), before);
+    place.ok(&["apply", &path(&file), "--yes", "--downgrade"]);
+    assert_eq!(digest(), before);
     place.ok(&["plugin", "remove", "n1"]);
 }
 

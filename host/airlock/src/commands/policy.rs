@@ -15,7 +15,7 @@ use super::order::shadowed;
 use super::plugins::{Then, changes, component_file, join, send};
 use crate::cli;
 use crate::client::{Request, encode};
-use crate::exit::Failure;
+use crate::exit::{Failure, Misuse};
 use crate::output::{Format, cell, print, print_error};
 
 /// A policy whose components are known, and what it would change.
@@ -35,8 +35,14 @@ struct Component {
 pub(super) fn apply(session: &Session, args: &cli::Apply) -> Result<()> {
     let plan = Plan::new(session, &args.policy)?;
     let mut diff = plan.diff.clone();
+    if let Some(plugin) = goes_back(&diff).filter(|_| args.yes && !args.downgrade) {
+        return Err(Misuse(format!(
+            "the policy goes back to a version of `{plugin}` that was installed before the active one: add --downgrade"
+        ))
+        .into());
+    }
     if args.yes {
-        let applied = plan.carry_out(session, &args.why)?;
+        let applied = plan.carry_out(session, args)?;
         if session.format == Format::Json {
             return session.format.show(&applied, |_| String::new());
         }
@@ -47,6 +53,9 @@ pub(super) fn apply(session: &Session, args: &cli::Apply) -> Result<()> {
             (true, _) if !plan.components.is_empty() => "applied",
             (_, true) => "nothing to change",
             (true, false) => "applied",
+            (false, false) if goes_back(diff).is_some() => {
+                "not applied; add --yes --downgrade to apply it"
+            }
             (false, false) => "not applied; add --yes to apply it",
         };
         format!("{}{end}", diff_text(diff, &plan.policy))
@@ -77,13 +86,13 @@ impl Plan {
             }
         }
         let mut plan = Self {
-            diff: ask(session, "/v1/policy/diff", &policy, "")?["diff"].clone(),
+            diff: ask(session, "/v1/policy/diff", &policy)?["diff"].clone(),
             policy,
             components: Vec::new(),
         };
         plan.check_missing(session, file)?;
         if !plan.components.is_empty() {
-            plan.diff = ask(session, "/v1/policy/diff", &plan.policy, "")?["diff"].clone();
+            plan.diff = ask(session, "/v1/policy/diff", &plan.policy)?["diff"].clone();
         }
         Ok(plan)
     }
@@ -111,7 +120,7 @@ impl Plan {
         Ok(())
     }
 
-    fn carry_out(&self, session: &Session, why: &str) -> Result<Value> {
+    fn carry_out(&self, session: &Session, args: &cli::Apply) -> Result<Value> {
         let mut installed: Vec<String> = Vec::new();
         for component in &self.components {
             let Component {
@@ -126,8 +135,9 @@ impl Plan {
                 print(&format!("installed {plugin} from {source}"))?;
             }
         }
-        ask(session, "/v1/policy/apply", &self.policy, why)
-            .map_err(|error| stopped(error, &installed))
+        let (why, downgrade) = (encode(&args.why), args.downgrade);
+        let path = format!("/v1/policy/apply?why={why}&downgrade={downgrade}");
+        ask(session, &path, &self.policy).map_err(|error| stopped(error, &installed))
     }
 }
 
@@ -137,13 +147,11 @@ fn read(policy: &Path, source: &str) -> Result<Vec<u8>> {
     std::fs::read(&component).with_context(|| format!("reading {}", component.display()))
 }
 
-fn ask(session: &Session, path: &str, policy: &Policy, why: &str) -> Result<Value> {
-    let path = match why.is_empty() {
-        true => path.to_owned(),
-        false => format!("{path}?why={}", encode(why)),
-    };
+fn ask(session: &Session, path: &str, policy: &Policy) -> Result<Value> {
     let policy = serde_json::to_value(policy)?;
-    session.api.value(&Request::json("POST", path, &policy))
+    session
+        .api
+        .value(&Request::json("POST", path.to_owned(), &policy))
 }
 
 fn failure(error: PolicyError) -> Failure {
@@ -210,6 +218,13 @@ fn is_empty(diff: &Value) -> bool {
     })
 }
 
+/// A plugin of which it goes back to an earlier version.
+fn goes_back(diff: &Value) -> Option<String> {
+    let mut plugins = diff["plugins"].as_array().into_iter().flatten();
+    let back = plugins.find(|plugin| plugin["downgrade"] == true)?;
+    Some(cell(back, "plugin"))
+}
+
 fn diff_text(diff: &Value, policy: &Policy) -> String {
     let mut text = String::new();
     for plugin in diff["plugins"].as_array().into_iter().flatten() {
@@ -228,6 +243,9 @@ fn diff_text(diff: &Value, policy: &Policy) -> String {
             (true, false) => text.push_str(&format!(
                 " {now} -> {after}, which will be installed from {source}"
             )),
+            (false, _) if plugin["downgrade"] == true => {
+                text.push_str(&format!(" {now} -> {after}, which was installed before it"))
+            }
             (false, _) if now != after => text.push_str(&format!(" {now} -> {after}")),
             (false, _) => {}
         }

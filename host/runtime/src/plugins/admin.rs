@@ -53,14 +53,11 @@ impl Runtime {
         let (slot, _) = self.installed(who, name)?;
         let mut row = slot.row.lock().await;
         let active = self.still_installed(&slot)?;
-        let version = |digest: &str| row.position(digest);
-        let Some(position) = version(&request.digest) else {
-            let (plugin, digest) = (name.to_owned(), request.digest.clone());
+        let (plugin, digest) = (name.to_owned(), request.digest.clone());
+        if !row.has(&digest) {
             return Err(PluginError::VersionNotFound { plugin, digest });
-        };
-        if version(&active.manifest.digest).is_some_and(|now| position < now) && !request.downgrade
-        {
-            let (plugin, digest) = (name.to_owned(), request.digest.clone());
+        }
+        if row.goes_back(&digest) && !request.downgrade {
             return Err(PluginError::Downgrade { plugin, digest });
         }
         self.switch(who, &slot, &mut row, &active, &request.digest, &request.why)

@@ -190,17 +190,11 @@ impl Runtime {
         if request.activate && replaces && !who.has_one_of(&[Role::Admin]) {
             return Err(PluginError::NeedsAdmin(slot.name.clone()));
         }
-        let position = row.position(&manifest.digest);
-        let now = row.active.as_deref().and_then(|now| row.position(now));
-        if request.activate
-            && position
-                .zip(now)
-                .is_some_and(|(position, now)| position < now)
-        {
+        if request.activate && row.goes_back(&manifest.digest) {
             let (plugin, digest) = (slot.name.clone(), manifest.digest.clone());
             return Err(PluginError::Downgrade { plugin, digest });
         }
-        if position.is_none() {
+        if !row.has(&manifest.digest) {
             self.store_version(who, slot, row, manifest, &request.why)
                 .await?;
         }

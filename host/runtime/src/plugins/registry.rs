@@ -68,11 +68,14 @@ impl PluginRow {
         self.versions.iter().any(|version| version.digest == digest)
     }
 
-    /// The age rank of a version.
-    pub(crate) fn position(&self, digest: &str) -> Option<usize> {
-        self.versions
-            .iter()
-            .position(|version| version.digest == digest)
+    /// Whether a version was installed before the active one.
+    pub(crate) fn goes_back(&self, digest: &str) -> bool {
+        let age = |digest: &str| {
+            let mut versions = self.versions.iter();
+            versions.position(|version| version.digest == digest)
+        };
+        let now = self.active.as_deref().and_then(age);
+        age(digest).zip(now).is_some_and(|(to, now)| to < now)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::engine::Manifest;
 use crate::grants::{self, GrantError, GrantsChange};
 use crate::plugins::{Active, MANIFESTS, PluginError, Slot, VersionChanges, version_changes};
 use crate::policy::{
-    PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyError, PolicyPlugin, diff,
+    ApplyPolicy, PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyError, PolicyPlugin, diff,
 };
 use crate::principal::Principal;
 use crate::record;
@@ -48,24 +48,17 @@ impl Runtime {
     /// together or not at all. Everything is checked before anything changes.
     ///
     /// # Errors
-    /// As [`Runtime::policy_diff`], a component that is not installed, or rules
-    /// that can't be put in force.
+    /// As [`Runtime::policy_diff`], a component that is not installed, one to go
+    /// back to that was not asked for, or rules that can't be put in force.
     pub async fn policy_apply(
         &self,
         who: &Principal,
         policy: &Policy,
-        why: &str,
+        how: &ApplyPolicy,
     ) -> Result<PolicyApplied, PolicyError> {
         let diff = self.policy_diff(who, policy).await?;
-        if let Some(missing) = diff.plugins.iter().find(|plugin| plugin.missing) {
-            let digest = missing
-                .digest_after
-                .clone()
-                .unwrap_or_else(|| "any".to_owned());
-            return Err(PolicyError::NotInstalled {
-                plugin: missing.plugin.clone(),
-                digest,
-            });
+        for plugin in &diff.plugins {
+            may_follow(plugin, how)?;
         }
         let mut applied = PolicyApplied {
             diff,
@@ -79,7 +72,7 @@ impl Runtime {
         for plugin in changed {
             let name = &plugin.plugin;
             let entry = &policy.plugins[name];
-            match self.apply_plugin(who, plugin, entry, why).await {
+            match self.apply_plugin(who, plugin, entry, &how.why).await {
                 Ok(version) => drop(applied.grants_versions.insert(name.clone(), version)),
                 Err(source) => {
                     let applied = applied.grants_versions.into_keys().collect();
@@ -115,9 +108,12 @@ impl Runtime {
         let now = installed.as_ref().map(|(_, active)| active);
         let digest_now = now.map(|active| active.manifest.digest.clone());
         let digest_after = entry.digest.clone().or_else(|| digest_now.clone());
-        let missing = match (&installed, &digest_after) {
-            (Some((slot, _)), Some(after)) => !slot.row.lock().await.has(after),
-            _ => true,
+        let (missing, downgrade) = match (&installed, &digest_after) {
+            (Some((slot, _)), Some(after)) => {
+                let row = slot.row.lock().await;
+                (!row.has(after), row.goes_back(after))
+            }
+            _ => (true, false),
         };
         let nothing = PolicyPlugin::default();
         let before = now.map_or_else(|| (&nothing).into(), |active| (&*active.grants).into());
@@ -126,6 +122,7 @@ impl Runtime {
             digest_now,
             digest_after,
             missing,
+            downgrade,
             grants_version_now: now.map_or(0, |active| active.grants.version),
             version_changes: VersionChanges::default(),
             changes: diff::changes(before, entry.into()),
@@ -224,6 +221,23 @@ impl Runtime {
         *row = changed;
         Ok(grants.version)
     }
+}
+
+/// Refuses components that are not there, or that nobody asked to go back to.
+fn may_follow(diff: &PluginDiff, how: &ApplyPolicy) -> Result<(), PolicyError> {
+    let plugin = || diff.plugin.clone();
+    let digest = diff.digest_after.clone();
+    let digest = digest.unwrap_or_else(|| "any".to_owned());
+    if diff.missing {
+        let plugin = plugin();
+        return Err(PolicyError::NotInstalled { plugin, digest });
+    }
+    if diff.downgrade && !how.downgrade {
+        let plugin = plugin();
+        let back = PluginError::Downgrade { plugin, digest };
+        return Err(PolicyError::plugin(&diff.plugin, back));
+    }
+    Ok(())
 }
 
 fn check_reach(

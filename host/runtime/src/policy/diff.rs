@@ -187,7 +187,11 @@ impl fmt::Display for PluginDiff {
             )?;
         } else if self.digest_now != self.digest_after {
             let (now, after) = (digest(&self.digest_now), digest(&self.digest_after));
-            writeln!(f, "  ~ component {now} -> {after}")?;
+            let back = match self.downgrade {
+                true => ", which was installed before it",
+                false => "",
+            };
+            writeln!(f, "  ~ component {now} -> {after}{back}")?;
         }
         write!(f, "{}", self.version_changes)?;
         for change in &self.changes {
@@ -280,13 +284,14 @@ mod tests {
             digest_now: Some("sha256:1".to_owned()),
             digest_after: Some("sha256:2".to_owned()),
             missing: false,
+            downgrade: true,
             grants_version_now: 0,
             version_changes: VersionChanges::default(),
             changes: changes((&before).into(), (&after).into()),
         };
         expect![[r#"
             p
-              ~ component sha256:1 -> sha256:2
+              ~ component sha256:1 -> sha256:2, which was installed before it
               ~ grants.effects.list read-only -> plain
               - grants.effects.put plain
               - grants.env {"name":"A","value":"1"}

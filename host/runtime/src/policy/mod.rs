@@ -7,4 +7,6 @@ mod parse;
 mod types;
 
 pub use parse::PolicyError;
-pub use types::{Change, ChangeKind, PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyPlugin};
+pub use types::{
+    ApplyPolicy, Change, ChangeKind, PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyPlugin,
+};

@@ -19,6 +19,16 @@ pub struct Policy {
     pub plugins: BTreeMap<String, PolicyPlugin>,
 }
 
+/// How a policy is applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApplyPolicy {
+    /// Why, for the history and the audit.
+    pub why: String,
+    /// Also go back to versions that were installed before the active one.
+    pub downgrade: bool,
+}
+
 /// One plugin of a policy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -62,6 +72,9 @@ pub struct PluginDiff {
     pub digest_after: Option<String>,
     /// The policy's component is not installed: install it first.
     pub missing: bool,
+    /// It was installed before the one now: going back to it must be asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub downgrade: bool,
     /// The version of the grants now; 0: nothing ever was granted.
     #[serde(default)]
     pub grants_version_now: u64,

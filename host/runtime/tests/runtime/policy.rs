@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use airlock_journal::decorator::Decorator;
 use airlock_journal::store::{Batch, BoxFuture, Committed};
 use airlock_journal::{MemoryStore, Op, Store, StoreError};
-use airlock_runtime::{Failure, GrantsUpdate, Policy, Principal, Runtime};
+use airlock_runtime::{ApplyPolicy, Failure, GrantsUpdate, Policy, Principal, Runtime};
 
 use crate::host::{self, config, install, place};
 
@@ -82,7 +82,9 @@ async fn what_changed_since_a_policy_was_checked_is_not_overwritten() {
                 digest.unwrap_or_default()
             );
             let policy = Policy::parse(&text).expect("a policy");
-            let applied = runtime.policy_apply(&who(), &policy, "").await;
+            let applied = runtime
+                .policy_apply(&who(), &policy, &ApplyPolicy::default())
+                .await;
             let refused = applied.expect_err(case);
             assert_eq!(refused.code(), "changed-meanwhile", "{case}: {refused}");
             assert_eq!(refused.members()["applied"], serde_json::json!(["a"]));
@@ -90,7 +92,11 @@ async fn what_changed_since_a_policy_was_checked_is_not_overwritten() {
             assert!(b.versions.iter().any(|version| version.active), "{case}");
             assert!(b.grants.kv.is_empty(), "{case}: {:?}", b.grants);
             // Asked again, it is checked against what there is now.
-            let again = runtime.policy_apply(&who(), &policy, "").await;
+            let back = ApplyPolicy {
+                downgrade: true,
+                ..ApplyPolicy::default()
+            };
+            let again = runtime.policy_apply(&who(), &policy, &back).await;
             assert!(again.is_ok(), "{case}: {again:?}");
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use airlock_journal::MemoryStore;
 use airlock_journal::memory::Disk;
 use airlock_runtime::{
-    Failure, GrantsUpdate, Policy, Principal, RollbackRequest, Runtime, RuntimeConfig,
+    ApplyPolicy, Failure, GrantsUpdate, Policy, Principal, RollbackRequest, Runtime, RuntimeConfig,
 };
 
 use crate::host::{self, place, run};
@@ -81,7 +81,9 @@ async fn no_way_of_granting_reaches_the_hosts_own_data() {
             let policy = policy(&host, plugin);
             let shown = runtime.policy_diff(&who(), &policy).await;
             assert_eq!(shown.expect_err(name).code(), CODE, "{name} for {plugin}");
-            let applied = runtime.policy_apply(&who(), &policy, "").await;
+            let applied = runtime
+                .policy_apply(&who(), &policy, &ApplyPolicy::default())
+                .await;
             assert_eq!(applied.expect_err(name).code(), CODE, "{name} for {plugin}");
         }
         let in_force = runtime.grants(&who(), "echo").expect("is there");
@@ -94,7 +96,11 @@ async fn no_way_of_granting_reaches_the_hosts_own_data() {
     assert!(detail.contains("must not contain `..`"), "{detail}");
     assert_eq!(set(&runtime, &dir.join("database")).await, Ok(1));
     let applied = runtime
-        .policy_apply(&who(), &policy(&dir.join("database"), "echo"), "")
+        .policy_apply(
+            &who(),
+            &policy(&dir.join("database"), "echo"),
+            &ApplyPolicy::default(),
+        )
         .await;
     assert!(applied.is_ok(), "{applied:?}");
 }

@@ -1,12 +1,11 @@
 //! Policies as a whole.
 
-use airlock_runtime::{Policy, PolicyDiff};
+use airlock_runtime::{ApplyPolicy, Policy, PolicyDiff};
 use http::header::CONTENT_TYPE;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::dispatch::Call;
-use crate::handlers::plugins::WhyQuery;
 use crate::reply::{Refusal, Reply};
 
 /// What a policy would change.
@@ -44,10 +43,10 @@ pub(crate) async fn diff(call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn apply(call: Call) -> Result<Reply, Refusal> {
-    let query: WhyQuery = call.query()?;
+    let how: ApplyPolicy = call.query()?;
     let applied = call
         .runtime()
-        .policy_apply(&call.who, &policy(&call)?, &query.why)
+        .policy_apply(&call.who, &policy(&call)?, &how)
         .await?;
     Reply::json(&applied)
 }

@@ -84,3 +84,37 @@ async fn a_component_is_checked_and_compared_without_being_installed() {
     assert_eq!(refused.verdict(), "422 invalid-grants");
     server.stopped().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_goes_back_to_an_earlier_version_only_when_told_so() {
+    let server = Server::start().await;
+    let first = server.install("echo", guests::echo()).await;
+    server.install("a", guests::echo()).await;
+    let second = server.install("echo", guests::echo_other()).await;
+    let digest = |installed: &Value| installed["installed"]["digest"].clone();
+    let (first, second) = (digest(&first), digest(&second));
+    let limits = json!({ "cpu": "1s" });
+    let echo = json!({ "digest": first, "limits": limits });
+    let policy = json!({ "plugins": { "a": { "limits": limits }, "echo": echo } });
+    let diff = server.admin("POST", "/v1/policy/diff", policy.to_string());
+    let diff = diff.await.json();
+    assert_eq!(diff["diff"]["plugins"][1]["downgrade"], true, "{diff}");
+    let text = diff["text"].as_str().expect("text");
+    assert!(text.contains("which was installed before it"), "{text}");
+    let apply = async |how: &str| {
+        let path = format!("/v1/policy/apply{how}");
+        server.admin("POST", &path, policy.to_string()).await
+    };
+    let active =
+        async || server.admin("GET", "/v1/plugins/echo", "").await.json()["digest"].clone();
+    for how in ["", "?downgrade=false"] {
+        let refused = apply(how).await;
+        assert_eq!(refused.verdict(), "409 downgrade", "{refused:?}");
+        assert_eq!(refused.json()["applied"], json!([]), "nothing is begun");
+        assert_eq!(active().await, second);
+    }
+    let applied = apply("?why=incident&downgrade=true").await;
+    assert_eq!(applied.status, 200, "{applied:?}");
+    assert_eq!(active().await, first);
+    server.stopped().await;
+}
