@@ -273,6 +273,18 @@ impl Runtime {
         self.tokens.holds(who, ids::now_ms())
     }
 
+    /// Refuses a principal whose token was revoked or has expired. Whatever waited
+    /// for its turn asks this again before it changes anything.
+    ///
+    /// # Errors
+    /// [`AuthError`], as of a token that is not known.
+    pub fn check_holds(&self, who: &Principal) -> Result<(), AuthError> {
+        match self.still_holds(who) {
+            true => Ok(()),
+            false => Err(AuthError::Unknown),
+        }
+    }
+
     /// Changes when a token is made or revoked.
     #[must_use]
     pub fn token_changes(&self) -> watch::Receiver<()> {
@@ -304,13 +316,15 @@ impl Runtime {
     /// Makes a token.
     ///
     /// # Errors
-    /// The request makes no sense, or the store failed.
+    /// The request makes no sense, whoever makes it has no say any more, or the
+    /// store failed.
     pub async fn create_token(
         &self,
         who: &Principal,
         request: TokenRequest,
     ) -> Result<NewToken, TokenError> {
         let _turn = self.tokens.turn().await;
+        self.check_holds(who)?;
         let (change, token) = self.tokens.prepare(&who.name, request, ids::now_ms())?;
         let record = record::admin(
             who,
@@ -329,7 +343,8 @@ impl Runtime {
     /// started go on.
     ///
     /// # Errors
-    /// There is none with this id, or the store failed.
+    /// There is none with this id, whoever revokes it has no say any more, or the
+    /// store failed.
     pub async fn revoke_token(
         &self,
         who: &Principal,
@@ -339,6 +354,9 @@ impl Runtime {
     ) -> Result<RevokedToken, TokenError> {
         crate::names::why(why)?;
         let _turn = self.tokens.turn().await;
+        self.check_holds(who)?;
+        // No delivery that was believed before acts after.
+        let _deliveries = self.hooks.turn.lock().await;
         let change = self.tokens.prepare_revoke(id, last, ids::now_ms())?;
         let (schedules, hooks) = (self.schedules_of_token(id)?, self.hooks_of_token(id)?);
         let detail = json!({

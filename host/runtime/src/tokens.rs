@@ -125,6 +125,9 @@ pub enum TokenError {
     /// As many tokens as there may be exist, and none has expired or is revoked.
     #[error("there are {TOKENS_MAX} live tokens already; revoke some")]
     TooMany,
+    /// The token of whoever asks was revoked or has expired meanwhile.
+    #[error("the token is not valid any more")]
+    Unauthenticated(#[from] AuthError),
     /// The store failed.
     #[error("storing the token")]
     Store(#[from] StoreError),
@@ -138,6 +141,7 @@ impl Failure for TokenError {
             Self::NotFound(_) => "token-not-found",
             Self::LastAdmin(_) => "last-admin",
             Self::TooMany => "too-many-tokens",
+            Self::Unauthenticated(error) => error.code(),
             Self::Store(_) => "store-failed",
         }
     }
@@ -146,6 +150,7 @@ impl Failure for TokenError {
             Self::BadName(_) | Self::BadRequest(_) => 400,
             Self::NotFound(_) => 404,
             Self::TooMany | Self::LastAdmin(_) => 409,
+            Self::Unauthenticated(error) => error.status(),
             Self::Store(_) => 503,
         }
     }

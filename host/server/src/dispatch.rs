@@ -191,6 +191,8 @@ async fn handle(
     check_media(route, &parts.headers)?;
     let bytes_max = bytes_max(&app, route, &params);
     let (body, _room) = read_body(&app, &parts.headers, body, bytes_max).await?;
+    // A body may take its time, and a token is revoked at once.
+    app.runtime.check_holds(&who)?;
     if body.is_empty() && matches!(route.takes, Takes::Json | Takes::Policy | Takes::Component) {
         return Err(Refusal::new(
             400,

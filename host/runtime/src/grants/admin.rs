@@ -11,7 +11,7 @@ use crate::grants::{
     self, Descriptions, ExplainRequest, GrantError, GrantsHistory, GrantsUpdate, GrantsVersion,
     RollbackRequest,
 };
-use crate::plugins::{Active, Slot, claims};
+use crate::plugins::{Active, Claims, EffectsView, PluginError, Slot, claims};
 use crate::principal::Principal;
 use crate::record;
 use crate::runtime::Runtime;
@@ -235,6 +235,7 @@ impl Runtime {
         more: Vec<Op>,
     ) -> Result<GrantsVersion, GrantError> {
         names::why(change.why)?;
+        self.check_holds(change.who).map_err(PluginError::from)?;
         grants::check_limits(&change.limits)?;
         check_reach(change.who, slot, active, &change.grants)?;
         self.check_reserved(&change.grants).await?;

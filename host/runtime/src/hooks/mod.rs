@@ -30,7 +30,7 @@ const EXPIRY: &str = "hook-deliveries-expiry";
 #[derive(Default)]
 pub(crate) struct Hooks {
     /// One delivery, or one change, at a time.
-    turn: tokio::sync::Mutex<()>,
+    pub(crate) turn: tokio::sync::Mutex<()>,
     /// Tokens of each webhook, and when they were counted.
     rates: Mutex<HashMap<String, (f64, Instant)>>,
     decoy: OnceLock<Vec<u8>>,

@@ -52,6 +52,7 @@ impl Runtime {
         names::digest(&request.digest)?;
         let (slot, _) = self.installed(who, name)?;
         let mut row = slot.row.lock().await;
+        self.check_holds(who)?;
         let active = self.still_installed(&slot)?;
         let (plugin, digest) = (name.to_owned(), request.digest.clone());
         if !row.has(&digest) {

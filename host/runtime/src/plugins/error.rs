@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::engine::InstallError;
 use crate::names::BadName;
 use crate::problem::Failure;
+use crate::tokens::AuthError;
 
 /// Why a plugin could not be installed, found, activated or removed.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,9 @@ pub enum PluginError {
         /// The most a plugin may have.
         versions_max: usize,
     },
+    /// The token of whoever asks was revoked or has expired meanwhile.
+    #[error("the token is not valid any more")]
+    Unauthenticated(#[from] AuthError),
     /// The host is stopping.
     #[error("the host is shutting down")]
     ShuttingDown,
@@ -109,6 +113,7 @@ impl Failure for PluginError {
             Self::NeedsAdmin(_) => "forbidden",
             Self::Busy(_) => "overloaded",
             Self::TooManyVersions { .. } => "too-many-versions",
+            Self::Unauthenticated(error) => error.code(),
             Self::ShuttingDown => "shutting-down",
             Self::Component(error) => error.code(),
             Self::Prepare(_) => "grants-not-in-force",
@@ -119,6 +124,7 @@ impl Failure for PluginError {
     fn status(&self) -> u16 {
         match self {
             Self::BadName(_) => 400,
+            Self::Unauthenticated(error) => error.status(),
             Self::OutsideScope(_) | Self::BeyondScope { .. } | Self::NeedsAdmin(_) => 403,
             Self::NotFound(_) | Self::OperationNotFound(_) | Self::VersionNotFound { .. } => 404,
             Self::Downgrade { .. } | Self::TooManyVersions { .. } | Self::Prepare(_) => 409,

@@ -180,6 +180,7 @@ impl Runtime {
         manifest: &Arc<Manifest>,
         request: &InstallRequest,
     ) -> Result<Installed, PluginError> {
+        self.check_holds(who)?;
         if row.erasing {
             self.erase_data(who, slot, row).await?;
         }

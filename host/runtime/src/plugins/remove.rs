@@ -41,6 +41,7 @@ impl Runtime {
         let not_found = || PluginError::NotFound(name.to_owned());
         let slot = self.registry.known(name).ok_or_else(not_found)?;
         let mut row = slot.row.lock().await;
+        self.check_holds(who)?;
         let active = slot.active();
         let (changed, ops) = match &active {
             Some(active) => removal(who, &row, active, keep_data, why),

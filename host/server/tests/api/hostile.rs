@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use airlock_fuzz::{json_damage, text_damage};
+use airlock_runtime::Role;
 use airlock_server::{ROUTES, Route, ServerConfig};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -213,6 +214,68 @@ async fn slow_heads_bodies_and_idle_connections_are_given_up() {
     );
     let answer = raw(&server, &half_a_body).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    server.stopped().await;
+}
+
+/// Reads a response's bytes until `end` is among them.
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(end) {
+        let mut bytes = [0; 4096];
+        let count = stream.read(&mut bytes).await.expect("reads");
+        assert_ne!(count, 0, "it ended: {text}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    text
+}
+
+/// Nothing is done for a token that was revoked while the body came.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_takes_its_time_gains_no_rights() {
+    let server = Server::start().await;
+    server.install("echo", guests::echo()).await;
+    let kv = json!({ "grants": { "kv": [{ "bucket": "b" }] } });
+    let policy = json!({ "plugins": { "echo": kv } }).to_string();
+    let token = json!({ "principal": "x", "roles": ["admin"] }).to_string();
+    let install = "/v1/plugins?name=echo&wait=true&activate=true";
+    let table = [
+        ("POST", "/v1/tokens", token.into_bytes()),
+        (
+            "PUT",
+            "/v1/plugins/echo/grants",
+            kv.to_string().into_bytes(),
+        ),
+        ("POST", "/v1/policy/apply", policy.into_bytes()),
+        ("PUT", "/v1/secrets/k", b"s3cr3t-value".to_vec()),
+        ("POST", install, guests::echo_other().to_vec()),
+        ("POST", "/v1/tools/echo/run", b"1 ".to_vec()),
+    ];
+    let before = server.admin("GET", "/v1/plugins/echo", "").await.body;
+    for (method, path, body) in table {
+        let token = server.token("leaked", &[Role::Admin], None).await;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(server.address).await.expect("connects");
+        stream.write_all(head.as_bytes()).await.expect("writes");
+        // It is asked for the body, so its token was good.
+        read_until(&mut stream, "100 Continue").await;
+        let (most, last) = body.split_at(body.len() - 1);
+        stream.write_all(most).await.expect("writes");
+        let tokens = server.runtime.tokens();
+        let id = &tokens.last().expect("the newest").id;
+        let revoke = format!("/v1/tokens/{id}");
+        assert_eq!(server.admin("DELETE", &revoke, "").await.status, 200);
+        stream.write_all(last).await.expect("writes");
+        let answer = read_until(&mut stream, "}").await;
+        assert!(answer.contains("HTTP/1.1 401 "), "{path}: {answer}");
+        assert_eq!(server.runtime.tokens().len(), tokens.len(), "{path}");
+    }
+    let after = server.admin("GET", "/v1/plugins/echo", "").await.body;
+    assert_eq!(after, before);
+    let secrets = server.admin("GET", "/v1/secrets", "").await.json();
+    assert_eq!(secrets["secrets"], json!([]));
     server.stopped().await;
 }
 
