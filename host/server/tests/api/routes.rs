@@ -146,6 +146,7 @@ async fn a_scope_bounds_what_is_granted() {
         json!({ "http": [{ "url": URL, "allow_own": true }] }),
         json!({ "http": [{ "url": URL, "allow_private": true }] }),
         json!({ "tools": [{ "tool": "other/run" }, { "tool": "echo/run" }] }),
+        json!({ "agents": [{ "agent": "other" }, { "agent": "echo" }] }),
     ];
     for rules in &reaching {
         let update = json!({ "grants": rules });
@@ -163,7 +164,8 @@ async fn a_scope_bounds_what_is_granted() {
         }
     }
     let tools = json!([{ "tool": "echo/*" }]);
-    let own = json!({ "http": [{ "url": URL }], "kv": [{ "bucket": "b" }], "tools": tools });
+    let agents = json!([{ "agent": "echo" }]);
+    let own = json!({ "http": [{ "url": URL }], "kv": [{ "bucket": "b" }], "tools": tools, "agents": agents });
     let own = json!({ "grants": own });
     assert_eq!(by(&server, &token, "PUT", GRANTS, own).await, "200");
     server.stopped().await;
@@ -173,10 +175,20 @@ async fn a_scope_bounds_what_is_granted() {
 /// goes and does not come back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scope_bounds_what_is_kept() {
+    for bound in [
+        json!({ "http": [{ "url": URL, "secret": "k1" }] }),
+        json!({ "tools": [{ "tool": "other/run" }] }),
+        json!({ "agents": [{ "agent": "other" }] }),
+    ] {
+        a_scope_bounds_what_is_kept_of(bound).await;
+    }
+}
+
+async fn a_scope_bounds_what_is_kept_of(bound: Value) {
     let (server, token, first) = scoped().await;
-    let bound = json!({ "http": [{ "url": URL, "secret": "k1" }] });
+    let mut beside = bound.clone();
+    beside["kv"] = json!([{ "bucket": "b" }]);
     let bound = server.grant("echo", bound, json!({})).await;
-    let beside = json!({ "http": [{ "url": URL, "secret": "k1" }], "kv": [{ "bucket": "b" }] });
     let update = json!({ "grants": beside });
     assert_eq!(by(&server, &token, "PUT", GRANTS, update).await, "200");
 
