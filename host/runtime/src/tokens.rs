@@ -84,7 +84,8 @@ pub struct RevokedToken {
     /// somebody changes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<String>,
-    /// Webhooks that were made with it: they take nothing any more.
+    /// Webhooks that were made or got their secret with it: they take nothing until
+    /// somebody gives them another one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<String>,
 }

@@ -89,10 +89,12 @@ impl Runtime {
         })
     }
 
-    /// Gives a webhook another secret.
+    /// Gives a webhook another secret. Whoever knows that one has it act, so it
+    /// acts in the name of whoever gave it from then on.
     ///
     /// # Errors
-    /// There is none, the request makes no sense, or the store failed.
+    /// There is none, the request makes no sense, `who` may not have it do what it
+    /// does, or the store failed.
     pub async fn rotate_hook(
         self: &Arc<Self>,
         who: &Principal,
@@ -106,18 +108,23 @@ impl Runtime {
         }
         let _turn = self.hooks.turn.lock().await;
         let before = self.hook_row(who, name)?;
+        let maker = Maker::of(who);
+        if before.maker != maker {
+            self.checked_hook(who, &before.hook)?;
+        }
         let (key, shown) = key_of(before.hook.scheme, request.secret)?;
         let (sealed, _) = self.vault.seal_apart(&before.label(), &key)?;
         let now_ms = ids::now_ms();
         let until_ms = now_ms + request.keep_s * 1_000;
         let previous = (request.keep_s > 0).then(|| (before.sealed.clone(), until_ms));
+        let detail = json!({ "keep_s": request.keep_s, "by_before": before.maker.by });
         let row = Row {
+            maker,
             sealed,
             previous,
             secret_ms: now_ms,
             ..before
         };
-        let detail = json!({ "keep_s": request.keep_s });
         self.write_hook(who, "hook.rotate", &row, Batch::new(), detail)
             .await?;
         Ok(HookMade {

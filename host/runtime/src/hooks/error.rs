@@ -32,7 +32,9 @@ pub enum HookError {
     #[error("no webhook of this name takes this delivery: the name or the signature is wrong")]
     Refused,
     /// Whoever made it has no say any more.
-    #[error("the token that made this webhook was revoked; somebody has to make it again")]
+    #[error(
+        "the token that made this webhook was revoked; somebody has to make it again, or to rotate its secret"
+    )]
     Revoked,
     /// Another body came under the same id.
     #[error("a delivery with this id and another body was taken before")]

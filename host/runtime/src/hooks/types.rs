@@ -22,7 +22,8 @@ pub enum Scheme {
 }
 
 /// A webhook, as it is made. Its runs are started, and its signals given, in the
-/// name of whoever makes it, with the roles and scope of that token.
+/// name of whoever makes it or gave it its secret last, with the roles and scope
+/// of that token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HookRequest {
@@ -83,7 +84,8 @@ pub struct HookView {
     pub hook: HookRequest,
     /// In whose name it acts.
     pub by: String,
-    /// Whether the token was revoked with which it was made: it takes nothing.
+    /// Whether the token was revoked with which it was made, or got its secret: it
+    /// takes nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub revoked: bool,
     /// When it was made, milliseconds since 1970.

@@ -193,3 +193,45 @@ async fn a_secret_that_was_made_is_told_once() {
     assert_eq!(again.verdict(), "409 reply-not-kept");
     server.stopped().await;
 }
+
+/// Whoever gives a webhook its secret has it act, and in no other name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_acts_for_whoever_gave_it_its_secret() {
+    let server = server().await;
+    let hook = json!({ "name": "push", "scheme": "github", "secret": SECRET, "start": start() });
+    let made = server.admin("POST", "/v1/hooks", hook.to_string()).await;
+    assert_eq!(made.json()["hook"]["by"], "admin");
+    let scope: &[&str] = &["prober"];
+    let token = server.token("ann", &[Role::Admin], Some(scope)).await;
+    let rotate = json!({ "secret": SECRET }).to_string();
+    let path = "/v1/hooks/push/rotate";
+    let rotated = server.with(&token, "POST", path, rotate.clone()).await;
+    assert_eq!(rotated.json()["hook"]["by"], "ann", "{rotated:?}");
+    let signed = signature("{}");
+    let headers = [
+        ("x-github-delivery", "1"),
+        ("x-hub-signature-256", &*signed),
+    ];
+    let taken = server.send("POST", "/v1/hooks/push", &headers, "{}").await;
+    assert_eq!(taken.status, 202, "{taken:?}");
+    let run = taken.json()["run"].as_str().expect("a run").to_owned();
+    let run = server.admin("GET", &format!("/v1/runs/{run}"), "").await;
+    assert_eq!(run.json()["by"], "ann");
+    // It goes with that token, and another one's secret has it go on.
+    let tokens = server.runtime.tokens();
+    let ann = tokens.iter().find(|token| token.principal == "ann");
+    let revoke = format!("/v1/tokens/{}", ann.expect("a token").id);
+    let revoked = server.admin("DELETE", &revoke, "").await.json();
+    assert_eq!(revoked["hooks"], json!(["push"]));
+    let headers = [
+        ("x-github-delivery", "2"),
+        ("x-hub-signature-256", &*signed),
+    ];
+    let refused = server.send("POST", "/v1/hooks/push", &headers, "{}").await;
+    assert_eq!(refused.verdict(), "403 hook-revoked");
+    let rotated = server.admin("POST", path, rotate).await;
+    assert_eq!(rotated.json()["hook"]["by"], "admin");
+    let taken = server.send("POST", "/v1/hooks/push", &headers, "{ }").await;
+    assert_eq!(taken.verdict(), "403 hook-refused", "another body");
+    server.stopped().await;
+}
