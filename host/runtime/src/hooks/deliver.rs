@@ -2,7 +2,8 @@
 //!
 //! What must stay true: a delivery has its effect once, whatever crashes and
 //! however often it is sent: the run or the signal is one write with the note of
-//! the delivery. A name that does not exist answers like a wrong signature.
+//! the delivery. A name that does not exist answers like a wrong signature, after
+//! as much work. What waited for its turn is believed only if it would be now.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,11 +42,8 @@ impl Runtime {
     ) -> Result<Delivered, HookError> {
         let now_ms = ids::now_ms();
         let claim = claim(&head, now_ms)?;
-        let row = self.verified(name, &claim, body, now_ms)?;
-        if self.is_revoked(&row.maker) {
-            self.note_refusal(&row.maker.by, "hook-revoked", name);
-            return Err(HookError::Revoked);
-        }
+        let signed = self.verified(name, &claim, body, now_ms)?;
+        let row = self.still_signed(&signed)?;
         self.ready()?;
         self.hooks.admit(&row, Instant::now())?;
         let payload: Value = serde_json::from_slice(body)
@@ -53,6 +51,7 @@ impl Runtime {
         let digest = ids::digest(body);
         let keys = keys(&row, &claim, &digest);
         let _turn = self.hooks.turn.lock().await;
+        let row = self.still_signed(&signed)?;
         if let Some(taken) = self.taken(&keys, now_ms)? {
             return match taken.body == digest {
                 true => Ok(Delivered {
@@ -138,26 +137,27 @@ impl Runtime {
         claim: &Claim,
         body: &[u8],
         now_ms: u64,
-    ) -> Result<Row, HookError> {
+    ) -> Result<Signed, HookError> {
         let found = find(self, name)?;
         let row = found.as_ref().filter(|row| row.hook.scheme == claim.scheme);
         let message = [claim.prefix.as_bytes(), body];
-        let holds = |label: &str, sealed: &[u8]| {
-            self.vault
-                .mac_holds(label, sealed, &message, &claim.signatures)
-        };
-        let held = match row {
-            Some(row) => {
-                let previous = row.previous.as_ref().filter(|(_, until)| *until > now_ms);
-                let now = holds(&row.label(), &row.sealed)?;
-                let before = previous.map(|(sealed, _)| holds(&row.label(), sealed));
-                now | before.transpose()?.unwrap_or(false)
+        let decoy = self.decoy()?;
+        // All are checked, whichever holds.
+        let mut held = None;
+        for (label, sealed) in checks(row, &decoy, now_ms) {
+            let holds = self
+                .vault
+                .mac_holds(&label, sealed, &message, &claim.signatures)?;
+            if holds && held.is_none() {
+                held = Some(sealed);
             }
-            // As much work as for one that is there.
-            None => holds(DECOY, &self.decoy()?)?,
-        };
-        match row.filter(|_| held) {
-            Some(row) => Ok(row.clone()),
+        }
+        match row.zip(held) {
+            Some((row, sealed)) => Ok(Signed {
+                name: name.to_owned(),
+                id: row.id.clone(),
+                sealed: sealed.to_owned(),
+            }),
             None => {
                 let known = found.is_some();
                 let subject = if known { name } else { "unknown" };
@@ -165,6 +165,25 @@ impl Runtime {
                 Err(HookError::Refused)
             }
         }
+    }
+
+    /// The webhook as it is now, if what signed a delivery still does and whoever
+    /// it acts for still has a say.
+    fn still_signed(self: &Arc<Self>, signed: &Signed) -> Result<Row, HookError> {
+        let now_ms = ids::now_ms();
+        let holds = |row: &Row| {
+            let sealed = signed.sealed.as_slice();
+            row.id == signed.id && (row.sealed == sealed || row.previous(now_ms) == Some(sealed))
+        };
+        let Some(row) = find(self, &signed.name)?.filter(holds) else {
+            self.note_refusal("unknown", "hook-refused", &signed.name);
+            return Err(HookError::Refused);
+        };
+        if self.is_revoked(&row.maker) {
+            self.note_refusal(&row.maker.by, "hook-revoked", &signed.name);
+            return Err(HookError::Revoked);
+        }
+        Ok(row)
     }
 
     fn decoy(&self) -> Result<Vec<u8>, VaultError> {
@@ -217,8 +236,28 @@ impl Runtime {
     }
 }
 
-/// What a name that does not exist is checked against.
+/// What signed a delivery: which webhook's secret, as it is sealed.
+struct Signed {
+    name: String,
+    id: String,
+    sealed: Vec<u8>,
+}
+
+/// What stands in the place of a secret that is not there.
 const DECOY: &str = "hook decoy";
+
+/// The secrets that a signature is checked against, with what they are sealed
+/// under: as many for a name that does not exist, or that has one secret, as for
+/// one that has two.
+fn checks<'a>(row: Option<&'a Row>, decoy: &'a [u8], now_ms: u64) -> [(String, &'a [u8]); 2] {
+    let secrets = row.map(|row| (row.label(), row.sealed.as_slice(), row.previous(now_ms)));
+    let decoy = || (DECOY.to_owned(), decoy);
+    match secrets {
+        None => [decoy(), decoy()],
+        Some((label, now, None)) => [(label, now), decoy()],
+        Some((label, now, Some(before))) => [(label.clone(), now), (label, before)],
+    }
+}
 
 /// What a delivery is known by: its id; where that is not signed, its body too.
 fn keys(row: &Row, claim: &Claim, digest: &str) -> Vec<Bytes> {
@@ -237,4 +276,41 @@ fn noted(keys: &[Bytes], taken: &Taken) -> Batch {
             .put(DELIVERIES, key.clone(), encode(taken))
             .put(EXPIRY, index, Bytes::new())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::principal::Principal;
+    use crate::runs::Maker;
+
+    /// How much work it is tells nobody whether there is a webhook, or whether its
+    /// secret was just changed.
+    #[test]
+    fn as_many_secrets_are_checked_whatever_there_is() {
+        let hook = serde_json::json!({ "name": "paid", "start": {} });
+        let row = |previous| Row {
+            hook: serde_json::from_value(hook.clone()).expect("a webhook"),
+            id: "hook_1".to_owned(),
+            maker: Maker::of(&Principal::local_admin("test")),
+            agent: None,
+            made_ms: 0,
+            secret_ms: 0,
+            sealed: b"now".to_vec(),
+            previous,
+        };
+        let before = || Some((b"before".to_vec(), 1_000));
+        let (own, decoy) = ("hook hook_1", DECOY);
+        let table = [
+            (None, 0, [(decoy, "decoy"), (decoy, "decoy")]),
+            (Some(row(None)), 0, [(own, "now"), (decoy, "decoy")]),
+            (Some(row(before())), 999, [(own, "now"), (own, "before")]),
+            (Some(row(before())), 1_000, [(own, "now"), (decoy, "decoy")]),
+        ];
+        for (row, now_ms, expect) in table {
+            let found = checks(row.as_ref(), b"decoy", now_ms);
+            let expect = expect.map(|(label, sealed)| (label.to_owned(), sealed.as_bytes()));
+            assert_eq!(found, expect);
+        }
+    }
 }

@@ -148,6 +148,13 @@ impl Row {
         label(&self.id)
     }
 
+    /// The secret before, as long as it holds too.
+    pub(super) fn previous(&self, now_ms: u64) -> Option<&[u8]> {
+        let previous = self.previous.as_ref();
+        let previous = previous.filter(|(_, until_ms)| *until_ms > now_ms)?;
+        Some(&previous.0)
+    }
+
     /// As it is shown; `revoked`: the token of its maker was.
     pub(super) fn view(&self, revoked: bool) -> HookView {
         HookView {

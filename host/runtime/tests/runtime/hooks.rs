@@ -1,6 +1,7 @@
 //! Webhooks: what is believed, and that a delivery has its effect once.
 
 mod signing;
+mod waiting;
 
 use std::time::Duration;
 
