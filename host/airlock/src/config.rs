@@ -3,6 +3,8 @@
 //! What must stay true: an unknown key is an error, and keys never lie inside
 //! the data directory, so that a copy of the data is not a copy of the keys.
 
+use std::fs::TryLockError;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -199,11 +201,9 @@ impl Settings {
         let (Some(pid), Some(address)) = (words.next(), words.next()) else {
             return Ok(None);
         };
-        // A server that crashed leaves the file behind.
-        Ok(Path::new("/proc")
-            .join(pid)
-            .is_dir()
-            .then(|| address.to_owned()))
+        // A server that crashed leaves the file behind; its number may be another
+        // process's by now, and anybody may listen where it did.
+        Ok(owns(&self.runtime().journal_dir(), pid).then(|| address.to_owned()))
     }
 
     /// Notes that this process serves the data directory at `address`.
@@ -220,6 +220,18 @@ impl Settings {
     pub fn note_stopped(&self) {
         let _ = std::fs::remove_file(self.data.join(RUNNING));
     }
+}
+
+/// Whether the process that wrote its number there owns the data: it holds the
+/// lock, which the kernel takes from it when it ends.
+fn owns(journal: &Path, pid: &str) -> bool {
+    let path = journal.join("lock");
+    let Ok(mut lock) = std::fs::File::open(&path) else {
+        return false;
+    };
+    let mut owner = String::new();
+    let read = lock.read_to_string(&mut owner).is_ok();
+    read && owner.trim() == pid && matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 fn read(path: &Path) -> Result<File> {
@@ -309,11 +321,18 @@ mod tests {
         let settings = Settings::load(&global(dir.path())).expect("defaults");
         assert_eq!(settings.running_server().expect("none"), None);
         settings.note_running("http://127.0.0.1:1").expect("note");
-        assert_eq!(
-            settings.running_server().expect("some").as_deref(),
-            Some("http://127.0.0.1:1")
-        );
-        std::fs::write(dir.path().join(RUNNING), "4294967294 http://127.0.0.1:1\n").expect("write");
-        assert_eq!(settings.running_server().expect("none"), None);
+        let address = || settings.running_server().expect("reads");
+        assert_eq!(address(), None, "it runs, and does not own the data");
+        let lock = airlock_journal::sqlite::DirLock::take(&settings.runtime().journal_dir());
+        let lock = lock.expect("the data");
+        assert_eq!(address().as_deref(), Some("http://127.0.0.1:1"));
+        for pid in ["1", "4294967294"] {
+            let note = format!("{pid} http://127.0.0.1:1\n");
+            std::fs::write(dir.path().join(RUNNING), note).expect("write");
+            assert_eq!(address(), None, "another process owns the data than {pid}");
+        }
+        settings.note_running("http://127.0.0.1:1").expect("note");
+        drop(lock);
+        assert_eq!(address(), None, "it owned the data once");
     }
 }

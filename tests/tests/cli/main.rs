@@ -16,7 +16,7 @@ use airlock_tests::{airlock, component, root};
 use serde_json::Value;
 
 use log::{asked_log, host_log};
-use places::no_data;
+use places::{no_data, stale_note};
 use rules::{at_once, classes, duplicates, earlier_versions, wrong_rules};
 use words::{hostile_words, large_bodies, lost_output, problems};
 
@@ -493,6 +493,7 @@ fn without_a_server() {
     lost_output(&place);
     problems(&place);
     administration(&place);
+    stale_note(&place);
     policies(&place);
     versions(&place);
     removal(&place);

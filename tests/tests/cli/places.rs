@@ -86,6 +86,27 @@ pub(crate) fn no_data(place: &Place) {
     std::fs::remove_dir_all(&folder).expect("removes the folder");
 }
 
+/// A note of a server that crashed leads nobody's token to whoever listens there
+/// now, whichever process has its number.
+pub(crate) fn stale_note(place: &Place) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
+    listener.set_nonblocking(true).expect("no waiting");
+    let address = listener.local_addr().expect("an address");
+    let note = place.data.join("server.address");
+    let own = std::process::id();
+    for pid in [1, own] {
+        std::fs::write(&note, format!("{pid} http://{address}\n")).expect("a note");
+        place.ok(&["plugin", "list"]);
+        let named = ["plugin", "list", "--server", &format!("http://{address}")];
+        let refused = place.run(&named);
+        assert_eq!(refused.code, 2, "{}", refused.err);
+        assert!(refused.err.contains("no token for"), "{}", refused.err);
+        let reached = listener.accept().map_err(|error| error.kind());
+        assert_eq!(reached.err(), Some(std::io::ErrorKind::WouldBlock));
+    }
+    std::fs::remove_file(&note).expect("removes it");
+}
+
 /// A folder that is new, empty or holds the configuration becomes one.
 fn begun(place: &Place, folder: &Path) {
     for (name, file) in [

@@ -134,7 +134,12 @@ fn format_of(global: &Global) -> Format {
 fn server_of(global: &Global, settings: &Settings) -> Result<Option<String>> {
     match &global.server {
         // A variable that is set to nothing names no server.
-        Some(url) if !url.is_empty() => Ok(Some(url.clone())),
+        Some(url) if !url.is_empty() => {
+            // Its own spelling: a name may lead elsewhere.
+            let own = settings.running_server().unwrap_or_default();
+            let own = own.filter(|own| address(own) == address(url));
+            Ok(Some(own.unwrap_or_else(|| url.clone())))
+        }
         _ => settings.running_server(),
     }
 }
