@@ -21,7 +21,9 @@ pub(crate) struct CallInfo {
     pub(crate) with_log: bool,
 }
 
-/// What is recorded of an ended call.
+/// What is recorded of an ended call. Nothing in it is as long as the plugin
+/// likes, or it could have its usage left out of the record for its size; its
+/// denials have records of their own.
 #[derive(Serialize)]
 struct Done<'a> {
     call_id: &'a str,
@@ -36,8 +38,6 @@ struct Done<'a> {
     usage: &'a [CapabilityUsage],
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    denials: &'a [Denial],
 }
 
 /// What is recorded of a denied operation.
@@ -63,7 +63,6 @@ pub(crate) fn done(who: &Principal, info: &CallInfo, report: &CallReport) -> Op 
         peak_memory_bytes: usage.peak_memory_bytes,
         usage: &usage.capabilities,
         token_id: who.token_id.as_deref(),
-        denials: &report.denials,
     };
     Audit::draft_op(&Draft {
         outcome,

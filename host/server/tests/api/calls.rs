@@ -90,6 +90,29 @@ async fn a_denial_is_in_the_reply_and_on_record_and_a_grant_ends_it() {
     server.stopped().await;
 }
 
+/// What a plugin asks for can't be so long that what it used is left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_with_the_longest_denials_is_whole_on_record() {
+    let server = Server::start().await;
+    server.install("asks", guests::asks_much()).await;
+    let answer = server.admin("POST", "/v1/tools/asks/run", "1").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let call = answer.json()["call_id"].clone();
+    let record = server.audited("call.done").await.remove(0);
+    let detail = &record["detail"];
+    assert_eq!(detail["call_id"], call, "{detail}");
+    // As many as are kept; further ones are counted.
+    let mut denied = server.audited("denied").await;
+    denied.retain(|denial| denial["detail"]["call_id"] == call);
+    assert_eq!(denied.len(), 100);
+    let target = "/v1/usage?plugin=asks";
+    let usage = server.admin("GET", target, "").await.json();
+    let of_grants = usage["usage"].as_array().expect("usage").iter();
+    let denied: u64 = of_grants.filter_map(|one| one["denied"].as_u64()).sum();
+    assert_eq!(denied, 101, "{usage}");
+    server.stopped().await;
+}
+
 /// Begins a call with a grant, does `during` while it runs, and tells whether it
 /// was denied.
 async fn denied_after(during: impl AsyncFnOnce(&Server)) -> bool {

@@ -49,6 +49,28 @@ pub fn asks() -> Bytes {
     asks_with(Guest::default(), "", "")
 }
 
+/// Asks for 100 more, with names that are long, and longer once they are written
+/// down.
+pub fn asks_much() -> Bytes {
+    let at = |n: u32| 8_192 + n * 512;
+    let ask = |n| {
+        format!(
+            "(call $get (i32.const {}) (i32.const 500) (i32.const 64))",
+            at(n)
+        )
+    };
+    let name = |n| {
+        format!(
+            r#"(data (i32.const {}) "{n:02}{}")"#,
+            at(n),
+            r#"\""#.repeat(498)
+        )
+    };
+    let names: Vec<String> = (0..100).map(name).collect();
+    let asks: Vec<String> = (0..100).map(ask).collect();
+    asks_for(Guest::default(), "", &asks.join(" "), &names.join(" "))
+}
+
 /// Sleeps for 8 s, then does as [`asks`].
 pub fn asks_late() -> Bytes {
     asks_with(
@@ -108,6 +130,10 @@ pub fn reports() -> Bytes {
 }
 
 fn asks_with(base: Guest<'_>, first: &str, then: &str) -> Bytes {
+    asks_for(base, first, then, "")
+}
+
+fn asks_for(base: Guest<'_>, first: &str, then: &str, names: &str) -> Bytes {
     let (imports, core_imports, core_with) = (base.imports, base.core_imports, base.core_with);
     let guest = Guest {
         imports: &format!(
@@ -121,6 +147,7 @@ fn asks_with(base: Guest<'_>, first: &str, then: &str) -> Bytes {
             (core module $libc
               (memory (export "memory") 1)
               (data (i32.const 8) "color")
+              {names}
               (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 512)))
             (core instance $libc (instantiate $libc))
             (core func $get (canon lower (func $config "get")
