@@ -40,7 +40,8 @@ pub(super) fn grant(session: &Session, args: &cli::Grant) -> Result<()> {
     if !args.replace && added.as_object().is_none_or(Map::is_empty) {
         return Err(Misuse("there are no grants in what was given".to_owned()).into());
     }
-    change(session, &args.plugin, &args.why, |in_force| {
+    let named = added.get("effects");
+    change(session, &args.plugin, &args.why, named, |in_force| {
         let mut grants = match args.replace {
             true => json!({}),
             false => in_force.clone(),
@@ -51,17 +52,26 @@ pub(super) fn grant(session: &Session, args: &cli::Grant) -> Result<()> {
 }
 
 /// Changes grants from what is in force, and anew when others changed that
-/// meanwhile.
+/// meanwhile. `named` are the classes that were typed, which are granted for what
+/// their tools claim now.
 fn change(
     session: &Session,
     plugin: &str,
     why: &str,
+    named: Option<&Value>,
     mut edit: impl FnMut(&Value) -> Result<Value>,
 ) -> Result<()> {
     for attempt in 1.. {
         let current = session.api.get(&path(plugin))?;
         let grants = edit(&current["grants"])?;
-        match put(session, plugin, &current, &grants, why) {
+        let component = match named {
+            Some(named) => {
+                let path = format!("/v1/plugins/{}", encode(plugin));
+                claimed(&session.api.get(&path)?, named, &grants["effects"])?
+            }
+            None => None,
+        };
+        match put(session, plugin, &current, &grants, component, why) {
             Err(error) if attempt < ATTEMPTS_MAX && is_changed_meanwhile(&error) => {
                 std::thread::sleep(ATTEMPT_WAIT * attempt.min(10));
             }
@@ -84,6 +94,26 @@ fn warn(plugin: &str, now: &Value, before: &Value) {
         if known.is_none_or(|known| !known.contains(rule)) {
             print_error(&found.text(plugin, now));
         }
+    }
+}
+
+/// The component that the classes are granted for, where it has tools that are
+/// refused since they claim other effects than before, and those were named.
+fn claimed(detail: &Value, named: &Value, effects: &Value) -> Result<Option<String>> {
+    let tools = detail["tools"].as_array().into_iter().flatten();
+    let refused = tools.filter(|tool| tool["claim_changed"] == true);
+    let refused: Vec<String> = refused.map(|tool| cell(tool, "name")).collect();
+    let is_named = |tool: &String| named.get(tool).is_some();
+    if !refused.iter().any(is_named) {
+        return Ok(None);
+    }
+    let mut left = refused.iter().filter(|tool| !is_named(tool));
+    match left.find(|tool| effects.get(tool.as_str()).is_some()) {
+        None => Ok(detail["digest"].as_str().map(str::to_owned)),
+        Some(tool) => Err(Misuse(format!(
+            "`{tool}` claims other effects than were granted, too: name its class as well"
+        ))
+        .into()),
     }
 }
 
@@ -125,6 +155,7 @@ fn put(
     plugin: &str,
     current: &Value,
     grants: &Value,
+    component: Option<String>,
     why: &str,
 ) -> Result<Value> {
     let body = json!({
@@ -133,6 +164,7 @@ fn put(
         "descriptions": current.get("descriptions").unwrap_or(&json!({})),
         "why": why,
         "expected_version": current["version"],
+        "expected_digest": component,
     });
     session
         .api
@@ -142,7 +174,7 @@ fn put(
 /// Takes a rule, a capability or everything away.
 pub(super) fn revoke(session: &Session, args: &cli::Revoke) -> Result<()> {
     let mut meant = None;
-    change(session, &args.plugin, &args.why, |in_force| {
+    change(session, &args.plugin, &args.why, None, |in_force| {
         let mut grants = in_force.as_object().cloned().unwrap_or_default();
         match &args.capability {
             None => grants.clear(),
@@ -430,6 +462,38 @@ mod tests {
         assert_eq!(moved.expect("the same"), json!([{ "bucket": "c" }]));
         let gone = take(json!([{ "bucket": "c" }, { "bucket": "d" }]));
         assert!(gone.expect_err("gone").is::<Misuse>());
+    }
+
+    #[test]
+    fn classes_are_granted_for_what_their_tools_claim_now() {
+        let tool = |name: &str, changed: bool| json!({ "name": name, "claim_changed": changed });
+        let detail = json!({
+            "digest": "sha256:2", "tools": [tool("a", true), tool("b", true), tool("c", false)],
+        });
+        let (plain, all) = ("plain", json!({ "a": "plain", "b": "plain", "c": "plain" }));
+        let table = [
+            (
+                json!({ "a": plain, "b": plain }),
+                &all,
+                Ok(Some("sha256:2")),
+            ),
+            (json!({ "c": plain }), &all, Ok(None)),
+            (json!({ "a": plain }), &all, Err("`b` claims other effects")),
+            // The other one is granted no class any more.
+            (
+                json!({ "a": plain }),
+                &json!({ "a": plain }),
+                Ok(Some("sha256:2")),
+            ),
+        ];
+        for (named, effects, expect) in table {
+            let found = claimed(&detail, &named, effects).map_err(|error| error.to_string());
+            match (&found, expect) {
+                (Ok(found), Ok(expect)) => assert_eq!(found.as_deref(), expect, "{named}"),
+                (Err(found), Err(expect)) => assert!(found.starts_with(expect), "{found}"),
+                _ => panic!("{named}: {found:?}"),
+            }
+        }
     }
 
     #[test]

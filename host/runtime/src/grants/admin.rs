@@ -28,7 +28,10 @@ pub(crate) struct GrantsChange<'a> {
     pub(crate) descriptions: Descriptions,
     pub(crate) why: &'a str,
     pub(crate) action: &'static str,
-    pub(crate) restored: Option<u64>,
+    /// For a rollback, the version it goes back to.
+    pub(crate) restored: Option<&'a GrantsVersion>,
+    /// It was made for the component that it is for, whatever its tools claim.
+    pub(crate) for_component: bool,
 }
 
 impl Runtime {
@@ -95,6 +98,7 @@ impl Runtime {
             why: &update.why,
             action: "set",
             restored: None,
+            for_component: update.expected_digest.is_some(),
         };
         self.change_grants(&slot, &mut row, &active, change, Vec::new())
             .await
@@ -121,6 +125,7 @@ impl Runtime {
             why,
             action: "revoke",
             restored: None,
+            for_component: false,
         };
         self.change_grants(&slot, &mut row, &active, change, Vec::new())
             .await
@@ -160,12 +165,13 @@ impl Runtime {
             .retain(|tool, _| active.tool(tool).is_some());
         let change = GrantsChange {
             who,
-            grants: earlier.grants,
-            limits: earlier.limits,
-            descriptions: earlier.descriptions,
+            grants: earlier.grants.clone(),
+            limits: earlier.limits.clone(),
+            descriptions: earlier.descriptions.clone(),
             why: &request.why,
             action: "rollback",
-            restored: Some(version),
+            restored: Some(&earlier),
+            for_component: false,
         };
         self.change_grants(&slot, &mut row, &active, change, Vec::new())
             .await
@@ -295,13 +301,44 @@ fn next_version(active: &Active, version: u64, change: &GrantsChange<'_>) -> Gra
         grants: change.grants.clone(),
         limits: change.limits.clone(),
         descriptions: change.descriptions.clone(),
-        claims: claims(&active.manifest),
+        claims: pinned(active, change),
         at_ms: ids::now_ms(),
         by: change.who.name.clone(),
         why: change.why.to_owned(),
         action: change.action.to_owned(),
-        restored: change.restored,
+        restored: change.restored.map(|earlier| earlier.version),
     }
+}
+
+/// The claims that the classes are granted for. A class that stays as it was is
+/// granted for what it was granted for, or a change of something else would let a
+/// tool back in whose claim nobody looked at.
+fn pinned(active: &Active, change: &GrantsChange<'_>) -> Claims {
+    let mut pinned = claims(&active.manifest);
+    if change.for_component {
+        return pinned;
+    }
+    for (tool, class) in &change.grants.effects {
+        let before = [Some(&*active.grants), change.restored];
+        let same = before
+            .into_iter()
+            .flatten()
+            .filter(|version| version.grants.effects.get(tool) == Some(class));
+        let granted: Vec<Option<EffectsView>> = same
+            .map(|version| version.claims.get(tool).copied())
+            .collect();
+        let Some(first) = granted
+            .first()
+            .filter(|_| !granted.contains(&pinned.get(tool).copied()))
+        else {
+            continue;
+        };
+        match first {
+            Some(claim) => drop(pinned.insert(tool.clone(), *claim)),
+            None => drop(pinned.remove(tool)),
+        }
+    }
+    pinned
 }
 
 fn grants_record(

@@ -34,7 +34,9 @@ pub struct GrantsUpdate {
     /// The version this was made from; refused when another is in force by now.
     #[serde(default)]
     pub expected_version: Option<u64>,
-    /// The component this is meant for; refused when another is active by now.
+    /// The component this is meant for; refused when another is active by now. A
+    /// tool that is refused since its claim changed (`effects-changed`) is let in
+    /// again by its class with this, or by another class.
     #[serde(default)]
     pub expected_digest: Option<String>,
 }
@@ -55,7 +57,7 @@ pub struct GrantsVersion {
     /// Descriptions in place of the component's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub descriptions: Descriptions,
-    /// What the tools claimed at that time.
+    /// What the tools claimed when their classes were granted.
     pub claims: Claims,
     /// When, milliseconds since 1970.
     pub at_ms: u64,

@@ -214,6 +214,7 @@ impl Runtime {
             why,
             action: "policy",
             restored: None,
+            for_component: entry.digest.is_some(),
         };
         let grants = self
             .change_grants(&slot, &mut changed, &target, change, more)

@@ -120,6 +120,7 @@ async fn a_new_version_waits_for_an_administrator_and_changed_claims_for_a_new_g
     );
     let refused = server.admin("POST", "/v1/tools/echo/run", "1").await;
     assert_eq!(refused.verdict(), "409 effects-changed");
+    still_refused(&server, &second).await;
     server
         .grant(
             "echo",
@@ -151,6 +152,43 @@ async fn a_new_version_waits_for_an_administrator_and_changed_claims_for_a_new_g
     assert_eq!(plugin["digest"], json!(first), "{plugin}");
     assert_eq!(plugin["versions"].as_array().expect("versions").len(), 2);
     server.stopped().await;
+}
+
+/// The class of `run` is granted for what it claimed before, until somebody says
+/// that it is for this component.
+async fn still_refused(server: &Server, digest: &str) {
+    let grants = |more: Value| {
+        let mut update = json!({ "grants": { "effects": { "run": "idempotent" } } });
+        for (name, value) in more.as_object().expect("members") {
+            update[name] = value.clone();
+        }
+        update
+    };
+    let path = "/v1/plugins/echo/grants";
+    let back = format!("{path}/rollback");
+    let policy = json!({ "plugins": { "echo": grants(json!({ "limits": { "cpu": "1s" } })) } });
+    let seen = json!({ "expected_digest": digest });
+    let pinned = json!({ "plugins": { "echo": { "digest": digest, "limits": { "cpu": "2s" },
+        "grants": { "effects": { "run": "idempotent" } } } } });
+    let table = [
+        ("PUT", path, grants(json!({ "why": "less" })), false),
+        ("POST", "/v1/policy/apply", policy, false),
+        ("POST", &*back, json!({ "version": 1 }), false),
+        ("PUT", path, grants(seen), true),
+        // What it was granted for stays, too.
+        ("PUT", path, grants(json!({})), true),
+        ("POST", &*back, json!({ "version": 1 }), true),
+        ("PUT", path, json!({}), true),
+        ("POST", &*back, json!({ "version": 1 }), false),
+        ("POST", "/v1/policy/apply", pinned, true),
+    ];
+    for (at, (method, path, body, called)) in table.into_iter().enumerate() {
+        let changed = server.admin(method, path, body.to_string()).await;
+        assert_eq!(changed.status, 200, "{at}: {changed:?}");
+        let call = server.admin("POST", "/v1/tools/echo/run", "1").await;
+        let expect = if called { "200" } else { "409 effects-changed" };
+        assert_eq!(call.verdict(), expect, "{at}: {path} {body}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
