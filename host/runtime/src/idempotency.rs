@@ -264,6 +264,7 @@ impl Idempotency {
                 .store
                 .range(EXPIRY, &[], Some(&now_ms.to_be_bytes()), PRUNE_ROWS)?;
             let mut batch = Batch::new();
+            let before = pruned;
             for (index, _) in due {
                 let key = index.slice(8..);
                 if lock(&self.in_flight).contains_key(&key) {
@@ -273,6 +274,8 @@ impl Idempotency {
                 if let Some(value) = self.store.get(SPACE, &key)?
                     && split(&key, &value)?.0.expires_ms < now_ms
                 {
+                    // An intent that was written meanwhile stays.
+                    batch = batch.check(SPACE, key.clone(), Some(value));
                     batch = batch.delete(SPACE, key);
                 }
                 batch = batch.delete(EXPIRY, index);
@@ -281,7 +284,10 @@ impl Idempotency {
             if batch.ops.is_empty() {
                 return Ok(pruned);
             }
-            self.store.commit(batch).await?;
+            match self.store.commit(batch).await {
+                Err(StoreError::Conflict { .. }) => pruned = before,
+                committed => drop(committed?),
+            }
         }
     }
 }
@@ -374,6 +380,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use airlock_journal::MemoryStore;
+    use airlock_journal::decorator::Decorator;
+    use airlock_journal::store::{BoxFuture, Committed};
 
     const KEEP: Duration = Duration::from_secs(10);
 
@@ -477,6 +485,51 @@ mod tests {
             code(kept.begin("ann", "k", print("1"), 5)),
             "reply-not-kept"
         );
+    }
+
+    /// Does another write before the next one.
+    struct Between {
+        inner: Arc<MemoryStore>,
+        write: Mutex<Vec<Op>>,
+    }
+
+    impl Decorator for Between {
+        fn inner(&self) -> &dyn Store {
+            &*self.inner
+        }
+
+        fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
+            Box::pin(async move {
+                let ops = std::mem::take(&mut *lock(&self.write));
+                self.inner.commit(Batch { ops }).await?;
+                self.inner.commit(batch).await
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn pruning_leaves_an_intent_that_is_written_meanwhile() {
+        let inner = MemoryStore::new();
+        let plain = Arc::clone(&inner) as Arc<dyn Store>;
+        let other = Idempotency::new(Arc::clone(&plain), KEEP);
+        for key in ["k", "over"] {
+            let ticket = run(other.begin("ann", key, print("1"), 0));
+            commit(&plain, ticket.intent()).await;
+        }
+        // Pruning looked already when this is written.
+        let again = run(other.begin("ann", "k", print("2"), 20_000));
+        let store = Arc::new(Between {
+            inner,
+            write: Mutex::new(again.intent().to_vec()),
+        });
+        let kept = Idempotency::new(store, KEEP);
+        assert_eq!(kept.prune(20_000).await.expect("prunes"), 2);
+        assert_eq!(
+            code(kept.begin("ann", "k", print("2"), 20_001)),
+            "outcome_unknown"
+        );
+        let left = |space| plain.range(space, &[], None, 10).expect("reads").len();
+        assert_eq!((left(SPACE), left(EXPIRY)), (1, 1));
     }
 
     #[tokio::test]
