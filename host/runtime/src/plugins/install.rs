@@ -16,8 +16,8 @@ use crate::grants;
 use crate::operations::Progress;
 use crate::plugins::registry::VersionRow;
 use crate::plugins::{
-    Active, InstallRequest, Installed, MANIFESTS, Operation, PluginError, PluginRow, Slot,
-    VersionChanges, version_changes,
+    Active, CHECKED, InstallRequest, Installed, MANIFESTS, Operation, PluginError, PluginRow, Slot,
+    VersionChanges, checked_key, version_changes,
 };
 use crate::principal::{Principal, Role};
 use crate::problem::{Problem, log_failure};
@@ -143,7 +143,8 @@ impl Runtime {
         Ok(Arc::new(inspected.map_err(PluginError::Component)?))
     }
 
-    /// What installing it would change. Its manifest is kept.
+    /// What installing it would change. Its manifest is kept, and that it was
+    /// checked as this plugin.
     async fn checked(
         &self,
         name: &str,
@@ -153,7 +154,12 @@ impl Runtime {
         if let Some((slot, _)) = &found {
             check_room(&*slot.row.lock().await, name, &manifest.digest)?;
         }
-        self.commit(vec![known(manifest)]).await?;
+        let checked = Op::Put {
+            space: CHECKED,
+            key: checked_key(name, &manifest.digest),
+            value: Bytes::new(),
+        };
+        self.commit(vec![known(manifest), checked]).await?;
         Ok(Installed {
             plugin: name.to_owned(),
             digest: manifest.digest.clone(),

@@ -12,7 +12,7 @@ mod views;
 
 pub(crate) use active::{Active, claims};
 pub use error::PluginError;
-pub(crate) use registry::{MANIFESTS, PLUGINS, PluginRow, Registry, Slot};
+pub(crate) use registry::{CHECKED, MANIFESTS, PLUGINS, PluginRow, Registry, Slot, checked_key};
 pub use types::{
     ActivateRequest, AgentView, Claims, EffectsChange, EffectsView, ErasedData, InstallRequest,
     Installed, Operation, OperationState, PluginDetail, PluginSummary, Removed, ToolView,

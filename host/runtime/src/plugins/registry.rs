@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use airlock_journal::{Batch, Op, Store, StoreError};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::admission::Admission;
@@ -15,6 +16,8 @@ use crate::rows;
 
 pub(crate) const PLUGINS: &str = "plugins";
 pub(crate) const MANIFESTS: &str = "manifests";
+/// Components that were checked and not installed, by plugin.
+pub(crate) const CHECKED: &str = "checked";
 
 /// A plugin as it is stored. A removed one keeps its row, so that versions of
 /// its grants are never used twice.
@@ -36,6 +39,13 @@ pub(crate) struct VersionRow {
     pub(crate) installed_ms: u64,
     pub(crate) installed_by: String,
     pub(crate) component_bytes: u64,
+}
+
+/// The key of a component that was checked as a version of a plugin.
+pub(crate) fn checked_key(plugin: &str, digest: &str) -> Bytes {
+    [plugin.as_bytes(), b"\0", digest.as_bytes()]
+        .concat()
+        .into()
 }
 
 /// One name.

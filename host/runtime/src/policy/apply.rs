@@ -8,7 +8,9 @@ use serde_json::json;
 
 use crate::engine::Manifest;
 use crate::grants::{self, GrantError, GrantsChange};
-use crate::plugins::{Active, MANIFESTS, PluginError, Slot, VersionChanges, version_changes};
+use crate::plugins::{
+    Active, CHECKED, MANIFESTS, PluginError, Slot, VersionChanges, checked_key, version_changes,
+};
 use crate::policy::{
     ApplyPolicy, PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyError, PolicyPlugin, diff,
 };
@@ -127,7 +129,7 @@ impl Runtime {
             version_changes: VersionChanges::default(),
             changes: diff::changes(before, entry.into()),
         };
-        if let Some(manifest) = self.known_manifest(&diff).map_err(refused)? {
+        if let Some(manifest) = self.known_manifest(who, &diff).map_err(refused)? {
             grants::check(&entry.grants, &manifest).map_err(refused)?;
             grants::check_descriptions(&entry.descriptions, &manifest).map_err(refused)?;
             if let Some(active) = now {
@@ -141,14 +143,22 @@ impl Runtime {
         Ok(diff)
     }
 
-    /// Of the component after, where it is installed or was checked.
-    fn known_manifest(&self, diff: &PluginDiff) -> Result<Option<Arc<Manifest>>, GrantError> {
+    /// Of the component after, where it is installed or was checked; to a token
+    /// that is limited to some plugins, as this plugin alone: a digest is no right
+    /// to see what the others have.
+    fn known_manifest(
+        &self,
+        who: &Principal,
+        diff: &PluginDiff,
+    ) -> Result<Option<Arc<Manifest>>, GrantError> {
         let Some(digest) = &diff.digest_after else {
             return Ok(None);
         };
+        let key = checked_key(&diff.plugin, digest);
+        let own = !who.is_scoped() || !diff.missing || self.store().get(CHECKED, &key)?.is_some();
         match self.store().get(MANIFESTS, digest.as_bytes())? {
-            Some(_) => Ok(Some(self.registry.manifest(digest)?)),
-            None => Ok(None),
+            Some(_) if own => Ok(Some(self.registry.manifest(digest)?)),
+            _ => Ok(None),
         }
     }
 

@@ -143,3 +143,128 @@ async fn what_is_named_twice_is_refused() {
     assert_eq!(refused.verdict(), "400 invalid-body");
     server.stopped().await;
 }
+
+/// The first rule that covers an operation decides, and of directories the
+/// longest: what another granted is not widened by taking a part of it away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_keeps_rules_only_with_what_narrows_them() {
+    let server = Server::start().await;
+    server.install("echo", guests::echo()).await;
+    server.admin("PUT", "/v1/secrets/k1", "s3cr3t-value").await;
+    let folder = server.runtime.config().data_dir.with_file_name("granted");
+    let other = folder.with_file_name("other");
+    for folder in [&folder, &other] {
+        std::fs::create_dir(folder).expect("a folder");
+    }
+    let token = server
+        .token("scoped", &[Role::Admin], Some(&["echo"]))
+        .await;
+    let asked = json!({ "tool": "pay/send", "approval": "always", "approvers": 2 });
+    let free = json!({ "tool": "pay/*", "approval": "never" });
+    let own = json!({ "tool": "echo/*" });
+    let all = json!({ "host": folder, "guest": "/d", "access": "read-write" });
+    let keep = json!({ "host": other, "guest": "/d/keep", "access": "read" });
+    let few = json!({ "url": "https://a.example.com/x/*", "secret": "k1", "rate": "1/min" });
+    let bare = json!({ "url": "https://a.example.com/x/*" });
+    let many = json!({ "url": "https://a.example.com/*", "secret": "k1" });
+    type Case<'a> = (&'a str, Value, Vec<(Value, &'a str)>);
+    let refused = "403 outside-scope";
+    let table: [Case<'_>; 4] = [
+        (
+            "tools",
+            json!([asked, own, free]),
+            vec![
+                (json!([free]), refused),
+                (json!([free, asked]), refused),
+                (json!([own, asked, free]), "200"),
+                (json!([asked]), "200"),
+            ],
+        ),
+        (
+            "files",
+            json!([all, keep]),
+            vec![
+                (json!([all]), refused),
+                (json!([keep, all]), "200"),
+                (json!([keep]), "200"),
+            ],
+        ),
+        (
+            "http",
+            json!([few, many]),
+            vec![
+                (json!([many]), refused),
+                (json!([many, few]), refused),
+                (json!([bare, few, many]), "200"),
+                (json!([few]), "200"),
+            ],
+        ),
+        (
+            "http",
+            json!([bare, many]),
+            vec![
+                (json!([many]), refused),
+                (json!([many, bare]), refused),
+                (json!([bare]), "200"),
+            ],
+        ),
+    ];
+    for (capability, before, cases) in table {
+        for (after, expect) in cases {
+            let set = server.grant("echo", json!({ capability: before }), json!({}));
+            set.await;
+            let update = json!({ "grants": { capability: after } });
+            let policy = json!({ "plugins": { "echo": update } });
+            for (method, path, body) in [
+                ("POST", "/v1/policy/diff", &policy),
+                ("POST", "/v1/policy/apply", &policy),
+                ("PUT", GRANTS, &update),
+            ] {
+                let found = verdict(&server, &token, method, path, body).await;
+                assert_eq!(found, expect, "{path}: {before} to {after}");
+            }
+        }
+    }
+    // Nor by going back to when it was so.
+    let wide = server.grant("echo", json!({ "tools": [free] }), json!({}));
+    let version = wide.await["version"].clone();
+    let both = json!({ "tools": [asked, free] });
+    server.grant("echo", both, json!({})).await;
+    let back = format!("{GRANTS}/rollback");
+    let body = json!({ "version": version });
+    assert_eq!(
+        verdict(&server, &token, "POST", &back, &body).await,
+        refused
+    );
+    server.stopped().await;
+}
+
+/// A digest is no right to see what another plugin has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_tells_nothing_of_components_of_other_plugins() {
+    let server = Server::start().await;
+    let echo = server.install("echo", guests::echo_read_only()).await;
+    server.install("other", guests::echo_other()).await;
+    let scope: &[&str] = &["other"];
+    let token = server.token("scoped", &[Role::Admin], Some(scope)).await;
+    let digest = &echo["installed"]["digest"];
+    let unknown = format!("sha256:{}", "0".repeat(64));
+    let compared = async |token: &str, digest: &Value| {
+        let policy = json!({ "plugins": { "other": { "digest": digest } } }).to_string();
+        let shown = server.with(token, "POST", "/v1/policy/diff", policy).await;
+        shown.json()["diff"]["plugins"][0].clone()
+    };
+    let changes = async |token: &str, digest: &Value| -> Value {
+        compared(token, digest).await["version_changes"].clone()
+    };
+    let nothing = changes(&token, &json!(unknown)).await;
+    let shown = changes(&server.admin, digest).await;
+    assert_ne!(shown, nothing);
+    assert_eq!(changes(&token, digest).await, nothing);
+    // What was checked as a version of its own, it is compared with.
+    let check = "/v1/plugins?name=other&wait=true&check=true";
+    let checked = server.with(&token, "POST", check, guests::echo_read_only());
+    assert_eq!(checked.await.status, 201);
+    assert_eq!(changes(&token, digest).await, shown);
+    server.stopped().await;
+}
