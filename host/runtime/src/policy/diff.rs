@@ -82,7 +82,8 @@ fn union(a: &BTreeMap<String, Value>, b: &BTreeMap<String, Value>) -> Vec<String
     names
 }
 
-/// Rules have no names: those of one side only are removed or added.
+/// Rules have no names: those of one side only are removed or added. Those of both
+/// may stand in another order, which decides where several cover an operation.
 fn rules(path: &str, old: &[Value], new: &[Value], changes: &mut Vec<Change>) {
     let change = |kind, rule: &Value| {
         let text = Some(rule.to_string());
@@ -102,6 +103,19 @@ fn rules(path: &str, old: &[Value], new: &[Value], changes: &mut Vec<Change>) {
     }
     for rule in new.iter().filter(|rule| !old.contains(rule)) {
         changes.push(change(ChangeKind::Added, rule));
+    }
+    let of_both = |these: &[Value], others: &[Value]| -> Vec<Value> {
+        let both = these.iter().filter(|rule| others.contains(rule));
+        both.cloned().collect()
+    };
+    let (before, after) = (of_both(old, new), of_both(new, old));
+    if before != after {
+        changes.push(Change {
+            kind: ChangeKind::Changed,
+            path: path.to_owned(),
+            from: Some(Value::from(before).to_string()),
+            to: Some(Value::from(after).to_string()),
+        });
     }
 }
 
@@ -304,5 +318,34 @@ mod tests {
         .assert_eq(&diff.to_string());
         let same = changes((&after).into(), (&after).into());
         assert_eq!(same, []);
+    }
+
+    /// Of rules that cover the same, the first decides.
+    #[test]
+    fn another_order_is_a_change() {
+        let rules = |names: &[&str]| {
+            let rule = |name: &&str| format!("{{ tool = \"{name}\" }}");
+            let rules: Vec<String> = names.iter().map(rule).collect();
+            side(&format!(
+                "[plugins.p.grants]\ntools = [{}]",
+                rules.join(", ")
+            ))
+        };
+        let lines = |before: &[&str], after: &[&str]| -> Vec<String> {
+            let found = changes((&rules(before)).into(), (&rules(after)).into());
+            let line = |change: &Change| format!("{:?} {}", change.kind, change.path);
+            found.iter().map(line).collect()
+        };
+        let (one, all) = ("a/one", "a/*");
+        assert_eq!(lines(&[one, all], &[all, one]), ["Changed grants.tools"]);
+        assert_eq!(
+            lines(&[one, all], &[one, "b/x", all]),
+            ["Added grants.tools"]
+        );
+        assert_eq!(
+            lines(&[one, "b/x", all], &[one, all]),
+            ["Removed grants.tools"]
+        );
+        assert_eq!(lines(&[one, all], &[one, all]), [""; 0]);
     }
 }
