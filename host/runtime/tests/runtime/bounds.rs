@@ -27,6 +27,15 @@ impl Host {
         given.await.expect("kept");
     }
 
+    /// Waits until the run waits for a signal, or has ended.
+    async fn until_it_waits(&self, id: &str) -> RunDetail {
+        let waits = |run: &RunDetail| match &run.waits_for[..] {
+            [open] => open.request["kind"] == "signal",
+            _ => run.end.is_some(),
+        };
+        self.until(id, waits).await
+    }
+
     async fn stands(&self, id: &str) -> RunDetail {
         self.until(id, |run| run.blocked.is_some() || run.end.is_some())
             .await
@@ -245,15 +254,14 @@ async fn an_agent_that_waits_may_compute_for_long() {
     let (dir, disk) = place();
     let host = Host::with_agent(dir.path(), &disk, &[]).await;
     host.limit(json!({ "cpu": "200ms" })).await;
-    let burst = json!([{ "burn": { "rounds": 20_000_000 } }, add()]);
+    let burst = json!([{ "burn": { "rounds": 10_000_000 } }, add()]);
     let steps = json!([
-        { "repeat": { "times": 30, "steps": burst } },
+        { "repeat": { "times": 60, "steps": burst } },
         { "signal": { "name": "go" } },
         { "burn": { "rounds": 1 } },
     ]);
     let id = host.start(steps).await;
-    let waits = |run: &RunDetail| run.waits_for.len() == 1 && run.events > 80;
-    let used = host.until(&id, |run| waits(run) || run.end.is_some()).await;
+    let used = host.until_it_waits(&id).await;
     assert!(used.end.is_none(), "{used:?}");
     assert!(used.used.cpu_us > 200_000, "{:?}", used.used);
     drop(host);
@@ -267,16 +275,15 @@ async fn an_agent_that_waits_may_compute_for_long() {
 async fn an_agent_that_has_caught_up_has_its_limit() {
     let (dir, disk) = place();
     let host = Host::with_agent(dir.path(), &disk, &[]).await;
-    host.limit(json!({ "cpu": "200ms" })).await;
-    let burst = json!([{ "burn": { "rounds": 20_000_000 } }, add()]);
+    host.limit(json!({ "cpu": "300ms" })).await;
+    let burst = json!([{ "burn": { "rounds": 10_000_000 } }, add()]);
     let steps = json!([
-        { "repeat": { "times": 40, "steps": burst } },
+        { "repeat": { "times": 120, "steps": burst } },
         { "signal": { "name": "go" } },
         { "spin": {} },
     ]);
     let id = host.start(steps).await;
-    let waits = |run: &RunDetail| run.waits_for.len() == 1 && run.events > 110;
-    let before = host.until(&id, |run| waits(run) || run.end.is_some()).await;
+    let before = host.until_it_waits(&id).await;
     assert!(before.end.is_none(), "{before:?}");
     drop(host);
     let host = Host::again(dir.path(), &disk).await;

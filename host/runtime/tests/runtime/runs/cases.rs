@@ -90,8 +90,11 @@ async fn after_a_revocation_replay_succeeds_and_the_next_call_is_denied() {
     let run = host
         .start(json!([add(), { "signal": { "name": "go" } }, add()]))
         .await;
-    host.until(&run, |run| run.waits_for.len() == 1 && run.calls == 1)
-        .await;
+    let waits_for_the_signal = |run: &RunDetail| match &run.waits_for[..] {
+        [open] => open.request["kind"] == "signal",
+        _ => false,
+    };
+    host.until(&run, waits_for_the_signal).await;
     host.grant("prober", json!({})).await;
     drop(host);
     let host = Host::again(dir.path(), &disk).await;
