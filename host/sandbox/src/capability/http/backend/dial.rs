@@ -11,13 +11,14 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use url::Host;
 use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
 use wasmtime_wasi_http::Error;
 
-use super::network::Network;
+use super::network::{Network, is_this_machine};
 use super::pool::{Connection, Key};
 use crate::capability::Capability;
 use crate::capability::http::{Http, Rule};
@@ -32,6 +33,7 @@ pub(super) const READ_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Dial<'a> {
     pub(super) network: &'a Network,
     pub(super) tls: &'a Arc<ClientConfig>,
+    pub(super) lookups: &'a Arc<Semaphore>,
     pub(super) permit: &'a Permit<Http>,
     pub(super) rule: &'a Rule,
     pub(super) key: &'a Key,
@@ -47,13 +49,7 @@ impl Dial<'_> {
             self.check(*address)?;
         }
         let stream = self.first(&addresses).await?;
-        if !self.rule.allow_own
-            && self
-                .network
-                .is_own(peer(&stream)?, stream.local_addr().ok())
-        {
-            return Err(self.refuse_own());
-        }
+        self.check_ends(&stream)?;
         stream.set_nodelay(true).map_err(Error::Connect)?;
         let opened = async {
             if self.key.https {
@@ -80,7 +76,7 @@ impl Dial<'_> {
         };
         let addresses = self
             .network
-            .resolve(name, port)
+            .resolve(name, port, self.lookups)
             .await
             .map_err(|_| unknown())?;
         if addresses.is_empty() {
@@ -98,6 +94,23 @@ impl Dial<'_> {
         }
         if !self.rule.allow_own && self.network.is_own(address, None) {
             return Err(self.refuse_own());
+        }
+        Ok(())
+    }
+
+    /// Where the connection leads, which its ends alone show where the address is
+    /// this machine's own.
+    fn check_ends(&self, stream: &TcpStream) -> Result<(), Error> {
+        let ends = stream
+            .peer_addr()
+            .and_then(|peer| Ok((peer, stream.local_addr()?)));
+        let (peer, local) = ends.map_err(|_| Error::ConnectionTerminated)?;
+        if !self.rule.allow_own && self.network.is_own(peer, Some(local)) {
+            return Err(self.refuse_own());
+        }
+        if !self.rule.allow_private && is_this_machine(peer, local) {
+            let needs = "`allow_private = true` in the rule: the host's address is this machine's";
+            return Err(self.refuse(needs.to_owned()));
         }
         Ok(())
     }
@@ -164,10 +177,6 @@ impl Dial<'_> {
             _task: AbortOnDropJoinHandle::from(task),
         })
     }
-}
-
-fn peer(stream: &TcpStream) -> Result<SocketAddr, Error> {
-    stream.peer_addr().map_err(|_| Error::ConnectionTerminated)
 }
 
 fn tls_error(error: std::io::Error) -> Error {

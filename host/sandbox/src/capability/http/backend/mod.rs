@@ -25,12 +25,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use rustls::ClientConfig;
+use tokio::sync::Semaphore;
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use self::again::Spare;
+use self::network::LOOKUPS_EACH_MAX;
 use self::body::{Clocks, Failure, RequestBody, ResponseBody, headers_bytes};
 use self::dial::Dial;
 use self::pool::{Connection, Key, Lease, Place, Pool};
@@ -61,6 +63,8 @@ pub struct Prepared {
     tls: Arc<ClientConfig>,
     pool: Pool,
     rates: Rates,
+    /// The plugin's share of all lookups of names.
+    lookups: Arc<Semaphore>,
     matchers: Matchers,
 }
 
@@ -71,6 +75,7 @@ impl Prepared {
             io: services.io.clone(),
             tls: services.network.tls(),
             rates: Rates::default(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS_EACH_MAX)),
             matchers: Matchers::default(),
         }
     }
@@ -197,6 +202,7 @@ impl Exchange {
             network: &self.services.network,
             tls: &self.prepared.tls,
             permit: &self.permit,
+            lookups: &self.prepared.lookups,
             rule: &self.rule,
             key: &key,
             patience: self.patience(self.options.connect_timeout, CONNECT_TIME),

@@ -17,6 +17,9 @@ use tokio::sync::Semaphore;
 /// Names resolved at once, over all plugins. The system's resolver cannot be
 /// interrupted and holds a thread each.
 const LOOKUPS_MAX: usize = 32;
+/// Names resolved at once for one plugin, and names of its own that wait among
+/// those of others: names that nobody answers for hold up no other plugin's.
+pub(in crate::capability::http) const LOOKUPS_EACH_MAX: usize = 4;
 
 /// TLS sessions remembered for each plugin.
 const SESSIONS_MAX: usize = 32;
@@ -69,6 +72,13 @@ pub enum NetworkError {
     /// The TLS library refused its configuration.
     #[error("configuring TLS")]
     Tls(#[source] rustls::Error),
+}
+
+/// Whether `peer` is this machine, seen from a socket whose own end is `local`: by
+/// its own address, whatever class that has, it reaches itself.
+pub(in crate::capability::http) fn is_this_machine(peer: SocketAddr, local: SocketAddr) -> bool {
+    let [peer, local] = [peer, local].map(|address| address.ip().to_canonical());
+    peer.is_loopback() || peer == local
 }
 
 /// Resolver, trust and own addresses of one host.
@@ -135,20 +145,29 @@ impl Network {
     pub(super) fn is_own(&self, address: SocketAddr, local: Option<SocketAddr>) -> bool {
         let own = self.own.read().unwrap_or_else(PoisonError::into_inner);
         let ip = address.ip().to_canonical();
-        let here = ip.is_loopback() || local.is_some_and(|l| l.ip().to_canonical() == ip);
+        let here = ip.is_loopback() || local.is_some_and(|local| is_this_machine(address, local));
         own.iter().any(|listener| {
             listener.port() == address.port() && (here || listener.ip().to_canonical() == ip)
         })
     }
 
-    /// Resolves a name on the current runtime. The caller's losing patience does
-    /// not free its place: the lookup itself goes on until it is over.
-    pub(super) async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let place = Arc::clone(&self.lookups).acquire_owned().await;
-        let place = place.map_err(io::Error::other)?;
+    /// Resolves a name on the current runtime, with a place in `share` first. The
+    /// caller's losing patience does not free its places: the lookup itself goes on
+    /// until it is over.
+    pub(super) async fn resolve(
+        &self,
+        host: &str,
+        port: u16,
+        share: &Arc<Semaphore>,
+    ) -> io::Result<Vec<SocketAddr>> {
+        let mut places = Vec::new();
+        for semaphore in [share, &self.lookups] {
+            let place = Arc::clone(semaphore).acquire_owned().await;
+            places.push(place.map_err(io::Error::other)?);
+        }
         let (resolver, host) = (Arc::clone(&self.resolver), host.to_owned());
         let lookup = tokio::spawn(async move {
-            let _place = place;
+            let _places = places;
             resolver.resolve(&host, port).await
         });
         lookup.await.map_err(io::Error::other)?

@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use wasmtime_wasi_http::{Error, RequestOptions};
 
 use super::harness::{Plugin, Server, World, full, ok, request};
+use crate::capability::http::network::{LOOKUPS_EACH_MAX, is_this_machine};
 
 /// What a request ends with, and the rule that was missing.
 async fn outcome(plugin: &Plugin, url: &str) -> String {
@@ -155,6 +156,56 @@ async fn a_name_that_no_rule_covers_is_never_resolved() {
         assert!(matches!(error, Error::HttpRequestDenied), "{url} {error:?}");
     }
     assert!(world.names.asked.lock().unwrap().is_empty());
+}
+
+/// A plugin that asks for nothing but names that nobody answers for, and gives up at
+/// once each time.
+#[tokio::test]
+async fn names_that_are_not_answered_hold_up_no_other_plugin() {
+    let (world, server) = (World::new(), Server::new(|_| ok("x")).await);
+    let port = server.address.port();
+    *world.names.silent.lock().unwrap() = "silent.test".into();
+    world.names.add("api.test", &[&["127.0.0.1"]]);
+    let grant = |name: &str| {
+        world.plugin(&format!(
+            "http = [{{ url = \"http://{name}:{port}/\", allow_private = true }}]"
+        ))
+    };
+    let (one, other) = (grant("silent.test"), grant("api.test"));
+    let at_once = RequestOptions {
+        connect_timeout: Some(Duration::from_millis(1)),
+        ..RequestOptions::default()
+    };
+    let mut call = one.call();
+    for _ in 0..100 {
+        let get = request("GET", &format!("http://silent.test:{port}/"), &[]);
+        let get = get.body(full("")).unwrap();
+        let error = call.send_with(get, at_once).await.unwrap_err();
+        assert!(matches!(error, Error::DnsTimeout), "{error:?}");
+    }
+    let asked = world.names.asked.lock().unwrap().len();
+    assert_eq!(asked, LOOKUPS_EACH_MAX);
+    let url = format!("http://api.test:{port}/");
+    assert_eq!(outcome(&other, &url).await, "200 x");
+}
+
+/// What listens on all of this machine's addresses is behind its public one, too.
+#[test]
+fn a_peer_that_is_this_machine_is_told_by_both_ends() {
+    for (peer, local, is_here) in [
+        ("127.0.0.1:80", "127.0.0.1:5000", true),
+        ("127.0.0.2:80", "127.0.0.1:5000", true),
+        ("[::1]:80", "[::1]:5000", true),
+        ("203.0.113.7:80", "203.0.113.7:5000", true),
+        ("[2001:db8::7]:80", "[2001:db8::7]:5000", true),
+        ("[::ffff:203.0.113.7]:80", "203.0.113.7:5000", true),
+        ("203.0.113.7:80", "203.0.113.8:80", false),
+        ("[2001:db8::7]:80", "[2001:db8::8]:80", false),
+        ("8.8.8.8:53", "10.0.0.7:53", false),
+    ] {
+        let told = is_this_machine(peer.parse().unwrap(), local.parse().unwrap());
+        assert_eq!(told, is_here, "{peer} seen from {local}");
+    }
 }
 
 #[tokio::test]
