@@ -183,11 +183,25 @@ impl WasiHttpHooks for Hooks {
     }
 }
 
-/// What belongs to the connection, not to the request.
+/// Headers by which some servers take a request for one with another method or
+/// path than its own.
+const OVERRIDES: &[&str] = &[
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-method",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+];
+
+/// What belongs to the connection, not to the request, or says that the request
+/// is another one than was judged. Some servers take `_` for `-`.
 pub(super) fn is_forbidden(name: &HeaderName) -> bool {
     DEFAULT_FORBIDDEN_HEADERS.contains(name)
         || [TE, TRAILER, EXPECT].contains(name)
         || name.as_str().starts_with("proxy-")
+        || OVERRIDES.contains(&name.as_str().replace('_', "-").as_str())
 }
 
 impl Hooks {

@@ -309,9 +309,12 @@ impl Exchange {
             ));
         }
         self.permit.count_out(head_bytes as u64);
-        let may_carry = method != Method::GET && method != Method::HEAD;
-        if may_carry && http_body::Body::is_end_stream(&body) {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        if http_body::Body::is_end_stream(&body) {
+            // A length without a body would make the next request a part of this one.
+            headers.remove(CONTENT_LENGTH);
+            if method != Method::GET && method != Method::HEAD {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
         }
         let mut request = Request::new(RequestBody {
             inner: body,

@@ -65,9 +65,19 @@ async fn bodies_are_framed_by_the_host() {
         assert_eq!(call.send(sent).await.unwrap().status, 200);
         assert!(server.last().ends_with(end), "{:?}", server.last());
     }
+    // A length that the guest states and that no body has.
+    for (method, expected) in [("GET", None), ("HEAD", None), ("POST", Some("0"))] {
+        let sent = request(method, &server.url("/x"), &[("content-length", "30")]);
+        let reply = call.send(sent.body(full("")).unwrap()).await.unwrap();
+        assert_eq!(reply.status, 200);
+        let sent = server.last();
+        let length = sent.split("content-length: ").nth(1);
+        let length = length.and_then(|rest| rest.lines().next());
+        assert_eq!(length, expected, "{sent}");
+    }
     assert_eq!(server.connections(), 1);
     let usage = call.gate.usage();
-    assert_eq!((usage[0].rule, usage[0].allowed), (Some(0), 3));
+    assert_eq!((usage[0].rule, usage[0].allowed), (Some(0), 6));
     assert!(usage[0].bytes_out > 6, "{usage:?}");
 }
 
@@ -90,12 +100,28 @@ fn headers_of_the_connection_cannot_be_set() {
     ] {
         assert!(forbidden(name), "{name}");
     }
+    // Those that make another request of it than was judged.
+    for name in [
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+        "X-Original-Method",
+        "X-Original-URL",
+        "X-Original-URI",
+        "X-Rewrite-URL",
+        "X_HTTP_Method-Override",
+        "x_rewrite_url",
+    ] {
+        assert!(forbidden(name), "{name}");
+    }
     for name in [
         "Accept",
         "Authorization",
         "Content-Length",
         "Content-Type",
         "X-Proxy",
+        "X-Original",
+        "X-HTTP-Methods",
     ] {
         assert!(!forbidden(name), "{name}");
     }

@@ -303,6 +303,8 @@ async fn headers_of_the_connection_are_the_hosts() {
         "proxy-authorization",
         "TE",
         "upgrade",
+        "X-HTTP-Method-Override",
+        "x_original_url",
     ] {
         headers.push(json!([name, "evil.test"]));
     }
@@ -325,6 +327,7 @@ async fn headers_of_the_connection_are_the_hosts() {
             "Host: evil.test": "forbidden", "connection: evil.test": "forbidden",
             "Transfer-Encoding: evil.test": "forbidden", "proxy-authorization: evil.test": "forbidden",
             "TE: evil.test": "forbidden", "upgrade: evil.test": "forbidden",
+            "X-HTTP-Method-Override: evil.test": "forbidden", "x_original_url: evil.test": "forbidden",
             "x: a\r\nhost: evil.test": "invalid", "x: a\0": "invalid", "x y: 1": "invalid",
             "x:: 1": "invalid", ": 1": "invalid", "accept: text/plain": "ok",
         })
@@ -375,6 +378,20 @@ async fn half_a_body_never_arrives_as_a_whole_one() {
     until(|| server.last().contains("half of it")).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!is_whole(server.last().as_bytes()), "{:?}", server.last());
+}
+
+/// A length that no body has would take the next request for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_without_a_body_is_not_sent() {
+    let server = Server::new(|_| ok("")).await;
+    let evil = Evil::new(&server.grant(""), limits());
+    let headers = json!([["content-length", "30"]]);
+    let report = evil
+        .report("headers_in", &with(at(&server, "/"), "headers", headers))
+        .await;
+    let told = format!("{:?}", report.result);
+    assert!(told.contains("HttpRequestBodySize"), "{told}");
+    assert_eq!(server.connections(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
