@@ -32,7 +32,7 @@ use wasmtime_wasi_http::{
     RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
 };
 
-use super::backend::{EXCHANGE_BYTES, Exchange, secret};
+use super::backend::{EXCHANGE_BYTES, Exchange, secret, watch};
 use super::url::Target;
 use super::{Http, Op, Prepared};
 use crate::capability::secrets::Placeholders;
@@ -227,10 +227,12 @@ impl Hooks {
         let reservation = self.reservation.take().ok_or(Error::ConfigurationError)?;
         let permit = self.permit(parts)?;
         let rule = permit.rule().ok_or(Error::HttpRequestDenied)?;
+        let bound = self.is_bound(&permit.op().target);
         Ok(Exchange {
             services: Arc::clone(&self.services),
             prepared: Arc::clone(&self.prepared),
-            secrets: self.in_play(&permit.op().target),
+            secrets: self.in_play(bound),
+            bound,
             permit: Arc::new(permit),
             rule,
             placeholders: self.placeholders.clone(),
@@ -242,16 +244,23 @@ impl Hooks {
         })
     }
 
+    /// Whether a rule binds a secret to the host, by whatever scheme, port and path:
+    /// what a server was given at one of them it may tell at another.
+    fn is_bound(&self, target: &Target) -> bool {
+        let grants = self.gate.grants();
+        let mut bound = grants.http.iter().filter(|rule| rule.secret.is_some());
+        bound.any(|rule| rule.url.covers_name(target))
+    }
+
     /// None, or all that the plugin's rules bind: servers may know each other, and
     /// what is searched for is made once, not for each choice a guest makes.
-    fn in_play(&self, target: &Target) -> Vec<String> {
-        let grants = self.gate.grants();
+    fn in_play(&self, bound: bool) -> Vec<String> {
         let issued = self.placeholders.names();
-        let bound = || grants.http.iter().filter(|rule| rule.secret.is_some());
-        if issued.is_empty() && !bound().any(|rule| rule.url.covers_host(target)) {
+        if issued.is_empty() && !bound {
             return Vec::new();
         }
-        let bound = bound().filter_map(|rule| rule.secret.clone());
+        let grants = self.gate.grants();
+        let bound = grants.http.iter().filter_map(|rule| rule.secret.clone());
         let names: BTreeSet<String> = issued.into_iter().chain(bound).collect();
         names.into_iter().collect()
     }
@@ -343,6 +352,30 @@ fn stream_error_code(error: &Error) -> ErrorCode {
             ErrorCode::HttpResponseTrailerSectionSize(*size)
         }
         _ => ErrorCode::HttpProtocolError,
+    }
+}
+
+impl types::HostFutureIncomingResponse for HttpView<'_> {
+    fn subscribe(
+        &mut self,
+        it: Resource<HostFutureIncomingResponse>,
+    ) -> Trap<Resource<DynPollable>> {
+        types::HostFutureIncomingResponse::subscribe(&mut self.inner(), it)
+    }
+
+    /// The head is searched for secrets here, on the guest's own time.
+    fn get(
+        &mut self,
+        it: Resource<HostFutureIncomingResponse>,
+    ) -> Trap<Got<Resource<HostIncomingResponse>>> {
+        if let HostFutureIncomingResponse::Ready(Ok((response, _))) = self.table.get_mut(&it)? {
+            watch::reveal(response);
+        }
+        types::HostFutureIncomingResponse::get(&mut self.inner(), it)
+    }
+
+    fn drop(&mut self, it: Resource<HostFutureIncomingResponse>) -> Trap<()> {
+        types::HostFutureIncomingResponse::drop(&mut self.inner(), it)
     }
 }
 
@@ -438,10 +471,5 @@ forward! {
         fn write(it: Resource<HostOutgoingBody>) -> Trap<Result<Resource<DynOutputStream>, ()>>;
         fn finish(it: Resource<HostOutgoingBody>, trailers: Option<Resource<Trailers>>) -> HttpResult<()>;
         fn drop(it: Resource<HostOutgoingBody>) -> Trap<()>;
-    }
-    HostFutureIncomingResponse {
-        fn subscribe(it: Resource<HostFutureIncomingResponse>) -> Trap<Resource<DynPollable>>;
-        fn get(it: Resource<HostFutureIncomingResponse>) -> Trap<Got<Resource<HostIncomingResponse>>>;
-        fn drop(it: Resource<HostFutureIncomingResponse>) -> Trap<()>;
     }
 }

@@ -219,9 +219,11 @@ impl UrlPattern {
     /// Whether the rule covers scheme, host and port of `target`.
     #[must_use]
     pub fn covers_host(&self, target: &Target) -> bool {
-        if (self.base.https, self.base.port) != (target.https, target.port) {
-            return false;
-        }
+        (self.base.https, self.base.port) == (target.https, target.port) && self.covers_name(target)
+    }
+
+    /// Whether the rule covers the host of `target`, by whatever scheme and port.
+    pub(super) fn covers_name(&self, target: &Target) -> bool {
         if !self.one_label {
             return self.base.host == target.host;
         }

@@ -4,16 +4,12 @@ use std::collections::VecDeque;
 
 use zeroize::{Zeroize, Zeroizing};
 
-/// A cut-off word of fewer bytes may be passed on.
-const PART_BYTES_MIN: u32 = 8;
-
 /// Aho and Corasick's automaton. A state is the number of a node, 0 at first. A node's
 /// children are a list: `child` is the first of them, `sibling` the next.
 pub(super) struct Automaton {
     nodes: Vec<Node>,
     /// The root's children by byte; 0: none.
     first: Box<[u32; 256]>,
-    longest: usize,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -25,9 +21,6 @@ struct Node {
     depth: u32,
     /// Length of the longest word that ends here; 0: none.
     found: u32,
-    /// From which depth on the beginning of a word that passes here gives too
-    /// much of it away; 0: at the root.
-    part: u32,
 }
 
 impl Automaton {
@@ -35,7 +28,6 @@ impl Automaton {
         let mut made = Self {
             nodes: vec![Node::default()],
             first: Box::new([0; 256]),
-            longest: 0,
         };
         for word in words {
             made.insert(&word);
@@ -45,18 +37,9 @@ impl Automaton {
     }
 
     fn insert(&mut self, word: &[u8]) {
-        let half = u32::try_from(word.len().div_ceil(2)).expect("a few encodings of a few KiB");
-        let part = half.max(PART_BYTES_MIN);
-        self.longest = self.longest.max(word.len());
         let mut at = 0;
         for byte in word {
             at = self.child(at, *byte).unwrap_or_else(|| self.add(at, *byte));
-            let node = &mut self.nodes[at as usize];
-            node.part = if node.part == 0 {
-                part
-            } else {
-                node.part.min(part)
-            };
         }
         let node = &mut self.nodes[at as usize];
         node.found = node.depth;
@@ -125,14 +108,14 @@ impl Automaton {
         }
     }
 
+    /// The state of the next shorter beginning of a word.
+    pub(super) fn shorter(&self, state: u32) -> u32 {
+        self.nodes[state as usize].fail
+    }
+
     /// How many bytes at the end of what was read begin a word.
     pub(super) fn depth(&self, state: u32) -> usize {
         self.nodes[state as usize].depth as usize
-    }
-
-    /// Length of the longest word.
-    pub(super) fn longest(&self) -> usize {
-        self.longest
     }
 
     /// Whether a word begins with `byte`.
@@ -144,19 +127,6 @@ impl Automaton {
     pub(super) fn begins_with(&self, byte: u8, next: u8) -> bool {
         self.child(0, byte)
             .is_some_and(|at| self.child(at, next).is_some())
-    }
-
-    /// How many bytes at the end of what was read are half of a word or more, and
-    /// not all of it.
-    pub(super) fn part(&self, mut state: u32) -> Option<usize> {
-        while state != 0 {
-            let node = self.nodes[state as usize];
-            if node.depth >= node.part {
-                return Some(node.depth as usize);
-            }
-            state = node.fail;
-        }
-        None
     }
 
     /// Length of the longest word that ends here; 0: none.

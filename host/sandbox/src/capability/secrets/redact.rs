@@ -4,9 +4,10 @@
 //!
 //! What must stay true: masking keeps the length; nothing is passed on that
 //! could still turn out to be the beginning of a match; how much is held back
-//! does not tell what is in it. Else whoever can have a server repeat its words
-//! would learn from what is late, or masked, that they begin a secret, and have
-//! the whole of it character by character.
+//! follows from lengths alone; what is not a whole match is not masked. Else
+//! whoever can have a server repeat its words would learn from what is late, or
+//! masked, that they begin a secret, and have the whole of it character by
+//! character.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +19,13 @@ use super::encodings::{Fold, exact, folded, hexadecimal};
 use super::secret::Secret;
 use super::skim::Skim;
 use super::syntax::Syntax::{Backslash, Digits, Entity, Equals, Lines, Percent};
-use super::syntax::{Reader, Syntax, Token};
+use super::syntax::{READERS_BYTES_MAX, Reader, Syntax, Token};
+
+/// How many bytes of an answer a value may be spread over and be found: for each
+/// of its own, and at the least. More than any of the formats takes, each byte
+/// escaped on its own.
+const SPREAD: usize = 12;
+const SPREAD_BYTES_MIN: usize = 512;
 
 /// The words to look for after reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,30 +65,33 @@ pub(crate) struct Matcher {
     hexadecimal: Automaton,
     /// For each of [`WAYS`].
     skims: Vec<Skim>,
-    longest: usize,
+    /// Most bytes of an answer between the beginning and the end of a match.
+    span: u64,
 }
 
 impl Matcher {
     pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         let values: Vec<&[u8]> = secrets.into_iter().map(Secret::expose).collect();
+        let longest = values.iter().map(|value| value.len()).max().unwrap_or(0);
         let mut made = Self {
             exact: Automaton::new(values.iter().flat_map(|value| exact(value))),
             folded: Automaton::new(values.iter().flat_map(|value| folded(value))),
             hexadecimal: Automaton::new(values.iter().flat_map(|value| hexadecimal(value))),
             skims: Vec::new(),
-            longest: 0,
+            span: (SPREAD * longest).max(SPREAD_BYTES_MIN) as u64,
         };
         let skim = |(syntaxes, table): &(&[Syntax], Table)| {
             Skim::new(syntaxes, *table, made.automaton(*table))
         };
         made.skims = WAYS.iter().map(skim).collect();
-        let tables = [&made.exact, &made.folded, &made.hexadecimal];
-        made.longest = tables
-            .map(Automaton::longest)
-            .into_iter()
-            .max()
-            .unwrap_or_default();
         made
+    }
+
+    /// How many bytes at the end of what came may belong to a match that is not
+    /// whole yet: a longer one than the span is none, and what comes next is read
+    /// from no further back than the readers hold.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.span + READERS_BYTES_MAX as u64
     }
 
     fn automaton(&self, table: Table) -> &Automaton {
@@ -98,11 +108,27 @@ impl Matcher {
             held: BytesMut::from(text),
             start: 0,
         };
-        for (mut way, skim) in ways().zip(&self.skims) {
+        for (mut way, skim) in self.ways().zip(&self.skims) {
             way.push(self, skim, text, 0, &mut window);
             way.end(self, &mut window);
         }
         (window.held != text).then(|| window.held.to_vec())
+    }
+
+    fn ways(&self) -> impl Iterator<Item = Way> {
+        WAYS.iter().map(|(syntaxes, table)| Way {
+            outer: syntaxes.first().copied().map(Reader::new),
+            inner: syntaxes.get(1).copied().map(Reader::new),
+            cursor: Cursor {
+                table: *table,
+                span: self.span,
+                fold: Fold::default(),
+                state: 0,
+                starts: VecDeque::new(),
+            },
+            #[cfg(test)]
+            read: 0,
+        })
     }
 }
 
@@ -123,21 +149,6 @@ impl Window {
         let (from, to) = (place(from), place(to));
         self.held[from..to].fill(b'*');
     }
-}
-
-fn ways() -> impl Iterator<Item = Way> {
-    WAYS.iter().map(|(syntaxes, table)| Way {
-        outer: syntaxes.first().copied().map(Reader::new),
-        inner: syntaxes.get(1).copied().map(Reader::new),
-        cursor: Cursor {
-            table: *table,
-            fold: Fold::default(),
-            state: 0,
-            starts: VecDeque::new(),
-        },
-        #[cfg(test)]
-        read: 0,
-    })
 }
 
 /// One way of reading, and how far it is.
@@ -230,26 +241,13 @@ impl Way {
             }
         }
     }
-
-    /// Masks a value of which the end of the answer cuts off less than half.
-    fn tail(&self, matcher: &Matcher, window: &mut Window) {
-        let automaton = matcher.automaton(self.cursor.table);
-        if let Some(part) = automaton.part(self.cursor.state) {
-            let from = self.cursor.starts.len() - part;
-            window.mask(self.cursor.starts[from], window.end());
-        }
-    }
-
-    /// Where the first byte is that may belong to a match.
-    fn pending(&self) -> Option<u64> {
-        let readers = self.readers().filter_map(Reader::pending);
-        readers.chain(self.cursor.starts.front().copied()).min()
-    }
 }
 
 /// A place in an automaton.
 struct Cursor {
     table: Table,
+    /// Most bytes of the answer that a match is spread over.
+    span: u64,
     fold: Fold,
     state: u32,
     /// Where in the answer the bytes are that led to the state.
@@ -265,18 +263,30 @@ impl Cursor {
         let Some(byte) = byte else { return };
         self.state = automaton.step(self.state, byte);
         self.starts.push_back(token.start);
-        while self.starts.len() > automaton.depth(self.state) {
-            self.starts.pop_front();
+        self.keep(automaton);
+        while self
+            .starts
+            .front()
+            .is_some_and(|start| token.end - start > self.span)
+        {
+            self.state = automaton.shorter(self.state);
+            self.keep(automaton);
         }
         let found = automaton.found(self.state);
         if found > 0 {
             window.mask(self.starts[self.starts.len() - found], token.end);
         }
     }
+
+    /// Keeps the places of what leads to the state.
+    fn keep(&mut self, automaton: &Automaton) {
+        while self.starts.len() > automaton.depth(self.state) {
+            self.starts.pop_front();
+        }
+    }
 }
 
-/// Masks a stream. A chunk is held back until the next one, and as many bytes as
-/// the longest word has; what may be the beginning of a match, until it is known.
+/// Masks a stream, of which the last [`Matcher::held_bytes`] are always held back.
 pub(crate) struct Redactor {
     matcher: Arc<Matcher>,
     ways: Vec<Way>,
@@ -286,8 +296,8 @@ pub(crate) struct Redactor {
 impl Redactor {
     pub(crate) fn new(matcher: Arc<Matcher>) -> Self {
         Self {
+            ways: matcher.ways().collect(),
             matcher,
-            ways: ways().collect(),
             window: Window::default(),
         }
     }
@@ -299,23 +309,16 @@ impl Redactor {
         for (way, skim) in self.ways.iter_mut().zip(&self.matcher.skims) {
             way.push(&self.matcher, skim, chunk, at, &mut self.window);
         }
-        let reach = self
-            .window
-            .end()
-            .saturating_sub(self.matcher.longest as u64);
-        let pending = self.ways.iter().filter_map(Way::pending);
-        let settled = pending.fold(reach.min(at), u64::min);
+        let settled = self.window.end().saturating_sub(self.matcher.held_bytes());
         self.release(settled.max(self.window.start))
     }
 
     /// The rest, at the end of the stream.
     pub(crate) fn finish(&mut self) -> Bytes {
         for way in &mut self.ways {
-            way.tail(&self.matcher, &mut self.window);
             way.end(&self.matcher, &mut self.window);
-            way.tail(&self.matcher, &mut self.window);
         }
-        self.ways = ways().collect();
+        self.ways = self.matcher.ways().collect();
         self.release(self.window.end())
     }
 

@@ -12,6 +12,9 @@ use super::encodings::utf8;
 const ESCAPE_BYTES_MAX: usize = 14;
 /// Most escapes in a row that stand for nothing.
 const DROPPED_MAX: u8 = 8;
+/// Most bytes of an answer that two readers, one of what the other reads, hold
+/// back: each less than one escape.
+pub(super) const READERS_BYTES_MAX: usize = (ESCAPE_BYTES_MAX - 1) * (ESCAPE_BYTES_MAX + 1);
 
 /// A byte that was read, and the part of the answer that it was read from.
 #[derive(Debug, Clone, Copy)]
@@ -264,11 +267,6 @@ impl Reader {
     /// Takes note of bytes that begin nothing and were not pushed.
     pub(super) fn passed(&mut self) {
         self.dropped = 0;
-    }
-
-    /// Where in the answer what is held back begins.
-    pub(super) fn pending(&self) -> Option<u64> {
-        (self.held > 0).then_some(self.places[0].0)
     }
 
     #[inline]

@@ -15,10 +15,10 @@ use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::pool::Lease;
-use super::secret::Redaction;
+use super::watch::Search;
 use crate::capability::Capability;
 use crate::capability::http::Http;
-use crate::capability::secrets::{PLACEHOLDER_BYTES, Placeholders, Redactor};
+use crate::capability::secrets::{PLACEHOLDER_BYTES, Placeholders};
 use crate::gate::{Missing, Permit, Reservation};
 use crate::limits::ByteSize;
 
@@ -184,8 +184,7 @@ pub(super) struct ResponseBody {
     pub(super) limit: u64,
     pub(super) received: u64,
     pub(super) headers_bytes_max: usize,
-    pub(super) redaction: Option<Redaction>,
-    pub(super) redactor: Option<Redactor>,
+    pub(super) search: Search,
     pub(super) trailers: Option<HeaderMap>,
     pub(super) clocks: Clocks,
     pub(super) _reservation: Reservation,
@@ -213,9 +212,10 @@ impl ResponseBody {
             return Err(Error::HttpResponseBodySize(Some(self.limit)));
         }
         self.permit.count_in(data.len() as u64);
-        Ok(match &mut self.redactor {
-            Some(redactor) => redactor.push(&data),
-            None => data,
+        self.search.push(data).map_err(|refused| {
+            let (gate, missing) = (self.permit.gate(), Missing::new(refused.needs));
+            gate.deny(Http::NAME, self.permit.op(), missing);
+            refused.error
         })
     }
 
@@ -227,15 +227,13 @@ impl ResponseBody {
                 return Err(Error::HttpResponseTrailerSectionSize(None));
             }
             self.permit.count_in(bytes as u64);
-            if let Some(redaction) = &self.redaction {
-                redaction.headers(&mut trailers);
-            }
+            self.search.watch.headers(&mut trailers);
             self.trailers = Some(trailers);
         } else if let Some((_, lease)) = self.inner.take() {
             lease.release();
         }
-        let held = self.redactor.take().map(|mut redactor| redactor.finish());
-        Ok(held.filter(|held| !held.is_empty()).map(Frame::data))
+        let held = Some(self.search.finish()).filter(|held| !held.is_empty());
+        Ok(held.map(Frame::data))
     }
 
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {

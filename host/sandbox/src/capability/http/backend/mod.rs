@@ -11,32 +11,31 @@ mod dial;
 pub mod network;
 mod pool;
 pub(super) mod secret;
+pub(super) mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HOST, RANGE,
-    TRANSFER_ENCODING,
-};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, RANGE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use rustls::ClientConfig;
-use tokio::sync::Semaphore;
 use serde_json::json;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use self::again::Spare;
-use self::network::LOOKUPS_EACH_MAX;
 use self::body::{Clocks, Failure, RequestBody, ResponseBody, headers_bytes};
 use self::dial::Dial;
+use self::network::LOOKUPS_EACH_MAX;
 use self::pool::{Connection, Key, Lease, Place, Pool};
-use self::secret::{Matchers, Redaction};
+use self::secret::Matchers;
+use self::watch::{Search, Watch, conceal, unsearchable};
 use super::rate::Rates;
 use super::url::{Target, URL_BYTES_MAX};
 use super::{Http, Rule};
@@ -46,8 +45,8 @@ use crate::gate::{Missing, Permit, Reservation};
 use crate::limits::ByteSize;
 use crate::services::{AuditEvent, Services};
 
-/// Host memory one request may take at once: a connection's buffer, a frame, the
-/// one before it where it is searched for secrets, and what the guest wrote ahead.
+/// Host memory one request may take at once: a connection's buffer, a frame, what
+/// is held back where it is searched for secrets, and what the guest wrote ahead.
 pub(super) const EXCHANGE_BYTES: u64 = 4 * dial::READ_BYTES_MAX as u64;
 
 /// How long connecting may take where the guest says nothing.
@@ -63,9 +62,9 @@ pub struct Prepared {
     tls: Arc<ClientConfig>,
     pool: Pool,
     rates: Rates,
+    matchers: Matchers,
     /// The plugin's share of all lookups of names.
     lookups: Arc<Semaphore>,
-    matchers: Matchers,
 }
 
 impl Prepared {
@@ -75,8 +74,8 @@ impl Prepared {
             io: services.io.clone(),
             tls: services.network.tls(),
             rates: Rates::default(),
-            lookups: Arc::new(Semaphore::new(LOOKUPS_EACH_MAX)),
             matchers: Matchers::default(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS_EACH_MAX)),
         }
     }
 
@@ -106,6 +105,8 @@ pub(super) struct Exchange {
     /// Secrets in play; none where the call asked for none and no rule binds one to
     /// the host.
     pub(super) secrets: Vec<String>,
+    /// Whether a rule binds one to the host.
+    pub(super) bound: bool,
     pub(super) options: RequestOptions,
     pub(super) deadline: Instant,
     pub(super) headers_bytes_max: usize,
@@ -125,11 +126,11 @@ impl Exchange {
         let mut target = self.permit.op().target.clone();
         let connected = self.connect(false).await?;
         let mut headers = parts.headers;
-        let redaction = self.put_secret(&mut target, &mut headers).await?;
+        let watch = self.put_secret(&mut target, &mut headers).await?;
         let failure = Failure::default();
         let request = self.request(parts.method, &target, headers, body, &failure)?;
         let (response, lease) = self.exchange(connected, request, &failure).await?;
-        self.receive(response, lease, redaction)
+        self.receive(response, lease, watch)
     }
 
     fn deny(&self, needs: impl Into<String>, error: Error) -> Error {
@@ -201,8 +202,8 @@ impl Exchange {
         let dial = Dial {
             network: &self.services.network,
             tls: &self.prepared.tls,
-            permit: &self.permit,
             lookups: &self.prepared.lookups,
+            permit: &self.permit,
             rule: &self.rule,
             key: &key,
             patience: self.patience(self.options.connect_timeout, CONNECT_TIME),
@@ -217,10 +218,12 @@ impl Exchange {
         &self,
         target: &mut Target,
         headers: &mut HeaderMap,
-    ) -> Result<Option<Redaction>, Error> {
+    ) -> Result<Watch, Error> {
         self.permit
             .recheck()
             .map_err(|_| Error::HttpRequestDenied)?;
+        let (prepared, bound) = (&self.prepared, self.bound);
+        let seen = prepared.matchers.changes();
         let mut in_play = Vec::new();
         for name in &self.secrets {
             in_play.extend(
@@ -242,7 +245,9 @@ impl Exchange {
             secret::substitute(&self.placeholders, name, value, target, headers)?;
         }
         let values: Vec<Secret> = in_play.into_iter().map(|(_, value, _)| value).collect();
-        Ok(self.prepared.matchers.redaction(&values))
+        let redaction = prepared.matchers.redaction(&values);
+        let placeholders = &self.placeholders;
+        Ok(Watch::new(prepared, placeholders, bound, redaction, seen))
     }
 
     fn stored(&self, name: &str) -> Result<Option<(Secret, u64)>, Error> {
@@ -372,15 +377,17 @@ impl Exchange {
         self,
         response: Response<Incoming>,
         lease: Lease,
-        redaction: Option<Redaction>,
+        watch: Watch,
     ) -> Result<Response<WasiBody>, Error> {
-        let (mut parts, incoming) = response.into_parts();
+        let (parts, incoming) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Error::HttpUpgradeFailed);
         }
-        self.check_response(parts.status, &parts.headers, redaction.is_some())?;
-        if let Some(redaction) = &redaction {
-            redaction.headers(&mut parts.headers);
+        self.check_response(parts.status, &parts.headers)?;
+        let is_over = http_body::Body::is_end_stream(&incoming);
+        let mut unsearchable = unsearchable(parts.status, &parts.headers, is_over);
+        if let Some(refused) = unsearchable.take_if(|_| watch.is_on()) {
+            return Err(self.deny(refused.needs, refused.error));
         }
         self.permit.count_in(headers_bytes(&parts.headers) as u64);
         let between = self.patience(self.options.between_bytes_timeout, Duration::MAX);
@@ -389,38 +396,24 @@ impl Exchange {
             limit: self.rule.response_bytes.0,
             received: 0,
             headers_bytes_max: self.headers_bytes_max,
-            redactor: redaction.as_ref().map(Redaction::stream),
-            redaction,
+            search: Search::new(watch.clone(), unsearchable),
             trailers: None,
             clocks: Clocks::new(between, self.deadline),
             permit: self.permit,
             _reservation: self.reservation,
         };
-        parts.extensions.clear();
-        Ok(Response::from_parts(parts, body.boxed_unsync()))
+        let mut response = Response::from_parts(parts, body.boxed_unsync());
+        conceal(&mut response, watch);
+        Ok(response)
     }
 
-    fn check_response(
-        &self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        secret: bool,
-    ) -> Result<(), Error> {
+    fn check_response(&self, status: StatusCode, headers: &HeaderMap) -> Result<(), Error> {
         if headers_bytes(headers) > self.headers_bytes_max {
             let limit = u32::try_from(self.headers_bytes_max).ok();
             return Err(Error::HttpResponseHeaderSectionSize(limit));
         }
         if !only(headers.get_all(TRANSFER_ENCODING), "chunked") {
             return Err(Error::HttpResponseTransferCoding(None));
-        }
-        if secret && !only(headers.get_all(CONTENT_ENCODING), "identity") {
-            let needs = "an answer without content coding, which could hide the secret";
-            return Err(self.deny(needs, Error::HttpResponseContentCoding(None)));
-        }
-        if secret && (status == StatusCode::PARTIAL_CONTENT || headers.contains_key(CONTENT_RANGE))
-        {
-            let needs = "a whole answer: a part could hide the secret";
-            return Err(self.deny(needs, Error::HttpProtocolError));
         }
         let limit = self.rule.response_bytes.0;
         let has_body =

@@ -1,8 +1,8 @@
 //! A secret in a request: where its placeholder may stand, how the value gets
 //! there, and how it is kept out of what comes back.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -133,13 +133,17 @@ pub(super) fn places(
         .collect()
 }
 
-/// Keeps secrets out of one response.
+/// Keeps secrets out of answers.
 #[derive(Clone)]
 pub(super) struct Redaction(Arc<Matcher>);
 
 impl Redaction {
     pub(super) fn stream(&self) -> Redactor {
         Redactor::new(Arc::clone(&self.0))
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Masks values; a header whose very name gives the value away is dropped.
@@ -163,7 +167,20 @@ impl Redaction {
 /// Matchers of the secrets in play, since making one takes a moment. Secrets that
 /// changed get a new one.
 #[derive(Default)]
-pub(super) struct Matchers(Mutex<HashMap<[u8; 32], Redaction>>);
+pub(super) struct Matchers {
+    /// The latest last.
+    made: Mutex<Vec<Made>>,
+    /// How often another one became the latest.
+    changes: AtomicU64,
+}
+
+struct Made {
+    /// Of the secrets.
+    digest: [u8; 32],
+    redaction: Redaction,
+    /// The change by which it became the latest.
+    change: u64,
+}
 
 /// Matchers kept: one, and another while a secret changes.
 const MATCHERS_MAX: usize = 2;
@@ -172,7 +189,19 @@ impl Matchers {
     /// Matchers made and kept.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.lock().len()
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// The changes until now, and what became the latest after the first `seen`.
+    pub(super) fn since(&self, seen: u64) -> (u64, Vec<Redaction>) {
+        let made = self.lock();
+        let newer = made.iter().filter(|one| one.change > seen);
+        let found = newer.map(|one| one.redaction.clone()).collect();
+        (self.changes(), found)
     }
 
     /// What keeps all of `secrets` out; `None` where there are none.
@@ -180,17 +209,37 @@ impl Matchers {
         if secrets.is_empty() {
             return None;
         }
-        let mut digest = Sha256::new();
-        for secret in secrets {
-            digest.update(secret.expose().len().to_be_bytes());
-            digest.update(secret.expose());
+        let digest = digest(secrets);
+        let mut made = self.lock();
+        if let Some(latest) = made.last().filter(|one| one.digest == digest) {
+            return Some(latest.redaction.clone());
         }
-        let digest = digest.finalize().into();
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.contains_key(&digest) && known.len() >= MATCHERS_MAX {
-            known.clear();
-        }
-        let made = || Redaction(Arc::new(Matcher::new(secrets)));
-        Some(known.entry(digest).or_insert_with(made).clone())
+        let redaction = match made.iter().position(|one| one.digest == digest) {
+            Some(at) => made.remove(at).redaction,
+            None => Redaction(Arc::new(Matcher::new(secrets))),
+        };
+        let surplus = (made.len() + 1).saturating_sub(MATCHERS_MAX);
+        made.drain(..surplus);
+        let change = self.changes() + 1;
+        made.push(Made {
+            digest,
+            redaction: redaction.clone(),
+            change,
+        });
+        self.changes.store(change, Ordering::Release);
+        Some(redaction)
     }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Made>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn digest(secrets: &[Secret]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for secret in secrets {
+        digest.update(secret.expose().len().to_be_bytes());
+        digest.update(secret.expose());
+    }
+    digest.finalize().into()
 }

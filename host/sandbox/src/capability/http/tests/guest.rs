@@ -481,9 +481,9 @@ fn echo(request: &str) -> Vec<Say> {
         .unwrap_or("");
     let path = request.split(' ').nth(1).unwrap();
     let body = format!("{path} {value}");
-    let mut says = vec![Say::text(
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
-    )];
+    let mut says = vec![Say::text(format!(
+        "HTTP/1.1 200 OK\r\nx-echo: {value}\r\ntransfer-encoding: chunked\r\n\r\n",
+    ))];
     says.extend(
         body.chars()
             .map(|byte| Say::text(format!("1\r\n{byte}\r\n"))),
@@ -515,6 +515,12 @@ async fn a_secret_is_used_and_never_seen() {
         assert_eq!(
             told["body"],
             format!("/?k={} {stars}", "*".repeat(VALUE.len() + 4))
+        );
+        assert!(
+            told["headers"]
+                .as_array()
+                .unwrap()
+                .contains(&json!(["x-echo", stars]))
         );
         assert!(server.last().contains(VALUE));
     }

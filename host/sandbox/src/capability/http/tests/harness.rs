@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::time::Instant;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use crate::capability::http::backend::watch::reveal;
 use crate::capability::http::network::{Network, Resolver};
 use crate::capability::http::{Http, Prepared, State};
 use crate::capability::secrets::{Placeholders, Secret, Vault};
@@ -28,9 +29,9 @@ use crate::services::{AuditEvent, AuditSink, Services};
 #[derive(Default)]
 pub(super) struct Names {
     answers: Mutex<HashMap<String, Vec<Vec<SocketAddr>>>>,
-    pub(super) asked: Mutex<Vec<String>>,
     /// A name that nobody ever answers for.
     pub(super) silent: Mutex<String>,
+    pub(super) asked: Mutex<Vec<String>>,
     /// The threads that asked.
     pub(super) threads: Mutex<Vec<String>>,
 }
@@ -54,10 +55,10 @@ impl Resolver for Names {
         self.asked.lock().unwrap().push(host.to_owned());
         let thread = std::thread::current().name().unwrap_or_default().to_owned();
         self.threads.lock().unwrap().push(thread);
-        let mut answers = self.answers.lock().unwrap();
         if *self.silent.lock().unwrap() == host {
             return Box::pin(std::future::pending());
         }
+        let mut answers = self.answers.lock().unwrap();
         let answer = match answers.get_mut(host) {
             Some(list) if list.len() > 1 => Ok(list.remove(0)),
             Some(list) => Ok(list[0].clone()),
@@ -211,6 +212,29 @@ pub(super) struct Reply {
 }
 
 impl Reply {
+    /// Reads an answer to its end.
+    pub(super) async fn of(response: http::Response<WasiBody>) -> Self {
+        let (parts, mut body) = response.into_parts();
+        let (mut text, mut trailers) = (Vec::new(), None);
+        let mut end = Ok(());
+        while let Some(frame) = body.frame().await {
+            match frame.map(http_body::Frame::into_data) {
+                Ok(Ok(data)) => text.extend_from_slice(&data),
+                Ok(Err(frame)) => trailers = frame.into_trailers().ok(),
+                Err(error) => {
+                    end = Err(error);
+                    break;
+                }
+            }
+        }
+        Self {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: end.map(|()| String::from_utf8_lossy(&text).into_owned()),
+            trailers,
+        }
+    }
+
     pub(super) fn text(&self) -> &str {
         self.body.as_ref().unwrap()
     }
@@ -245,28 +269,21 @@ impl Call {
         options: RequestOptions,
     ) -> Result<Reply, Error> {
         let response = self.begin(request, options).await?;
-        let (parts, mut body) = response.into_parts();
-        let (mut text, mut trailers) = (Vec::new(), None);
-        let mut end = Ok(());
-        while let Some(frame) = body.frame().await {
-            match frame.map(http_body::Frame::into_data) {
-                Ok(Ok(data)) => text.extend_from_slice(&data),
-                Ok(Err(frame)) => trailers = frame.into_trailers().ok(),
-                Err(error) => {
-                    end = Err(error);
-                    break;
-                }
-            }
-        }
-        Ok(Reply {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body: end.map(|()| String::from_utf8_lossy(&text).into_owned()),
-            trailers,
-        })
+        Ok(Reply::of(response).await)
     }
 
     pub(super) async fn begin(
+        &mut self,
+        request: Request<WasiBody>,
+        options: RequestOptions,
+    ) -> Result<http::Response<WasiBody>, Error> {
+        let mut response = self.begin_unseen(request, options).await?;
+        reveal(&mut response);
+        Ok(response)
+    }
+
+    /// An answer as it is before the guest takes it.
+    pub(super) async fn begin_unseen(
         &mut self,
         request: Request<WasiBody>,
         options: RequestOptions,

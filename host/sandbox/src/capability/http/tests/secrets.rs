@@ -3,9 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use expect_test::expect;
-use wasmtime_wasi_http::Error;
+use http_body_util::BodyExt;
+use wasmtime_wasi_http::{Error, RequestOptions};
 
 use super::harness::{Call, Reply, Say, Server, World, full, ok, request};
+use crate::capability::http::backend::watch::reveal;
 
 const VALUE: &str = "s3cr3t/Val+ue & \"more\" <x>";
 
@@ -276,6 +278,15 @@ fn echo(request: &str) -> Vec<Say> {
                 Say::Close,
             ]
         }
+        "/short" => {
+            let half = &value[..value.len() / 2];
+            vec![
+                Say::text(format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nat: {half}"
+                )),
+                Say::Close,
+            ]
+        }
         "/trailer" => vec![Say::text(format!(
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n.\r\n0\r\nx-t: {value}\r\n\r\n"
         ))],
@@ -309,6 +320,7 @@ async fn the_value_never_comes_back() {
         "/trailer",
         "/split",
         "/cut",
+        "/short",
         "/gzip",
         "/part",
     ] {
@@ -327,7 +339,8 @@ async fn the_value_never_comes_back() {
         /location: {"location": "/?k=****************************************", "content-length": "0"} Ok("") None
         /trailer: {"transfer-encoding": "chunked"} Ok(".") Some({"x-t": "**************************"})
         /split: {"transfer-encoding": "chunked"} Ok("<**************************>") None
-        /cut: {"connection": "close"} Ok("at: *************") None
+        /cut: HttpProtocolError: an answer that says where it ends: one that ends with its connection may be cut off within the secret
+        /short: {"content-length": "1000"} Err(HttpResponseIncomplete) None
         /gzip: HttpResponseContentCoding(None): an answer without content coding, which could hide the secret
         /part: HttpProtocolError: a whole answer: a part could hide the secret"#]].assert_eq(&lines.join("\n"));
 }
@@ -350,26 +363,29 @@ async fn a_changed_secret_is_redacted_as_it_is_now() {
     assert!(matches!(error, Error::HttpRequestDenied), "{error:?}");
 }
 
-/// Keeps what the header holds, and gives it back to whoever asks.
+/// Keeps what the header holds, and gives it back to whoever asks, at another port
+/// too.
 #[tokio::test]
 async fn a_value_that_a_server_kept_never_comes_back_either() {
     let world = World::new();
     let kept = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
-    let server = Server::new(move |request| {
+    let keeps = move |request: &str| {
         let mut kept = kept.lock().unwrap();
         let value = request
             .lines()
             .find_map(|line| line.strip_prefix("x-key: "));
         *kept = value.unwrap_or(&kept).to_owned();
         ok(&kept)
-    })
-    .await;
+    };
+    let server = Server::new(keeps.clone()).await;
+    let beside = Server::new(keeps).await;
     world.set_secret("key", VALUE).await;
     let both = server.grant("").replace(
         "}]",
         &format!(
-            "}}, {{ url = \"http://{}/in\", secret = \"key\", allow_private = true }}]",
-            server.address
+            "}}, {{ url = \"http://{}/in\", secret = \"key\", allow_private = true }}, \
+             {{ url = \"http://{}/**\", allow_private = true }}]",
+            server.address, beside.address
         ),
     );
     let plugin = world.plugin(&both);
@@ -380,14 +396,111 @@ async fn a_value_that_a_server_kept_never_comes_back_either() {
         .unwrap();
     // The same call, and another one, by a rule that binds no secret.
     for mut call in [call, plugin.call()] {
-        let reply = send(&mut call, &server.url("/out"), &[], "").await.unwrap();
-        assert_eq!(reply.text(), "*".repeat(VALUE.len()));
-        let range = [("range", "bytes=0-3")];
-        let error = send(&mut call, &server.url("/out"), &range, "")
-            .await
-            .unwrap_err();
-        assert!(matches!(error, Error::HttpRequestDenied), "{error:?}");
+        for url in [server.url("/out"), beside.url("/out")] {
+            let reply = send(&mut call, &url, &[], "").await.unwrap();
+            assert_eq!(reply.text(), "*".repeat(VALUE.len()));
+            let range = [("range", "bytes=0-3")];
+            let error = send(&mut call, &url, &range, "").await.unwrap_err();
+            assert!(matches!(error, Error::HttpRequestDenied), "{error:?}");
+        }
     }
+}
+
+/// An answer of a server without a secret that began before the call asked for one,
+/// and goes on with what another server told it.
+#[tokio::test]
+async fn an_answer_that_began_before_is_searched_from_then_on() {
+    let (world, server) = (World::new(), Server::new(|_| ok("")).await);
+    let other = Server::new(|request| {
+        let coding = match request.starts_with("GET /gzip") {
+            true => "content-encoding: gzip\r\n",
+            false => "",
+        };
+        let head = format!("HTTP/1.1 200 OK\r\n{coding}transfer-encoding: chunked\r\n\r\n");
+        let chunk = |text: &str| Say::text(format!("{:x}\r\n{text}\r\n", text.len()));
+        let (one, two) = VALUE.split_at(9);
+        let end = Say::text(format!("0\r\nx-t: {VALUE}\r\n\r\n"));
+        vec![
+            Say::text(head),
+            chunk("begun "),
+            chunk(one),
+            chunk(two),
+            end,
+        ]
+    })
+    .await;
+    world.set_secret("key", VALUE).await;
+    world.names.add("other.test", &[&["127.0.0.1"]]);
+    let elsewhere = format!("http://other.test:{}", other.address.port());
+    let bound = server.grant(r#", secret = "key""#);
+    let free = format!("}}, {{ url = \"{elsewhere}/**\", allow_private = true }}]");
+    let plugin = world.plugin(&bound.replace("}]", &free));
+    // The plugin's first request with the secret, and one after others.
+    for round in 0..2 {
+        for (path, asks, expected) in [
+            ("/", true, "Ok(\"**************************\")"),
+            ("/gzip", true, "Err(HttpResponseContentCoding(None))"),
+            ("/", false, r#"Ok("s3cr3t/Val+ue & \"more\" <x>")"#),
+        ] {
+            let mut call = plugin.call();
+            let url = format!("{elsewhere}{path}");
+            let get = request("GET", &url, &[]).body(full("")).unwrap();
+            let mut response = call.begin(get, RequestOptions::default()).await.unwrap();
+            let first = response.body_mut().frame().await.unwrap().unwrap();
+            assert_eq!(first.into_data().unwrap(), "begun ");
+            let word = asks.then(|| call.placeholders.issue("key").unwrap());
+            let headers = word.as_deref().map(|word| ("x-key", word));
+            send(&mut call, &server.url("/"), headers.as_slice(), "")
+                .await
+                .unwrap();
+            let reply = Reply::of(response).await;
+            let case = format!("round {round}: {path}, a secret asked for: {asks}");
+            assert_eq!(format!("{:?}", reply.body), expected, "{case}");
+            let trailer = reply.trailers.map(|trailers| trailers["x-t"].clone());
+            let shown = trailer.is_some_and(|trailer| trailer == VALUE);
+            assert_eq!(shown, !asks, "{case}");
+            assert_eq!(
+                call.denied() == "-",
+                path == "/",
+                "{case}: {}",
+                call.denied()
+            );
+        }
+    }
+}
+
+/// An answer that begins under one value of a secret, and goes on under the next.
+#[tokio::test]
+async fn a_secret_that_changes_meanwhile_is_kept_out_before_and_after() {
+    const NEXT: &str = "another-secret-value";
+    let world = World::new();
+    let server = Server::new(|_| ok(&format!("{VALUE} {NEXT}"))).await;
+    let (mut call, word) = call(&world, &server).await;
+    let get = request("GET", &server.url("/"), &[])
+        .body(full(""))
+        .unwrap();
+    let response = call.begin(get, RequestOptions::default()).await.unwrap();
+    world.set_secret("key", NEXT).await;
+    send(&mut call, &server.url("/"), &[("x-key", &word)], "")
+        .await
+        .unwrap();
+    let masked = [VALUE, NEXT].map(|value| "*".repeat(value.len()));
+    assert_eq!(Reply::of(response).await.text(), masked.join(" "));
+}
+
+/// What a server put into the head is searched for secrets by the guest's own
+/// thread, and shows nothing before.
+#[tokio::test]
+async fn a_head_is_searched_as_the_guest_takes_it() {
+    let (world, server) = (World::new(), Server::new(echo).await);
+    let (mut call, word) = call(&world, &server).await;
+    let get = request("GET", &server.url("/header"), &[("x-key", &word)]);
+    let get = get.body(full("")).unwrap();
+    let options = RequestOptions::default();
+    let mut response = call.begin_unseen(get, options).await.unwrap();
+    assert!(response.headers().is_empty(), "{:?}", response.headers());
+    reveal(&mut response);
+    assert_eq!(response.headers()["x-echo"], "*".repeat(VALUE.len()));
 }
 
 /// Whichever of its secrets a guest asks for: all are kept out, and what keeps

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 
+use crate::capability::secrets::secret::VALUE_BYTES_MAX;
 use crate::capability::secrets::{Matcher, Redactor, Secret};
 
 const VALUE: &str = "pa$$ w/o+rd?é<\"'&>\\";
@@ -205,6 +206,7 @@ fn bases_are_masked_wherever_the_value_begins() {
     }
 }
 
+/// Whatever comes, so much of it and no more.
 #[test]
 fn little_is_held_back() {
     let secret = Secret::new("s3cr3t/+Value=");
@@ -217,13 +219,19 @@ fn little_is_held_back() {
         let text = format!("73 {}", filler.repeat(2000));
         let frames = text.as_bytes().chunks(FRAME);
         let passed: usize = frames.map(|frame| redactor.push(frame).len()).sum();
-        assert!(
-            text.len() - passed < FRAME + 200,
-            "{filler:?}: {passed} of {}",
-            text.len()
-        );
+        let held = text.len() - passed;
+        assert_eq!(held as u64, matcher.held_bytes(), "{filler:?}");
+        assert!(held < 1 << 10, "{held}");
         assert_eq!(passed + redactor.finish().len(), text.len());
     }
+}
+
+/// The longest value, in the longest form that is read.
+#[test]
+fn what_is_held_back_has_a_bound() {
+    let value: String = ('a'..='z').cycle().take(VALUE_BYTES_MAX).collect();
+    let matcher = Matcher::new([&Secret::new(value)]);
+    assert!(matcher.held_bytes() <= 64 << 10, "{}", matcher.held_bytes());
 }
 
 /// The lengths of the parts in which `text` is passed on that comes in frames of
@@ -238,40 +246,51 @@ fn parts(matcher: &Arc<Matcher>, text: &[u8], size: usize) -> Vec<usize> {
     parts
 }
 
+/// A value's character in the longest escapes, also one inside another, and with
+/// what is dropped behind it.
+const LONG: [fn(char) -> String; 5] = [
+    |c| written(&format!("&#x{:010x};", u32::from(c)), braced),
+    |c| braced(c) + &braced('\n').repeat(8),
+    |c| bytes_as(c, |byte| format!("={byte:02X}")) + &"=\r\n".repeat(8),
+    |c| format!("{c}{}", "\n".repeat(8)),
+    |c| format!("&#{:011};", u32::from(c)),
+];
+
+fn braced(c: char) -> String {
+    format!("\\u{{{:010x}}}", u32::from(c))
+}
+
 /// A server that repeats what it was asked is no oracle: a guess that begins the
 /// value, or one of the forms it is looked for in, comes back as any other text.
 #[test]
 fn what_is_held_back_does_not_tell_what_it_is() {
     let value = "sk_live_0123456789/abcdefghij+ABC";
     let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let plain = [
+    let mut forms = vec![
         value.to_owned(),
         value.chars().rev().collect(),
         STANDARD.encode(value),
         hex,
     ];
-    let escaped = formats(value).into_iter().map(|(_, text)| text);
+    forms.extend(formats(value).into_iter().map(|(_, text)| text));
+    forms.extend(LONG.map(|write| written(value, write)));
     let matcher = Arc::new(Matcher::new([&Secret::new(value)]));
+    let before = "No results for ".repeat(80);
     let mut checked = 0;
-    for (forms, sizes) in [
-        (plain.to_vec(), &[1, 2, 3, 7, 20, 64, 1000][..]),
-        (escaped.collect(), &[500, 1000]),
-    ] {
-        for (form, size) in forms
-            .iter()
-            .flat_map(|form| sizes.iter().map(move |size| (form, *size)))
-        {
-            for end in 1..form.len() {
-                let text = format!("No results for {}", &form[..end]);
-                let other = "_".repeat(text.len());
-                let [found, expected] =
-                    [text.as_bytes(), other.as_bytes()].map(|text| parts(&matcher, text, size));
-                assert_eq!(found, expected, "{text} in frames of {size}");
-                checked += 1;
-            }
-        }
+    for (form, size) in forms
+        .iter()
+        .flat_map(|form| [1, 2, 3, 7, 20, 64, 1000].map(|size| (form, size)))
+    {
+        // Each frame ends another beginning of the form.
+        let text = format!("{before}{}\\&%", &form[..form.len() - 1]);
+        let other = "_".repeat(text.len());
+        let [found, expected] =
+            [text.as_bytes(), other.as_bytes()].map(|text| parts(&matcher, text, size));
+        assert!(expected[..expected.len() - 1].iter().any(|part| *part > 0));
+        assert_eq!(found, expected, "{form} in frames of {size}");
+        checked += found.len();
     }
-    assert!(checked > 1000, "{checked}");
+    assert!(checked > 10_000, "{checked}");
 }
 
 #[test]
@@ -350,34 +369,54 @@ fn common_encodings_are_masked() {
     assert_eq!(redact(&wide, 3), vec![b'*'; wide.len()]);
 }
 
+/// Nothing but a whole value is masked, wherever an answer ends: else whoever
+/// knows how a value begins would have it told which character is the next.
 #[test]
-fn the_beginning_of_a_value_at_the_end_of_a_stream_is_masked() {
-    assert_eq!(redact(b"at: pa$$ w/o+rd", 4), b"at: ***********");
-    assert_eq!(redact(b"at: pa$$ w/o+", 4), b"at: pa$$ w/o+");
-    // From half of it on, so that nobody guesses it piece by piece.
+fn the_beginning_of_a_value_comes_back_as_any_other_text() {
     let value = "sk_live_0123456789/abcdefghij+ABC";
-    for end in 1..value.len() {
-        let text = &value[..end];
-        let expected = if end < value.len().div_ceil(2) {
-            text.to_owned()
-        } else {
-            "*".repeat(end)
-        };
-        assert_eq!(
-            redact_value(value, text.as_bytes(), 5),
-            expected.as_bytes(),
-            "{text}"
-        );
+    for form in [
+        value.to_owned(),
+        value.chars().rev().collect(),
+        STANDARD.encode(value),
+        value.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        written(value, |c| format!("&#{:011};", u32::from(c))),
+    ] {
+        for end in 1..form.len() {
+            for size in [5, 1000] {
+                let passed = redact_value(value, &form.as_bytes()[..end], size);
+                assert_eq!(String::from_utf8_lossy(&passed), form[..end]);
+            }
+        }
+        let whole = redact_value(value, form.as_bytes(), 5);
+        assert_eq!(whole, vec![b'*'; form.len()], "{form}");
     }
-    // The beginning of one value within another's that is too short to matter.
-    let secrets = [
-        Secret::new(format!("abcd{}", "efgh".repeat(20))),
-        Secret::new("efghefgh-12345"),
-    ];
-    let mut redactor = Redactor::new(Arc::new(Matcher::new(&secrets)));
-    let mut out = redactor.push(b"<abcdefghefgh").to_vec();
-    out.extend_from_slice(&redactor.finish());
-    assert_eq!(String::from_utf8_lossy(&out), "<abcd********");
+}
+
+/// A value is found as far as its formats spread it, in whatever frames; one that
+/// is spread further is not, and hides none behind it.
+#[test]
+fn a_value_is_found_within_its_span() {
+    let value: String = ('a'..='z').cycle().take(60).collect();
+    let stars = "*".repeat(value.len());
+    for size in [1, 7, 500, 10_000] {
+        let found = written(&value, |c| format!("\\U{:08x}", u32::from(c)));
+        let masked = redact_value(&value, found.as_bytes(), size);
+        assert_eq!(masked, vec![b'*'; found.len()], "frames of {size}");
+        for write in &LONG[..3] {
+            let (begun, rest) = value.split_at(30);
+            let begun = written(begun, write);
+            for after in [rest, &value] {
+                let text = format!("{begun}{after}");
+                let expected = text.replace(&value, &stars);
+                let masked = redact_value(&value, text.as_bytes(), size);
+                assert_eq!(
+                    String::from_utf8_lossy(&masked),
+                    expected,
+                    "frames of {size}"
+                );
+            }
+        }
+    }
 }
 
 /// Bodies of 64 KiB and how often a byte of them may be taken apart, over all ways
@@ -422,6 +461,9 @@ mod fuzz {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Held back of any answer, for a value as short as [`VALUE`].
+    const HELD: usize = 512 + 195;
 
     proptest! {
         #![proptest_config(airlock_fuzz::cases(256))]
@@ -468,6 +510,43 @@ mod fuzz {
                 _ => c.into(),
             });
             prop_assert_eq!(redact(text.as_bytes(), size), vec![b'*'; text.len()], "{}", text);
+        }
+
+        /// How much is passed on follows from lengths alone, and beginnings of the
+        /// value stay, whatever form and frames they come in.
+        #[test]
+        fn beginnings_come_back_as_any_other_text(
+            guesses in prop::collection::vec((0..16_usize, 0..9_usize, 0..200_usize), 1..6),
+            sizes in prop::collection::vec(1..900_usize, 1..8),
+        ) {
+            let short: [fn(char) -> String; 4] = [
+                |c| c.into(),
+                |c| bytes_as(c, |byte| format!("%{byte:02x}")),
+                |c| format!("&#{};", u32::from(c)),
+                |c| format!("\\u{:04x}", u32::from(c)),
+            ];
+            let forms = [&short[..], &LONG[..]].concat();
+            let guess = |(end, form, after): &(usize, usize, usize)| {
+                let begun: String = VALUE.chars().take(*end).collect();
+                written(&begun, forms[*form]) + &"_".repeat(*after)
+            };
+            let text: String = guesses.iter().map(guess).collect();
+            let matcher = Arc::new(Matcher::new([&Secret::new(VALUE)]));
+            let mut redactor = Redactor::new(Arc::clone(&matcher));
+            let (mut rest, mut passed) = (text.as_bytes(), Vec::new());
+            for size in sizes.iter().cycle() {
+                let (frame, after) = rest.split_at(rest.len().min(*size));
+                passed.extend_from_slice(&redactor.push(frame));
+                rest = after;
+                let settled = (text.len() - rest.len()).saturating_sub(HELD);
+                prop_assert_eq!(passed.len(), settled);
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(matcher.held_bytes(), HELD as u64);
+            passed.extend_from_slice(&redactor.finish());
+            prop_assert_eq!(String::from_utf8_lossy(&passed), text);
         }
 
         #[test]
