@@ -1,15 +1,19 @@
 //! The wasmtime engine: its settings, its pool of sandboxes and its epoch.
 //!
 //! What must stay true: the engine that compiles (in a child process) and the
-//! one that runs differ only in how they allocate; a tick comes from an OS
+//! one that runs differ only in how they allocate; a call gets the one place of
+//! its own however much others need; a tick comes from an OS
 //! thread of its own, whatever the guests do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use wasmtime::component::Component;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::inspect::features;
+use crate::spare::Spare;
 
 /// Time between two epoch ticks; a guest is interrupted at most this late.
 pub const EPOCH_TICK: Duration = Duration::from_millis(5);
@@ -28,6 +32,13 @@ pub const TABLE_ELEMENTS_MAX: u32 = 10_000_000;
 
 /// The most core instances, memories or tables inside one component.
 pub const INSTANCES_MAX: u32 = 200;
+
+/// Memories and tables in one place: what almost all components need.
+const PLACE_MEMORIES: u32 = 2;
+const PLACE_TABLES: u32 = 4;
+
+/// The most places that a component needs beyond its call's own.
+const FURTHER_PLACES_MAX: u32 = INSTANCES_MAX / PLACE_MEMORIES - 1;
 
 /// Calls whose reply is out and whose sandbox is still being taken down.
 const SLOTS_SPARE: u32 = 64;
@@ -95,14 +106,37 @@ fn settings(what_for: Use) -> Config {
     config
 }
 
+/// Places for components that need more than one: half as many as there are
+/// calls. Address space is what bounds them, 4 GiB for each memory.
+fn further_places(calls_max: u32) -> u32 {
+    (calls_max / 2).clamp(2 * FURTHER_PLACES_MAX, 1_000)
+}
+
+/// The further places of an engine with room for `calls_max` calls.
+pub(crate) fn spare(calls_max: u32) -> Arc<Spare> {
+    Spare::new(further_places(calls_max), FURTHER_PLACES_MAX)
+}
+
+/// The places that `component` takes beyond its call's own.
+pub(crate) fn further(component: &Component) -> u32 {
+    // Only what imports modules hides what it needs, and that is refused.
+    let places = component.resources_required().map_or(u32::MAX, |needs| {
+        let memories = needs.num_memories.div_ceil(PLACE_MEMORIES);
+        memories.max(needs.num_tables.div_ceil(PLACE_TABLES))
+    });
+    places.saturating_sub(1).min(FURTHER_PLACES_MAX)
+}
+
 fn pool(calls_max: u32) -> PoolingAllocationConfig {
     let slots = calls_max.saturating_add(SLOTS_SPARE);
+    let places = slots.saturating_add(further_places(calls_max));
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_stacks(slots)
-        .total_core_instances(slots.saturating_mul(8))
-        .total_memories(slots.saturating_mul(2))
-        .total_tables(slots.saturating_mul(4))
+        // Only counted: a component's own bound holds for what they take.
+        .total_core_instances(slots.saturating_mul(INSTANCES_MAX))
+        .total_memories(places.saturating_mul(PLACE_MEMORIES))
+        .total_tables(places.saturating_mul(PLACE_TABLES))
         .max_memory_size(MEMORY_BYTES_MAX as usize)
         .max_memories_per_module(INSTANCES_MAX)
         .max_tables_per_module(INSTANCES_MAX)

@@ -23,6 +23,7 @@ pub mod objects;
 pub mod sandbox;
 pub mod services;
 mod sockets;
+mod spare;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -67,7 +67,9 @@ pub struct Limits {
     /// Elements over all tables of one call.
     #[serde(deserialize_with = "bounded::table_elements")]
     pub table_elements: u32,
-    /// Core instances, memories and tables inside one component.
+    /// Core instances, memories and tables inside one component. Each call has
+    /// two memories and four tables for itself; beyond that a plugin has a
+    /// quarter of what the host keeps for those that need more.
     #[serde(deserialize_with = "bounded::instances")]
     pub instances: u32,
     /// Calls of the plugin at once.

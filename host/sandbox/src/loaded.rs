@@ -13,6 +13,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use crate::contract::ToolPre;
+use crate::engine;
 use crate::inspect::{InstallError, Kind};
 use crate::state::CallState;
 use crate::typed::TypedTools;
@@ -24,6 +25,7 @@ const TOOLS: &str = "airlock:tool/tools@1.0.0";
 pub(crate) struct Loaded {
     engine: Engine,
     exports: Exports,
+    further: u32,
     last_used: AtomicU64,
 }
 
@@ -82,12 +84,18 @@ impl Loaded {
         Ok(Self {
             engine,
             exports,
+            further: engine::further(component),
             last_used: AtomicU64::new(0),
         })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Places that each of its calls takes beyond its own.
+    pub(crate) fn further(&self) -> u32 {
+        self.further
     }
 
     pub(crate) fn exports(&self) -> &Exports {

@@ -26,6 +26,7 @@ use crate::inspect::InstallError;
 use crate::limits::Limits;
 use crate::loaded::{LoadedSet, Used};
 use crate::sandbox::{SandboxConfig, SandboxError};
+use crate::spare::{Places, Spare};
 
 /// Agents have no wall limit: a run waits for as long as it takes.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -95,6 +96,8 @@ pub struct AgentReport {
 /// An agent's component, ready to be instantiated.
 pub(crate) struct LoadedAgent {
     world: AgentWorldPre<AgentState>,
+    /// Places that each of its sandboxes takes beyond its own.
+    pub(crate) further: u32,
     last_used: AtomicU64,
 }
 
@@ -109,6 +112,7 @@ pub(crate) struct Agents {
     linker: Linker<AgentState>,
     pub(crate) cache: Arc<CodeCache>,
     pub(crate) loaded: LoadedSet<LoadedAgent>,
+    pub(crate) spare: Arc<Spare>,
 }
 
 impl Agents {
@@ -131,6 +135,7 @@ impl Agents {
             linker,
             cache: Arc::new(cache.map_err(SandboxError::Cache)?),
             loaded: LoadedSet::new(config.loaded_components_max),
+            spare: engine::spare(config.agents_max),
         })
     }
 
@@ -143,8 +148,11 @@ impl Agents {
         let world = AgentWorldPre::new(pre).map_err(|error| InstallError::Contract {
             reason: format!("{error:#}"),
         })?;
-        let last_used = AtomicU64::new(0);
-        Ok(LoadedAgent { world, last_used })
+        Ok(LoadedAgent {
+            world,
+            further: engine::further(component),
+            last_used: AtomicU64::new(0),
+        })
     }
 }
 
@@ -165,7 +173,7 @@ pub(crate) enum AgentSays {
 /// Asks an agent in a fresh store. Dropping the future ends it.
 pub(crate) async fn ask(
     guests: &Guests,
-    loaded: Arc<LoadedAgent>,
+    (loaded, places): (Arc<LoadedAgent>, Places),
     host: Arc<dyn AgentHost>,
     limits: Arc<Limits>,
     asked: AgentAsk,
@@ -185,7 +193,7 @@ pub(crate) async fn ask(
             Ok(says) => says,
             Err(error) => AgentSays::Ran(ended(&error, &limits, &own)),
         };
-        let rest: Box<dyn Send> = Box::new((store, loaded));
+        let rest: Box<dyn Send> = Box::new((store, loaded, places));
         (says, rest)
     });
     let says = guests.run(Arc::clone(&vitals), work).await;

@@ -44,14 +44,19 @@ pub(crate) fn ended(
         return reached.clone().into();
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
-        return CallError::Transient {
-            message: "all sandboxes are in use".to_owned(),
-            retry_after_ms: Some(NO_SLOT_RETRY_MS),
-        };
+        return no_room();
     }
     by_engine(error, limits)
         .or_else(|| by_refusal(limits, vitals))
         .unwrap_or_else(|| by_guest(error, class))
+}
+
+/// There is no free sandbox, or none for what a component needs.
+pub(crate) fn no_room() -> CallError {
+    CallError::Transient {
+        message: "all sandboxes are in use".to_owned(),
+        retry_after_ms: Some(NO_SLOT_RETRY_MS),
+    }
 }
 
 /// Limits that the engine itself enforces.

@@ -24,6 +24,7 @@ use crate::guests::{Ended, Work};
 use crate::inert::{self, GuestExit};
 use crate::limits::Limits;
 use crate::loaded::{Exports, Loaded};
+use crate::spare::Places;
 use crate::state::CallState;
 use crate::typed::{TypedTools, json};
 
@@ -42,6 +43,8 @@ pub(crate) struct Confines {
     pub(crate) wall: Duration,
     /// When it must end.
     pub(crate) deadline: Instant,
+    /// What it takes beyond the place that each call has.
+    pub(crate) places: Places,
     /// Dropped once nothing of the guest is left.
     pub(crate) present: Present,
 }
@@ -76,16 +79,16 @@ impl Confines {
         let (loaded, limits) = (Arc::clone(&self.loaded), Arc::clone(&self.limits));
         let (vitals, class) = (Arc::clone(&self.vitals), self.gate.info().class);
         // Whenever this is dropped, the store goes first.
-        let (present, mut store) = self.open();
+        let (rest, mut store) = self.open();
         let answer = match asked.ask(&loaded, &mut store).await {
             Ok(answer) => answer,
             Err(error) => Err(outcome::ended(&error, &limits, &vitals, class)),
         };
-        (answer, Box::new((store, loaded, present)))
+        (answer, Box::new((store, loaded, rest)))
     }
 
-    /// A store with every limit set.
-    fn open(self) -> (Present, Store<CallState>) {
+    /// A store with every limit set, and what is given back after it.
+    fn open(self) -> ((Places, Present), Store<CallState>) {
         let limits = self.limits;
         let mut table = wasmtime::component::ResourceTable::new();
         let handles = limits.handles as usize;
@@ -104,7 +107,7 @@ impl Confines {
         store.set_hostcall_fuel(host_memory);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| store.data().guard.tick());
-        (self.present, store)
+        ((self.places, self.present), store)
     }
 }
 

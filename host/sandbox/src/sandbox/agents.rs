@@ -9,6 +9,7 @@ use crate::agent::{
     AgentAsk, AgentEnd, AgentHost, AgentReport, AgentSays, AgentTask, AgentTool, Answer,
     LoadedAgent, Note, Request, RequestId, Stopped, ask,
 };
+use crate::call::outcome;
 use crate::compile::CodeCache;
 use crate::inspect::{self, Bounds, Inspection, InstallError, Manifest};
 use crate::limits::Limits;
@@ -28,7 +29,14 @@ impl Sandbox {
         task: AgentTask,
     ) -> Result<AgentReport, InstallError> {
         let loaded = self.agent(digest).await?;
-        let asked = ask(&self.guests, loaded, host, limits, AgentAsk::Run(task));
+        let Some(places) = self.agents.spare.take(digest, loaded.further) else {
+            return Ok(AgentReport {
+                end: AgentEnd::NoRoom,
+                cpu_us: 0,
+            });
+        };
+        let (agent, task) = ((loaded, places), AgentAsk::Run(task));
+        let asked = ask(&self.guests, agent, host, limits, task);
         let (says, cpu_us) = asked.await;
         let end = match says {
             AgentSays::Ran(end) => end,
@@ -62,9 +70,13 @@ impl Sandbox {
         let code = CodeCache::fetch(cache, &self.services.io, &digest, component).await?;
         inspect::compiled(&code.component, bounds)?;
         let loaded = Arc::new(self.agents.link(&code.component)?);
+        let places = self.agents.spare.take(&digest, loaded.further);
+        let places = places.ok_or_else(|| InstallError::Metadata {
+            reason: outcome::no_room().to_string(),
+        })?;
         let asked = ask(
             &self.guests,
-            loaded,
+            (loaded, places),
             Arc::new(Nobody),
             Arc::new(super::install::metadata_limits()),
             AgentAsk::About,

@@ -114,11 +114,16 @@ impl<'s> Begun<'s> {
         let _in_flight = InFlight::new(&sandbox.calls);
         let (plugin, limits) = (&self.plugin, &self.terms.limits);
         let asked = (&*watch.gate.info().tool, &*self.input);
-        let admitted = sandbox.admit(plugin, asked, limits, self.deadline);
-        let result = match admitted.await {
-            Ok(loaded) => {
+        let admitted = sandbox.admit(plugin, asked, limits, self.deadline).await;
+        let admitted = admitted.and_then(|loaded| {
+            let places = sandbox.further(plugin.name(), &loaded)?;
+            Ok((loaded, places))
+        });
+        let result = match admitted {
+            Ok((loaded, places)) => {
                 let confines = Confines {
                     loaded,
+                    places,
                     limits: Arc::clone(&self.terms.limits),
                     gate: self.watch.gate.clone(),
                     rooms: self.rooms,

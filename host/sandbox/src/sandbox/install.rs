@@ -98,6 +98,11 @@ impl Sandbox {
         manifest: Arc<Manifest>,
         loaded: Loaded,
     ) -> Result<(Vec<Tool>, Vec<Want>), InstallError> {
+        let failed = |error: CallError| {
+            let reason = error.to_string();
+            InstallError::Metadata { reason }
+        };
+        let places = self.further(&manifest.digest, &loaded).map_err(failed)?;
         let limits = metadata_limits();
         let plugin = self
             .plugin(METADATA, manifest, 0, Grants::default(), limits)
@@ -117,6 +122,7 @@ impl Sandbox {
         let vitals = Arc::new(Vitals::default());
         let confines = Confines {
             loaded: Arc::new(loaded),
+            places,
             limits: terms.limits,
             gate,
             rooms,
@@ -126,10 +132,7 @@ impl Sandbox {
             present: Present::new(&vitals),
         };
         let answer = self.guests.run(vitals, confines.work(Metadata)).await;
-        answer.unwrap_or_else(super::host_failed).map_err(|error| {
-            let reason = error.to_string();
-            InstallError::Metadata { reason }
-        })
+        answer.unwrap_or_else(super::host_failed).map_err(failed)
     }
 }
 

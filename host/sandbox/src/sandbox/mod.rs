@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::agent::Agents;
 use crate::call::run::{Confines, ToolCall};
-use crate::call::{CallError, CallReport, CallRequest};
+use crate::call::{CallError, CallReport, CallRequest, outcome};
 use crate::capability::{PrepareError, files};
 use crate::compile::{CodeCache, Compiler, InstallLimits};
 use crate::engine;
@@ -32,6 +32,7 @@ use crate::limits::Limits;
 use crate::link;
 use crate::loaded::{Loaded, LoadedSet};
 use crate::services::Services;
+use crate::spare::{Places, Spare};
 
 pub use begun::{Begun, Watch};
 use loader::Loader;
@@ -128,6 +129,7 @@ pub struct Sandbox {
     loader: Arc<Loader>,
     services: Arc<Services>,
     calls: Arc<AtomicU64>,
+    spare: Arc<Spare>,
     agents: Agents,
 }
 
@@ -146,6 +148,7 @@ impl Sandbox {
         let linker = link::linker(&engine).map_err(engine_error)?;
         let guests = Guests::new(config.guest_workers.max(1)).map_err(SandboxError::Guests)?;
         let agents = Agents::new(&config)?;
+        let spare = engine::spare(config.calls_max);
         let cache = CodeCache::open(
             &engine,
             &config.cache_dir,
@@ -165,6 +168,7 @@ impl Sandbox {
             }),
             services,
             calls: Arc::default(),
+            spare,
         }))
     }
 
@@ -251,6 +255,12 @@ impl Sandbox {
             });
         }
         self.loader.load(plugin, deadline).await
+    }
+
+    /// What a call of `whose` takes beyond the place that each call has.
+    fn further(&self, whose: &str, loaded: &Loaded) -> Result<Places, CallError> {
+        let places = self.spare.take(whose, loaded.further());
+        places.ok_or_else(outcome::no_room)
     }
 
     async fn run(

@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::sync::mpsc;
 
-use crate::call::CallError;
+use crate::call::{CallError, Usage};
 use crate::inspect::{InstallError, Kind};
 use crate::limits::{Limits, Span};
 use crate::sandbox::{Plugin, Watch};
-use crate::testing::{self, ECHO, Guest, SPIN, TestSandbox, guest, request};
+use crate::testing::{self, CLOCK, ECHO, Guest, SPIN, TestSandbox, guest, request};
 
 /// Waits until `done`, at most a minute.
 async fn until(what: &str, done: impl Fn() -> bool) {
@@ -52,13 +52,17 @@ struct Spinning {
 
 impl Spinning {
     async fn begin(test: &TestSandbox, calls: usize) -> Self {
-        let spinner = spinner(test);
+        Self::of(test, &spinner(test), calls).await
+    }
+
+    /// Calls of a plugin that does not answer.
+    async fn of(test: &TestSandbox, plugin: &Arc<Plugin>, calls: usize) -> Self {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let spin = |_| {
-            let (sandbox, spinner) = (Arc::clone(&test.sandbox), Arc::clone(&spinner));
+            let (sandbox, plugin) = (Arc::clone(&test.sandbox), Arc::clone(plugin));
             let sender = sender.clone();
             tokio::spawn(async move {
-                let call = sandbox.begin(&spinner, request("run", "1"));
+                let call = sandbox.begin(&plugin, request("run", "1"));
                 sender.send(call.watch()).expect("it is waited for");
                 call.run().await;
             })
@@ -74,9 +78,13 @@ impl Spinning {
         }
     }
 
+    fn usages(&self) -> impl Iterator<Item = Usage> {
+        let usage = |watch: &Watch| watch.report(Err(CallError::Cancelled)).usage;
+        self.watches.iter().map(usage)
+    }
+
     fn cpu_us(&self) -> Vec<u64> {
-        let cpu_us = |watch: &Watch| watch.report(Err(CallError::Cancelled)).usage.cpu_us;
-        self.watches.iter().map(cpu_us).collect()
+        self.usages().map(|usage| usage.cpu_us).collect()
     }
 
     /// How many had a turn while `work` went on.
@@ -201,6 +209,44 @@ async fn more_calls_than_slots_are_told_to_come_again() {
     let echo = echo(&test, 0);
     let report = test.sandbox.call(&echo, request("run", "1")).await;
     assert_eq!(report.result.as_deref(), Ok("1"));
+}
+
+/// Components may need many memories, which the engine has so many of.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_memories_of_one_plugin_leave_each_call_its_own() {
+    let test = testing::sandbox_with(|config| config.calls_max = 20);
+    let more =
+        "(core module $m (memory 0)) ".to_owned() + &"(core instance (instantiate $m)) ".repeat(41);
+    let component = Guest {
+        imports: &(CLOCK.imports.to_owned() + &more),
+        body: "(call $block (call $subscribe (i64.const 600000000000))) (unreachable)",
+        ..CLOCK
+    };
+    let limits = Limits {
+        wall: Span(Duration::from_secs(600)),
+        ..Limits::default()
+    };
+    let heavy = test.plugin("heavy", component.component(), "", limits, &["run"]);
+    let waiting = Spinning::of(&test, &heavy, 4).await;
+    until("all have their memories", || {
+        let peaks = waiting.usages().map(|usage| usage.peak_memory_bytes);
+        peaks.min() > Some(0)
+    })
+    .await;
+    let fifth = test.sandbox.call(&heavy, request("run", "1")).await;
+    assert!(
+        matches!(fifth.result, Err(CallError::Transient { .. })),
+        "{fifth:?}"
+    );
+    let echo = echo(&test, 0);
+    let call = || test.sandbox.call(&echo, request("run", "1"));
+    for report in futures_util::future::join_all((0..20).map(|_| call())).await {
+        assert_eq!(report.result.as_deref(), Ok("1"));
+    }
+    waiting
+        .calls
+        .iter()
+        .for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test(flavor = "multi_thread")]
