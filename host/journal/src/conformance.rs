@@ -210,6 +210,10 @@ fn ranges(backend: &dyn Backend) {
         let expected: Vec<_> = expected.iter().map(|key| key.as_bytes()).collect();
         assert_eq!(found_keys, expected, "{from:?}..{to:?} limit {limit}");
         assert!(found.iter().all(|(key, value)| key == value));
+        let found = store
+            .keys("s", from.as_bytes(), to.map(str::as_bytes), limit)
+            .expect("the keys");
+        assert_eq!(found, expected, "keys {from:?}..{to:?} limit {limit}");
     }
 }
 

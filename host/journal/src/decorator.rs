@@ -38,6 +38,20 @@ pub trait Decorator: Send + Sync + 'static {
         self.inner().range(space, from, to, limit)
     }
 
+    /// In place of [`Store::keys`].
+    ///
+    /// # Errors
+    /// As that.
+    fn keys(
+        &self,
+        space: &str,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        self.inner().keys(space, from, to, limit)
+    }
+
     /// In place of [`Store::read`].
     ///
     /// # Errors
@@ -80,6 +94,16 @@ impl<D: Decorator> Store for D {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
         Decorator::range(self, space, from, to, limit)
+    }
+
+    fn keys(
+        &self,
+        space: &str,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        Decorator::keys(self, space, from, to, limit)
     }
 
     fn read(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {

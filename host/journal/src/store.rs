@@ -210,6 +210,22 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 
+    /// The keys of what [`Store::range`] would give. Values are neither held nor
+    /// checked.
+    ///
+    /// # Errors
+    /// As [`Store::range`].
+    fn keys(
+        &self,
+        space: &str,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let pairs = self.range(space, from, to, limit)?;
+        Ok(pairs.into_iter().map(|(key, _)| key).collect())
+    }
+
     /// Up to `limit` records of a stream from sequence number `from`. Verifies
     /// the chain of what it returns.
     ///

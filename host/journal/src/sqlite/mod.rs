@@ -199,6 +199,17 @@ impl Store for SqliteStore {
             .with(|conn| readers::range(conn, space, from, to, limit))
     }
 
+    fn keys(
+        &self,
+        space: &str,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        self.readers
+            .with(|conn| readers::keys(conn, space, from, to, limit))
+    }
+
     fn read(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
         self.readers
             .with(|conn| readers::read(conn, stream, from, limit))

@@ -108,6 +108,37 @@ pub(super) fn range(
     Ok(pairs)
 }
 
+/// The end of the range is found here and not by SQLite, which would read each
+/// row whole to compare its key.
+pub(super) fn keys(
+    conn: &Connection,
+    space: &str,
+    from: &[u8],
+    to: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<Bytes>, StoreError> {
+    let wrap = |source| sql("reading keys", source);
+    let mut statement = conn
+        .prepare_cached(
+            "SELECT space, key FROM pairs WHERE (space, key) >= (?1, ?2)
+             ORDER BY space, key LIMIT ?3",
+        )
+        .map_err(wrap)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![space, from, limit]).map_err(wrap)?;
+    let mut keys = Vec::new();
+    while let Some(row) = rows.next().map_err(wrap)? {
+        let column = |at| row.get_ref(at).map_err(wrap);
+        let found = column(0)?.as_str().map_err(|e| wrap(e.into()))?;
+        let key = column(1)?.as_blob().map_err(|e| wrap(e.into()))?;
+        if found != space || to.is_some_and(|to| key >= to) {
+            break;
+        }
+        keys.push(Bytes::copy_from_slice(key));
+    }
+    Ok(keys)
+}
+
 pub(super) fn raw(
     conn: &Connection,
     stream: &[u8],

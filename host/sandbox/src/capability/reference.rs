@@ -97,7 +97,8 @@ const NOTES: &[Notes] = &[
         ],
         notes: "A key has 1 to 1024 bytes, a value at most 1 MiB, a batch at most 1000 keys, a page \
                 of a listing at most 256. A change is durable when it returns; a batch happens \
-                whole or not at all. Numbers for `increment` are decimal text. A quota counts keys \
+                whole or not at all. What it writes, replaces and removes counts against \
+                `host_memory` until then. Numbers for `increment` are decimal text. A quota counts keys \
                 and values, for each owner by itself; a bucket over a lowered quota can still \
                 shrink. Refused, a quota included: `access-denied`; a name that no rule can have: \
                 `no-such-store`; the rest: `other` with the reason.",

@@ -3,7 +3,8 @@
 //! What must stay true: each change commits with checks that the values and the
 //! counters it was computed from are still there, so that quotas, increments and
 //! swaps are exact whoever else writes. The locks only keep writers from failing
-//! each other's checks.
+//! each other's checks. What a change replaces or removes is held until it has
+//! committed, and counts against the call's `host_memory`.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -19,7 +20,7 @@ use super::erase::Era;
 use super::grant::Rule;
 use super::keys::{Place, SPACE, USAGE_SPACE};
 use crate::call::Denial;
-use crate::gate::{Missing, Permit};
+use crate::gate::{LimitReached, Missing, Permit, Reservation};
 use crate::limits::ByteSize;
 
 /// Longest key, bytes.
@@ -28,6 +29,9 @@ pub const KEY_BYTES_MAX: usize = 1 << 10;
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// Keys in one page of a listing.
 pub const PAGE_KEYS_MAX: usize = 256;
+
+/// A value this large is read at the end of a turn: the thread has other guests.
+const TURN_BYTES: usize = 64 << 10;
 
 /// Attempts at a change that others overtake.
 const ATTEMPTS_MAX: u32 = 16;
@@ -47,6 +51,9 @@ pub(super) enum Failure {
     /// A grant or a quota does not allow it.
     #[error("denied: {0}")]
     Denied(#[from] Denial),
+    /// The call holds more than it may.
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
     /// The guest's fault.
     #[error("{0}")]
     Invalid(String),
@@ -63,6 +70,9 @@ pub(super) enum Failure {
 
 /// Values before and after a change, by key; `None`: no such key.
 pub(super) type Values = BTreeMap<String, Option<Bytes>>;
+
+/// A value, and its place in the call's budget while it is held.
+pub(super) type Held = (Option<Bytes>, Reservation);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counters {
@@ -82,10 +92,18 @@ impl Backend {
     }
 
     /// The value of `key`.
-    pub(super) fn get(&self, permit: &Permit<Kv>, key: &str) -> Result<Option<Bytes>, Failure> {
+    pub(super) async fn get(&self, permit: &Permit<Kv>, key: &str) -> Result<Held, Failure> {
         check_key(key)?;
         let place = self.place(permit)?.0;
-        Ok(self.store.get(SPACE, &place.key(key))?)
+        self.value(permit, &place, key).await
+    }
+
+    /// Whether there is such a key.
+    pub(super) fn has(&self, permit: &Permit<Kv>, key: &str) -> Result<bool, Failure> {
+        check_key(key)?;
+        let place = self.place(permit)?.0;
+        let (from, to) = (place.key(key), place.after(key));
+        Ok(!self.store.keys(SPACE, &from, Some(&to), 1)?.is_empty())
     }
 
     /// Up to [`PAGE_KEYS_MAX`] keys behind `after`, in order, and whether there
@@ -102,10 +120,10 @@ impl Backend {
         };
         let found = self
             .store
-            .range(SPACE, &from, Some(&place.end()), PAGE_KEYS_MAX + 1)?;
+            .keys(SPACE, &from, Some(&place.end()), PAGE_KEYS_MAX + 1)?;
         let more = found.len() > PAGE_KEYS_MAX;
         let page = found.iter().take(PAGE_KEYS_MAX);
-        let keys: Vec<String> = page.filter_map(|(key, _)| place.guest_key(key)).collect();
+        let keys: Vec<String> = page.filter_map(|key| place.guest_key(key)).collect();
         permit.count_in(keys.iter().map(String::len).sum::<usize>() as u64);
         Ok((keys, more))
     }
@@ -127,7 +145,7 @@ impl Backend {
             // another era finds either nothing or a change that is refused.
             let era = Era::now(&*self.store, &self.plugin)?;
             permit.recheck()?;
-            let before = self.values(&place, &keys)?;
+            let (before, _held) = self.values(permit, &place, &keys).await?;
             let mut after = before.clone();
             let result = compute(&mut after)?;
             let Some(batch) = self.batch(permit, &place, &rule, &before, &after)? else {
@@ -160,12 +178,29 @@ impl Backend {
         self.locks[usize::try_from(slot).unwrap_or(0)].lock().await
     }
 
-    fn values(&self, place: &Place, keys: &[&str]) -> Result<Values, Failure> {
-        let read = |key: &&str| {
-            let value = self.store.get(SPACE, &place.key(key))?;
-            Ok(((*key).to_owned(), value))
-        };
-        keys.iter().map(read).collect()
+    async fn values(
+        &self,
+        permit: &Permit<Kv>,
+        place: &Place,
+        keys: &[&str],
+    ) -> Result<(Values, Vec<Reservation>), Failure> {
+        let (mut values, mut held) = (Values::new(), Vec::new());
+        for key in keys {
+            let (value, reservation) = self.value(permit, place, key).await?;
+            values.insert((*key).to_owned(), value);
+            held.push(reservation);
+        }
+        Ok((values, held))
+    }
+
+    async fn value(&self, permit: &Permit<Kv>, place: &Place, key: &str) -> Result<Held, Failure> {
+        let value = self.store.get(SPACE, &place.key(key))?;
+        let bytes = value.as_ref().map_or(0, Bytes::len);
+        let held = permit.gate().budget().reserve(bytes as u64)?;
+        if bytes >= TURN_BYTES {
+            tokio::task::yield_now().await;
+        }
+        Ok((value, held))
     }
 
     /// The batch that turns `before` into `after`, unless they are equal.

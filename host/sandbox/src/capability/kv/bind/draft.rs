@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use wasmtime::component::{Linker, Resource};
 
 use super::{Action, Bucket, Buckets, Error, Failure, KvView, view};
+use crate::gate::Reservation;
 use crate::state::CallState;
 pub(super) use bindings::wasi::keyvalue::{atomics, batch, store};
 
@@ -27,8 +28,15 @@ const CURSORS_MAX: usize = 16;
 /// A bucket that remembers where its listings stopped.
 pub struct NumberedBucket {
     bucket: Bucket,
-    cursors: VecDeque<(u64, String)>,
+    cursors: VecDeque<Cursor>,
     issued: u64,
+}
+
+/// Its number, and the key that the listing goes on behind.
+struct Cursor {
+    number: u64,
+    key: String,
+    _held: Reservation,
 }
 
 pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
@@ -69,7 +77,9 @@ impl store::HostBucket for KvView<'_> {
         bucket: Resource<NumberedBucket>,
         key: String,
     ) -> Result<Option<Vec<u8>>, Error> {
-        self.state.get_value(&self.numbered(&bucket)?, &key)
+        self.state
+            .get_value(&self.numbered(&bucket)?, &key)
+            .await
     }
 
     async fn set(
@@ -112,8 +122,13 @@ impl store::HostBucket for KvView<'_> {
         let (keys, last) = self
             .state
             .list(&self.numbered(&bucket)?, after.as_deref())?;
-        let numbered = self.table.get_mut(&bucket)?;
-        let cursor = last.map(|last| numbered.remember(last));
+        let cursor = match last {
+            None => None,
+            Some(key) => {
+                let held = self.state.gate.budget().reserve(key.len() as u64)?;
+                Some(self.table.get_mut(&bucket)?.remember(key, held))
+            }
+        };
         Ok(store::KeyResponse { keys, cursor })
     }
 
@@ -125,15 +140,19 @@ impl store::HostBucket for KvView<'_> {
 
 impl NumberedBucket {
     fn key_of(&self, cursor: u64) -> Result<String, Failure> {
-        let known = self.cursors.iter().find(|(number, _)| *number == cursor);
+        let known = self.cursors.iter().find(|known| known.number == cursor);
         known
-            .map(|(_, key)| key.clone())
+            .map(|known| known.key.clone())
             .ok_or_else(|| Failure::Invalid("the cursor is not of this bucket, or too old".into()))
     }
 
-    fn remember(&mut self, key: String) -> u64 {
+    fn remember(&mut self, key: String, held: Reservation) -> u64 {
         self.issued += 1;
-        self.cursors.push_back((self.issued, key));
+        self.cursors.push_back(Cursor {
+            number: self.issued,
+            key,
+            _held: held,
+        });
         if self.cursors.len() > CURSORS_MAX {
             self.cursors.pop_front();
         }
@@ -158,7 +177,9 @@ impl batch::Host for KvView<'_> {
         bucket: Resource<NumberedBucket>,
         keys: Vec<String>,
     ) -> Result<Vec<Option<(String, Vec<u8>)>>, Error> {
-        let values = self.state.get_values(&self.numbered(&bucket)?, keys)?;
+        let values = self.state
+            .get_values(&self.numbered(&bucket)?, keys)
+            .await?;
         let pair = |(key, value): (String, Option<Vec<u8>>)| Some((key, value?));
         Ok(values.into_iter().map(pair).collect())
     }

@@ -62,7 +62,9 @@ impl store::HostBucket for KvView<'_> {
         bucket: Resource<Bucket>,
         key: String,
     ) -> Result<Option<Vec<u8>>, Error> {
-        self.state.get_value(&self.bucket(&bucket)?, &key)
+        self.state
+            .get_value(&self.bucket(&bucket)?, &key)
+            .await
     }
 
     async fn set(
@@ -104,9 +106,9 @@ impl store::HostBucket for KvView<'_> {
 
 impl KvView<'_> {
     /// The value as it is now, for a swap.
-    fn observe(&mut self, bucket: Bucket, key: String) -> Result<Resource<Cas>, Error> {
+    async fn observe(&mut self, bucket: Bucket, key: String) -> Result<Resource<Cas>, Error> {
         let permit = self.state.permit(&bucket, Action::Get, Some(&key))?;
-        let (current, held) = self.state.fetch(&permit, &key)?;
+        let (current, held) = self.state.fetch(&permit, &key).await?;
         Ok(self.table.push(Cas {
             bucket,
             key,
@@ -153,7 +155,7 @@ impl atomics::Host for KvView<'_> {
         let error = match self.state.replace(&cas, value).await {
             Ok(()) => return Ok(Ok(())),
             Err(Error::Failed(failure)) if matches!(failure.0, Failure::Changed) => {
-                match self.observe(cas.bucket, cas.key) {
+                match self.observe(cas.bucket, cas.key).await {
                     Ok(newer) => return Ok(Err(atomics::CasError::CasFailed(newer))),
                     Err(error) => error,
                 }
@@ -168,7 +170,7 @@ impl atomics::Host for KvView<'_> {
 impl atomics::HostCas for KvView<'_> {
     async fn new(&mut self, bucket: Resource<Bucket>, key: String) -> Result<Resource<Cas>, Error> {
         let bucket = self.bucket(&bucket)?;
-        self.observe(bucket, key)
+        self.observe(bucket, key).await
     }
 
     async fn current(&mut self, cas: Resource<Cas>) -> Result<Option<Vec<u8>>, Error> {
@@ -189,7 +191,9 @@ impl batch::Host for KvView<'_> {
         bucket: Resource<Bucket>,
         keys: Vec<String>,
     ) -> Result<Vec<(String, Option<Vec<u8>>)>, Error> {
-        self.state.get_values(&self.bucket(&bucket)?, keys)
+        self.state
+            .get_values(&self.bucket(&bucket)?, keys)
+            .await
     }
 
     async fn set_many(

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable, ResourceTableError};
 
-use super::backend::{Backend, Failure, Values};
+use super::backend::{Backend, Failure, Held, Values};
 use super::grant::is_bucket_name;
 use super::{Action, Kv, Op};
-use crate::gate::{Gate, LimitReached, Permit, Reservation};
+use crate::gate::{Gate, LimitReached, Permit};
 use crate::state::CallState;
 
 mod draft;
@@ -83,7 +83,10 @@ pub struct KvFailure(Failure);
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        Self::Failed(KvFailure(failure))
+        match failure {
+            Failure::Limit(limit) => limit.into(),
+            failure => Self::Failed(KvFailure(failure)),
+        }
     }
 }
 
@@ -155,23 +158,21 @@ impl State {
         })?)
     }
 
-    /// The value of `key`, and its place in the call's budget while it is held.
-    fn fetch(&self, permit: &Permit<Kv>, key: &str) -> Result<(Option<Bytes>, Reservation), Error> {
-        let value = self.backend.get(permit, key)?;
-        let bytes = value.as_ref().map_or(0, Bytes::len) as u64;
-        permit.count_in(bytes);
-        Ok((value, self.gate.budget().reserve(bytes)?))
+    async fn fetch(&self, permit: &Permit<Kv>, key: &str) -> Result<Held, Error> {
+        let (value, held) = self.backend.get(permit, key).await?;
+        permit.count_in(value.as_ref().map_or(0, Bytes::len) as u64);
+        Ok((value, held))
     }
 
-    fn get_value(&self, bucket: &Bucket, key: &str) -> Result<Option<Vec<u8>>, Error> {
+    async fn get_value(&self, bucket: &Bucket, key: &str) -> Result<Option<Vec<u8>>, Error> {
         let permit = self.permit(bucket, Action::Get, Some(key))?;
-        let (value, _held) = self.fetch(&permit, key)?;
+        let (value, _held) = self.fetch(&permit, key).await?;
         Ok(value.map(Vec::from))
     }
 
     fn has_key(&self, bucket: &Bucket, key: &str) -> Result<bool, Error> {
         let permit = self.permit(bucket, Action::Exists, Some(key))?;
-        Ok(self.backend.get(&permit, key)?.is_some())
+        Ok(self.backend.has(&permit, key)?)
     }
 
     /// Keys behind `after`, and the last of them where there are more.
@@ -227,13 +228,13 @@ impl State {
         Ok(self.backend.change(&permit, [key], add).await?)
     }
 
-    fn get_values(&self, bucket: &Bucket, keys: Vec<String>) -> Result<Vec<Pair>, Error> {
+    async fn get_values(&self, bucket: &Bucket, keys: Vec<String>) -> Result<Vec<Pair>, Error> {
         check_batch(keys.len())?;
         let permit = self.permit(bucket, Action::Get, None)?;
         let mut held = Vec::new();
         let mut values = Vec::new();
         for key in keys {
-            let (value, reservation) = self.fetch(&permit, &key)?;
+            let (value, reservation) = self.fetch(&permit, &key).await?;
             held.push(reservation);
             values.push((key, value.map(Vec::from)));
         }

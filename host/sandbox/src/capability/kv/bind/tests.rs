@@ -15,6 +15,7 @@ use atomics::{Host as _, HostCas as _};
 use batch::Host as _;
 use store::{Host as _, HostBucket as _};
 
+mod budget;
 mod erase;
 mod model;
 
