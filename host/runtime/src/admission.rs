@@ -90,6 +90,9 @@ impl Failure for NotAdmitted {
     }
 }
 
+/// How much earlier it must be that a look is worth another one.
+const LOOK_STEP: Duration = Duration::from_millis(1);
+
 /// The admission of one plugin.
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -104,8 +107,10 @@ struct State {
     running: u32,
     waiting: Turns<Whose, oneshot::Sender<Permit>>,
     bucket: Bucket,
-    /// Somebody looks again when the rate gives more.
-    looks: bool,
+    /// When somebody looks again, since the rate gives more by then.
+    looks: Option<Instant>,
+    /// Where steps wait, and looks are planned.
+    host: Option<Handle>,
 }
 
 /// Who waits. Calls have paid their part of the rate; steps pay it when it is
@@ -144,7 +149,8 @@ impl Admission {
                 running: 0,
                 waiting: Turns::default(),
                 bucket: Bucket::new(limits),
-                looks: false,
+                looks: None,
+                host: None,
             }),
         })
     }
@@ -190,6 +196,7 @@ impl Admission {
         let whose = Whose::Steps(agent.to_owned(), by.to_owned());
         let ready = {
             let mut state = self.state();
+            state.host = Handle::try_current().ok().or(state.host.take());
             state.waiting.push(whose, sender);
             self.next(&mut state)
         };
@@ -272,28 +279,28 @@ impl Admission {
         }
         let waits = state.waiting.iter().next().is_some();
         if let (true, Some(wait)) = (waits, state.bucket.wait(now)) {
-            self.look_in(state, wait);
+            self.look_at(state, now + wait);
         }
         ready
     }
 
-    /// Looks again when the rate gives more: nobody's end may come before.
-    fn look_in(self: &Arc<Self>, state: &mut State, wait: Duration) {
-        let Ok(host) = Handle::try_current() else {
+    /// Looks again when the rate gives more: nobody's end may come before. A look
+    /// that was planned for later stays, and finds nothing to do.
+    fn look_at(self: &Arc<Self>, state: &mut State, due: Instant) {
+        let planned = state.looks.is_some_and(|looks| looks <= due + LOOK_STEP);
+        let Some(host) = state.host.clone().filter(|_| !planned) else {
             return;
         };
-        if std::mem::replace(&mut state.looks, true) {
-            return;
-        }
+        state.looks = Some(due);
         let admission = Arc::downgrade(self);
         host.spawn(async move {
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep_until(due.into()).await;
             let Some(admission) = admission.upgrade() else {
                 return;
             };
             let ready = {
                 let mut state = admission.state();
-                state.looks = false;
+                state.looks.take_if(|looks| *looks <= due);
                 admission.next(&mut state)
             };
             hand_over(ready);
@@ -492,6 +499,27 @@ mod tests {
         for _ in 0..2 {
             drop(admission.step("a", "me").await);
         }
+        assert_eq!(admission.load(), (0, 0));
+    }
+
+    /// Whoever waits for the old rate learns of the new one.
+    #[tokio::test]
+    async fn a_raised_rate_reaches_steps_that_wait() {
+        let admission = Admission::new("p", &limits(4, 4, "1/h"));
+        drop(admission.step_now().expect("the hour's only one"));
+        let step = tokio::spawn({
+            let admission = Arc::clone(&admission);
+            async move { drop(admission.step("a", "me").await) }
+        });
+        while admission.load().1 == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Where there is no runtime: what is planned does not depend on that.
+        let raised = Arc::clone(&admission);
+        let raise = move || raised.set(&limits(4, 4, "1000/s"));
+        std::thread::spawn(raise).join().expect("set");
+        let ended = tokio::time::timeout(LONG, step).await;
+        ended.expect("within a minute").expect("ends");
         assert_eq!(admission.load(), (0, 0));
     }
 
