@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use airlock::client::{Reply, Request};
 use airlock::commands::install;
@@ -29,6 +30,28 @@ fn a_first_start_is_quiet() {
     server.kill().expect("it ends");
     let said = std::fs::read_to_string(&log).expect("a log");
     assert!(said.contains("the views are computed anew"), "{said}");
+}
+
+/// What hangs on the host, e.g. a pipe that nobody reads, holds its own thread and
+/// not the end of the server.
+#[test]
+fn a_server_ends_beside_what_hangs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    let pipe = folder.path().join("heads");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    std::fs::create_dir(&data).expect("a folder");
+    let config = format!("audit_heads = {:?}\n", pipe.display().to_string());
+    std::fs::write(data.join("airlock.toml"), config).expect("a file");
+    let server = Server::start_logging(&airlock(), &data, "info", &log).expect("it starts");
+    let started = Instant::now();
+    while !std::fs::read_to_string(&log).is_ok_and(|said| said.contains("audit head")) {
+        assert!(started.elapsed() < Duration::from_secs(60), "no head is signed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = server.stop(Duration::from_secs(60)).expect("it ends by itself");
+    assert!(ended.success(), "{ended}");
 }
 
 /// Serves HTTPS on loopback with a certificate of an authority of its own, whose

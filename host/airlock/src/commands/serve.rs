@@ -27,6 +27,10 @@ use crate::place::check_place;
 const LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7480);
 
+/// How long file operations that have begun may still take at the end: one on a
+/// mount that hangs never returns.
+const HUNG_WAIT: Duration = Duration::from_secs(2);
+
 pub(super) fn run(global: &Global, args: &Serve) -> Result<()> {
     let settings = Settings::load(global)?;
     check(args)?;
@@ -38,7 +42,9 @@ pub(super) fn run(global: &Global, args: &Serve) -> Result<()> {
         .enable_all()
         .build()
         .context("starting the API's threads")?;
-    runtime.block_on(serve(&settings, args))
+    let served = runtime.block_on(serve(&settings, args));
+    runtime.shutdown_timeout(HUNG_WAIT);
+    served
 }
 
 /// What was given on the command line, as the file's own values are checked.
