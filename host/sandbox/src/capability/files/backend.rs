@@ -10,17 +10,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cap_fs_ext::{DirExt, SystemTimeSpec};
 use cap_std::fs::{Dir, File, Metadata, ReadDir};
+use rustix::fs::{AtFlags, Timestamps};
 use rustix::io::{Errno, ReadWriteFlags};
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
 use super::Files;
 use super::fault::Fault;
-use super::grant::{PATH_DEPTH_MAX, depth};
-use super::listing::walk;
+use super::grant::{PATH_BYTES_MAX, PATH_DEPTH_MAX, depth};
+use super::listing::measure;
 use super::node::{FileNode, OpenFile};
+use super::open::{Opened, followed};
 use super::prepare::Area;
 use super::quota::{Quota, key};
-use super::slots::Io;
+use super::slots::{Io, Slots};
 use crate::gate::Permit;
 
 /// Most bytes one read gives.
@@ -84,6 +86,11 @@ pub(super) fn read(
     let (io, node) = (io.clone(), Arc::clone(node));
     async move {
         node.holds()?;
+        // No file reaches there, and to the kernel -1 is the file's own position.
+        let len = len.min(i64::MAX.cast_unsigned().saturating_sub(offset));
+        if len == 0 {
+            return Ok(Vec::new());
+        }
         if let Some(read) = read_cached(&node.file.file, len, offset) {
             return Ok(read);
         }
@@ -200,7 +207,7 @@ fn sized<T>(
             .file
             .metadata()
             .map_or(end.max(size), |meta| meta.len());
-        held.settle_size(&mut state, after);
+        held.settle_size(&mut state, size, after);
         changed
     })
 }
@@ -226,13 +233,20 @@ fn write_all(
 pub(super) async fn set_times(
     io: &Io,
     permit: &Permit<Files>,
-    Target { dir, path, .. }: Target,
+    target: Target,
     follow: bool,
     (access, change): Times,
 ) -> Result<(), Fault> {
-    io.permitted(permit, move || match follow {
-        true => Ok(dir.set_times(path, access, change)?),
-        false => Ok(dir.set_symlink_times(path, access, change)?),
+    io.permitted(permit, move || {
+        if !follow {
+            let Target { dir, path, .. } = target;
+            return Ok(dir.set_symlink_times(path, access, change)?);
+        }
+        let times = timestamps((access, change));
+        match followed(&target)? {
+            Opened::File(open) => Ok(rustix::fs::futimens(&open.file, &times)?),
+            Opened::Dir(dir) => Ok(rustix::fs::utimensat(&dir, ".", &times, AtFlags::empty())?),
+        }
     })
     .await
 }
@@ -242,17 +256,21 @@ pub(super) async fn set_file_times(
     io: &Io,
     permit: &Permit<Files>,
     node: &Arc<FileNode>,
-    (access, change): Times,
+    times: Times,
 ) -> Result<(), Fault> {
     let open = Arc::clone(&node.file);
-    let times = rustix::fs::Timestamps {
-        last_access: timespec(access),
-        last_modification: timespec(change),
-    };
+    let times = timestamps(times);
     io.permitted(permit, move || {
         Ok(rustix::fs::futimens(&open.file, &times)?)
     })
     .await
+}
+
+fn timestamps((access, change): Times) -> Timestamps {
+    Timestamps {
+        last_access: timespec(access),
+        last_modification: timespec(change),
+    }
 }
 
 fn timespec(time: Option<SystemTimeSpec>) -> rustix::fs::Timespec {
@@ -326,7 +344,7 @@ pub(super) async fn remove(
 pub(super) fn remove_now(target: &Target, directory: bool) -> Result<(), Fault> {
     let Target { area, dir, path } = target;
     let quota = area.counted()?;
-    quota.shrink(|| {
+    let remove = || {
         let meta = dir.symlink_metadata(path)?;
         match (directory, meta.is_dir()) {
             (true, _) => dir.remove_dir(path)?,
@@ -335,33 +353,33 @@ pub(super) fn remove_now(target: &Target, directory: bool) -> Result<(), Fault> 
         }
         quota.removed(&meta);
         Ok(())
-    })
+    };
+    quota.shrink(|| Ok(()), remove)
 }
 
-/// Renames within one granted directory.
+/// Renames within one granted directory. What a walk of it opens counts in
+/// `slots`.
 pub(super) async fn rename(
     io: &Io,
-    from_permit: &Permit<Files>,
-    from: Target,
-    to_permit: &Permit<Files>,
-    to: Target,
+    slots: &Arc<Slots>,
+    (from_permit, from): (&Permit<Files>, Target),
+    (to_permit, to): (&Permit<Files>, Target),
 ) -> Result<(), Fault> {
-    let to_depth = depth(&to_permit.op().path);
-    io.permitted(from_permit, move || rename_now(&from, &to, to_depth))
+    let (slots, path) = (Arc::clone(slots), to_permit.op().path.clone());
+    io.permitted(from_permit, move || rename_now(&slots, &from, &to, &path))
         .await
 }
 
-pub(super) fn rename_now(from: &Target, to: &Target, to_depth: usize) -> Result<(), Fault> {
+/// `path` is the guest path of `to`.
+pub(super) fn rename_now(
+    slots: &Arc<Slots>,
+    from: &Target,
+    to: &Target,
+    path: &str,
+) -> Result<(), Fault> {
     let quota = from.area.counted()?;
-    let moved = from.dir.symlink_metadata(&from.path)?;
-    if moved.is_dir() {
-        let tree = from.dir.open_dir_nofollow(&from.path)?;
-        let height = walk(&tree, from.area.rule.files_max())?.height;
-        if height + to_depth > PATH_DEPTH_MAX {
-            return Err(ErrorCode::NameTooLong.into());
-        }
-    }
-    quota.shrink(|| {
+    let check = || fits(slots, from, path);
+    quota.shrink(check, || {
         let moved = from.dir.symlink_metadata(&from.path)?;
         let replaced = to.dir.symlink_metadata(&to.path).ok();
         from.dir.rename(&from.path, &to.dir, &to.path)?;
@@ -370,6 +388,26 @@ pub(super) fn rename_now(from: &Target, to: &Target, to_depth: usize) -> Result<
         }
         Ok(())
     })
+}
+
+/// Refuses to move a tree to where its paths would be longer than a guest's can
+/// be.
+fn fits(slots: &Arc<Slots>, from: &Target, to: &str) -> Result<(), Fault> {
+    if !from.dir.symlink_metadata(&from.path)?.is_dir() {
+        return Ok(());
+    }
+    let tree = from.dir.open_dir_nofollow(&from.path)?;
+    let files_max = from.area.rule.files_max();
+    let seen = measure(&tree, files_max, || slots.take())?;
+    let longest = to.len() + usize::from(seen.files > 0) + seen.path_bytes;
+    if seen.height + depth(to) > PATH_DEPTH_MAX || longest > PATH_BYTES_MAX {
+        return Err(ErrorCode::NameTooLong.into());
+    }
+    if !seen.complete {
+        let rule = format!("what is in it can't be looked through within {files_max} files");
+        return Err(Fault::refused(ErrorCode::Quota, rule));
+    }
+    Ok(())
 }
 
 /// Where a link leads, if that is inside the granted directory.

@@ -281,8 +281,9 @@ impl HostDescriptor for FilesView<'_> {
             let fault = Fault::refused(ErrorCode::CrossDevice, rule);
             return Err(self.fail(&to.permit, fault));
         }
-        let io = self.room.io();
-        let renamed = backend::rename(io, &from.permit, from.target, &to.permit, to.target).await;
+        let (io, slots) = (self.room.io(), &self.room.slots);
+        let (old, new) = ((&from.permit, from.target), (&to.permit, to.target));
+        let renamed = backend::rename(io, slots, old, new).await;
         renamed.map_err(|fault| self.fail(&from.permit, fault))
     }
 

@@ -2,11 +2,14 @@
 //! and whole trees for the quotas.
 
 use std::collections::VecDeque;
+use std::ffi::CStr;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cap_fs_ext::DirExt;
 use cap_std::fs::{Dir, DirEntry, FileType, FileTypeExt, ReadDir};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEntry, ErrorCode};
 
 use super::Files;
@@ -120,6 +123,8 @@ pub(super) struct Seen {
     pub(super) files: u64,
     /// Levels below the directory itself.
     pub(super) height: usize,
+    /// Longest path below it, bytes.
+    pub(super) path_bytes: usize,
     /// Whether all of it was seen.
     pub(super) complete: bool,
 }
@@ -128,32 +133,41 @@ pub(super) struct Seen {
 /// than `files_max` names. What is deeper than a guest path can be, or can't be
 /// opened, makes it incomplete, and then it has more than `files_max` files.
 pub(super) fn walk(dir: &Dir, files_max: u64) -> io::Result<Seen> {
+    measure(dir, files_max, || Ok(()))
+}
+
+/// The same; each level holds one descriptor, and what `take` gives for it.
+pub(super) fn measure<S, E: From<io::Error>>(
+    dir: &Dir,
+    files_max: u64,
+    mut take: impl FnMut() -> Result<S, E>,
+) -> Result<Seen, E> {
     let mut seen = Seen {
         complete: true,
         ..Seen::default()
     };
-    let mut open = vec![(dir.try_clone()?, dir.entries()?)];
-    while let Some((dir, entries)) = open.last_mut() {
-        let Some(entry) = entries.next() else {
+    let top = entries(dir.as_fd(), c".").map_err(io::Error::from)?;
+    let mut open = vec![(top, 0, take()?)];
+    while let Some((entries, above, _)) = open.last_mut() {
+        let Some(entry) = entries.read() else {
             open.pop();
             continue;
         };
-        let entry = entry?;
-        let Ok(meta) = dir.symlink_metadata(entry.file_name()) else {
+        let entry = entry.map_err(io::Error::from)?;
+        let above = *above;
+        let Some(name) = own_name(&entry) else {
             continue;
         };
-        seen.files += 1;
-        if meta.is_file() {
-            seen.bytes += meta.len();
-        }
-        let below = meta.is_dir().then(|| descend(dir, &entry));
-        let height = open.len();
-        seen.height = seen.height.max(height);
+        let Some(below) = seen.add(entries, name, above + name.count_bytes()) else {
+            continue;
+        };
+        seen.height = seen.height.max(open.len());
         match below {
-            Some(Ok(below)) if height < PATH_DEPTH_MAX => open.push(below),
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
-            Some(_) => seen.complete = false,
-            None => {}
+            Below::Dir(entries) if open.len() < PATH_DEPTH_MAX => {
+                open.push((entries, above + name.count_bytes() + 1, take()?));
+            }
+            Below::Dir(_) | Below::Closed => seen.complete = false,
+            Below::Nothing => {}
         }
         if seen.files > files_max {
             seen.complete = false;
@@ -166,8 +180,43 @@ pub(super) fn walk(dir: &Dir, files_max: u64) -> io::Result<Seen> {
     Ok(seen)
 }
 
-fn descend(dir: &Dir, entry: &DirEntry) -> io::Result<(Dir, ReadDir)> {
-    let below = dir.open_dir_nofollow(entry.file_name())?;
-    let entries = below.entries()?;
-    Ok((below, entries))
+/// What is below a name.
+enum Below {
+    Nothing,
+    Dir(rustix::fs::Dir),
+    /// A directory that can't be opened.
+    Closed,
+}
+
+impl Seen {
+    /// Counts a name whose path has `path_bytes`; `None` when it is gone by now.
+    fn add(&mut self, dir: &rustix::fs::Dir, name: &CStr, path_bytes: usize) -> Option<Below> {
+        let dir = dir.fd().ok()?;
+        let meta = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        self.files += 1;
+        self.path_bytes = self.path_bytes.max(path_bytes);
+        Some(match rustix::fs::FileType::from_raw_mode(meta.st_mode) {
+            rustix::fs::FileType::RegularFile => {
+                self.bytes += u64::try_from(meta.st_size).unwrap_or(0);
+                Below::Nothing
+            }
+            rustix::fs::FileType::Directory => match entries(dir, name) {
+                Ok(entries) => Below::Dir(entries),
+                Err(Errno::NOENT) => Below::Nothing,
+                Err(_) => Below::Closed,
+            },
+            _ => Below::Nothing,
+        })
+    }
+}
+
+/// The name of an entry, but for the directory itself and the one above.
+fn own_name(entry: &rustix::fs::DirEntry) -> Option<&CStr> {
+    let name = entry.file_name();
+    (name != c"." && name != c"..").then_some(name)
+}
+
+fn entries(dir: BorrowedFd<'_>, name: &CStr) -> Result<rustix::fs::Dir, Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::Dir::new(rustix::fs::openat(dir, name, flags, Mode::empty())?)
 }

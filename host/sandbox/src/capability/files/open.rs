@@ -92,6 +92,20 @@ fn existing(target: &Target, how: How) -> Result<Opened, Fault> {
     }
 }
 
+/// Opens what a name leads to, for its attributes alone.
+pub(super) fn followed(target: &Target) -> Result<Opened, Fault> {
+    let how = |write: bool| How {
+        read: !write,
+        write,
+        follow: true,
+        ..How::default()
+    };
+    match existing(target, how(false)) {
+        Err(Fault::Code(ErrorCode::Access)) => existing(target, how(true)),
+        result => result,
+    }
+}
+
 fn created(target: &Target, how: How) -> Result<Opened, Fault> {
     let Target { area, dir, path } = target;
     let quota = area.quota.as_ref().ok_or(ErrorCode::NotPermitted)?;

@@ -2,11 +2,12 @@
 //! process, however many plugins, grants and calls share it.
 //!
 //! What must stay true: growth is reserved before it happens and settled to what
-//! did; a deleted file that is still open keeps counting until it is closed; a
-//! name is deleted and its bytes are given back under one lock, so that a swap of
-//! names can't give back what is still there. What others change on the host is
-//! seen at the next recount: when a grant is prepared, every few minutes of
-//! growth, and before a refusal.
+//! did; a deleted file that is still open keeps counting until it is closed, by
+//! whichever granted directory it was opened and deleted; a name is deleted and
+//! its bytes are given back under one lock, so that a swap of names can't give
+//! back what is still there. What others change on the host is seen at the next
+//! recount: when a grant is prepared, every few minutes of growth, and before a
+//! refusal.
 
 use std::collections::HashMap;
 use std::io;
@@ -42,6 +43,9 @@ pub(super) fn key(meta: &Metadata) -> Key {
 /// Directories in use, by identity.
 static USAGES: LazyLock<Mutex<HashMap<Key, Weak<Usage>>>> = LazyLock::new(Mutex::default);
 
+/// Open files that count, by identity.
+static FILES: LazyLock<Mutex<HashMap<Key, Weak<Shared>>>> = LazyLock::new(Mutex::default);
+
 /// One lock per device for operations that take names away.
 static NAMES: LazyLock<Mutex<HashMap<u64, Arc<Mutex<()>>>>> = LazyLock::new(Mutex::default);
 
@@ -73,18 +77,25 @@ struct Counted {
     complete: bool,
 }
 
-/// An open file that counts, shared by all who opened it.
+/// An open file that counts in one directory, shared by all who opened it there.
 pub(super) struct Inode {
-    key: Key,
     usage: Arc<Usage>,
+    shared: Arc<Shared>,
+}
+
+/// An open file, whichever directories it was opened by.
+struct Shared {
+    key: Key,
     state: Mutex<InodeState>,
 }
 
 pub(super) struct InodeState {
-    /// The size as far as it is counted.
-    pub(super) size: u64,
-    /// Deleted while open: counts until closed.
+    /// The size when it was last changed through one of them.
+    size: u64,
+    /// Deleted while open: counts in each until closed there.
     deleted: bool,
+    /// Where it is open.
+    usages: Vec<Arc<Usage>>,
 }
 
 /// The quota of one rule on one directory.
@@ -148,11 +159,17 @@ impl Quota {
         }
     }
 
-    /// Does what takes names away: no name of the device and no size in the
-    /// directory changes meanwhile.
-    pub(super) fn shrink<T>(&self, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-        let _names = lock(&self.usage.names);
+    /// Does what takes names away, if `check` agrees: no name of the device
+    /// changes meanwhile, and already since the check nothing in the directory.
+    pub(super) fn shrink<T>(
+        &self,
+        check: impl FnOnce() -> Result<(), Fault>,
+        work: impl FnOnce() -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        // Nobody who has the device's lock waits for a directory.
         let _alone = self.usage.alone();
+        check()?;
+        let _names = lock(&self.usage.names);
         work()
     }
 
@@ -203,12 +220,23 @@ impl Quota {
         let usage = &self.usage;
         let bytes = if meta.is_file() { meta.len() } else { 0 };
         lock(&usage.held).lower(bytes, 1);
-        let open = lock(&usage.open).get(&key(meta)).and_then(Weak::upgrade);
-        if let Some(inode) = open.filter(|_| meta.is_file() && meta.nlink() <= 1) {
-            let mut state = inode.state();
-            state.deleted = true;
-            lock(&usage.held).deleted += state.size;
+        let open = lock(&FILES).get(&key(meta)).and_then(Weak::upgrade);
+        if let Some(file) = open.filter(|_| meta.is_file() && meta.nlink() <= 1) {
+            lock(&file.state).delete(meta.len());
         }
+    }
+
+    /// Something grows meanwhile.
+    #[cfg(test)]
+    pub(super) fn busy(&self) -> RwLockReadGuard<'_, ()> {
+        self.usage.changing()
+    }
+
+    /// Counts now.
+    #[cfg(test)]
+    pub(super) fn recount(&self) {
+        let counted = self.usage.count(Duration::ZERO, self.files_max);
+        assert!(counted.expect("a count"));
     }
 }
 
@@ -262,14 +290,13 @@ impl Usage {
             return inode;
         }
         let inode = Arc::new(Inode {
-            key,
             usage: Arc::clone(self),
-            state: Mutex::new(InodeState {
-                size: meta.len(),
-                deleted: false,
-            }),
+            shared: Shared::of(meta),
         });
         open.insert(key, Arc::downgrade(&inode));
+        // A write may take long; nobody else waits for it.
+        drop(open);
+        inode.state().enter(self);
         inode
     }
 
@@ -287,25 +314,82 @@ impl Usage {
 impl Inode {
     /// Held while the file's size may change.
     pub(super) fn state(&self) -> MutexGuard<'_, InodeState> {
-        lock(&self.state)
+        self.shared.state()
     }
 }
 
 impl Drop for Inode {
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if state.deleted {
-            let mut totals = lock(&self.usage.held);
-            totals.deleted = totals.deleted.saturating_sub(state.size);
+        self.state().leave(&self.usage);
+        forget(&self.usage.open, self.shared.key);
+    }
+}
+
+impl Shared {
+    fn of(meta: &Metadata) -> Arc<Self> {
+        let key = key(meta);
+        let mut files = lock(&FILES);
+        if let Some(shared) = files.get(&key).and_then(Weak::upgrade) {
+            return shared;
         }
-        let mut open = lock(&self.usage.open);
-        // Another may have opened it anew since the last reference went.
-        if open
-            .get(&self.key)
-            .is_some_and(|inode| inode.strong_count() == 0)
-        {
-            open.remove(&self.key);
+        let shared = Arc::new(Self {
+            key,
+            state: Mutex::new(InodeState {
+                size: meta.len(),
+                deleted: false,
+                usages: Vec::new(),
+            }),
+        });
+        files.insert(key, Arc::downgrade(&shared));
+        shared
+    }
+
+    fn state(&self) -> MutexGuard<'_, InodeState> {
+        lock(&self.state)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        forget(&FILES, self.key);
+    }
+}
+
+impl InodeState {
+    fn enter(&mut self, usage: &Arc<Usage>) {
+        if self.deleted {
+            lock(&usage.held).deleted += self.size;
         }
+        self.usages.push(Arc::clone(usage));
+    }
+
+    fn leave(&mut self, usage: &Arc<Usage>) {
+        let at = self.usages.iter().position(|other| Arc::ptr_eq(other, usage));
+        let usage = at.map(|at| self.usages.swap_remove(at));
+        if let Some(usage) = usage.filter(|_| self.deleted) {
+            let mut totals = lock(&usage.held);
+            totals.deleted = totals.deleted.saturating_sub(self.size);
+        }
+    }
+
+    /// Its last name is gone. What others than the one who deleted it count
+    /// under that name, their next recount finds out.
+    fn delete(&mut self, size: u64) {
+        if std::mem::replace(&mut self.deleted, true) {
+            return;
+        }
+        self.size = self.size.max(size);
+        for usage in &self.usages {
+            lock(&usage.held).deleted += self.size;
+        }
+    }
+}
+
+/// Drops an entry whose last reference went, unless another opened it anew.
+fn forget<T>(all: &Mutex<HashMap<Key, Weak<T>>>, key: Key) {
+    let mut all = lock(all);
+    if all.get(&key).is_some_and(|entry| entry.strong_count() == 0) {
+        all.remove(&key);
     }
 }
 
@@ -316,17 +400,20 @@ impl Held<'_> {
         self.files = 0;
     }
 
-    /// The file has `size` bytes now, whatever was reserved.
-    pub(super) fn settle_size(mut self, file: &mut InodeState, size: u64) {
-        let before = std::mem::replace(&mut file.size, size);
+    /// The file had `before` bytes and has `size` now, whatever was reserved.
+    pub(super) fn settle_size(mut self, file: &mut InodeState, before: u64, size: u64) {
+        let counted = std::mem::replace(&mut file.size, size);
         let reserved = std::mem::take(&mut self.bytes);
-        let mut totals = lock(&self.usage.held);
-        totals.lower(reserved, 0);
-        let counted = match file.deleted {
-            true => &mut totals.deleted,
-            false => &mut totals.bytes,
-        };
-        *counted = (*counted + size).saturating_sub(before);
+        lock(&self.usage.held).lower(reserved, 0);
+        if !file.deleted {
+            let mut totals = lock(&self.usage.held);
+            totals.bytes = (totals.bytes + size).saturating_sub(before);
+            return;
+        }
+        for usage in &file.usages {
+            let mut totals = lock(&usage.held);
+            totals.deleted = (totals.deleted + size).saturating_sub(counted);
+        }
     }
 }
 

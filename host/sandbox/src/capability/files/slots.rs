@@ -143,7 +143,8 @@ impl Io {
 
     /// Runs `work` when it is the plugin's turn. When the future is dropped,
     /// work that has not started never does; work that has runs to its end and
-    /// keeps its turn until then, so whether it happened is unknown.
+    /// keeps its turn until then, so whether it happened is unknown. Once polled
+    /// it goes on by itself: whoever does not look keeps no turn from others.
     pub(super) fn run<T, F>(
         &self,
         work: F,
@@ -154,8 +155,14 @@ impl Io {
     {
         let io = self.clone();
         async move {
-            let turn = io.turn().await?;
-            io.start(turn, work).await
+            match Arc::clone(&io.turns).try_acquire_owned() {
+                Ok(turn) => io.start(turn, work).await,
+                Err(_) => {
+                    let queued = io.clone();
+                    let queued = async move { queued.start(queued.turn().await?, work).await };
+                    Started(io.handle.spawn(queued)).await
+                }
+            }
         }
     }
 

@@ -10,8 +10,9 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
     DescriptorFlags, ErrorCode, HostDescriptor, NewTimestamp, OpenFlags,
 };
 
-use super::rig::{FOLLOW, READ, Rig, WRITE, again, code, directory, none, rule};
+use super::rig::{FOLLOW, READ, Rig, WRITE, again, code, directory, limited, none, rule};
 use crate::capability::files::grant::Access::{Read, ReadWrite};
+use crate::capability::files::listing::measure;
 use crate::grants::EffectClass;
 
 /// A directory with a secret beside the granted `in`, and planted links to it.
@@ -330,6 +331,20 @@ async fn special_files_are_refused_without_waiting() {
             "{name}"
         );
     }
+    // With somebody at the pipe's other end no opening would wait.
+    let other_end = std::fs::File::options().read(true).write(true).open(fifo);
+    let _other_end = other_end.expect("open");
+    for name in ["fifo", "socket"]
+        .into_iter()
+        .chain(devices.then_some("device"))
+    {
+        let (fd, now) = (rig.preopen("/d"), NewTimestamp::Now);
+        let set = rig
+            .view()
+            .set_times_at(fd, FOLLOW, name.to_owned(), now, now)
+            .await;
+        assert_eq!(code(set), ErrorCode::NotPermitted, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -377,6 +392,82 @@ async fn trees_are_not_deepened_by_renames() {
     rig.rename("/d/one", "/d/two/one")
         .await
         .expect("within the bound");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_are_not_lengthened_by_renames() {
+    let (_keep, dir) = directory();
+    let mut rig = Rig::new(&[rule(&dir, "/d", ReadWrite)]);
+    let name = "n".repeat(250);
+    let mut longest = "/d/one".to_owned();
+    rig.make_dir(&longest).await.expect("mkdir");
+    for _ in 0..16 {
+        longest = format!("{longest}/{name}");
+        rig.make_dir(&longest).await.expect("mkdir");
+    }
+    let room = 4096 - longest.len();
+    for (more, fits) in [(room + 1, false), (room, true)] {
+        let to = format!("/d/one{}", "x".repeat(more));
+        match rig.rename("/d/one", &to).await {
+            Ok(()) => assert!(fits, "{more}"),
+            Err(error) => {
+                assert_eq!(code::<()>(Err(error)), ErrorCode::NameTooLong);
+                assert!(!fits, "{more}");
+            }
+        }
+    }
+}
+
+/// What is not seen whole can be of any depth.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_beyond_the_quota_is_not_moved() {
+    let (_keep, dir) = directory();
+    for (top, levels) in [("deep", 100), ("to", 40)] {
+        std::fs::create_dir_all(dir.join(top).join("x/".repeat(levels))).expect("mkdir");
+    }
+    let mut rig = Rig::new(&[limited(rule(&dir, "/d", ReadWrite), 1000, 10)]);
+    let to = format!("/d/to{}/deep", "/x".repeat(40));
+    assert_eq!(code(rig.rename("/d/deep", &to).await), ErrorCode::Quota);
+    assert!(rig.denied().1.contains("10 files"), "{:?}", rig.denied());
+    assert!(dir.join("deep/x").exists());
+}
+
+/// A walk holds one descriptor for each level, and they count as the call's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_rename_opens_is_bounded() {
+    let (_keep, dir) = directory();
+    std::fs::create_dir_all(dir.join("tree").join("x/".repeat(100))).expect("mkdir");
+    let top = cap_std::fs::Dir::from_std_file(std::fs::File::open(&dir).expect("open"));
+    let (mut levels, mut open) = (0, 0);
+    let walked = measure(&top, 1_000, || {
+        levels += 1;
+        open = open.max(opened_below(&dir));
+        Ok::<_, std::io::Error>(())
+    });
+    assert!(walked.expect("a walk").complete);
+    // The directory itself was open before.
+    assert!(open <= levels + 1, "{open} descriptors for {levels} levels");
+
+    let mut rig = Rig::new(&[rule(&dir, "/d", ReadWrite)]);
+    rig.write("/d/a", b"x").await.expect("write");
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        held.push(rig.open("/d/a", none(), READ).await.expect("open"));
+    }
+    let moved = rig.rename("/d/tree", "/d/moved").await;
+    assert_eq!(code(moved), ErrorCode::InsufficientMemory);
+    for fd in held {
+        HostDescriptor::drop(&mut rig.view(), fd).expect("drop");
+    }
+    rig.rename("/d/tree", "/d/moved").await.expect("room again");
+    assert_eq!(rig.room.slots.used(), 0);
+}
+
+/// Descriptors of this process that lead below `dir`.
+fn opened_below(dir: &Path) -> usize {
+    let all = std::fs::read_dir("/proc/self/fd").expect("descriptors");
+    let leads = all.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+    leads.filter(|path| path.starts_with(dir)).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,16 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::time::timeout;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     ErrorCode, HostDescriptor, HostDirectoryEntryStream, OpenFlags,
 };
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream, StreamError, StreamResult};
 
-use super::rig::{FOLLOW, READ, Rig, WRITE, again, code, directory, grants, none, rule};
+use super::rig::{
+    FOLLOW, READ, Rig, WRITE, again, code, directory, grants, none, prepare, rule,
+};
 use crate::capability::files::grant::Access::{Read, ReadWrite};
 use crate::capability::files::grant::Rule;
 use crate::capability::files::slots::Io;
 use crate::gate::LimitReached;
+use crate::grants::EffectClass;
+
+/// Far from what a slow machine needs.
+const LONG: Duration = Duration::from_secs(60);
 
 fn stream_code<T>(result: StreamResult<T>) -> ErrorCode {
     match result.err() {
@@ -200,6 +207,55 @@ async fn slow_work_waits_for_its_own_plugin_and_dropped_work_never_starts() {
     drop(release);
     assert_eq!(io.run(|| Ok(8)).await.expect("turns are given back"), 8);
     assert_eq!(started.load(Ordering::SeqCst), 16);
+}
+
+/// A guest that writes without waiting for any of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_that_nobody_waits_for_keep_no_turns() {
+    let (_keep, dir) = directory();
+    let rules = [rule(&dir, "/d", ReadWrite)];
+    let prepared = Arc::new(prepare(&rules).expect("prepared"));
+    let mut rig = Rig::call(&rules, &prepared, EffectClass::Plain);
+    let file = rig.open("/d/a", OpenFlags::CREATE, WRITE).await;
+    let file = file.expect("open");
+    let mut streams = Vec::new();
+    for n in 0..40 {
+        let stream = rig.view().write_via_stream(again(&file), n);
+        let stream = stream.expect("stream");
+        let output: &mut DynOutputStream = rig.table.get_mut(&stream).expect("stream");
+        assert!(output.check_write().expect("room") > 0);
+        output.write("x".into()).expect("taken");
+        streams.push(stream);
+    }
+    let mut other = Rig::call(&rules, &prepared, EffectClass::Plain);
+    let deleted = timeout(LONG, other.delete("/d/a")).await;
+    deleted.expect("its turn").expect("deleted");
+    let last = streams.pop().expect("a stream");
+    let output: &mut DynOutputStream = rig.table.get_mut(&last).expect("stream");
+    output.flush().expect("flushes");
+    timeout(LONG, output.ready()).await.expect("its turn");
+    output.check_write().expect("written");
+}
+
+/// The lock of the device is held by nobody who waits for a directory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_that_waits_keeps_no_other_directory_waiting() {
+    let ((_one, one), (_two, two)) = (directory(), directory());
+    let mut busy = Rig::new(&[rule(&one, "/d", ReadWrite)]);
+    let mut other = Rig::new(&[rule(&two, "/d", ReadWrite)]);
+    for rig in [&mut busy, &mut other] {
+        rig.write("/d/a", b"x").await.expect("write");
+    }
+    let quota = busy.room.prepared.areas[0].quota.clone();
+    let quota = quota.expect("a quota");
+    let growing = quota.busy();
+    let mut waits = std::pin::pin!(busy.delete("/d/a"));
+    let waited = timeout(Duration::from_millis(200), waits.as_mut()).await;
+    assert!(waited.is_err(), "something grows there");
+    let deleted = timeout(LONG, other.delete("/d/a")).await;
+    deleted.expect("nobody is waited for").expect("deleted");
+    drop(growing);
+    waits.await.expect("deleted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use super::rig::{READ, Rig, WRITE, again, code, directory, limited, none, prepar
 use crate::capability::files::grant::Access::ReadWrite;
 use crate::capability::files::grant::Rule;
 use crate::capability::files::listing::{Seen, walk};
+use crate::capability::files::quota::Quota;
 use crate::grants::EffectClass;
 
 fn quota(dir: &Path, bytes: u64, files: u64) -> Rule {
@@ -171,6 +172,60 @@ async fn a_deleted_file_counts_until_it_is_closed() {
         HostDescriptor::drop(&mut rig.view(), file).expect("close");
         assert_eq!(rig.counted(), (0, 0), "round {round}");
     }
+}
+
+/// Two rules on a directory and on one inside it, of 100 bytes each.
+fn nested(dir: &Path) -> Rig {
+    std::fs::create_dir(dir.join("b")).expect("mkdir");
+    let at = |host: &Path, guest| limited(rule(host, guest, ReadWrite), 100, 10);
+    Rig::new(&[at(dir, "/a"), at(&dir.join("b"), "/b")])
+}
+
+fn quota_of(rig: &Rig, rule: usize) -> Quota {
+    let quota = rig.room.prepared.areas[rule].quota.clone();
+    quota.expect("a quota")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_deleted_by_another_directory_counts_until_it_is_closed() {
+    let (_keep, dir) = directory();
+    let mut rig = nested(&dir);
+    let quota = quota_of(&rig, 1);
+    let file = rig.open("/b/x", OpenFlags::CREATE, READ | WRITE).await;
+    let file = file.expect("open");
+    let wrote = rig.view().write(again(&file), vec![0; 60], 0).await;
+    wrote.expect("write");
+    rig.delete("/a/b/x").await.expect("delete");
+    quota.recount();
+    assert_eq!(quota.used(), (60, 0));
+    assert_eq!(code(rig.write("/b/y", &[0; 41]).await), ErrorCode::Quota);
+    let wrote = rig.view().write(again(&file), vec![0; 10], 60).await;
+    wrote.expect("write");
+    assert_eq!(quota.used(), (70, 1));
+    HostDescriptor::drop(&mut rig.view(), file).expect("close");
+    assert_eq!(quota.used(), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_directory_truncates_gives_no_credit() {
+    let (_keep, dir) = directory();
+    let mut rig = nested(&dir);
+    let quota = quota_of(&rig, 0);
+    let file = rig.open("/a/b/x", OpenFlags::CREATE, READ | WRITE).await;
+    let file = file.expect("open");
+    let wrote = rig.view().write(again(&file), vec![0; 60], 0).await;
+    wrote.expect("write");
+    rig.open("/b/x", OpenFlags::TRUNCATE, WRITE)
+        .await
+        .expect("truncate");
+    quota.recount();
+    rig.write("/a/y", &[0; 90]).await.expect("it is free");
+    let wrote = rig.view().write(again(&file), vec![0; 1], 0).await;
+    wrote.expect("write");
+    assert_eq!(quota.used(), (91, 3));
+    assert_eq!(quota.used(), there(&dir));
+    let wrote = rig.view().write(again(&file), vec![0; 10], 1).await;
+    assert_eq!(code(wrote), ErrorCode::Quota);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -94,6 +94,25 @@ async fn files_are_made_changed_listed_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_read_beyond_a_files_end() {
+    let (_keep, dir) = directory();
+    std::fs::write(dir.join("a"), "12345").expect("write");
+    let mut rig = Rig::new(&[rule(&dir, "/d", Access::Read)]);
+    let file = rig.open("/d/a", OpenFlags::empty(), READ).await;
+    let file = file.expect("open");
+    let far = i64::MAX.cast_unsigned();
+    for offset in [5, far, far + 1, u64::MAX - 1, u64::MAX, u64::MAX] {
+        let read = rig.view().read(again(&file), 10, offset).await;
+        assert_eq!(read.expect("the end"), (Vec::new(), true), "{offset}");
+        let stream = rig.view().read_via_stream(again(&file), offset);
+        let stream = stream.expect("stream");
+        let input: &mut DynInputStream = rig.table.get_mut(&stream).expect("stream");
+        let read = input.blocking_read(10).await;
+        assert!(matches!(read, Err(StreamError::Closed)), "{offset} {read:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn descriptors_say_what_they_are() {
     let (_keep, dir) = directory();
     std::fs::write(dir.join("a"), "12345").expect("write");
@@ -135,6 +154,12 @@ async fn descriptors_say_what_they_are() {
     let mut view = rig.view();
     let flags = view.get_flags(again(&dir)).await.expect("flags");
     assert_eq!(flags, READ | DescriptorFlags::MUTATE_DIRECTORY);
+    view.set_times(again(&dir), NewTimestamp::NoChange, time)
+        .await
+        .expect("set-times");
+    let stat = view.stat(again(&dir)).await.expect("stat");
+    let modified = stat.data_modification_timestamp;
+    assert_eq!(modified.map(|t| (t.seconds, t.nanoseconds)), Some((1_000_000, 5)));
     let by_name = view
         .metadata_hash_at(again(&dir), FOLLOW, "a".to_owned())
         .await
