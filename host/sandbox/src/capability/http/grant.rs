@@ -40,7 +40,8 @@ pub struct Rule {
     /// grants starts anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
-    /// Whether the host may have a private, loopback or link-local address.
+    /// Whether the host may have a private, loopback or link-local address, or be
+    /// this machine by whatever address.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_private: bool,
     /// Whether the host may be this very host's own API.
