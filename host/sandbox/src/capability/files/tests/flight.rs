@@ -209,6 +209,25 @@ async fn slow_work_waits_for_its_own_plugin_and_dropped_work_never_starts() {
     assert_eq!(started.load(Ordering::SeqCst), 16);
 }
 
+/// Takes all turns of a plugin until what it gives is dropped.
+async fn all_turns(io: &Io) -> std::sync::mpsc::Sender<()> {
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Arc::new(std::sync::Mutex::new(wait));
+    let started = Arc::new(AtomicUsize::new(0));
+    for _ in 0..16 {
+        let (wait, started) = (Arc::clone(&wait), Arc::clone(&started));
+        tokio::spawn(io.run(move || {
+            started.fetch_add(1, Ordering::SeqCst);
+            let _ = wait.lock().expect("lock").recv();
+            Ok(())
+        }));
+    }
+    while started.load(Ordering::SeqCst) < 16 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    release
+}
+
 /// A guest that writes without waiting for any of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_that_nobody_waits_for_keep_no_turns() {
@@ -218,6 +237,7 @@ async fn writes_that_nobody_waits_for_keep_no_turns() {
     let mut rig = Rig::call(&rules, &prepared, EffectClass::Plain);
     let file = rig.open("/d/a", OpenFlags::CREATE, WRITE).await;
     let file = file.expect("open");
+    let release = all_turns(rig.room.io()).await;
     let mut streams = Vec::new();
     for n in 0..40 {
         let stream = rig.view().write_via_stream(again(&file), n);
@@ -227,6 +247,7 @@ async fn writes_that_nobody_waits_for_keep_no_turns() {
         output.write("x".into()).expect("taken");
         streams.push(stream);
     }
+    drop(release);
     let mut other = Rig::call(&rules, &prepared, EffectClass::Plain);
     let deleted = timeout(LONG, other.delete("/d/a")).await;
     deleted.expect("its turn").expect("deleted");
@@ -248,13 +269,20 @@ async fn a_delete_that_waits_keeps_no_other_directory_waiting() {
     }
     let quota = busy.room.prepared.areas[0].quota.clone();
     let quota = quota.expect("a quota");
-    let growing = quota.busy();
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let (tell, begun) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _growing = quota.busy();
+        tell.send(()).expect("heard");
+        let _ = wait.recv();
+    });
+    begun.recv().expect("it grows");
     let mut waits = std::pin::pin!(busy.delete("/d/a"));
     let waited = timeout(Duration::from_millis(200), waits.as_mut()).await;
     assert!(waited.is_err(), "something grows there");
     let deleted = timeout(LONG, other.delete("/d/a")).await;
     deleted.expect("nobody is waited for").expect("deleted");
-    drop(growing);
+    drop(release);
     waits.await.expect("deleted");
 }
 
@@ -274,21 +302,7 @@ async fn what_waits_for_its_turn_is_rechecked_when_it_comes() {
     std::fs::write(dir.join("a"), "content").expect("write");
     let mut rig = Rig::new(&[rule(&dir, "/d", ReadWrite)]);
     let file = rig.open("/d/a", none(), READ | WRITE).await.expect("open");
-    let (release, wait) = std::sync::mpsc::channel::<()>();
-    let wait = Arc::new(std::sync::Mutex::new(wait));
-    let started = Arc::new(AtomicUsize::new(0));
-    let io = rig.room.io().clone();
-    for _ in 0..16 {
-        let (wait, started) = (Arc::clone(&wait), Arc::clone(&started));
-        tokio::spawn(io.run(move || {
-            started.fetch_add(1, Ordering::SeqCst);
-            let _ = wait.lock().expect("lock").recv();
-            Ok(())
-        }));
-    }
-    while started.load(Ordering::SeqCst) < 16 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let release = all_turns(rig.room.io()).await;
     let cell = Arc::clone(&rig.cell);
     let revoke = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
