@@ -47,10 +47,15 @@ fn a_server_ends_beside_what_hangs() {
     let server = Server::start_logging(&airlock(), &data, "info", &log).expect("it starts");
     let started = Instant::now();
     while !std::fs::read_to_string(&log).is_ok_and(|said| said.contains("audit head")) {
-        assert!(started.elapsed() < Duration::from_secs(60), "no head is signed");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "no head is signed"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
-    let ended = server.stop(Duration::from_secs(60)).expect("it ends by itself");
+    let ended = server
+        .stop(Duration::from_secs(60))
+        .expect("it ends by itself");
     assert!(ended.success(), "{ended}");
 }
 

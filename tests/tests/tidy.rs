@@ -223,7 +223,11 @@ fn each_room_has_its_files() {
 /// other sources these many name one, each because that is its subject.
 const NAMED_ELSEWHERE: &[(&str, usize, &str)] = &[
     ("agents", 1, "runs start children"),
-    ("files", 2, "the host's own directories are reserved"),
+    (
+        "files",
+        3,
+        "the host's own directories are reserved, and a limited token grants none",
+    ),
     (
         "http",
         5,
