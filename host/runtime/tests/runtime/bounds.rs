@@ -275,10 +275,10 @@ async fn an_agent_that_waits_may_compute_for_long() {
 async fn an_agent_that_has_caught_up_has_its_limit() {
     let (dir, disk) = place();
     let host = Host::with_agent(dir.path(), &disk, &[]).await;
-    host.limit(json!({ "cpu": "300ms" })).await;
+    host.limit(json!({ "cpu": "150ms" })).await;
     let burst = json!([{ "burn": { "rounds": 10_000_000 } }, add()]);
     let steps = json!([
-        { "repeat": { "times": 120, "steps": burst } },
+        { "repeat": { "times": 60, "steps": burst } },
         { "signal": { "name": "go" } },
         { "spin": {} },
     ]);
