@@ -241,7 +241,7 @@ const NAMED_ELSEWHERE: &[(&str, usize, &str)] = &[
     ),
     (
         "secrets",
-        10,
+        11,
         "the vault is the host's, and requests carry its values",
     ),
     ("tools", 7, "runs call tools"),
