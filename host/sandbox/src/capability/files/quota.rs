@@ -364,7 +364,10 @@ impl InodeState {
     }
 
     fn leave(&mut self, usage: &Arc<Usage>) {
-        let at = self.usages.iter().position(|other| Arc::ptr_eq(other, usage));
+        let at = self
+            .usages
+            .iter()
+            .position(|other| Arc::ptr_eq(other, usage));
         let usage = at.map(|at| self.usages.swap_remove(at));
         if let Some(usage) = usage.filter(|_| self.deleted) {
             let mut totals = lock(&usage.held);

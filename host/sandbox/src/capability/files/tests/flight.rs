@@ -11,9 +11,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 };
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream, StreamError, StreamResult};
 
-use super::rig::{
-    FOLLOW, READ, Rig, WRITE, again, code, directory, grants, none, prepare, rule,
-};
+use super::rig::{FOLLOW, READ, Rig, WRITE, again, code, directory, grants, none, prepare, rule};
 use crate::capability::files::grant::Access::{Read, ReadWrite};
 use crate::capability::files::grant::Rule;
 use crate::capability::files::slots::Io;

@@ -108,7 +108,10 @@ async fn nothing_is_read_beyond_a_files_end() {
         let stream = stream.expect("stream");
         let input: &mut DynInputStream = rig.table.get_mut(&stream).expect("stream");
         let read = input.blocking_read(10).await;
-        assert!(matches!(read, Err(StreamError::Closed)), "{offset} {read:?}");
+        assert!(
+            matches!(read, Err(StreamError::Closed)),
+            "{offset} {read:?}"
+        );
     }
 }
 
@@ -159,7 +162,10 @@ async fn descriptors_say_what_they_are() {
         .expect("set-times");
     let stat = view.stat(again(&dir)).await.expect("stat");
     let modified = stat.data_modification_timestamp;
-    assert_eq!(modified.map(|t| (t.seconds, t.nanoseconds)), Some((1_000_000, 5)));
+    assert_eq!(
+        modified.map(|t| (t.seconds, t.nanoseconds)),
+        Some((1_000_000, 5))
+    );
     let by_name = view
         .metadata_hash_at(again(&dir), FOLLOW, "a".to_owned())
         .await

@@ -77,9 +77,7 @@ impl store::HostBucket for KvView<'_> {
         bucket: Resource<NumberedBucket>,
         key: String,
     ) -> Result<Option<Vec<u8>>, Error> {
-        self.state
-            .get_value(&self.numbered(&bucket)?, &key)
-            .await
+        self.state.get_value(&self.numbered(&bucket)?, &key).await
     }
 
     async fn set(
@@ -177,7 +175,8 @@ impl batch::Host for KvView<'_> {
         bucket: Resource<NumberedBucket>,
         keys: Vec<String>,
     ) -> Result<Vec<Option<(String, Vec<u8>)>>, Error> {
-        let values = self.state
+        let values = self
+            .state
             .get_values(&self.numbered(&bucket)?, keys)
             .await?;
         let pair = |(key, value): (String, Option<Vec<u8>>)| Some((key, value?));

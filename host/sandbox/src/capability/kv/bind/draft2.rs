@@ -62,9 +62,7 @@ impl store::HostBucket for KvView<'_> {
         bucket: Resource<Bucket>,
         key: String,
     ) -> Result<Option<Vec<u8>>, Error> {
-        self.state
-            .get_value(&self.bucket(&bucket)?, &key)
-            .await
+        self.state.get_value(&self.bucket(&bucket)?, &key).await
     }
 
     async fn set(
@@ -191,9 +189,7 @@ impl batch::Host for KvView<'_> {
         bucket: Resource<Bucket>,
         keys: Vec<String>,
     ) -> Result<Vec<(String, Option<Vec<u8>>)>, Error> {
-        self.state
-            .get_values(&self.bucket(&bucket)?, keys)
-            .await
+        self.state.get_values(&self.bucket(&bucket)?, keys).await
     }
 
     async fn set_many(

@@ -65,7 +65,10 @@ impl Decorator for Weighing {
 }
 
 fn keys(n: usize) -> Vec<String> {
-    ["1", "2", "3"][..n].iter().map(|k| (*k).to_owned()).collect()
+    ["1", "2", "3"][..n]
+        .iter()
+        .map(|k| (*k).to_owned())
+        .collect()
 }
 
 #[tokio::test]
