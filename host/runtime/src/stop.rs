@@ -94,6 +94,7 @@ impl Runtime {
             tracing::error!("calls did not end");
         }
         self.runs.durable().await;
+        self.runs.let_go();
         if let Err(error) = self.audit.checkpoint().await {
             tracing::error!(%error, "no last checkpoint of the audit");
         }

@@ -7,6 +7,7 @@
 //! that has waited since counts as one that just began.
 
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,14 +93,23 @@ impl Guests {
         work: Work<T>,
     ) -> Option<T> {
         let mut guest = self.guest(vitals, work);
-        let ended = poll_fn(|cx| match guest.poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending if guest.is_long() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+        let ended = poll_fn(|cx| {
+            // On a task of its own a panic would end that one alone; so it does here.
+            let polled = catch_unwind(AssertUnwindSafe(|| guest.poll(cx)));
+            match polled {
+                Err(_) => Poll::Ready(Here::Panicked),
+                Ok(Poll::Ready(ended)) => Poll::Ready(Here::Ended(ended)),
+                Ok(Poll::Pending) if guest.is_long() => Poll::Ready(Here::Long),
+                Ok(Poll::Pending) => Poll::Pending,
+            }
         });
-        if let Some((answer, rest)) = ended.await {
-            drop(rest);
-            return Some(answer);
+        match ended.await {
+            Here::Panicked => return None,
+            Here::Ended((answer, rest)) => {
+                drop(rest);
+                return Some(answer);
+            }
+            Here::Long => {}
         }
         let (reply, answer) = oneshot::channel();
         let task = Task {
@@ -142,6 +152,13 @@ impl Drop for Guests {
             runtime.shutdown_background();
         }
     }
+}
+
+/// How a guest leaves the task that made its call.
+enum Here<T> {
+    Ended(Ended<T>),
+    Long,
+    Panicked,
 }
 
 /// A guest's future and the meter of its time.

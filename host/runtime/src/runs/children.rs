@@ -435,6 +435,19 @@ pub(super) fn goes_on(asked: &Asked) -> bool {
     is_child(asked) && asked.detached
 }
 
+/// Begins the children that a run let go of and that nobody has begun yet, before
+/// it ends.
+pub(super) fn begin_left(session: &Arc<Session>) {
+    let left: Vec<RequestId> = {
+        let inner = session.lock();
+        let left = inner.state.open().filter(|(_, asked)| goes_on(asked));
+        left.map(|(id, _)| id).collect()
+    };
+    for id in left {
+        super::effects::begin(session, id, None);
+    }
+}
+
 /// Resolves when each child that the run let go of has begun, so that none is lost
 /// with the end of its parent; `false`: the host stops, or its parent is not to
 /// end yet.

@@ -121,6 +121,7 @@ async fn cancel(session: &Arc<Session>) -> bool {
     let Some(unknown) = unknown.await else {
         return false;
     };
+    children::begin_left(session);
     if !children::begun_all(session, |_| false).await {
         return false;
     }

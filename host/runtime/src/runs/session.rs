@@ -313,12 +313,12 @@ impl Session {
     }
 
     /// Whether the run's journal has as much as it may: a person has to look at it
-    /// then, and nothing that was asked for begins.
+    /// then, and nothing that was asked for begins. One that is to end does.
     pub(super) fn is_outgrown(self: &Arc<Self>) -> bool {
         let why = {
             let inner = self.lock();
-            let why = spending::outgrown(&inner.state);
-            why.map(|why| (why, inner.state.block().is_some() || inner.state.cancelling))
+            let why = spending::outgrown(&inner.state).filter(|_| !inner.state.cancelling);
+            why.map(|why| (why, inner.state.block().is_some()))
         };
         match why {
             None => return false,
@@ -480,7 +480,9 @@ impl Inner {
     /// Keeps a request from being begun while a person has to look at the run;
     /// `false`: none has to.
     pub(crate) fn holds_back(&mut self, id: RequestId) -> bool {
-        let holds = self.state.holds_effects();
+        // Children that were let go of begin before their run ends.
+        let full = self.state.cancelling && spending::outgrown(&self.state).is_some();
+        let holds = self.state.holds_effects() && !full;
         if holds {
             self.put_off.insert(id);
         }

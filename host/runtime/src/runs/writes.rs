@@ -96,8 +96,7 @@ impl Unwritten {
         self.bytes >= BYTES_MUCH
     }
 
-    /// The records of the next write: all, unless they are many and nothing has to
-    /// be written with them.
+    /// The records of the next write: all, unless they are many and stand alone.
     fn take_records(&mut self) -> Vec<Record> {
         if self.bytes <= WRITE_BYTES || !self.beside.is_empty() || !self.audit.is_empty() {
             self.bytes = 0;
@@ -105,11 +104,16 @@ impl Unwritten {
         }
         let mut bytes = 0;
         let fit = self.records.iter().take_while(|record| {
-            let fits = bytes < WRITE_BYTES;
+            let fits = bytes < WRITE_BYTES && stands_alone(&record.event);
             bytes += weight::of(&record.event);
             fits
         });
-        let rest = self.records.split_off(fit.count());
+        let fit = fit.count();
+        if fit == 0 {
+            self.bytes = 0;
+            return std::mem::take(&mut self.records);
+        }
+        let rest = self.records.split_off(fit);
         let weights = rest.iter().map(|record| weight::of(&record.event));
         self.bytes = weights.sum();
         std::mem::replace(&mut self.records, rest)
@@ -134,6 +138,15 @@ impl Unwritten {
     pub(crate) fn was_parked(&mut self) {
         self.parked = true;
     }
+}
+
+/// Whether nothing has to be written together with a record: no other one, and
+/// nothing that follows from the state it leads to.
+fn stands_alone(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Noted(_) | Event::StateSet { .. } | Event::Recorded { .. } | Event::Woke { .. }
+    )
 }
 
 impl Inner {

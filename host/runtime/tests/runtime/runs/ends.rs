@@ -175,3 +175,28 @@ async fn pausing_and_cancelling_twice_is_on_record_once() {
     host.ended(&run).await;
     assert_eq!(host.audited("admin.run.cancel").await.len(), 1);
 }
+
+/// Its journal is full and a person ends it: the child it let go of begins all the
+/// same, when there is a place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_run_that_is_cancelled_loses_no_child_that_it_let_go_of() {
+    let (dir, disk) = place();
+    let host = Host::with(one_sandbox(dir.path()), &disk).await;
+    host.runtime.take_up_runs().await.expect("they are read");
+    host.prepare(&[]).await;
+    let leave = json!({ "start-and-leave": { "steps": [{ "signal": { "name": "go" } }] } });
+    let set = json!({ "set": { "key": "k", "value": "x".repeat(40 << 10) } });
+    let fill = json!({ "repeat": { "times": 10, "steps": [set] } });
+    let budget = json!({ "budget": { "journal_bytes": 100 << 10 } });
+    let root = host.start_with(json!([leave, leave, fill]), budget).await;
+    host.until(&root, |run| run.blocked.is_some()).await;
+    let cancelled = host.runtime.cancel_run(&host.who, &root, "enough").await;
+    cancelled.expect("taken");
+    let first = host.until(&root, |run| run.children.len() == 1).await;
+    host.signal(&first.children[0], "go", json!(1))
+        .await
+        .expect("kept");
+    let ended = host.ended(&root).await;
+    assert_eq!(ended.run.status, RunStatus::Cancelled);
+    assert_eq!(ended.children.len(), 2);
+}
