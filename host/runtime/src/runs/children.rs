@@ -132,7 +132,8 @@ async fn start(
     child: &str,
 ) -> Result<Option<Duration>, CallError> {
     let start = intended(session, runtime, id, asked)?;
-    if runtime.ready().is_err() || super::stands_still(runtime, session) || session.is_outgrown() {
+    if runtime.ready().is_err() || super::stands_still(runtime, session) || session.block_if_full()
+    {
         return Ok(Some(NOT_NOW_WAIT));
     }
     if let Err(error) = runtime.takes_rate(&step::principal(&start), &start.agent) {

@@ -70,10 +70,9 @@ pub(super) fn begin(
         at_ms: inner.now_ms(),
         event: Event::Started(next),
     };
-    let of = (id.clone(), session.first.clone());
     let run = Session::of(
-        of.0,
-        of.1,
+        id.clone(),
+        session.first.clone(),
         Arc::downgrade(runtime),
         std::slice::from_ref(&first),
     );

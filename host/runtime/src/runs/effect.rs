@@ -226,10 +226,8 @@ mod tests {
         };
         let events = [Event::Started(start), asked(0)];
         let records = events.map(|event| Record { at_ms: 1, event });
-        let session = {
-            let (id, nobody) = ("run_1".to_owned(), std::sync::Weak::new());
-            Session::of(id.clone(), id, nobody, &records)
-        };
+        let id = "run_1".to_owned();
+        let session = Session::of(id.clone(), id, std::sync::Weak::new(), &records);
         session.lock().request(1, call(), begun);
         for id in [1, 0] {
             cancel(&session, id);

@@ -154,7 +154,7 @@ impl Call {
         input: &str,
         begun: Option<EffectClass>,
     ) -> Goes {
-        if self.session.is_outgrown() || self.stands_still(tool) {
+        if self.session.block_if_full() || self.stands_still(tool) {
             // What may have happened is looked at when it goes on.
             return self.held(asked);
         }

@@ -260,10 +260,7 @@ impl Runs {
     /// Ends what waits for a time, a person or a turn: it holds the host.
     pub(crate) fn let_go(&self) {
         for session in self.sessions() {
-            let effects = std::mem::take(&mut session.lock().effects);
-            for effect in effects.into_values() {
-                effect.abort();
-            }
+            session.abort_effects();
         }
     }
 

@@ -312,9 +312,9 @@ impl Session {
         self.changed.notify_waiters();
     }
 
-    /// Whether the run's journal has as much as it may: a person has to look at it
-    /// then, and nothing that was asked for begins. One that is to end does.
-    pub(super) fn is_outgrown(self: &Arc<Self>) -> bool {
+    /// Has a person look at the run where its journal has as much as it may: nothing
+    /// that was asked for begins then (`true`). One that is to end does.
+    pub(super) fn block_if_full(self: &Arc<Self>) -> bool {
         let why = {
             let inner = self.lock();
             let why = spending::outgrown(&inner.state).filter(|_| !inner.state.cancelling);

@@ -325,12 +325,17 @@ impl Session {
         inner.dead = true;
         inner.unwritten.writing = false;
         inner.stop = Some(Stop::Host);
-        let effects = std::mem::take(&mut inner.effects);
         drop(inner);
+        self.abort_effects();
+        self.stop(Stop::Host);
+    }
+
+    /// Ends what is under way, without a word.
+    pub(super) fn abort_effects(&self) {
+        let effects = std::mem::take(&mut self.lock().effects);
         for effect in effects.into_values() {
             effect.abort();
         }
-        self.stop(Stop::Host);
     }
 }
 
