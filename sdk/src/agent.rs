@@ -8,6 +8,9 @@
 //! decide by what it was given alone; clocks and randomness of the standard
 //! library are such things here.
 //!
+//! Natively, under `cargo test`, [`testing::agent`](crate::testing::agent) stands
+//! in for the host.
+//!
 //! A request is under way as soon as it is made; several wait side by side, and
 //! [`join_all`], [`select`] and [`timeout`] take any mix of them:
 //!
@@ -53,12 +56,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::backend::host::{self, Handle, Question};
+use crate::backend::host::{self, Handle};
 use crate::input::input_schema;
+use crate::log::Level;
 use crate::task;
 
-pub use crate::backend::agent_types::{Budget, EffectClass};
-pub use crate::backend::host::{PlanTask, TaskState};
+mod types;
+
+pub(crate) use types::Question;
+pub use types::{Budget, EffectClass, PlanTask, TaskState, ToolInfo};
+
 pub use crate::flow::{
     Either, TimedOut, join, join_all, select, select_all, timeout, try_join_all,
 };
@@ -103,10 +110,10 @@ pub struct Agent {
     pub run: fn(String, String) -> Running,
 }
 
-/// Reads an agent's input and runs it. For `agent!` only.
+/// Reads an agent's input and runs it. For `agent!` and tests only.
 #[doc(hidden)]
 pub async fn run<I, F>(
-    run: fn(String, I) -> F,
+    run: impl FnOnce(String, I) -> F,
     goal: String,
     input: String,
 ) -> Result<Outcome, Error>
@@ -161,8 +168,7 @@ impl<T: DeserializeOwned + 'static> IntoFuture for Request<T> {
                 let text = "the host reported an answer and has none";
                 return Err(Error::Permanent(text.to_owned()));
             };
-            let answer = answer.map_err(Error::from)?;
-            serde_json::from_str(&answer)
+            serde_json::from_str(&answer?)
                 .map_err(|error| Error::Permanent(format!("an answer of another shape: {error}")))
         })
     }
@@ -182,9 +188,17 @@ pub fn sleep(time: Duration) -> Request<()> {
     ))
 }
 
-/// Waits until a moment of the run's clock.
+/// The run's clock: it stands still between waits, never goes back, and is the same
+/// again when the run catches up. In a run it is what [`SystemTime::now`] says; in a
+/// test of an agent it is the test's, and outside of both the machine's.
+#[must_use]
+pub fn now() -> SystemTime {
+    host::now()
+}
+
+/// Waits until a moment of the run's clock, see [`now`].
 pub fn sleep_until(moment: SystemTime) -> Request<()> {
-    let left = moment.duration_since(SystemTime::now());
+    let left = moment.duration_since(now());
     sleep(left.unwrap_or_default())
 }
 
@@ -216,7 +230,7 @@ pub fn ask_about(
     payload: Option<&serde_json::Value>,
     due: Option<Duration>,
 ) -> Request<Decision> {
-    Request::new(host::ask(&Question {
+    Request::new(host::ask(Question {
         text: text.to_owned(),
         choices: choices.iter().map(|&choice| choice.to_owned()).collect(),
         payload: payload.map(ToString::to_string),
@@ -224,34 +238,11 @@ pub fn ask_about(
     }))
 }
 
-/// A tool that this agent may call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToolInfo {
-    /// `plugin/tool`, as [`call`] takes it.
-    pub name: String,
-    /// What it does.
-    pub description: String,
-    /// JSON Schema of its input.
-    pub input_schema: serde_json::Value,
-    /// JSON Schema of its output, where it has one.
-    pub output_schema: Option<serde_json::Value>,
-    /// The class it is called under.
-    pub class: EffectClass,
-}
-
 /// The tools that are granted to this agent and installed now, by name. What it
 /// is told is kept: after a crash it sees the same.
 #[must_use]
 pub fn tools() -> Vec<ToolInfo> {
-    let schema = |text: &str| serde_json::from_str(text).unwrap_or_default();
-    let info = |tool: host::ToolInfo| ToolInfo {
-        input_schema: schema(&tool.input_schema),
-        output_schema: tool.output_schema.as_deref().map(schema),
-        name: tool.name,
-        description: tool.description,
-        class: tool.class,
-    };
-    host::tools().into_iter().map(info).collect()
+    host::tools()
 }
 
 /// Keeps a value and gives it back once it is durable: a point that the run does
@@ -269,14 +260,7 @@ pub fn start<T: DeserializeOwned>(
     goal: &str,
     input: &(impl Serialize + ?Sized),
 ) -> Request<T> {
-    let budget = Budget {
-        calls: None,
-        steps: None,
-        events: None,
-        wall_ms: None,
-        cpu_us: None,
-    };
-    start_with(agent, goal, input, budget)
+    start_with(agent, goal, input, Budget::default())
 }
 
 /// As [`start`], with a budget: what is absent of it is a quarter of what this run
@@ -324,9 +308,7 @@ pub fn remove_state(key: &str) {
 /// Ends the run at once, from wherever this is called. Requests that were not
 /// awaited are let go of.
 pub fn finish(end: Result<Outcome, Error>) -> ! {
-    let end = end.map(outcome).map_err(Into::into);
-    host::finish(end.as_ref());
-    unreachable!("the host ends a run that has finished")
+    host::finish(end)
 }
 
 /// Publishes the plan; it replaces the one before.
@@ -341,14 +323,7 @@ pub fn progress(done: f64, total: Option<f64>, message: &str) {
 
 /// Writes to the run's log.
 pub fn log(message: &str) {
-    host::log(host::Level::Info, message);
-}
-
-pub(crate) fn outcome(outcome: Outcome) -> host::Outcome {
-    match outcome {
-        Outcome::Done(output) => host::Outcome::Done(output),
-        Outcome::ContinueAsNew(input) => host::Outcome::ContinueAsNew(input),
-    }
+    host::log(Level::Info, message);
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
@@ -363,6 +338,8 @@ fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
 /// ```ignore
 /// wants: [want!(tools, r#"{ tool = "files/list" }"#, "To see what there is.")],
 /// ```
+///
+/// It makes a test of the contract's limits, too.
 #[macro_export]
 macro_rules! agent {
     (
@@ -373,9 +350,11 @@ macro_rules! agent {
             want!($capability:ident, $scope:expr, $reason:expr $(, $optional:ident)? $(,)?)
         ),* $(,)?])? $(,)?
     ) => {
+        #[allow(dead_code, reason = "natively only its test uses it")]
         struct AirlockAgent;
 
-        impl $crate::__private::AgentComponent for AirlockAgent {
+        #[allow(dead_code, reason = "natively only its test uses it")]
+        impl AirlockAgent {
             fn agent() -> $crate::agent::Agent {
                 $crate::agent::Agent {
                     description: $description,
@@ -391,12 +370,28 @@ macro_rules! agent {
             }
         }
 
+        #[cfg(test)]
+        #[test]
+        fn agent_keeps_the_contract() {
+            if let ::core::result::Result::Err(problem) =
+                $crate::testing::check_agent(&AirlockAgent::agent())
+            {
+                ::core::panic!("{problem}");
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
         #[allow(
             unsafe_code,
             missing_docs,
             reason = "the canonical ABI's entry points, generated by wit-bindgen"
         )]
         const _: () = {
+            impl $crate::__private::AgentComponent for AirlockAgent {
+                fn agent() -> $crate::agent::Agent {
+                    AirlockAgent::agent()
+                }
+            }
             $crate::__private::agent_bindings::export!(
                 AirlockAgent with_types_in $crate::__private::agent_bindings
             );

@@ -37,6 +37,8 @@
 //! # }
 //! ```
 //!
+//! Agents, which decide and call tools, are written with [`mod@agent`].
+//!
 //! A tool may take a `&Context` as its last parameter and may be an `async fn`.
 //!
 //! `plugin!` stands once in the crate's root. A tool of a module is listed with its
@@ -69,7 +71,6 @@ mod error;
 mod input;
 mod plugin;
 
-#[cfg(target_family = "wasm")]
 pub mod agent;
 pub mod config;
 pub mod flow;
@@ -113,3 +114,8 @@ pub mod __private {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Those of the documentation of agents, which is no part of what is copied.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/agents.md")]
+struct Agents;

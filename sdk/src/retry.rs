@@ -24,12 +24,10 @@
 //! assert_eq!((answer, asked), (Ok("done"), 3));
 //! ```
 
-use std::collections::hash_map::RandomState;
 use std::future::IntoFuture;
-use std::hash::BuildHasher;
 use std::time::Duration;
 
-use crate::{Error, task};
+use crate::{Error, backend, task};
 
 /// How often, after which waits and after which errors something is tried again.
 ///
@@ -71,7 +69,8 @@ impl Retry {
     }
 
     /// The wait before the second attempt, which doubles with each further one up
-    /// to `longest`. A random part of up to a half more is added.
+    /// to `longest`. A random part of up to a half more is added, but in a test of an
+    /// agent, whose waits are always the same.
     #[must_use]
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
         (self.first, self.longest) = (first, longest);
@@ -114,9 +113,7 @@ impl Retry {
             .first
             .saturating_mul(1_u32.checked_shl(made - 1).unwrap_or(u32::MAX));
         let wait = doubled.min(self.longest);
-        // Random in an agent too, and the same again when it catches up.
-        let part = RandomState::new().hash_one(made) % 512;
-        let jittered = wait + wait.mul_f64(part as f64 / 1024.0);
+        let jittered = wait + wait.mul_f64(backend::jitter() as f64 / 1024.0);
         match error {
             Error::Transient {
                 retry_after: Some(after),

@@ -20,6 +20,8 @@
 //! });
 //! assert_eq!(host.value("seen", "last").as_deref(), Some(&b"hello"[..]));
 //! ```
+//!
+//! Agents are run by [`agent()`].
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +31,20 @@ use serde_json::Value;
 
 use crate::http::{Request, Response};
 use crate::log::Level;
-use crate::{Context, Denial, Error, Plugin};
+use crate::{Context, Denial, Error, Plugin, Want};
+
+mod agent;
+mod bounds;
+mod people;
+mod result;
+pub(crate) mod run;
+pub(crate) mod script;
+mod signals;
+pub(crate) mod step;
+
+pub use agent::{AgentHost, agent, check_agent, not_approved};
+pub use people::{Answer, Question};
+pub use result::{AgentRun, Child, End, Note};
 
 pub(crate) type Values = BTreeMap<String, Vec<u8>>;
 type Handler = Box<dyn Fn(&Request) -> Result<Response, Error>>;
@@ -204,23 +219,33 @@ const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 /// What is wrong, and where.
 pub fn check(plugin: &Plugin) -> Result<(), String> {
     for tool in plugin.tools() {
-        let schema: Value =
-            serde_json::from_str(&tool.input_schema()).map_err(|error| error.to_string())?;
-        if schema["type"] != "object" {
-            return Err(format!(
-                "tool `{}`: its input is not an object: take a struct",
-                tool.name()
-            ));
-        }
+        let named = |problem: String| format!("tool `{}`: {problem}", tool.name());
+        check_input_schema(&tool.input_schema()).map_err(named)?;
         let output_bytes = tool.output_schema().map_or(0, |schema| schema.len());
-        if tool.input_schema().len().max(output_bytes) > SCHEMA_BYTES_MAX {
-            return Err(format!(
-                "tool `{}`: a schema is larger than {SCHEMA_BYTES_MAX} bytes",
-                tool.name()
-            ));
-        }
+        check_bytes(output_bytes).map_err(named)?;
     }
-    for want in plugin.wants() {
+    check_wants(plugin.wants())
+}
+
+/// Whether this can be the schema of an input.
+pub(crate) fn check_input_schema(schema: &str) -> Result<(), String> {
+    let parsed: Value = serde_json::from_str(schema).map_err(|error| error.to_string())?;
+    if parsed["type"] != "object" {
+        return Err("its input is not an object: take a struct".to_owned());
+    }
+    check_bytes(schema.len())
+}
+
+fn check_bytes(bytes: usize) -> Result<(), String> {
+    match bytes > SCHEMA_BYTES_MAX {
+        true => Err(format!("a schema is larger than {SCHEMA_BYTES_MAX} bytes")),
+        false => Ok(()),
+    }
+}
+
+/// Whether each scope is one TOML value.
+pub(crate) fn check_wants(wants: &[Want]) -> Result<(), String> {
+    for want in wants {
         let line = format!("scope = {}", want.scope);
         let table: toml::Table = toml::from_str(&line).map_err(|error| {
             format!("want `{}`: its scope is not TOML: {error}", want.capability)

@@ -10,17 +10,20 @@ use std::process::Command;
 
 use wit_component::DecodedWasm;
 
-fn copy(from: &Path, to: &Path) {
+fn copy(from: &Path, to: &Path, name: &str) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
+        if path.ends_with("template/agent") {
+            continue;
+        }
         let target = to.join(path.file_name().unwrap());
         // `wit` is a link here and a folder there.
         if path.is_dir() {
-            copy(&path, &target);
+            copy(&path, &target, name);
         } else {
             let text = fs::read_to_string(&path).unwrap();
-            fs::write(target, text.replace("{{name}}", "my-plugin")).unwrap();
+            fs::write(target, text.replace("{{name}}", name)).unwrap();
         }
     }
 }
@@ -53,18 +56,26 @@ fn exports(component: &[u8]) -> Vec<String> {
         .collect()
 }
 
-#[test]
-fn a_new_plugin_builds_outside_of_the_workspace() {
+/// Builds what `airlock new` makes, of the template with `over` it; gives the
+/// component's exports.
+fn built(name: &str, over: Option<&str>) -> Vec<String> {
     let sdk = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().unwrap();
-    copy(&sdk.join("template"), folder.path());
+    copy(&sdk.join("template"), folder.path(), name);
+    if let Some(over) = over {
+        copy(
+            &sdk.join("template").join(over).join("src"),
+            &folder.path().join("src"),
+            name,
+        );
+    }
     for part in ["src", "macros", "wit", "Cargo.toml", "README.md"] {
         let (from, to) = (
             sdk.join(part),
             folder.path().join(".airlock/sdk").join(part),
         );
         if from.is_dir() {
-            copy(&from, &to);
+            copy(&from, &to, name);
         } else {
             fs::copy(&from, &to).unwrap();
         }
@@ -80,9 +91,22 @@ fn a_new_plugin_builds_outside_of_the_workspace() {
         &target,
         &["build", "--release", "--target", "wasm32-wasip2"],
     );
-    let component = fs::read(target.join("wasm32-wasip2/release/my_plugin.wasm")).unwrap();
+    let file = format!("wasm32-wasip2/release/{}.wasm", name.replace('-', "_"));
+    exports(&fs::read(target.join(file)).unwrap())
+}
+
+#[test]
+fn a_new_plugin_builds_outside_of_the_workspace() {
     assert_eq!(
-        exports(&component),
+        built("my-plugin", None),
         ["airlock:tool/tools@1.0.0", "airlock:tool/manifest@1.0.0"]
+    );
+}
+
+#[test]
+fn a_new_agent_builds_outside_of_the_workspace() {
+    assert_eq!(
+        built("my-agent", Some("agent")),
+        ["airlock:agent/agent@0.1.0"]
     );
 }

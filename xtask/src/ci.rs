@@ -53,7 +53,16 @@ fn document() -> Result<()> {
             "-p",
             "airlock-runtime",
         ])
-        .args(["-p", "airlock-server", "-p", "airlock-sdk"])
+        .args([
+            "-p",
+            "airlock-server",
+            "-p",
+            "airlock-sdk",
+            "-p",
+            "airlock-models",
+            "-p",
+            "airlock-mcp",
+        ])
         .env("RUSTDOCFLAGS", "-D warnings")
         .status()?;
     anyhow::ensure!(status.success(), "`cargo doc` failed ({status})");

@@ -8,6 +8,7 @@ mod ci;
 mod components;
 mod demo;
 mod long;
+mod mutants;
 mod test;
 
 use anyhow::{Result, bail};
@@ -23,6 +24,7 @@ Usage: cargo xtask COMMAND
   fuzz         the property tests over hostile input, round after round (--seconds N, default 1800)
   crash        kill -9 under load (--rounds N, default 200)
   powerloss    rebuild the disk at crash points (--states N, default 1000)
+  mutants      change what must not be wrong, place by place: does a test notice? (--only PART)
   advisories   check Cargo.lock against a file of RustSec advisories (JSON lines)
 ";
 
@@ -39,6 +41,7 @@ fn main() -> Result<()> {
         "fuzz" => long::fuzz(&rest),
         "crash" => long::crash(&rest),
         "powerloss" => long::powerloss(&rest),
+        "mutants" => mutants::run(&rest),
         "advisories" => advisories::run(&rest),
         "" | "help" | "--help" | "-h" => {
             print!("{USAGE}");

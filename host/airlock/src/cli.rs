@@ -69,6 +69,14 @@ pub enum Command {
     /// Run the server.
     #[command(after_help = "Example:\n  airlock serve --data ./data --listen 127.0.0.1:7480")]
     Serve(Serve),
+    /// Speak the Model Context Protocol on standard input and output.
+    ///
+    /// For clients that start a program. Offers the tools and agents that the token
+    /// may use: of the server, or, where none owns the data directory, of this
+    /// process. A server offers the same at its path /mcp.
+    #[command(after_help = "Example, in a client's configuration:\n  \
+        {\"mcpServers\": {\"airlock\": {\"command\": \"airlock\", \"args\": [\"mcp\", \"--data\", \"/srv/airlock\"]}}}")]
+    Mcp,
     /// Install, inspect and remove plugins.
     #[command(subcommand)]
     Plugin(Plugin),
@@ -225,10 +233,15 @@ pub enum Plugin {
     #[command(after_help = "Example:\n  airlock plugin list")]
     List,
     /// Show a plugin: tools, what it wants and why, what is granted, versions.
-    #[command(after_help = "Example:\n  airlock plugin inspect fetch")]
+    #[command(
+        after_help = "Examples:\n  airlock plugin inspect fetch\n  airlock plugin inspect fetch --digest sha256:1f0c"
+    )]
     Inspect {
         /// The plugin.
         name: String,
+        /// An installed version to look at before it is active, or its beginning.
+        #[arg(long, value_name = "DIGEST")]
+        digest: Option<String>,
     },
     /// Make another installed version the active one.
     #[command(after_help = "Example:\n  airlock plugin activate fetch sha256:1f0c")]
@@ -261,7 +274,7 @@ pub struct Grant {
     /// The plugin.
     pub plugin: String,
     /// Grants as TOML, as under `[plugins.NAME.grants]` of a policy file.
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    #[arg(required_unless_present_any = ["file", "limits"], conflicts_with = "file")]
     pub grants: Option<String>,
     /// File with the grants; `-` reads standard input.
     #[arg(long, value_name = "FILE")]
@@ -269,6 +282,9 @@ pub struct Grant {
     /// Put these in the place of the plugin's grants, instead of adding them.
     #[arg(long)]
     pub replace: bool,
+    /// Change a limit, e.g. `cpu=5s`; the others stay. Can be given several times.
+    #[arg(long = "limit", value_name = "NAME=VALUE")]
+    pub limits: Vec<String>,
     /// The reason, kept in the history and the audit.
     #[arg(long, default_value = "")]
     pub why: String,
@@ -505,4 +521,7 @@ pub struct New {
     /// Where to make the folder.
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub into: PathBuf,
+    /// Make an agent, which calls tools, waits and asks people, in place of tools.
+    #[arg(long)]
+    pub agent: bool,
 }

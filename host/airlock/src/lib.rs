@@ -2,6 +2,7 @@
 //! API that the commands, the self-test, the demo and the tests share, and the
 //! composition root.
 
+pub mod bridge;
 #[expect(
     missing_docs,
     reason = "doc comments here are the help text; what the help needs is there"

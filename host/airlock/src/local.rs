@@ -16,14 +16,21 @@ use crate::exit::Misuse;
 /// How long closing may take: the audit's last checkpoint is signed then.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long what blocks may still take then.
+const HUNG_WAIT: Duration = Duration::from_secs(2);
+
 /// The permission of everybody else to write.
 const OTHERS_WRITE: u32 = 0o002;
+/// What a directory has that all share, as `/tmp`.
+const STICKY: u32 = 0o1000;
 
 /// An open data directory.
 pub struct Local {
-    tokio: tokio::runtime::Runtime,
+    /// There until this is dropped.
+    tokio: Option<tokio::runtime::Runtime>,
     runtime: Arc<Runtime>,
     api: InProcess,
+    owner: Principal,
 }
 
 /// Refuses data and keys that every user of this machine can write.
@@ -37,6 +44,13 @@ pub fn check_private(settings: &Settings) -> Result<()> {
             continue;
         };
         let mode = found.permissions().mode() & 0o7777;
+        if mode & OTHERS_WRITE != 0 && mode & STICKY != 0 {
+            return Err(Misuse(format!(
+                "{} is for every user of this machine (mode {mode:o}): name a directory of your own",
+                directory.display()
+            ))
+            .into());
+        }
         if mode & OTHERS_WRITE != 0 {
             return Err(Misuse(format!(
                 "every user of this machine can write {0} (mode {mode:o}): chmod o-w {0}",
@@ -64,15 +78,47 @@ impl Local {
             .block_on(Runtime::open(settings.runtime()))
             .with_context(|| format!("opening {}", settings.data.display()))?;
         let user = std::env::var("USER").unwrap_or_else(|_| "owner".to_owned());
-        let api = InProcess::new(
-            Arc::clone(&runtime),
-            ServerConfig::default(),
-            Principal::local_admin(&user),
-        );
+        let owner = Principal::local_admin(&user);
+        let api = InProcess::new(Arc::clone(&runtime), ServerConfig::default(), owner.clone());
         Ok(Self {
-            tokio,
+            tokio: Some(tokio),
             runtime,
             api,
+            owner,
+        })
+    }
+
+    fn tokio(&self) -> Result<&tokio::runtime::Runtime> {
+        self.tokio.as_ref().context("the data directory is closed")
+    }
+
+    /// Speaks the Model Context Protocol on standard input and output, and looks
+    /// after runs as a server does, until the input ends or `stop` resolves: as
+    /// whoever the `token` is of, or without one as the owner.
+    ///
+    /// # Errors
+    /// The token is not one, runs can't be read, or what came first was no
+    /// beginning of the protocol.
+    pub fn serve_mcp<S: Future<Output = ()>>(
+        self,
+        token: Option<&str>,
+        stop: impl FnOnce() -> Result<S>,
+    ) -> Result<()> {
+        let runtime = Arc::clone(&self.runtime);
+        let owner = match token {
+            Some(token) => (*runtime.authenticate(token).context("the token")?).clone(),
+            None => self.owner.clone(),
+        };
+        self.tokio()?.block_on(async move {
+            let stop = stop()?;
+            runtime.take_up_runs().await.context("taking up runs")?;
+            let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
+            tokio::select! {
+                served = airlock_mcp::serve_stdio(runtime, owner, input, output) => {
+                    served.context("speaking the protocol")
+                }
+                () = stop => Ok(()),
+            }
         })
     }
 
@@ -90,7 +136,7 @@ impl Local {
             on_part,
         );
         let response = self
-            .tokio
+            .tokio()?
             .block_on(answer)
             .context("the API in this process")?;
         Ok(Reply {
@@ -103,6 +149,10 @@ impl Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        self.tokio.block_on(self.runtime.shutdown(CLOSE_TIMEOUT));
+        if let Some(tokio) = self.tokio.take() {
+            tokio.block_on(self.runtime.shutdown(CLOSE_TIMEOUT));
+            // A read of standard input that nobody ends can't be waited for.
+            tokio.shutdown_timeout(HUNG_WAIT);
+        }
     }
 }

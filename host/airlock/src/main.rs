@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use airlock::cli::Cli;
+use airlock::cli::{Cli, Command};
 use airlock::commands;
 use airlock::exit::{code_of, problem, problem_of};
 use airlock::output::{json_text, print, print_error};
@@ -31,7 +31,8 @@ fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
-    let json = cli.global.json;
+    // What speaks a protocol on standard output says nothing else there.
+    let json = cli.global.json && !matches!(cli.command, Command::Mcp);
     match commands::run(cli) {
         Ok(code) => code,
         Err(error) => {

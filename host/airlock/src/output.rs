@@ -30,7 +30,7 @@ impl Format {
     /// Prints the JSON, or what `text` makes of it.
     ///
     /// # Errors
-    /// As [`print`].
+    /// As [`print()`].
     pub fn show(self, value: &Value, text: impl FnOnce(&Value) -> String) -> Result<()> {
         match self {
             Self::Json => print(&json_text(value)?),

@@ -104,6 +104,7 @@ fn wrong_usage_exits_with_2() {
         &["new", "self"],
         &["new", "serde-json"],
         &["new", "good", "--into", "/nonexistent"],
+        &["new", "--agent", "fn"],
     ] {
         assert_eq!(airlock(args).status.code(), Some(2), "{args:?}");
     }
@@ -197,6 +198,9 @@ const ROLES: [(&str, &[&str]); 9] = [
             "GET /v1/runs/{id}",
             "GET /v1/runs/{id}/events",
             "GET /v1/runs/{id}/export",
+            "POST /mcp",
+            "GET /mcp",
+            "DELETE /mcp",
         ],
     ),
     (

@@ -393,6 +393,9 @@ fn leases(backend: &dyn Backend) {
     );
     refused(&*store, write(second));
     assert_eq!(wait(store.lease(b"another", "b", 0, 1)).unwrap(), 1);
+    let both = |token| Batch::new().fence("run", third).fence("another", token);
+    commit(&*store, both(1));
+    refused(&*store, both(third));
     drop(store);
     let store = backend.open();
     commit(&*store, write(third));

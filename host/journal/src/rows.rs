@@ -250,3 +250,52 @@ pub(crate) fn verify_page(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream of four records, and the head after each number of them.
+    fn stream() -> (Vec<Record>, Vec<Head>) {
+        let (mut records, mut heads) = (Vec::new(), vec![Head::default()]);
+        for seq in 0..4 {
+            let before = heads.last().copied().unwrap_or_default();
+            let payload = Bytes::from(format!("r{seq}"));
+            let hash = chain::next(&before.hash, b"s", seq, &payload);
+            heads.push(Head { len: seq + 1, hash });
+            records.push(Record { seq, payload, hash });
+        }
+        (records, heads)
+    }
+
+    #[test]
+    fn a_page_holds_what_the_head_says_or_names_what_it_lacks() {
+        let (records, heads) = stream();
+        let (all, end) = (4, heads[4]);
+        let other = Head { len: 4, ..heads[3] };
+        let check = |from: u64, limit: usize, head: Head, page: &[Record], fault: Option<&str>| {
+            let before = heads.get(from as usize).map(|head| head.hash);
+            let found = verify_page(b"s", from, limit, before, head, page);
+            let found = found.err().map(|error| error.to_string());
+            let told = found.as_deref().unwrap_or_default();
+            let case = format!("{from} {limit} {} {}: {told}", head.len, page.len());
+            assert_eq!(found.is_some(), fault.is_some(), "{case}");
+            assert!(told.contains(fault.unwrap_or_default()), "{case}");
+        };
+        check(0, 9, end, &records, None);
+        check(0, all, end, &records, None);
+        check(1, 2, end, &records[1..3], None);
+        check(4, 9, end, &[], None);
+        check(9, 9, end, &[], None);
+        check(0, 9, end, &records[..3], Some("record 3 is missing"));
+        check(1, 2, end, &records[1..2], Some("record 2 is missing"));
+        check(0, 9, end, &[], Some("record 0 is missing"));
+        check(1, 9, end, &records[2..], Some("record 1 is missing"));
+        check(0, 9, heads[3], &records, Some("record 3 is beyond"));
+        check(3, 9, heads[3], &records[3..], Some("record 3 is beyond"));
+        check(0, 9, other, &records, Some("record 3 is not the one"));
+        let missing = verify_page(b"s", 2, 9, None, end, &records[2..]);
+        let missing = missing.expect_err("nothing is before it").to_string();
+        assert!(missing.contains("record 1 is missing"), "{missing}");
+    }
+}

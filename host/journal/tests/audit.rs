@@ -13,6 +13,9 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+#[path = "audit/found.rs"]
+mod found;
+
 const RECORDS: u64 = 40;
 const SPACING: u64 = 8;
 
@@ -466,6 +469,9 @@ fn a_given_head_must_be_genuine() {
         "airlock-head:v1:",
         &text[..text.len() - 1],
         &text.replace("v1", "v2"),
+        &text
+            .replacen(":46:", ":46:00", 1)
+            .replacen(":45:", ":45:00", 1),
     ] {
         assert!(bad.parse::<SignedHead>().is_err(), "{bad:?}");
     }
@@ -513,6 +519,7 @@ fn pages_and_export_agree() {
     assert_eq!(page(Direction::Forward(44), 9), [44, 45]);
     assert_eq!(page(Direction::Backward(u64::MAX), 3), [45, 44, 43]);
     assert_eq!(page(Direction::Backward(2), 9), [1, 0]);
+    assert_eq!(page(Direction::Backward(44), 3), [43, 42, 41]);
     assert_eq!(page(Direction::Backward(0), 9), [0; 0]);
 
     let mut out = Vec::new();

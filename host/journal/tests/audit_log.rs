@@ -88,17 +88,54 @@ fn a_long_unsigned_tail_is_a_finding() {
     let signer = signer(dir.path());
     let key = signer.public_key();
     let store: Arc<dyn Store> = MemoryStore::new();
-    wait(async {
-        Audit::new(Arc::clone(&store), signer)
-            .await
-            .expect("the log");
-        let batch =
-            (0..=UNSIGNED_MAX).fold(Batch::new(), |batch, n| batch.op(Audit::op(&record(n))));
-        store.commit(batch).await.expect("the records");
-    });
+    let append = |count: u64| {
+        let batch = (0..count).fold(Batch::new(), |batch, n| batch.op(Audit::op(&record(n))));
+        wait(store.commit(batch)).expect("the records");
+    };
+    wait(Audit::new(Arc::clone(&store), signer)).expect("the log");
+    // With the record of its first checkpoint, which covers none.
+    append(UNSIGNED_MAX - 1);
+    let report = audit::verify(&*store, &[key], None).expect("as long as it may be");
+    assert_eq!((report.len, report.unsigned), (UNSIGNED_MAX, UNSIGNED_MAX));
+    append(1);
     let found = audit::verify(&*store, &[key], None).expect_err("nobody signed it");
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].code, found[0].seq), ("unsigned", Some(0)));
+}
+
+#[test]
+fn a_log_that_is_opened_again_goes_on_from_its_newest_head() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store: Arc<dyn Store> = MemoryStore::new();
+    let open = || Audit::with_spacing(Arc::clone(&store), signer(dir.path()), u64::MAX);
+    wait(async {
+        assert_eq!(audit::newest_head(&*store).expect("reads"), None);
+        let before = record(0).at_ms;
+        let log = open().await.expect("the log");
+        for n in 0..3 {
+            log.append(&record(n)).await.expect("the append");
+        }
+        let head = log.checkpoint().await.expect("the checkpoint");
+        assert_eq!(audit::newest_head(&*store).expect("reads"), head);
+        drop(log);
+        let len = store.head(b"audit").expect("the head").len;
+        let again = open().await.expect("the log");
+        assert_eq!(*again.heads().borrow(), head);
+        assert_eq!(again.checkpoint().await.expect("nothing new"), None);
+        assert_eq!(store.head(b"audit").expect("the head").len, len);
+        // At most so many records stay unsigned, whatever was asked for.
+        let shown = format!("{again:?}");
+        assert!(
+            shown.contains(&format!("every: {}", UNSIGNED_MAX / 2)),
+            "{shown}"
+        );
+        assert!(shown.contains(&format!("covered: {len}")), "{shown}");
+        // 2020, and not later than what is recorded from now on.
+        assert!(
+            before > 1_577_836_800_000 && before <= record(0).at_ms,
+            "{before}"
+        );
+    });
 }
 
 #[test]
@@ -163,4 +200,15 @@ fn the_key_file_is_private_and_must_be_a_key() {
     std::fs::write(&path, "airlock-audit-key:v1:AAAA").expect("the write");
     let error = Signer::open_or_create(&path).expect_err("not a key");
     assert!(error.to_string().contains("not an audit key"), "{error}");
+
+    // What can't be looked for is not made anew.
+    let below = path.join("audit.key");
+    let error = Signer::open_or_create(&below).expect_err("a file is no folder");
+    assert!(error.to_string().contains("opening it"), "{error}");
+    let others = tempfile::tempdir().expect("a directory");
+    let other = signer(others.path());
+    assert_eq!(
+        format!("{other:?}"),
+        format!("Signer({})", other.public_key().id())
+    );
 }

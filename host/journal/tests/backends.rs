@@ -94,6 +94,71 @@ fn injected_failures_poison_the_memory_store() {
 }
 
 #[test]
+fn a_conflict_says_what_was_found() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let memory = MemoryStore::new();
+    let sqlite = SqliteStore::open(dir.path()).expect("the store");
+    for store in [Arc::clone(&memory) as Arc<dyn Store>, sqlite] {
+        put(&*store, "k", "v").expect("the commit");
+        for (key, expect, found) in [
+            ("k", None, "s/\"k\" exists"),
+            ("l", Some("v".into()), "s/\"l\" is absent"),
+            ("k", Some("w".into()), "s/\"k\" holds another value"),
+        ] {
+            let batch = Batch::new().check("s", key, expect);
+            let error = wait(store.commit(batch)).expect_err(found);
+            let StoreError::Conflict { what } = error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(what, found);
+        }
+    }
+    put(&*memory, "l", "v").expect("the commit");
+    assert_eq!(memory.commits(), 2, "those that were refused are none");
+}
+
+/// A record where none may be is damage, whatever else fails is not.
+#[test]
+fn a_record_beyond_the_end_is_not_written_over() {
+    for (sql, is_damage) in [
+        (
+            "INSERT INTO records VALUES (CAST('log' AS BLOB), 1, x'00', zeroblob(32))",
+            true,
+        ),
+        ("DROP TABLE records", false),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = SqliteStore::open(dir.path()).expect("the store");
+        put(&*store, "a", "1").expect("the first");
+        let other = rusqlite::Connection::open(dir.path().join(DATABASE_FILE));
+        other
+            .expect("the database")
+            .execute(sql, ())
+            .expect("the change");
+        let error = put(&*store, "b", "2").expect_err(sql);
+        let damage = "record 1 is beyond the stream's end";
+        let told = message(&error);
+        assert_eq!(told.contains(damage), is_damage, "{sql}: {told}");
+        assert_eq!(value(&*store, "b"), None);
+        // Damage stops what meets it; what nobody understands stops everything.
+        assert_eq!(store.health().is_ok(), is_damage, "{sql}");
+    }
+}
+
+/// The log is copied into the database now and then, so that it begins anew.
+#[test]
+fn the_log_does_not_grow_for_as_long_as_commits_come() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = SqliteStore::open(dir.path()).expect("the store");
+    for n in 0..100 {
+        put(&*store, "k", vec![n; 1 << 20]).expect("the commit");
+    }
+    let log = dir.path().join(format!("{DATABASE_FILE}-wal"));
+    let bytes = log.metadata().expect("the log").len();
+    assert!(bytes < 80 << 20, "{bytes} bytes after 100 MiB");
+}
+
+#[test]
 fn one_process_owns_a_directory() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = SqliteStore::open(dir.path()).expect("the store");

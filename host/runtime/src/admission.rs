@@ -54,10 +54,14 @@ pub enum NotAdmitted {
     #[error("the host is shutting down")]
     ShuttingDown,
     /// Somebody halted it.
-    #[error("the host is halted")]
+    #[error(
+        "the host is halted: `airlock halt --status` (`GET /v1/halt`) says since when, by whom and why"
+    )]
     Halted,
     /// Somebody halted the plugin.
-    #[error("the plugin `{plugin}` is halted")]
+    #[error(
+        "the plugin `{plugin}` is halted: `airlock halt --status` (`GET /v1/halt`) says since when, by whom and why"
+    )]
     PluginHalted {
         /// The plugin.
         plugin: String,

@@ -222,6 +222,9 @@ pub enum HaltError {
     /// What is named is not there.
     #[error("there is no {0}")]
     Unknown(Part),
+    /// It has tools, and no runs.
+    #[error("`{0}` is no agent: halt it as a plugin")]
+    NotAnAgent(String),
     /// The run is over: there is nothing to halt.
     #[error("run `{0}` has ended")]
     Ended(String),
@@ -236,6 +239,7 @@ impl Failure for HaltError {
             Self::Why(_) => "bad-name",
             Self::Several => "invalid-request",
             Self::Unknown(_) => "not-found",
+            Self::NotAnAgent(_) => "not-an-agent",
             Self::Ended(_) => "run-ended",
             Self::Store(_) => "store-failed",
         }
@@ -244,6 +248,7 @@ impl Failure for HaltError {
         match self {
             Self::Why(_) | Self::Several => 400,
             Self::Unknown(_) => 404,
+            Self::NotAnAgent(_) => 422,
             Self::Ended(_) => 409,
             Self::Store(_) => 503,
         }
@@ -302,15 +307,20 @@ impl Runtime {
             // It may have been lifted by whoever had the turn before.
             self.set_halted(true);
         }
-        let view = HaltView {
-            halted: request.halted,
-            by: Some(who.name.clone()),
-            why: Some(request.why),
-            at_ms: Some(crate::ids::now_ms()),
-            parts: Vec::new(),
+        let action = if request.halted { "halt" } else { "halt.lift" };
+        let record = record::admin(who, action, "host", json!({ "why": request.why }));
+        let before = read(self.store())?;
+        let view = match before.halted && request.halted {
+            // Who halts it again is on record; it stands still since the first.
+            true => before,
+            false => HaltView {
+                halted: request.halted,
+                by: Some(who.name.clone()),
+                why: Some(request.why),
+                at_ms: Some(crate::ids::now_ms()),
+                parts: Vec::new(),
+            },
         };
-        let action = if view.halted { "halt" } else { "halt.lift" };
-        let record = record::admin(who, action, "host", json!({ "why": view.why }));
         let batch = Batch::new()
             .put(SPACE, KEY, encode(&view))
             .op(record::op(&record));
@@ -341,7 +351,9 @@ impl Runtime {
         let detail = json!({ "why": request.why });
         let record = record::admin(who, action, &part.to_string(), detail);
         let batch = Batch::new().op(record::op(&record));
+        let known = self.store().get(SPACE, part.key().as_ref())?.is_some();
         let batch = match request.halted {
+            true if known => batch,
             true => {
                 let halted = PartHalted {
                     part: part.clone(),
@@ -377,7 +389,13 @@ impl Runtime {
 
     fn check_is_there(&self, part: &Part) -> Result<(), HaltError> {
         let there = match part {
-            Part::Agent(name) | Part::Plugin(name) => self.registry.get(name).is_some(),
+            Part::Plugin(name) => self.registry.get(name).is_some(),
+            Part::Agent(name) => match self.registry.get(name) {
+                Some((_, active)) if active.manifest.agent.is_none() => {
+                    return Err(HaltError::NotAnAgent(name.clone()));
+                }
+                found => found.is_some(),
+            },
             Part::Run(id) => match self.current_run(id)? {
                 Some(run) if !run.is_open() => return Err(HaltError::Ended(id.clone())),
                 run => run.is_some(),
@@ -402,5 +420,26 @@ impl Runtime {
             changes
         });
         self.runs.halt(self, halted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_and_refusals_are_told_apart() {
+        let agent = Part::Agent("a".to_owned());
+        let run = Part::Run("run_1\n".to_owned());
+        let plugin = Part::Plugin("a".to_owned());
+        let shown = [&agent, &plugin, &run].map(Part::to_string);
+        assert_eq!(shown, ["agent a", "plugin a", "run run_1\\n"]);
+        for (error, status) in [
+            (HaltError::Several, 400),
+            (HaltError::Unknown(agent), 404),
+            (HaltError::Ended("run_1".to_owned()), 409),
+        ] {
+            assert_eq!(error.status(), status, "{error}");
+        }
     }
 }

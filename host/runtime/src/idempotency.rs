@@ -181,12 +181,6 @@ impl Idempotency {
         }
     }
 
-    /// How long replies are kept.
-    #[must_use]
-    pub fn keep(&self) -> Duration {
-        self.keep
-    }
-
     /// Looks a key up and claims it for this process. Nothing is durable yet,
     /// see [`Ticket::intent`].
     ///
@@ -451,6 +445,23 @@ mod tests {
                 ..reply
             }
         );
+        for (now_ms, found) in [(9_999, "replay"), (10_000, "run"), (10_001, "run")] {
+            let begun = kept.begin("ann", "k", print("1"), now_ms);
+            assert_eq!(code(begun), found, "at {now_ms}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_under_way_is_worth_asking_again() {
+        let wait = Some(Duration::from_secs(1));
+        assert_eq!(IdempotencyError::InFlight.retry_after(), wait);
+        for error in [
+            IdempotencyError::Reused,
+            IdempotencyError::OutcomeUnknown,
+            IdempotencyError::NotKept,
+        ] {
+            assert_eq!(error.retry_after(), None, "{error}");
+        }
     }
 
     #[tokio::test]
@@ -479,6 +490,13 @@ mod tests {
             commit(&store, [ticket.again()]).await;
         }
         let ticket = run(kept.begin("ann", "k", print("1"), 4));
+        commit(&store, ticket.intent()).await;
+        let restarted = Idempotency::new(Arc::clone(&store), KEEP);
+        assert_eq!(
+            code(restarted.begin("ann", "k", print("1"), 4)),
+            "outcome_unknown",
+            "an attempt after others is one that may have happened"
+        );
         commit(&store, [ticket.finished_secretly()]).await;
         drop(ticket);
         assert_eq!(

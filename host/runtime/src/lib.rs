@@ -59,9 +59,10 @@ pub use idempotency::{IdempotencyError, StoredReply};
 pub use ids::{digest, new_id, now_ms};
 pub use metrics::Metrics;
 pub use plugins::{
-    ActivateRequest, AgentView, Claims, EffectsChange, EffectsView, ErasedData, InstallRequest,
-    Installed, Operation, OperationState, PluginDetail, PluginError, PluginSummary, Removed,
-    ToolView, VersionChanges, VersionView, WantView,
+    ActivateRequest, AgentView, Claims, EffectsChange, EffectsView, ErasedData, Hints,
+    InstallRequest, Installed, Offer, OfferedAgent, OfferedTool, Operation, OperationState,
+    PluginDetail, PluginError, PluginSummary, Removed, SchemaChange, ToolChange, ToolView,
+    VersionChanges, VersionView, WantView,
 };
 pub use policy::{
     ApplyPolicy, Change, ChangeKind, PluginDiff, Policy, PolicyApplied, PolicyDiff, PolicyError,

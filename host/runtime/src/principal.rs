@@ -103,3 +103,17 @@ impl Principal {
         self.plugins.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_shown_by_the_name_it_is_read_by() {
+        for role in Role::ALL {
+            assert_eq!(role.to_string(), role.name());
+            let read: Role = serde_json::from_value(role.name().into()).expect("a role");
+            assert_eq!(read, role);
+        }
+    }
+}

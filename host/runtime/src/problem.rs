@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use airlock_journal::StoreError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -77,12 +78,23 @@ impl Problem {
 
     /// A failure as its caller sees it.
     pub fn of(failure: &dyn Failure) -> Self {
+        if let Some(place) = damaged(failure) {
+            return Self::damaged(place);
+        }
         let mut problem = Self::new(failure.status(), failure.code(), failure.detail());
         problem.retry_after_s = failure
             .retry_after()
             .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         problem.members = failure.members();
         problem
+    }
+
+    /// What is stored is not what was written: trying again helps nobody.
+    fn damaged(place: &str) -> Self {
+        let detail = format!(
+            "what is stored is damaged: {place}; nothing was changed. `airlock audit verify` and the server's log tell more, and `airlock restore FILE` brings back a backup"
+        );
+        Self::new(500, "data-damaged", detail)
     }
 
     /// The same with one more member.
@@ -97,6 +109,21 @@ impl Problem {
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
+}
+
+/// Where the store is damaged, if that is why this failed.
+fn damaged(failure: &dyn Failure) -> Option<&str> {
+    if failure.code() != "store-failed" {
+        return None;
+    }
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        if let Some(StoreError::Corrupt { place }) = error.downcast_ref::<StoreError>() {
+            return Some(place);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// Why a body is not what it should be.
@@ -199,6 +226,35 @@ mod tests {
             let bad = from_json::<GrantsUpdate>(text.as_bytes()).expect_err(text);
             assert!(bad.message.starts_with(expect), "{text}: {}", bad.message);
         }
+    }
+
+    #[test]
+    fn damage_says_where_and_is_no_overload() {
+        let damage = |place: &str| StoreError::Corrupt {
+            place: place.to_owned(),
+        };
+        let fenced = StoreError::Fenced {
+            lease: "l".to_owned(),
+        };
+        let table: [(&dyn Failure, u16, &str); 3] = [
+            (
+                &crate::runs::RunError::Store(damage("record 4 of run_1")),
+                500,
+                "data-damaged",
+            ),
+            (
+                &crate::grants::GrantError::Store(damage("grants")),
+                500,
+                "data-damaged",
+            ),
+            (&crate::runs::RunError::Store(fenced), 503, "store-failed"),
+        ];
+        for (failure, status, code) in table {
+            let problem = Problem::of(failure);
+            assert_eq!((problem.status, &*problem.code), (status, code));
+        }
+        let problem = Problem::of(table[0].0);
+        assert!(problem.detail.contains("record 4 of run_1"), "{problem:?}");
     }
 
     #[test]

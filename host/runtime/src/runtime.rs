@@ -61,7 +61,7 @@ pub enum OpenError {
     Audit(#[from] airlock_journal::audit::AuditError),
     /// The key that signed the audit so far is gone.
     #[error(
-        "the audit's key {path} is missing, and the audit was signed with it: put it back (and look for whoever removed it); where it is lost for good, `airlock serve --new-audit-key` goes on with a new one, on record, and what was signed before no longer verifies"
+        "the audit's key {path} is missing, and the audit was signed with it: put it back (and look for whoever removed it); where it is lost for good, `airlock serve --new-audit-key` goes on with a new one, on record; what was signed before still verifies by `audit.known-keys` beside it"
     )]
     AuditKeyLost {
         /// Where it should be.
@@ -69,7 +69,7 @@ pub enum OpenError {
     },
     /// Another key signed the audit so far.
     #[error(
-        "the audit's key {path} is {found}, and the audit was signed with {signed_by}: put that one there (and look for whoever replaced it); where it is lost for good, `airlock serve --new-audit-key` goes on with this one, on record, and what was signed before no longer verifies"
+        "the audit's key {path} is {found}, and the audit was signed with {signed_by}: put that one there (and look for whoever replaced it); where it is lost for good, `airlock serve --new-audit-key` goes on with this one, on record; what was signed before still verifies by `audit.known-keys` beside it"
     )]
     AuditKeyOther {
         /// Where it is.

@@ -38,6 +38,8 @@ pub struct CallInfo {
     pub tool: String,
     /// Opaque id of the caller.
     pub principal: String,
+    /// The caller's name, for the host's own records.
+    pub caller: String,
     /// The effect class in force.
     pub class: EffectClass,
 }

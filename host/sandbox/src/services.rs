@@ -19,7 +19,7 @@ pub struct AuditEvent {
     pub call_id: String,
     /// The plugin.
     pub plugin: String,
-    /// The caller's opaque id.
+    /// The caller's name.
     pub principal: String,
     /// What was decided, without secrets.
     pub detail: serde_json::Value,

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use airlock_mcp::{Mcp, McpConfig};
 use airlock_runtime::{Principal, Runtime};
 use tokio::sync::Semaphore;
 
@@ -21,6 +22,8 @@ pub(crate) struct App {
     pub(crate) anonymous: Arc<Principal>,
     /// Who makes every request; only in-process, see [`crate::InProcess`].
     pub(crate) owner: Option<Arc<Principal>>,
+    /// Made with the first request that asks for it.
+    mcp: OnceLock<Mcp>,
 }
 
 impl App {
@@ -47,6 +50,18 @@ impl App {
         })
     }
 
+    /// The Model Context Protocol over the same runtime. To be asked on a tokio
+    /// runtime.
+    pub(crate) fn mcp(&self) -> &Mcp {
+        self.mcp.get_or_init(|| {
+            let config = McpConfig {
+                keep_alive: self.config.events_keep_alive,
+                ..self.config.mcp.clone()
+            };
+            Mcp::new(&self.runtime, &config)
+        })
+    }
+
     fn build(runtime: Arc<Runtime>, config: ServerConfig, address: SocketAddr) -> Self {
         let units = (config.bodies_bytes_max / BODY_UNIT_BYTES).min(Semaphore::MAX_PERMITS);
         let mut hosts = config.allow_hosts.clone();
@@ -60,6 +75,7 @@ impl App {
             .for_each(|host| host.make_ascii_lowercase());
         Self {
             owner: None,
+            mcp: OnceLock::new(),
             bodies: Arc::new(Semaphore::new(units)),
             anonymous: Arc::new(Principal {
                 name: "anonymous".to_owned(),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use airlock_mcp::McpConfig;
+
 /// Settings of [`crate::serve`].
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -26,6 +28,8 @@ pub struct ServerConfig {
     pub unready: Duration,
     /// Time that calls in flight get to end when the server stops.
     pub drain: Duration,
+    /// Bounds of the Model Context Protocol; its messages have at most 4 MiB.
+    pub mcp: McpConfig,
 }
 
 impl Default for ServerConfig {
@@ -40,6 +44,7 @@ impl Default for ServerConfig {
             bodies_bytes_max: 512 << 20,
             unready: Duration::ZERO,
             drain: Duration::from_secs(30),
+            mcp: McpConfig::default(),
         }
     }
 }

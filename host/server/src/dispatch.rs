@@ -193,7 +193,12 @@ async fn handle(
     let (body, _room) = read_body(&app, &parts.headers, body, bytes_max).await?;
     // A body may take its time, and a token is revoked at once.
     app.runtime.check_holds(&who)?;
-    if body.is_empty() && matches!(route.takes, Takes::Json | Takes::Policy | Takes::Component) {
+    if body.is_empty()
+        && matches!(
+            route.takes,
+            Takes::Json | Takes::Message | Takes::Policy | Takes::Component
+        )
+    {
         return Err(Refusal::new(
             400,
             "body-missing",
@@ -296,7 +301,9 @@ fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
 fn check_media(route: &Route, headers: &HeaderMap) -> Result<(), Refusal> {
     let takes: &[&str] = match route.takes {
         Takes::Nothing | Takes::Value => return Ok(()),
-        Takes::Json | Takes::OptionalJson | Takes::Delivery | Takes::Input => &["application/json"],
+        Takes::Json | Takes::OptionalJson | Takes::Delivery | Takes::Input | Takes::Message => {
+            &["application/json"]
+        }
         Takes::Component => &["application/wasm", "application/octet-stream"],
         Takes::Policy => &["application/json", "application/toml"],
     };
@@ -317,7 +324,7 @@ fn check_media(route: &Route, headers: &HeaderMap) -> Result<(), Refusal> {
 fn bytes_max(app: &App, route: &Route, params: &[(String, String)]) -> usize {
     match route.takes {
         Takes::Nothing => 0,
-        Takes::Json | Takes::OptionalJson | Takes::Policy => JSON_BYTES_MAX,
+        Takes::Json | Takes::OptionalJson | Takes::Policy | Takes::Message => JSON_BYTES_MAX,
         Takes::Component => COMPONENT_BYTES_MAX,
         Takes::Delivery => airlock_runtime::HOOK_BODY_BYTES_MAX,
         Takes::Value => VALUE_BYTES_MAX,

@@ -18,6 +18,7 @@ mod routes;
 mod serve;
 mod stall;
 
+pub use airlock_mcp::McpConfig;
 pub use config::ServerConfig;
 pub use in_process::{Answer, InProcess, InProcessError};
 pub use openapi::document as openapi;

@@ -115,6 +115,7 @@ fn media(route: &Route) -> &'static str {
         "/metrics" => METRICS,
         "/v1/audit/export" => NDJSON,
         "/v1/backup" => BACKUP,
+        "/mcp" if route.method == "GET" => EVENTS,
         _ => "application/json",
     }
 }
@@ -134,6 +135,9 @@ fn operation_id(route: &Route) -> String {
 }
 
 fn tag(route: &Route) -> &'static str {
+    if route.path == "/mcp" {
+        return "mcp";
+    }
     let path = route.path.strip_prefix("/v1/");
     path.map_or("health", |path| path.split('/').next().unwrap_or(path))
 }
@@ -215,7 +219,7 @@ fn body(route: &Route, generator: &mut SchemaGenerator) -> Option<Value> {
         .map_or(json!({}), |schema| schema(generator).to_value());
     let content = match route.takes {
         Takes::Nothing => return None,
-        Takes::Json | Takes::OptionalJson | Takes::Delivery | Takes::Input => {
+        Takes::Json | Takes::OptionalJson | Takes::Delivery | Takes::Input | Takes::Message => {
             json!({ "application/json": { "schema": schema } })
         }
         Takes::Component => json!({ "application/wasm": {} }),

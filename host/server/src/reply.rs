@@ -35,6 +35,8 @@ pub(crate) struct Reply {
 pub(crate) enum ReplyBody {
     Bytes(Bytes),
     Stream(Body),
+    /// With a head of its own, of which only what every reply gets is changed.
+    Whole(Box<Response>),
 }
 
 /// Why there is no reply.
@@ -129,6 +131,7 @@ impl Reply {
         let body = match self.body {
             ReplyBody::Bytes(bytes) => Body::from(bytes),
             ReplyBody::Stream(body) => body,
+            ReplyBody::Whole(response) => return *response,
         };
         let mut response = Response::new(body);
         *response.status_mut() =

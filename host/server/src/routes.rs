@@ -9,8 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::dispatch::Call;
 use crate::handlers::{
-    audit, backup, grants, health, hooks, operations, plugins, policy, runs, schedules, secrets,
-    tokens, tools, views,
+    audit, backup, grants, health, hooks, mcp, operations, plugins, policy, runs, schedules,
+    secrets, tokens, tools, views,
 };
 use crate::reply::{Refusal, Reply};
 
@@ -56,6 +56,8 @@ pub(crate) enum Takes {
     Input,
     /// A component.
     Component,
+    /// A message of the Model Context Protocol.
+    Message,
     /// A secret's value.
     Value,
     /// A policy, as JSON or as TOML.
@@ -87,9 +89,9 @@ pub struct Route {
 
 impl Route {
     /// Whether it changes something of the host's own. A call of a tool does
-    /// not: it ends when its caller leaves.
+    /// not: it ends when its caller leaves. Of messages, those that do see to it.
     pub(crate) fn changes(&self) -> bool {
-        self.method != "GET" && self.takes != Takes::Input
+        self.method != "GET" && !matches!(self.takes, Takes::Input | Takes::Message)
     }
 }
 
@@ -135,13 +137,16 @@ pub static ROUTES: &[Route] = &[
     route!("GET" "/readyz" Access::Public, "Whether it takes work", health::readyz, replies: &[(200, Some(of::<health::Health>))]),
     route!("GET" "/openapi.json" Access::Public, "This document", health::openapi, replies: &[(200, None)]),
     route!("GET" "/metrics" Access::Host(READERS), "Figures for Prometheus", health::metrics, replies: &[(200, None)]),
+    route!("POST" "/mcp" Access::Roles(EVERYBODY), "A message of the Model Context Protocol: the tools, agents and runs that the token may use", mcp::post, takes: Takes::Message, tells: true, replies: &[(200, None), (202, None)]),
+    route!("GET" "/mcp" Access::Roles(EVERYBODY), "What the server says in a session of the Model Context Protocol", mcp::get, tells: true, replies: &[(200, None)]),
+    route!("DELETE" "/mcp" Access::Roles(EVERYBODY), "End a session of the Model Context Protocol", mcp::delete, replies: &[(202, None)]),
     route!("GET" "/v1/whoami" Access::Roles(EVERYBODY), "Who the token is", tokens::whoami, replies: &[(200, Some(of::<tokens::Whoami<'_>>))]),
     route!("GET" "/v1/capabilities" Access::Roles(EVERYBODY), "What can be granted, with JSON Schemas", grants::capabilities, replies: &[(200, Some(of::<airlock_runtime::Capabilities>))]),
     route!("GET" "/v1/tools" Access::Roles(&[Viewer, Caller, Operator]), "Tools with their schemas", tools::list, replies: &[(200, Some(of::<tools::ToolList>))]),
     route!("POST" "/v1/tools/{plugin}/{tool}" Access::Plugin(&[Caller]), "Call a tool: the body is its input. With `Accept: text/event-stream`, its progress comes as events before the result", tools::call, takes: Takes::Input, tells: true, query: Some(of::<tools::CallQuery>), body: Some(of::<serde_json::Value>), replies: &[(200, Some(of::<tools::CallReply>))]),
     route!("GET" "/v1/plugins" Access::Roles(READERS), "Installed plugins", plugins::list, replies: &[(200, Some(of::<plugins::PluginList>))]),
     route!("POST" "/v1/plugins" Access::Roles(&[Operator]), "Install a component as a version of a plugin", plugins::install, once: true, takes: Takes::Component, query: Some(of::<plugins::InstallQuery>), replies: &[(202, Some(of::<airlock_runtime::Operation>)), (201, Some(of::<airlock_runtime::Operation>))]),
-    route!("GET" "/v1/plugins/{plugin}" Access::Plugin(READERS), "A plugin: versions, tools, what it asks for beside what is granted", plugins::show, replies: &[(200, Some(of::<airlock_runtime::PluginDetail>))]),
+    route!("GET" "/v1/plugins/{plugin}" Access::Plugin(READERS), "A plugin: versions, tools, what it asks for beside what is granted", plugins::show, query: Some(of::<plugins::VersionQuery>), replies: &[(200, Some(of::<airlock_runtime::PluginDetail>))]),
     route!("DELETE" "/v1/plugins/{plugin}" Access::Plugin(ADMIN), "Remove a plugin, what is granted to it and what it kept", plugins::remove, query: Some(of::<plugins::RemoveQuery>), replies: &[(200, Some(of::<airlock_runtime::Removed>))]),
     route!("POST" "/v1/plugins/{plugin}/activate" Access::Plugin(ADMIN), "Make an installed version the active one", plugins::activate, once: true, takes: Takes::Json, body: Some(of::<airlock_runtime::ActivateRequest>), replies: &[(200, Some(of::<airlock_runtime::Installed>))]),
     route!("GET" "/v1/plugins/{plugin}/grants" Access::Plugin(READERS), "What is granted, and the limits", grants::show, replies: &[(200, Some(of::<airlock_runtime::GrantsVersion>))]),

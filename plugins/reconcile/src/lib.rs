@@ -6,9 +6,9 @@
 //! answered, and by nothing else; nothing outside is changed but by the one write
 //! of the report, which the host asks a person about.
 
-#[cfg(any(target_family = "wasm", test))]
 mod compare;
-#[cfg(target_family = "wasm")]
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::collections::BTreeMap;

@@ -47,7 +47,7 @@ fn at_step(at: usize) {
     agent::plan(&tasks);
 }
 
-async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
+pub(crate) async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
     let mut settled: BTreeMap<String, Escalated> = BTreeMap::new();
     loop {
         at_step(0);

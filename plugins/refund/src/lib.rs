@@ -4,9 +4,9 @@
 //! What must stay true: the policy comes with the run and never from the
 //! customer's words; a run asks for at most one refund, under one key.
 
-#[cfg(any(target_family = "wasm", test))]
 mod policy;
-#[cfg(target_family = "wasm")]
+#[cfg(test)]
+mod tests;
 mod work;
 
 use airlock_sdk::prelude::*;

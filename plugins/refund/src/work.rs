@@ -1,6 +1,6 @@
 //! The agent: what it asks for, in order.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use airlock_sdk::agent::{self, Outcome, PlanTask, TaskState};
 use airlock_sdk::prelude::*;
@@ -38,7 +38,7 @@ fn at_step(at: usize) {
     agent::plan(&tasks);
 }
 
-async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
+pub(crate) async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
     at_step(0);
     let lookup = json!({ "id": input.request.order });
     let order = match agent::call::<Order>("payments/order", &lookup).await {
@@ -49,7 +49,7 @@ async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
         Err(error) => return Err(error.context("looking up the order")),
     };
     at_step(1);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = agent::now().duration_since(UNIX_EPOCH);
     let now = now.map(|now| now.as_secs()).unwrap_or_default();
     let verdict = policy::judge(&input.request, &order, &input.policy, now);
     at_step(2);

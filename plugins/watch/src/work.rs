@@ -1,6 +1,6 @@
 //! The agent: one cycle, and the wait for the next.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use airlock_sdk::agent::{self, Outcome};
 use airlock_sdk::prelude::*;
@@ -19,13 +19,11 @@ const STOP: &str = "stop";
 const FINDINGS_MAX: usize = 1_000;
 
 fn now_ms() -> u64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = agent::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
+pub(crate) async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
     if input.every_s == 0 {
         return Err(Error::invalid_input("every_s: must be at least 1"));
     }

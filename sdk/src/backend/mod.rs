@@ -3,6 +3,8 @@
 
 #[cfg(not(target_family = "wasm"))]
 mod native;
+#[cfg(not(target_family = "wasm"))]
+mod native_agent;
 #[cfg(target_family = "wasm")]
 mod wasi;
 #[cfg(target_family = "wasm")]
@@ -12,16 +14,18 @@ mod wasi_http;
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use native::*;
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use native_agent::{execute, host};
 #[cfg(target_family = "wasm")]
 pub(crate) use wasi::{
-    Bucket, Source, config_all, config_get, is_ready, last_denial, log, placeholder, progress,
-    timer, wait_any,
+    Bucket, Source, config_all, config_get, is_ready, jitter, last_denial, log, placeholder,
+    progress, timer, wait_any,
 };
 #[cfg(target_family = "wasm")]
 pub use wasi::{Component, bindings};
 #[cfg(target_family = "wasm")]
-pub use wasi_agent::{AgentComponent, bindings as agent_bindings};
+pub(crate) use wasi_agent::host;
 #[cfg(target_family = "wasm")]
-pub(crate) use wasi_agent::{agent_types, host};
+pub use wasi_agent::{AgentComponent, bindings as agent_bindings};
 #[cfg(target_family = "wasm")]
 pub(crate) use wasi_http::send;

@@ -3,10 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use super::native_agent::{self, Awaits};
 use crate::http::{Request, Response, Target};
 use crate::log::Level;
 use crate::testing::{self, LogRecord, ProgressReport, World};
 use crate::{Denial, Error};
+
+/// What an agent does in place of having a capability.
+const CALLS: &str = "call a tool that has it";
 
 fn world<T>(look: impl FnOnce(&mut World) -> T) -> T {
     testing::with_world(look)
@@ -27,6 +31,7 @@ pub(crate) fn last_denial() -> Option<Denial> {
 }
 
 pub(crate) fn placeholder(name: &str) -> Result<String, Denial> {
+    native_agent::has_no("secrets", CALLS);
     if world(|world| world.secrets.contains(name)) {
         return Ok(testing::placeholder_of(name));
     }
@@ -38,6 +43,7 @@ pub(crate) fn placeholder(name: &str) -> Result<String, Denial> {
 }
 
 pub(crate) fn log(level: Level, message: &str, fields: &[(String, String)]) {
+    native_agent::has_no("log", "use `agent::log`");
     let record = LogRecord {
         level,
         message: message.to_owned(),
@@ -47,6 +53,7 @@ pub(crate) fn log(level: Level, message: &str, fields: &[(String, String)]) {
 }
 
 pub(crate) fn progress(done: f64, total: Option<f64>, message: &str) {
+    native_agent::has_no("progress", "use `agent::progress`");
     let report = ProgressReport {
         done,
         total,
@@ -57,37 +64,65 @@ pub(crate) fn progress(done: f64, total: Option<f64>, message: &str) {
 
 #[allow(clippy::unnecessary_wraps, reason = "the host's side can fail")]
 pub(crate) fn config_get(key: &str) -> Result<Option<String>, Error> {
+    native_agent::has_no("config", "take it as input");
     Ok(world(|world| world.config.get(key).cloned()))
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "the host's side can fail")]
 pub(crate) fn config_all() -> Result<Vec<(String, String)>, Error> {
+    native_agent::has_no("config", "take it as input");
     Ok(world(|world| world.config.clone().into_iter().collect()))
 }
 
 /// What a future waits for.
-pub(crate) type Source = Instant;
+pub(crate) enum Source {
+    /// A moment of the machine's clock.
+    Moment(Instant),
+    /// An answer to an agent under test.
+    Answer(Awaits),
+}
 
 pub(crate) fn timer(delay: Duration) -> Source {
-    Instant::now() + delay
+    native_agent::timer(delay).unwrap_or_else(|| Source::Moment(Instant::now() + delay))
 }
 
 pub(crate) fn is_ready(source: &Source) -> bool {
-    *source <= Instant::now()
+    match source {
+        Source::Moment(moment) => *moment <= Instant::now(),
+        Source::Answer(awaits) => native_agent::is_ready(awaits),
+    }
 }
 
 /// Waits until one of the sources is ready; gives the ready ones' indices.
 pub(crate) fn wait_any(sources: &[&Source]) -> Vec<usize> {
-    if let Some(first) = sources.iter().min() {
-        std::thread::sleep(first.saturating_duration_since(Instant::now()));
+    if let Some(ready) = native_agent::wait_any(sources) {
+        return ready;
     }
+    let moments = sources.iter().filter_map(|source| match source {
+        Source::Moment(moment) => Some(*moment),
+        Source::Answer(_) => None,
+    });
+    let first = moments.min();
+    // A tool that an agent under test calls waits for its own things alone.
+    let first = first.expect("the future waits for nothing that the host could report");
+    std::thread::sleep(first.saturating_duration_since(Instant::now()));
     (0..sources.len())
         .filter(|&index| is_ready(sources[index]))
         .collect()
 }
 
+/// A random number below 512; always 0 in an agent under test.
+pub(crate) fn jitter() -> u64 {
+    use std::hash::BuildHasher;
+    match native_agent::is_running() {
+        true => 0,
+        false => std::hash::RandomState::new().hash_one(()) % 512,
+    }
+}
+
 #[allow(clippy::unused_async, reason = "the host's side waits")]
 pub(crate) async fn send(request: &Request, _target: &Target) -> Result<Response, Error> {
+    native_agent::has_no("http", CALLS);
     let Some(handler) = world(|world| world.http.take()) else {
         let rule = "answer it in the test with `testing::Host::http`";
         return Err(Error::Denied(deny("http", request.operation(), rule)));
@@ -113,6 +148,7 @@ pub(crate) struct Bucket(String);
 
 impl Bucket {
     pub(crate) fn open(name: &str) -> Result<Self, Error> {
+        native_agent::has_no("kv", "use `agent::state`, or call a tool that has it");
         if world(|world| world.kv.contains_key(name)) {
             return Ok(Self(name.to_owned()));
         }

@@ -206,6 +206,13 @@ pub(crate) fn wait_any(sources: &[&Source]) -> Vec<usize> {
         .collect()
 }
 
+/// A random number below 512. In an agent it is the run's own, and the same again
+/// when it catches up.
+pub(crate) fn jitter() -> u64 {
+    use std::hash::BuildHasher;
+    std::hash::RandomState::new().hash_one(()) % 512
+}
+
 /// A bucket of the host's.
 pub(crate) struct Bucket(store::Bucket);
 

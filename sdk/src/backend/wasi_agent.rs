@@ -2,7 +2,7 @@
 //! export over an author's [`Agent`](crate::agent::Agent).
 
 use super::bindings::airlock::tool::types;
-use crate::agent::Agent;
+use crate::agent::{Agent, EffectClass, Outcome};
 
 /// Generated from the WIT under `wit/`.
 #[allow(
@@ -24,8 +24,125 @@ pub mod bindings {
     });
 }
 
-pub(crate) use bindings::airlock::agent::{host, types as agent_types};
+use bindings::airlock::agent::types::{EffectClass as Class, Outcome as WitOutcome, ToolInfo};
 use bindings::exports::airlock::agent::agent;
+
+/// What an agent asks of the host, in the SDK's types.
+pub(crate) mod host {
+    use std::time::SystemTime;
+
+    use super::bindings::airlock::agent::host as wit;
+    use super::bindings::airlock::agent::types as wit_types;
+    use crate::Error;
+    use crate::agent::{Budget, Outcome, PlanTask, Question, TaskState, ToolInfo};
+    use crate::backend::Source;
+    use crate::log::Level;
+
+    /// A request, and later its answer.
+    pub(crate) struct Handle(wit::Handle);
+
+    impl Handle {
+        pub(crate) fn subscribe(&self) -> Source {
+            self.0.subscribe()
+        }
+
+        pub(crate) fn answer(&self) -> Option<Result<String, Error>> {
+            Some(self.0.answer()?.map_err(Error::from))
+        }
+
+        pub(crate) fn cancel(&self) {
+            self.0.cancel();
+        }
+    }
+
+    pub(crate) fn call(tool: &str, input: &str) -> Handle {
+        Handle(wit::call(tool, input))
+    }
+
+    pub(crate) fn sleep(milliseconds: u64) -> Handle {
+        Handle(wit::sleep(milliseconds))
+    }
+
+    pub(crate) fn signal(name: &str) -> Handle {
+        Handle(wit::signal(name))
+    }
+
+    pub(crate) fn ask(question: Question) -> Handle {
+        Handle(wit::ask(&wit::Question {
+            text: question.text,
+            choices: question.choices,
+            payload: question.payload,
+            due_ms: question.due_ms,
+        }))
+    }
+
+    pub(crate) fn record(value: &str) -> Handle {
+        Handle(wit::record(value))
+    }
+
+    pub(crate) fn start(agent: &str, goal: &str, input: &str, budget: Budget) -> Handle {
+        let budget = wit_types::Budget {
+            calls: budget.calls,
+            steps: budget.steps,
+            events: budget.events,
+            wall_ms: budget.wall_ms,
+            cpu_us: budget.cpu_us,
+        };
+        Handle(wit::start(agent, goal, input, budget))
+    }
+
+    pub(crate) fn tools() -> Vec<ToolInfo> {
+        wit::tools().into_iter().map(ToolInfo::from).collect()
+    }
+
+    pub(crate) fn now() -> SystemTime {
+        SystemTime::now()
+    }
+
+    pub(crate) fn get_state(key: &str) -> Option<String> {
+        wit::get_state(key)
+    }
+
+    pub(crate) fn set_state(key: &str, value: Option<&str>) {
+        wit::set_state(key, value);
+    }
+
+    pub(crate) fn finish(end: Result<Outcome, Error>) -> ! {
+        let end = end.map(super::outcome).map_err(Into::into);
+        wit::finish(end.as_ref());
+        unreachable!("the host ends a run that has finished")
+    }
+
+    pub(crate) fn plan(tasks: &[PlanTask]) {
+        let task = |task: &PlanTask| wit::PlanTask {
+            title: task.title.clone(),
+            state: match task.state {
+                TaskState::Todo => wit::TaskState::Todo,
+                TaskState::Doing => wit::TaskState::Doing,
+                TaskState::Done => wit::TaskState::Done,
+                TaskState::Failed => wit::TaskState::Failed,
+                TaskState::Skipped => wit::TaskState::Skipped,
+            },
+        };
+        let tasks: Vec<wit::PlanTask> = tasks.iter().map(task).collect();
+        wit::plan(&tasks);
+    }
+
+    pub(crate) fn progress(done: f64, total: Option<f64>, message: &str) {
+        wit::progress(done, total, message);
+    }
+
+    pub(crate) fn log(level: Level, message: &str) {
+        let level = match level {
+            Level::Trace => wit::Level::Trace,
+            Level::Debug => wit::Level::Debug,
+            Level::Info => wit::Level::Info,
+            Level::Warn => wit::Level::Warn,
+            Level::Error => wit::Level::Error,
+        };
+        wit::log(level, message);
+    }
+}
 
 /// Implemented by `agent!` in the author's crate.
 pub trait AgentComponent {
@@ -43,9 +160,34 @@ impl<C: AgentComponent> agent::Guest for C {
         }
     }
 
-    fn run(goal: String, input: String) -> Result<agent::Outcome, types::Error> {
+    fn run(goal: String, input: String) -> Result<WitOutcome, types::Error> {
         let ran = crate::task::block_on((C::agent().run)(goal, input));
-        ran.map(crate::agent::outcome).map_err(types::Error::from)
+        ran.map(outcome).map_err(types::Error::from)
+    }
+}
+
+fn outcome(outcome: Outcome) -> WitOutcome {
+    match outcome {
+        Outcome::Done(output) => WitOutcome::Done(output),
+        Outcome::ContinueAsNew(input) => WitOutcome::ContinueAsNew(input),
+    }
+}
+
+impl From<ToolInfo> for crate::agent::ToolInfo {
+    fn from(tool: ToolInfo) -> Self {
+        let schema = |text: &str| serde_json::from_str(text).unwrap_or_default();
+        Self {
+            input_schema: schema(&tool.input_schema),
+            output_schema: tool.output_schema.as_deref().map(schema),
+            name: tool.name,
+            description: tool.description,
+            class: match tool.class {
+                Class::ReadOnly => EffectClass::ReadOnly,
+                Class::Idempotent => EffectClass::Idempotent,
+                Class::Destructive => EffectClass::Destructive,
+                Class::Plain => EffectClass::Plain,
+            },
+        }
     }
 }
 

@@ -38,11 +38,17 @@ fn misuse(step: &str) -> Error {
 }
 
 fn outgoing(request: &Request, target: &Target) -> Result<OutgoingRequest, Error> {
-    let headers: Vec<(String, Vec<u8>)> = request
+    let mut headers: Vec<(String, Vec<u8>)> = request
         .headers
         .iter()
         .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
         .collect();
+    // The length is known, and not every server reads chunks.
+    let states_it = |(name, _): &(String, _)| name.eq_ignore_ascii_case("content-length");
+    if takes_body(request) && !headers.iter().any(states_it) {
+        let length = request.body.len().to_string();
+        headers.push(("content-length".to_owned(), length.into_bytes()));
+    }
     let headers = Fields::from_list(&headers)
         .map_err(|problem| Error::invalid_input(format!("header: {problem:?}")))?;
     let outgoing = OutgoingRequest::new(headers);
@@ -58,6 +64,11 @@ fn outgoing(request: &Request, target: &Target) -> Result<OutgoingRequest, Error
         .and_then(|()| outgoing.set_path_with_query(Some(&target.path_with_query)))
         .map_err(|()| Error::invalid_input(format!("url: {} cannot be requested", request.url)))?;
     Ok(outgoing)
+}
+
+fn takes_body(request: &Request) -> bool {
+    let by_method = matches!(request.method, Method::Post | Method::Put | Method::Patch);
+    by_method || !request.body.is_empty()
 }
 
 fn method(method: Method) -> WasiMethod {
@@ -154,10 +165,26 @@ async fn read(
     }
 }
 
+/// The standard's name of an error in words, e.g. `connection refused`, and what it
+/// says beside.
+fn words(code: &ErrorCode) -> String {
+    let debug = format!("{code:?}");
+    let name = debug.strip_prefix("ErrorCode::").unwrap_or(&debug);
+    let (name, beside) = name.split_at(name.find('(').unwrap_or(name.len()));
+    let mut text = String::with_capacity(debug.len());
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push(' ');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text + beside
+}
+
 /// Which kind a failed request is. After the request left, a method that is not
 /// safe to repeat leaves it open whether it happened.
 fn error(request: &Request, code: &ErrorCode) -> Error {
-    let message = format!("{}: {code:?}", request.operation());
+    let message = format!("{}: {}", request.operation(), words(code));
     let sent = |message| {
         if request.method.is_safe() {
             Error::transient(message, None)

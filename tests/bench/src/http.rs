@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use airlock::client::Request as Call;
 use airlock::commands::install;
 use airlock::harness::Server;
 use airlock_bench_baseline::Baseline;
@@ -22,6 +23,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::Bench;
 use crate::load::{Request, throughput};
+
+/// The longest that a start may take.
+const READY: Duration = Duration::from_secs(900);
 
 const INPUT: &str = "{\"message\":\"hello\"}";
 
@@ -134,22 +138,43 @@ pub(crate) fn start_airlock(bench: &Bench, data: &Path) -> Result<(Server, Reque
     let bytes = std::fs::read(bench.component("airlock-plugin-echo"))?;
     install(&server.api(), "echo", bytes, None)?;
     unlimited(&server, "echo")?;
-    let address = server
-        .base()
-        .trim_start_matches("http://")
-        .parse()
-        .context("the server's address")?;
-    let request = Request::post(address, "/v1/tools/echo/echo", Some(server.token()), INPUT);
+    let request = echo_of(&server)?;
     Ok((server, request))
+}
+
+/// The same over a directory that has the plugin, once it is ready.
+pub(crate) fn start_again(bench: &Bench, data: &Path) -> Result<(Server, Request)> {
+    let server = Server::start(&bench.airlock, data, &[])?;
+    ready(&server)?;
+    let request = echo_of(&server)?;
+    Ok((server, request))
+}
+
+fn echo_of(server: &Server) -> Result<Request> {
+    let (address, token) = (address_of(server)?, Some(server.token()));
+    Ok(Request::post(address, "/v1/tools/echo/echo", token, INPUT))
+}
+
+pub(crate) fn address_of(server: &Server) -> Result<SocketAddr> {
+    let address = server.base().trim_start_matches("http://").parse();
+    address.context("the server's address")
+}
+
+/// Waits until a server has done what it does on start.
+pub(crate) fn ready(server: &Server) -> Result<()> {
+    let begun = Instant::now();
+    while server.api().send(&Call::new("GET", "/readyz"))?.status != 200 {
+        anyhow::ensure!(begun.elapsed() < READY, "the server is not ready");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
 }
 
 /// Lifts the default rate, which the benchmark would run into.
 pub(crate) fn unlimited(server: &Server, plugin: &str) -> Result<()> {
     let body = serde_json::json!({ "grants": {}, "limits": { "rate": "1000000/s", "concurrency": 300, "queue": 1000 } });
     let path = format!("/v1/plugins/{plugin}/grants");
-    server
-        .api()
-        .ok(&airlock::client::Request::json("PUT", path, &body))?;
+    server.api().ok(&Call::json("PUT", path, &body))?;
     Ok(())
 }
 

@@ -7,11 +7,13 @@ mod growth;
 mod http;
 mod load;
 mod neighbours;
+mod plot;
 mod process;
 mod rooms;
 mod round;
 mod runs;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -42,6 +44,9 @@ struct Options {
     /// Parked runs, in `runs-parked`.
     #[arg(long, default_value_t = 2_000)]
     parked: usize,
+    /// A file to draw into, SVG: how figures grow, of the parts that measure it.
+    #[arg(long)]
+    plot: Option<PathBuf>,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -69,9 +74,16 @@ pub(crate) struct Bench {
     pub(crate) stored: usize,
     /// Parked runs.
     pub(crate) parked: usize,
+    /// What is to be drawn.
+    growth: RefCell<Vec<plot::Growth>>,
 }
 
 impl Bench {
+    /// Keeps a table until all are drawn.
+    pub(crate) fn keep(&self, growth: plot::Growth) {
+        self.growth.borrow_mut().push(growth);
+    }
+
     /// Rounds or repetitions: the full number, or a few when quick.
     pub(crate) fn times(&self, full: usize) -> usize {
         if self.quick { (full / 50).max(2) } else { full }
@@ -106,6 +118,7 @@ fn main() -> Result<()> {
         quick: options.quick,
         stored: options.stored,
         parked: options.parked,
+        growth: RefCell::default(),
     };
     if bench.quick {
         println!("quick form: shows that the benchmarks run; the figures mean nothing");
@@ -129,5 +142,8 @@ fn main() -> Result<()> {
             part(&bench)?;
         }
     }
-    Ok(())
+    match options.plot {
+        Some(file) => plot::draw(&bench.growth.take(), &file),
+        None => Ok(()),
+    }
 }

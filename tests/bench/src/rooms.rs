@@ -31,6 +31,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         plugin: "bench".into(),
         tool: "read".into(),
         principal: "p".into(),
+        caller: "p".into(),
         class: EffectClass::Plain,
     };
     let gate = Gate::new(info, Arc::new(GrantsCell::new(1, grants)), 16 << 20);

@@ -3,6 +3,7 @@
 
 mod agents;
 mod log;
+mod new;
 mod places;
 mod rules;
 mod words;
@@ -12,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use airlock::harness::Server;
-use airlock_tests::{airlock, component, root};
+use airlock_tests::{airlock, component};
 use serde_json::Value;
 
 use log::{asked_log, host_log};
@@ -549,36 +550,4 @@ fn with_a_server() {
     place.ok(&["audit", "verify", "--head", &head]);
     let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
     assert!(stopped.success());
-}
-
-/// A plugin made by `airlock new` builds outside the workspace, passes its own
-/// tests, and can be installed and called.
-#[test]
-fn a_new_plugin_builds_anywhere() {
-    let place = Place::new();
-    place.ok(&["new", "word-count"]);
-    let folder = place.folder.join("word-count");
-    // One target directory for all: the SDK's dependencies are the same.
-    let target = root().join("target/new-plugin");
-    let readme = std::fs::read_to_string(folder.join("README.md")).expect("a README");
-    let commands = readme.split("```sh\n").nth(1).expect("commands");
-    let commands = commands.split("```").next().unwrap_or_default();
-    let mut last = String::new();
-    for command in commands.lines() {
-        last = place.shell(&folder, &target, command);
-    }
-    assert!(last.contains("\"words\": 6"), "{commands}: {last}");
-    let tools = place.json(&["tool", "list", "--plugin", "word-count"]);
-    let text = tools.to_string();
-    assert!(
-        text.contains("word-count") && text.contains("input_schema"),
-        "{text}"
-    );
-    let made = place.json(&["new", "other"]);
-    assert_eq!(made["next"][1], "cargo test", "{made}");
-    assert_eq!(
-        place.run(&["new", "word-count"]).code,
-        2,
-        "an existing folder is not overwritten"
-    );
 }

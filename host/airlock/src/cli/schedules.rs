@@ -82,8 +82,9 @@ pub struct ScheduleAdd {
     /// What the agent gets with the signal.
     #[arg(long, default_value = "null", value_name = "JSON", requires = "signal")]
     pub payload: String,
-    /// What becomes of due times that were missed while no server ran: nothing,
-    /// the newest is made up for, the newest of them all are.
+    /// What becomes of due times that were missed while no server ran: `skip` lets
+    /// them go, `once` makes up for the newest, `all` for the newest
+    /// `--catch-up-max`.
     #[arg(long, default_value = "once", value_parser = ["skip", "once", "all"])]
     pub catch_up: String,
     /// With `--catch-up all`: how many at most.

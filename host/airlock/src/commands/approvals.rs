@@ -163,7 +163,7 @@ fn show_text(asked: &Value, about: &About) -> String {
         ("tool", &about.tool, "description"),
     ] {
         if let Some(text) = of[member].as_str().filter(|text| !text.is_empty()) {
-            row(label, super::plugins::first_line(text));
+            row(label, super::described::first_line(text));
         }
     }
     row("choices", one_line(&choices(asked, " | ")));

@@ -80,6 +80,9 @@ pub(super) fn restore(global: &Global, file: &Path, force: bool) -> Result<()> {
         ))
         .into());
     }
+    if !file.is_file() {
+        anyhow::bail!("there is no file {}", file.display());
+    }
     check_place(&settings, true)?;
     let aside = airlock_runtime::restore(&settings.runtime(), file, force);
     let aside = aside.map_err(|error| match error {

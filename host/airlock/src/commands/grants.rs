@@ -1,12 +1,12 @@
 //! `airlock grant`, `revoke`, `grants`, `rollback`, `explain`.
 
 use std::collections::BTreeSet;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
+use super::missing::missing;
 use super::order::shadowed;
 use super::plugins::list_of;
 use super::{Session, read_input};
@@ -21,7 +21,7 @@ const ATTEMPTS_MAX: u32 = 40;
 /// How long to wait before the second attempt; longer before later ones.
 const ATTEMPT_WAIT: Duration = Duration::from_millis(5);
 
-fn path(plugin: &str) -> String {
+pub(super) fn path(plugin: &str) -> String {
     format!("/v1/plugins/{}/grants", encode(plugin))
 }
 
@@ -32,16 +32,24 @@ pub(super) fn grant(session: &Session, args: &cli::Grant) -> Result<()> {
         (None, Some(file)) => {
             String::from_utf8(read_input(file)?).context("the grants are not UTF-8")?
         }
-        (None, None) => return Err(Misuse("give grants, or --file".to_owned()).into()),
+        (None, None) if !args.limits.is_empty() => String::new(),
+        (None, None) => return Err(Misuse("give grants, --file or --limit".to_owned()).into()),
     };
     let added: Value = toml::from_str::<toml::Table>(&text)
         .map_err(|error| Misuse(format!("the grants are not TOML: {error}")))
         .and_then(|table| serde_json::to_value(table).map_err(|error| Misuse(error.to_string())))?;
-    if !args.replace && added.as_object().is_none_or(Map::is_empty) {
+    let limits = limits(&args.limits)?;
+    let nothing = added.as_object().is_none_or(Map::is_empty) && limits.is_empty();
+    if !args.replace && nothing {
         return Err(Misuse("there are no grants in what was given".to_owned()).into());
     }
-    let named = added.get("effects");
-    change(session, &args.plugin, &args.why, named, |in_force| {
+    let made = Change {
+        plugin: &args.plugin,
+        why: &args.why,
+        named: added.get("effects"),
+        limits,
+    };
+    change(session, &made, |in_force| {
         let mut grants = match args.replace {
             true => json!({}),
             false => in_force.clone(),
@@ -51,18 +59,45 @@ pub(super) fn grant(session: &Session, args: &cli::Grant) -> Result<()> {
     })
 }
 
+/// Limits as they are typed, e.g. `cpu=5s`; the server knows which there are.
+fn limits(typed: &[String]) -> Result<Map<String, Value>> {
+    let limit = |text: &String| {
+        let (name, value) = text
+            .split_once('=')
+            .with_context(|| Misuse(format!("`{text}` is not a limit; write e.g. `cpu=5s`")))?;
+        let value = match value.parse::<u64>() {
+            Ok(number) => json!(number),
+            Err(_) => json!(value),
+        };
+        Ok((name.to_owned(), value))
+    };
+    typed.iter().map(limit).collect()
+}
+
+/// A change of a plugin's grants.
+struct Change<'a> {
+    plugin: &'a str,
+    why: &'a str,
+    /// The classes that were typed, which are granted for what their tools claim
+    /// now.
+    named: Option<&'a Value>,
+    /// In place of those in force.
+    limits: Map<String, Value>,
+}
+
 /// Changes grants from what is in force, and anew when others changed that
-/// meanwhile. `named` are the classes that were typed, which are granted for what
-/// their tools claim now.
+/// meanwhile.
 fn change(
     session: &Session,
-    plugin: &str,
-    why: &str,
-    named: Option<&Value>,
+    made: &Change<'_>,
     mut edit: impl FnMut(&Value) -> Result<Value>,
 ) -> Result<()> {
+    let Change { plugin, named, .. } = *made;
     for attempt in 1.. {
-        let current = session.api.get(&path(plugin))?;
+        let mut current = session.api.get(&path(plugin))?;
+        if let Some(limits) = current["limits"].as_object_mut() {
+            limits.extend(made.limits.clone());
+        }
         let grants = edit(&current["grants"])?;
         let component = match named {
             Some(named) => {
@@ -71,7 +106,7 @@ fn change(
             }
             None => None,
         };
-        match put(session, plugin, &current, &grants, component, why) {
+        match put(session, plugin, &current, &grants, component, made.why) {
             Err(error) if attempt < ATTEMPTS_MAX && is_changed_meanwhile(&error) => {
                 std::thread::sleep(ATTEMPT_WAIT * attempt.min(10));
             }
@@ -79,11 +114,29 @@ fn change(
                 let now = now?;
                 session.format.show(&now, version_text)?;
                 warn(plugin, &now["grants"], &current["grants"]);
+                let new = beyond(&now["grants"], &current["grants"]);
+                for text in missing(session, &new) {
+                    print_error(&format!("new {text}"));
+                }
                 return Ok(());
             }
         }
     }
     Ok(())
+}
+
+/// The rules that were not there before.
+fn beyond(now: &Value, before: &Value) -> Value {
+    let capabilities = now.as_object().into_iter().flatten();
+    let fresh = |(name, rules): (&String, &Value)| {
+        let known = before[name].as_array().cloned().unwrap_or_default();
+        let new = rules
+            .as_array()?
+            .iter()
+            .filter(|rule| !known.contains(rule));
+        Some((name.clone(), new.cloned().collect::<Value>()))
+    };
+    Value::Object(capabilities.filter_map(fresh).collect())
 }
 
 /// Tells of new rules that never hold.
@@ -174,7 +227,13 @@ fn put(
 /// Takes a rule, a capability or everything away.
 pub(super) fn revoke(session: &Session, args: &cli::Revoke) -> Result<()> {
     let mut meant = None;
-    change(session, &args.plugin, &args.why, None, |in_force| {
+    let made = Change {
+        plugin: &args.plugin,
+        why: &args.why,
+        named: None,
+        limits: Map::new(),
+    };
+    change(session, &made, |in_force| {
         let mut grants = in_force.as_object().cloned().unwrap_or_default();
         match &args.capability {
             None => grants.clear(),
@@ -302,62 +361,6 @@ pub(super) fn rollback(session: &Session, args: &cli::Rollback) -> Result<()> {
     let path = format!("{}/rollback", path(&args.plugin));
     let now: Value = session.api.value(&Request::json("POST", path, &body))?;
     session.format.show(&now, version_text)
-}
-
-/// Exits with 3 when the operation would be denied.
-pub(super) fn explain(session: &Session, args: &cli::Explain) -> Result<ExitCode> {
-    let body = json!({
-        "capability": args.capability,
-        "operation": args.operation.join(" "),
-        "tool": args.tool,
-    });
-    let path = format!("/v1/plugins/{}/explain", encode(&args.plugin));
-    let answer: Value = session.api.value(&Request::json("POST", path, &body))?;
-    let asks = asks(session, args, &answer);
-    session.format.show(&answer, |answer| {
-        explained(&args.capability, answer) + asks.unwrap_or_default()
-    })?;
-    Ok(if answer["allowed"] == true {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(3)
-    })
-}
-
-/// Whether a person is asked before a call that is allowed, where its rule says.
-fn asks(session: &Session, args: &cli::Explain, answer: &Value) -> Option<&'static str> {
-    let rule = answer["rule"].as_u64()?;
-    if args.capability != "tools" || answer["allowed"] != true {
-        return None;
-    }
-    let grants = session.api.get(&path(&args.plugin)).ok()?;
-    let rule = &grants["grants"]["tools"][usize::try_from(rule).ok()?];
-    Some(match rule["approval"].as_str() {
-        Some("always") => "\n  once a person has approved it: approval = \"always\"",
-        Some("never") => "\n  without asking a person: approval = \"never\"",
-        _ => "\n  a person is asked first where the run's autonomy and the tool's class say so",
-    })
-}
-
-fn explained(capability: &str, answer: &Value) -> String {
-    let operation = cell(answer, "operation");
-    let because = cell(answer, "because");
-    let mut text = match (answer["allowed"] == true, answer["rule"].as_u64()) {
-        (true, Some(rule)) => {
-            format!("allowed: {operation}\n  by {capability} rule {rule}: {because}")
-        }
-        (true, None) => format!("allowed: {operation}\n  {because}"),
-        (false, _) => format!("denied: {operation}\n  {because}"),
-    };
-    let not_for = answer["not_for"].as_array().into_iter().flatten();
-    let not_for: Vec<&str> = not_for.filter_map(Value::as_str).collect();
-    if !not_for.is_empty() {
-        let tools = not_for.join(", ");
-        text.push_str(&format!(
-            "\n  but denied to {tools}: called as read-only, and this changes something"
-        ));
-    }
-    text
 }
 
 fn version_text(version: &Value) -> String {

@@ -4,11 +4,15 @@
 mod approvals;
 mod audit;
 mod backup;
+mod described;
+mod explain;
 mod follow;
 mod grants;
 mod halt;
 mod history;
 mod hooks;
+mod mcp;
+mod missing;
 mod new;
 mod order;
 mod plugins;
@@ -35,7 +39,7 @@ use crate::exit::Misuse;
 use crate::harness::token_file;
 use crate::local::{Local, check_private};
 use crate::logging::{FILTER, start_logging};
-use crate::output::{Format, print_bytes};
+use crate::output::{Format, print_bytes, print_error};
 use crate::place::check_place;
 use crate::selftest;
 pub use plugins::install;
@@ -64,12 +68,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::New(args) => new::run(global, &args)?,
         Command::Serve(args) => serve::run(global, &args)?,
         Command::Selftest(args) => return selftest::run(global, &args),
+        Command::Mcp => mcp::run(global)?,
         Command::Plugin(args) => plugins::run(&connect(global)?, args)?,
         Command::Grant(args) => grants::grant(&connect(global)?, &args)?,
         Command::Revoke(args) => grants::revoke(&connect(global)?, &args)?,
         Command::Grants(args) => grants::show(&connect(global)?, &args)?,
         Command::Rollback(args) => grants::rollback(&connect(global)?, &args)?,
-        Command::Explain(args) => return grants::explain(&connect(global)?, &args),
+        Command::Explain(args) => return explain::explain(&connect(global)?, &args),
         Command::Tool(args) => tools::run(&connect(global)?, args)?,
         Command::Run(args) => return runs::start(&connect(global)?, &args),
         Command::Runs(args) => return runs::run(&connect(global)?, args),
@@ -107,15 +112,24 @@ fn makes_data(command: &Command) -> bool {
 /// the data directory itself, which is made where the command `makes` one.
 fn connect(global: &Global, makes: bool) -> Result<Session> {
     let settings = Settings::load(global)?;
-    if std::env::var_os(FILTER).is_some() {
-        start_logging(global.json, "off");
+    let server = server_of(global, &settings)?;
+    // Without a server this process is the host whose log says why.
+    let filter = if server.is_some() { "off" } else { "error" };
+    if server.is_none() || std::env::var_os(FILTER).is_some() {
+        start_logging(global.json, filter);
     }
     let format = format_of(global);
-    let api = match server_of(global, &settings)? {
+    let api = match server {
         Some(base) => Api::Remote(Remote::new(&base, &token(global, &settings, &base)?)),
         None => {
             check_private(&settings)?;
             check_place(&settings, makes)?;
+            if global.token_file.is_some() {
+                print_error(&format!(
+                    "airlock: no server owns {}: it is opened by this process as its owner, and the token is for nothing",
+                    settings.data.display()
+                ));
+            }
             Api::Local(Box::new(Local::open(&settings)?))
         }
     };
@@ -147,16 +161,8 @@ fn server_of(global: &Global, settings: &Settings) -> Result<Option<String>> {
 /// The token for the server at `base`. The one beside the data directory opens
 /// everything on its own server, and goes to no other.
 fn token(global: &Global, settings: &Settings, base: &str) -> Result<String> {
-    let read = |file: &std::path::Path| {
-        let text = std::fs::read_to_string(file);
-        text.map(|text| text.trim().to_owned())
-            .with_context(|| format!("reading the token in {}", file.display()))
-    };
-    if let Some(file) = &global.token_file {
-        return read(file);
-    }
-    if let Ok(token) = std::env::var("AIRLOCK_TOKEN") {
-        return Ok(token.trim().to_owned());
+    if let Some(given) = given_token(global)? {
+        return Ok(given);
     }
     let file = token_file(&settings.keys);
     let own = settings.running_server()?;
@@ -168,7 +174,22 @@ fn token(global: &Global, settings: &Settings, base: &str) -> Result<String> {
         ))
         .into());
     }
-    read(&file).context("no token: give --token-file, or set AIRLOCK_TOKEN")
+    read_token(&file).context("no token: give --token-file, or set AIRLOCK_TOKEN")
+}
+
+/// The token that was given with the command or its environment.
+fn given_token(global: &Global) -> Result<Option<String>> {
+    if let Some(file) = &global.token_file {
+        return read_token(file).map(Some);
+    }
+    let token = std::env::var("AIRLOCK_TOKEN").ok();
+    Ok(token.map(|token| token.trim().to_owned()))
+}
+
+fn read_token(file: &std::path::Path) -> Result<String> {
+    let text = std::fs::read_to_string(file);
+    text.map(|text| text.trim().to_owned())
+        .with_context(|| format!("reading the token in {}", file.display()))
 }
 
 /// A server's address in one spelling.

@@ -23,6 +23,9 @@ const TAKEN: &str = "abstract as async await become box break const continue cor
 
 const TEMPLATE: &str = "sdk/template/";
 
+/// What an agent has in place of the template's files of the same names.
+const AGENT: &str = "agent/";
+
 pub(super) fn run(global: &Global, args: &New) -> Result<()> {
     check_name(&args.name)?;
     if !args.into.is_dir() {
@@ -37,6 +40,9 @@ pub(super) fn run(global: &Global, args: &New) -> Result<()> {
     for (name, text) in SOURCES {
         match name.strip_prefix(TEMPLATE) {
             Some(inner) => {
+                let Some(inner) = of_template(inner, args.agent) else {
+                    continue;
+                };
                 let text = text.replace("{{name}}", &args.name);
                 write(&folder.join(inner), &text.replace("{{file}}", &file))?;
             }
@@ -63,6 +69,20 @@ pub(super) fn run(global: &Global, args: &New) -> Result<()> {
             next.collect::<String>()
         )
     })
+}
+
+/// Where a file of the template goes; `None`: it is not this project's.
+fn of_template(inner: &str, agent: bool) -> Option<&str> {
+    let replaced = || {
+        let other = format!("{TEMPLATE}{AGENT}{inner}");
+        SOURCES.iter().any(|(name, _)| *name == other)
+    };
+    match (inner.strip_prefix(AGENT), agent) {
+        (Some(own), true) => Some(own),
+        (None, false) => Some(inner),
+        (None, true) if !replaced() => Some(inner),
+        _ => None,
+    }
 }
 
 fn check_name(name: &str) -> Result<()> {

@@ -11,8 +11,9 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::Session;
+use super::described::changes;
 use super::order::shadowed;
-use super::plugins::{Then, changes, component_file, join, send};
+use super::plugins::{Then, component_file, join, send};
 use crate::cli;
 use crate::client::{Request, encode};
 use crate::exit::{Failure, Misuse};

@@ -10,7 +10,7 @@ use super::plugins::{Then, send};
 use super::runs::{input, path, shown};
 use super::{Session, read_input};
 use crate::client::Request;
-use crate::exit::Found;
+use crate::exit::{Found, Misuse};
 use crate::output::{Format, cell, json_text, print};
 
 /// Longest text of a step, characters.
@@ -62,13 +62,13 @@ pub(super) fn version(session: &Session, id: &str, agent: Option<&str>) -> Resul
     }
     let bytes = read_input(Path::new(name))?;
     let run = session.api.get(&path(id))?;
-    let installed = send(
-        &session.api,
-        &cell(&run, "agent"),
-        bytes,
-        None,
-        Then::Install,
-    )?;
+    let plugin = cell(&run, "agent");
+    // What could never be its agent does not stay behind as a version of it.
+    let checked = send(&session.api, &plugin, bytes.clone(), None, Then::Check)?;
+    if checked["is_agent"] != true {
+        return Err(Misuse(format!("{name} is no agent, and {plugin} is one")).into());
+    }
+    let installed = send(&session.api, &plugin, bytes, None, Then::Install)?;
     Ok(Some(cell(&installed, "digest")))
 }
 

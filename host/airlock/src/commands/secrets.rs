@@ -1,9 +1,10 @@
 //! `airlock secret`. A value never stands on a command line, where other
 //! processes could read it.
 
+use std::io::IsTerminal;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::plugins::list_of;
@@ -16,9 +17,7 @@ use crate::output::{cell, table, time};
 pub(super) fn run(session: &Session, command: Secret) -> Result<()> {
     match command {
         Secret::Set { name, file } => {
-            let bytes = read_input(file.as_deref().unwrap_or(Path::new("-")))?;
-            let text = String::from_utf8(bytes)
-                .map_err(|_| Misuse("the secret is not UTF-8".to_owned()))?;
+            let text = value(&name, file.as_deref())?;
             let value = text
                 .strip_suffix('\n')
                 .map_or(text.as_str(), |cut| cut.strip_suffix('\r').unwrap_or(cut));
@@ -40,9 +39,7 @@ pub(super) fn run(session: &Session, command: Secret) -> Result<()> {
                 let items = secrets.as_array().into_iter().flatten();
                 let lines: Vec<Vec<String>> = items
                     .map(|secret| {
-                        let at = ["updated_ms", "at_ms"]
-                            .iter()
-                            .find_map(|field| secret[field].as_u64());
+                        let at = secret["set_at_ms"].as_u64();
                         vec![
                             cell(secret, "name"),
                             cell(secret, "version"),
@@ -63,4 +60,15 @@ pub(super) fn run(session: &Session, command: Secret) -> Result<()> {
                 .show(&json!({ "removed": name }), |_| format!("removed {name}"))
         }
     }
+}
+
+/// The secret's value: of a file, typed by a person who does not see it, or from
+/// another program.
+fn value(name: &str, file: Option<&Path>) -> Result<String> {
+    if file.is_none() && std::io::stdin().is_terminal() {
+        let typed = rpassword::prompt_password(format!("value of {name} (not shown): "));
+        return typed.context("reading the value from the terminal");
+    }
+    let bytes = read_input(file.unwrap_or(Path::new("-")))?;
+    String::from_utf8(bytes).map_err(|_| Misuse("the secret is not UTF-8".to_owned()).into())
 }

@@ -36,7 +36,8 @@ pub(super) fn run(global: &Global, args: &Serve) -> Result<()> {
     check(args)?;
     check_private(&settings)?;
     check_place(&settings, true)?;
-    start_logging(global.json, "info");
+    // What clients of the protocol do is told as answers, not in the log.
+    start_logging(global.json, "info,rmcp=error");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("airlock-api")
         .enable_all()
@@ -68,7 +69,7 @@ async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
     let address = args.listen.or(settings.file.listen).unwrap_or(LISTEN);
     let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("listening on {address}"))?;
+        .with_context(|| format!("listening on {address}; --listen names another address"))?;
     let bound = listener.local_addr().context("the listener's address")?;
     let base = format!("http://{}", reachable(bound));
     emit_heads(&runtime, settings, args);
@@ -135,7 +136,7 @@ fn server_config(settings: &Settings, args: &Serve) -> ServerConfig {
 }
 
 /// Resolves at SIGTERM or SIGINT.
-fn stop_signal() -> Result<impl Future<Output = ()>> {
+pub(super) fn stop_signal() -> Result<impl Future<Output = ()>> {
     let mut term = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut int = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     Ok(async move {

@@ -7,8 +7,8 @@ use super::Session;
 use super::plugins::{join, list_of};
 use crate::cli::Token;
 use crate::client::{Request, encode};
-use crate::exit::Misuse;
-use crate::output::{cell, table, time};
+use crate::exit::{Failure, Misuse};
+use crate::output::{cell, print_error, table, time};
 
 pub(super) fn run(session: &Session, command: Token) -> Result<()> {
     match command {
@@ -28,6 +28,9 @@ pub(super) fn run(session: &Session, command: Token) -> Result<()> {
             let made: Value = session
                 .api
                 .value(&Request::json("POST", "/v1/tokens", &body))?;
+            for text in unknown(session, &plugins) {
+                print_error(&text);
+            }
             session.format.show(&made, |made| {
                 format!(
                     "{}\nid {}; it is not shown again",
@@ -41,16 +44,56 @@ pub(super) fn run(session: &Session, command: Token) -> Result<()> {
             session.format.show(&answer, list_text)
         }
         Token::Revoke { id, last } => {
-            let revoked: Value = session.api.value(&Request::new(
-                "DELETE",
-                format!("/v1/tokens/{}?last={last}", encode(&id)),
-            ))?;
+            let request = Request::new("DELETE", format!("/v1/tokens/{}?last={last}", encode(&id)));
+            let revoked: Value = session
+                .api
+                .value(&request)
+                .map_err(|error| by_name(session, error, &id))?;
             let shown = json!({
                 "revoked": id, "schedules": revoked["schedules"], "hooks": revoked["hooks"],
             });
             session.format.show(&shown, revoked_text)
         }
     }
+}
+
+/// A line for each plugin of a scope that is not there.
+fn unknown(session: &Session, plugins: &[String]) -> Vec<String> {
+    let Ok(answer) = session.api.get("/v1/plugins") else {
+        return Vec::new();
+    };
+    let there = list_of(&answer, "plugins");
+    let there = there.as_array().cloned().unwrap_or_default();
+    let missing = plugins
+        .iter()
+        .filter(|plugin| !there.iter().any(|found| found["name"] == plugin.as_str()));
+    missing
+        .map(|plugin| format!("no plugin {plugin} is installed; see airlock plugin list"))
+        .collect()
+}
+
+/// With the ids of the tokens that have what was given for a name.
+fn by_name(session: &Session, mut error: anyhow::Error, name: &str) -> anyhow::Error {
+    let Some(failure) = error
+        .downcast_mut::<Failure>()
+        .filter(|failure| failure.code == "token-not-found")
+    else {
+        return error;
+    };
+    let answer = session.api.get("/v1/tokens").unwrap_or_default();
+    let tokens = list_of(&answer, "tokens");
+    let named = tokens.as_array().into_iter().flatten();
+    let ids: Vec<String> = named
+        .filter(|token| token["principal"] == name)
+        .map(|token| cell(token, "id"))
+        .collect();
+    if !ids.is_empty() {
+        failure.hint = format!(
+            "a token is revoked by its id; of that name: {}",
+            ids.join(", ")
+        );
+    }
+    error
 }
 
 /// What was revoked, and what stands still with that.

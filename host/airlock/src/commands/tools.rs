@@ -5,7 +5,8 @@ use std::io::{IsTerminal, Write as _, stderr};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::plugins::{first_line, list_of};
+use super::described::first_line;
+use super::plugins::list_of;
 use super::{Session, read_input};
 use crate::cli::Tool;
 use crate::client::{Request, encode};
@@ -87,14 +88,25 @@ fn record_text(record: &Value) -> String {
     one_line(&text)
 }
 
-/// With what to do about a denial.
+/// With what to do about a denial or a limit.
 fn advised(mut error: anyhow::Error, plugin: &str) -> anyhow::Error {
-    if let Some(failure) = error.downcast_mut::<Failure>()
-        && failure.code == "denied"
-    {
-        failure.hint =
-            format!("what it asks for, and how to grant it: airlock plugin inspect {plugin}");
-    }
+    let Some(failure) = error.downcast_mut::<Failure>() else {
+        return error;
+    };
+    // A denial may name its own remedy.
+    let remedied = failure.problem["denial"]["rule"]
+        .as_str()
+        .is_some_and(|rule| rule.contains(": airlock "));
+    let limit = failure.problem["limit"].as_str().map(one_line);
+    failure.hint = match (failure.code.as_str(), limit) {
+        ("denied", _) if !remedied => {
+            format!("what it asks for, and how to grant it: airlock plugin inspect {plugin}")
+        }
+        ("limit", Some(limit)) => {
+            format!("an administrator can raise it: airlock grant {plugin} --limit {limit}=…")
+        }
+        _ => return error,
+    };
     error
 }
 

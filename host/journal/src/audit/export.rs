@@ -71,7 +71,6 @@ pub fn entries(
             Err(_) => None,
         };
         match page {
-            Ok(page) if page.is_empty() => None,
             Ok(page) => Some(page.into_iter().map(Ok).collect::<Vec<_>>()),
             Err(error) => Some(vec![Err(error)]),
         }

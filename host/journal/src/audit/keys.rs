@@ -207,6 +207,7 @@ mod tests {
         let path = dir.path().join("audit.known-keys");
         let key = Signer::open_or_create(dir.path().join("k")).expect("a key");
         let key = key.public_key();
+        let long = |more: usize| format!("#{}", "x".repeat((1 << 20) - 1 + more));
         let table = [
             (String::new(), 0o600, None),
             (format!("# a comment\n\n{key}\n"), 0o644, None),
@@ -222,6 +223,9 @@ mod tests {
                 Some("line 2 is no key"),
             ),
             (format!("{key}\n"), 0o620, Some("others can write it")),
+            (long(0), 0o600, None),
+            (long(1), 0o600, Some("it is too large")),
+            (long(2), 0o600, Some("it is too large")),
         ];
         for (text, mode, complaint) in table {
             fs::write(&path, &text).expect("writes");
@@ -230,10 +234,13 @@ mod tests {
             assert_eq!(
                 refused.is_some(),
                 complaint.is_some(),
-                "{text}: {refused:?}"
+                "{text:.80}: {refused:?}"
             );
             let refused = refused.unwrap_or_default();
             assert!(refused.contains(complaint.unwrap_or_default()), "{refused}");
         }
+        // What can't be looked at is not taken for a file that is not there.
+        let refused = KnownKeys::open(path.join("below")).expect_err("no folder");
+        assert!(refused.to_string().contains("reading it"), "{refused}");
     }
 }

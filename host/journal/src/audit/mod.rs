@@ -276,7 +276,7 @@ impl Audit {
             .op(Self::op(&record));
         inner.store.commit(batch).await?;
         inner.covered.fetch_max(head.len + 1, Ordering::AcqRel);
-        tracing::info!(head = %signed, "audit checkpoint");
+        tracing::debug!(head = %signed, "audit checkpoint");
         inner.heads.send_replace(Some(signed.clone()));
         Ok(Some(signed))
     }

@@ -90,7 +90,7 @@ impl Signer {
             .and_then(|seed| BASE64.decode(seed).ok())
             .and_then(|seed| <[u8; 32]>::try_from(seed).ok())
             .map(|seed| Self(SigningKey::from_bytes(&seed)))
-            .ok_or_else(|| key_error(path, "it is not an audit key", None))
+            .ok_or_else(|| key_error(path, "it is not an audit key (`airlock-audit-key:…`): put the right one back; where that is lost for good, remove this one, and `airlock serve --new-audit-key` goes on", None))
     }
 
     fn create(path: &Path) -> Result<Self, AuditError> {

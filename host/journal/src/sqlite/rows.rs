@@ -322,3 +322,24 @@ impl Rows for SqlRows<'_> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bounded_number_of_heads_is_kept() {
+        let streams = |from: usize, count: usize| {
+            let all = from..from + count;
+            all.map(|n| (Bytes::from(n.to_string()), Some(Head::default())))
+        };
+        let mut heads = Heads::default();
+        heads.became(streams(0, 5_000).collect());
+        heads.became(streams(5_000, HEADS_MAX - 5_000).collect());
+        assert_eq!(heads.0.len(), HEADS_MAX);
+        heads.became(streams(HEADS_MAX, 1).collect());
+        assert_eq!(heads.0.len(), 1);
+        heads.became([(Bytes::from(HEADS_MAX.to_string()), None)].into());
+        assert_eq!(heads.0.len(), 0);
+    }
+}

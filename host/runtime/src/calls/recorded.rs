@@ -2,10 +2,11 @@
 
 use airlock_journal::Op;
 use airlock_journal::audit::{Audit, Draft};
+use airlock_sandbox::agent::RequestId;
 use airlock_sandbox::{CallReport, CapabilityUsage, Denial};
 use serde::Serialize;
 
-use crate::calls::reply;
+use crate::calls::{Step, reply};
 use crate::principal::Principal;
 
 /// Who called what.
@@ -19,6 +20,24 @@ pub(crate) struct CallInfo {
     pub(crate) subject: String,
     /// Whether the caller asked for what the tool writes.
     pub(crate) with_log: bool,
+    /// The request of a run that it is made for.
+    pub(crate) step: Option<OfStep>,
+}
+
+/// The request of a run, as its journal numbers it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct OfStep {
+    run: String,
+    request: RequestId,
+}
+
+impl From<Step<'_>> for OfStep {
+    fn from(step: Step<'_>) -> Self {
+        Self {
+            run: step.run.id.to_owned(),
+            request: step.request,
+        }
+    }
 }
 
 /// What is recorded of an ended call. Nothing in it is as long as the plugin
@@ -38,6 +57,8 @@ struct Done<'a> {
     usage: &'a [CapabilityUsage],
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<&'a str>,
+    #[serde(flatten)]
+    step: Option<&'a OfStep>,
 }
 
 /// What is recorded of a denied operation.
@@ -46,6 +67,8 @@ struct Denied<'a> {
     call_id: &'a str,
     #[serde(flatten)]
     denial: &'a Denial,
+    #[serde(flatten)]
+    step: Option<&'a OfStep>,
 }
 
 /// The record of an ended call: the last of its batch.
@@ -63,6 +86,7 @@ pub(crate) fn done(who: &Principal, info: &CallInfo, report: &CallReport) -> Op 
         peak_memory_bytes: usage.peak_memory_bytes,
         usage: &usage.capabilities,
         token_id: who.token_id.as_deref(),
+        step: info.step.as_ref(),
     };
     Audit::draft_op(&Draft {
         outcome,
@@ -80,6 +104,7 @@ pub(crate) fn denials<'a>(
         let detail = Denied {
             call_id: &info.call_id,
             denial,
+            step: info.step.as_ref(),
         };
         Audit::draft_op(&Draft {
             outcome: "denied",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use airlock_journal::{Batch, Op, StoreError};
+use airlock_sandbox::agent::RequestId;
 use airlock_sandbox::capability::log::Progress;
 use airlock_sandbox::{Begun, CallError, CallReport, CallRequest, EffectClass, Watch};
 use bytes::Bytes;
@@ -200,12 +201,14 @@ impl Runtime {
                     error => CallRefused::Store(error),
                 })?;
         }
-        let info = info(&ready.active, &call.tool, call.log);
+        let mut info = info(&ready.active, &call.tool, call.log);
+        info.step = end.step.map(Into::into);
         let request = CallRequest {
             call_id: info.call_id.clone(),
             tool: call.tool,
             input: ready.input,
             principal: self.principal_ids.of(&who.name, &call.plugin),
+            caller: who.name.clone(),
             idempotency_key: call.idempotency_key,
             attempt: end.attempt,
             class: ready.class,
@@ -395,6 +398,8 @@ struct Ending<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Step<'a> {
     pub(crate) run: OfRun<'a>,
+    /// As the run's journal numbers it.
+    pub(crate) request: RequestId,
     /// From 1.
     pub(crate) attempt: u32,
     /// Told to end it.
@@ -567,6 +572,7 @@ fn check_input(active: &Active, input: Bytes) -> Result<String, CallRefused> {
 fn info(active: &Active, tool: &str, with_log: bool) -> CallInfo {
     CallInfo {
         with_log,
+        step: None,
         call_id: ids::new_id("call_"),
         plugin: active.name.clone(),
         tool: tool.to_owned(),

@@ -199,7 +199,14 @@ impl Runtime {
         if let Some(tool) = &request.tool {
             let terms = active.tool(tool);
             let unknown = || GrantError::Invalid(format!("`{plugin}` has no tool `{tool}`"));
-            return as_class(terms.ok_or_else(unknown)?.class);
+            let terms = terms.ok_or_else(unknown)?;
+            let mut explained = as_class(terms.class)?;
+            if terms.claim_changed {
+                explained.refuse(format!(
+                    "every call of `{tool}` is refused: it claims other effects than when they were granted"
+                ));
+            }
+            return Ok(explained);
         }
         let (widest, narrowed) = (
             as_class(EffectClass::Plain)?,

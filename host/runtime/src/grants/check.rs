@@ -122,6 +122,41 @@ mod tests {
     use airlock_sandbox::limits::ByteSize;
 
     #[test]
+    fn rules_are_bounded_in_number_and_bytes() {
+        let manifest = serde_json::json!({
+            "digest": "", "kind": "tool-world", "contract": null, "tools": [], "wants": [],
+            "imports": [], "capabilities": [], "component_bytes": 0, "compiled_bytes": 0,
+        });
+        let manifest: Manifest = serde_json::from_value(manifest).expect("a manifest");
+        let grants = |count: usize, value: usize, last: usize| -> Grants {
+            let bytes = |n: usize| if n + 1 == count { last } else { value };
+            let rule =
+                |n| serde_json::json!({ "key": format!("{n}"), "value": "x".repeat(bytes(n)) });
+            let rules: Vec<_> = (0..count).map(rule).collect();
+            serde_json::from_value(serde_json::json!({ "config": rules })).expect("grants")
+        };
+        let bytes = |grants: &Grants| serde_json::to_string(grants).expect("JSON").len();
+        let rest = GRANTS_BYTES_MAX - bytes(&grants(17, 65_000, 0));
+        let table = [
+            (grants(1, 1, 1), None),
+            (grants(RULES_MAX, 1, 1), None),
+            (grants(RULES_MAX + 1, 1, 1), Some("`config` has 1001 rules")),
+            (grants(RULES_MAX + 2, 1, 1), Some("`config` has 1002 rules")),
+            (grants(17, 65_000, rest), None),
+            (grants(17, 65_000, rest + 1), Some("over 1048576 bytes")),
+            (grants(17, 65_000, rest + 2), Some("over 1048576 bytes")),
+        ];
+        for (grants, complaint) in table {
+            let found = check(&grants, &manifest).err();
+            let found = found.map(|error| error.to_string());
+            let bytes = bytes(&grants);
+            assert_eq!(found.is_some(), complaint.is_some(), "{bytes}: {found:?}");
+            let told = found.unwrap_or_default();
+            assert!(told.contains(complaint.unwrap_or_default()), "{told}");
+        }
+    }
+
+    #[test]
     fn limits_are_taken_or_refused() {
         let small = ByteSize(1 << 20);
         let table = [
@@ -129,6 +164,14 @@ mod tests {
             (
                 Limits {
                     queue: 0,
+                    ..Limits::default()
+                },
+                None,
+            ),
+            (
+                Limits {
+                    host_memory: small,
+                    input: small,
                     ..Limits::default()
                 },
                 None,

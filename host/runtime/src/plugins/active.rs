@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use airlock_sandbox::capability::PrepareError;
 use airlock_sandbox::{EffectClass, Limits};
 
-use crate::engine::{Manifest, Plugin, Sandbox};
+use crate::engine::{Effects, Manifest, Plugin, Sandbox};
 use crate::grants::GrantsVersion;
 use crate::plugins::{Claims, EffectsView};
 
@@ -111,13 +111,22 @@ pub(crate) fn claims(manifest: &Manifest) -> Claims {
     manifest.tools.iter().map(claim).collect()
 }
 
+/// The class of a tool that nobody granted one: a claim is believed where it asks
+/// for more care, and never where it asks for less.
+fn unasked(claim: &Effects) -> EffectClass {
+    match claim.destructive {
+        true => EffectClass::Destructive,
+        false => EffectClass::Plain,
+    }
+}
+
 fn terms(manifest: &Manifest, grants: &GrantsVersion) -> HashMap<String, ToolTerms> {
     let of = |tool: &crate::engine::ToolInfo| {
         let granted = grants.grants.effects.get(&tool.name).copied();
         let pinned = grants.claims.get(&tool.name);
         let same = pinned == Some(&EffectsView::from(&tool.effects));
         let terms = ToolTerms {
-            class: granted.unwrap_or_default(),
+            class: granted.unwrap_or_else(|| unasked(&tool.effects)),
             claim_changed: granted.is_some() && !same,
         };
         (tool.name.clone(), terms)

@@ -76,11 +76,12 @@ impl Runtime {
         why: &str,
     ) -> Result<Installed, PluginError> {
         let manifest = self.registry.manifest(digest)?;
-        let changes = version_changes(&active.manifest, &manifest);
+        let changes = version_changes(&active.manifest, &manifest, Some(&active.grants.grants));
         let installed = Installed {
             plugin: slot.name.clone(),
             digest: digest.to_owned(),
             active: true,
+            is_agent: manifest.agent.is_some(),
             changes,
         };
         if digest == active.manifest.digest {

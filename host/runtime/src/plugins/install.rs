@@ -164,8 +164,9 @@ impl Runtime {
             plugin: name.to_owned(),
             digest: manifest.digest.clone(),
             active: false,
+            is_agent: manifest.agent.is_some(),
             changes: found.map_or_else(VersionChanges::default, |(_, active)| {
-                version_changes(&active.manifest, manifest)
+                version_changes(&active.manifest, manifest, Some(&active.grants.grants))
             }),
         })
     }
@@ -214,8 +215,9 @@ impl Runtime {
                 plugin: slot.name.clone(),
                 digest: manifest.digest.clone(),
                 active: row.active.as_deref() == Some(&manifest.digest),
+                is_agent: manifest.agent.is_some(),
                 changes: active.map_or_else(VersionChanges::default, |active| {
-                    version_changes(&active.manifest, manifest)
+                    version_changes(&active.manifest, manifest, Some(&active.grants.grants))
                 }),
             }),
         }

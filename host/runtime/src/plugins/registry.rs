@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use airlock_journal::{Batch, Op, Store, StoreError};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::admission::Admission;
 use crate::engine::{Manifest, Plugin};
@@ -57,12 +58,16 @@ pub(crate) struct Slot {
     active: RwLock<Option<Arc<Active>>>,
     /// Of versions that were active before; calls of them may still run.
     earlier: Mutex<Vec<Weak<Plugin>>>,
+    /// The registry's, told of each swap.
+    changed: watch::Sender<()>,
 }
 
 /// All plugins.
 pub(crate) struct Registry {
     store: Arc<dyn Store>,
     slots: RwLock<HashMap<String, Arc<Slot>>>,
+    /// Changes with what is in force for any plugin.
+    changed: watch::Sender<()>,
 }
 
 impl PluginRow {
@@ -90,7 +95,7 @@ impl PluginRow {
 }
 
 impl Slot {
-    fn new(row: PluginRow, active: Option<Active>) -> Self {
+    fn new(row: PluginRow, active: Option<Active>, changed: watch::Sender<()>) -> Self {
         let limits = active.as_ref().map(|active| Arc::clone(&active.limits));
         let limits = limits.unwrap_or_default();
         Self {
@@ -99,6 +104,7 @@ impl Slot {
             row: tokio::sync::Mutex::new(row),
             active: RwLock::new(active.map(Arc::new)),
             earlier: Mutex::default(),
+            changed,
         }
     }
 
@@ -136,6 +142,7 @@ impl Slot {
                 next.unmake();
             }
         }
+        self.changed.send_replace(());
     }
 }
 
@@ -160,6 +167,7 @@ impl Registry {
     /// Reads all plugins.
     pub(crate) fn open(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let mut slots = HashMap::new();
+        let changed = watch::Sender::default();
         for row in rows::all::<PluginRow>(&*store, PLUGINS)? {
             let active = match &row.active {
                 Some(digest) => {
@@ -169,10 +177,17 @@ impl Registry {
                 }
                 None => None,
             };
-            slots.insert(row.name.clone(), Arc::new(Slot::new(row, active)));
+            slots.insert(
+                row.name.clone(),
+                Arc::new(Slot::new(row, active, changed.clone())),
+            );
         }
         let slots = RwLock::new(slots);
-        Ok(Self { store, slots })
+        Ok(Self {
+            store,
+            slots,
+            changed,
+        })
     }
 
     /// An installed plugin and what is in force for it.
@@ -203,9 +218,15 @@ impl Registry {
                     ..PluginRow::default()
                 },
                 None,
+                self.changed.clone(),
             ))
         };
         Arc::clone(slots.entry(name.to_owned()).or_insert_with(make))
+    }
+
+    /// Changes with what is in force for any plugin.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// All installed plugins by name.

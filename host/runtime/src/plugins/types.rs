@@ -93,6 +93,9 @@ pub struct Installed {
     pub digest: String,
     /// Whether it is the active version now.
     pub active: bool,
+    /// Whether it is an agent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_agent: bool,
     /// What it asks for beyond the version active before it, and whose claims
     /// about effects changed; empty for a first version.
     pub changes: VersionChanges,
@@ -131,9 +134,68 @@ pub struct VersionChanges {
     pub new_tools: Vec<String>,
     /// Tools it lacks.
     pub removed_tools: Vec<String>,
-    /// Tools whose claim about effects changed. Where the grants name such a
-    /// tool's class, it is refused until it is granted again.
+    /// Tools whose claim about effects changed.
     pub changed_effects: Vec<EffectsChange>,
+    /// Tools that say other things of themselves, or take or give other ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed_tools: Vec<ToolChange>,
+}
+
+/// What callers, and models that choose between tools, see otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ToolChange {
+    /// The tool; empty: the agent itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tool: String,
+    /// What it says of itself now, where it said something else before. Models
+    /// read it: it is to be read before it is active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// How its input differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<SchemaChange>,
+    /// How its output differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<SchemaChange>,
+}
+
+impl ToolChange {
+    pub(crate) fn says_something(&self) -> bool {
+        self.description.is_some() || self.input.is_some() || self.output.is_some()
+    }
+}
+
+/// How an object's JSON Schema differs from the one before, by its members; all
+/// lists empty: elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SchemaChange {
+    /// Members that must be there and did not have to.
+    pub required: Vec<String>,
+    /// Members there were not.
+    pub added: Vec<String>,
+    /// Members there are no more.
+    pub removed: Vec<String>,
+    /// Members that are something else.
+    pub changed: Vec<String>,
+}
+
+impl std::fmt::Display for SchemaChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all = [
+            ("needs", &self.required),
+            ("takes", &self.added),
+            ("no longer takes", &self.removed),
+            ("other", &self.changed),
+        ];
+        let said = all.iter().filter(|(_, names)| !names.is_empty());
+        let said: Vec<String> = said
+            .map(|(what, names)| format!("{what} {}", names.join(", ")))
+            .collect();
+        match said.is_empty() {
+            true => f.write_str("changed"),
+            false => f.write_str(&said.join("; ")),
+        }
+    }
 }
 
 /// A tool that claims other effects than before.
@@ -145,6 +207,11 @@ pub struct EffectsChange {
     pub from: EffectsView,
     /// The claim now.
     pub to: EffectsView,
+    /// The grants name the tool's class: it is refused until that is granted
+    /// again. Otherwise nobody vouched for the claim: it is called as `plain`, or as
+    /// `destructive` where it says that.
+    #[serde(default)]
+    pub refused: bool,
 }
 
 /// A tool's claim about its effects.
@@ -224,11 +291,11 @@ pub struct AgentView {
 pub struct PluginDetail {
     /// The name.
     pub name: String,
-    /// The active version.
+    /// The version that is shown: the active one, or the one that was asked for.
     pub digest: String,
     /// All versions, oldest first.
     pub versions: Vec<VersionView>,
-    /// The tools of the active version.
+    /// The tools of that version.
     pub tools: Vec<ToolView>,
     /// What it is for, where it is an agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

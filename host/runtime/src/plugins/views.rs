@@ -1,14 +1,16 @@
 //! Plugins and tools as listings show them.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use airlock_sandbox::Grants;
 use serde_json::{Map, Value};
 
 use crate::engine::{Manifest, Want};
+use crate::names;
+use crate::plugins::PluginRow;
 use crate::plugins::{
-    Active, AgentView, EffectsChange, EffectsView, PluginDetail, PluginError, PluginSummary,
-    ToolView, VersionChanges, VersionView, WantView, claims,
+    Active, AgentView, EffectsView, PluginDetail, PluginError, PluginSummary, ToolView,
+    VersionView, WantView,
 };
 use crate::principal::Principal;
 use crate::runtime::Runtime;
@@ -26,14 +28,21 @@ impl Runtime {
         list
     }
 
-    /// One plugin in full.
+    /// One plugin in full: its active version, or the one with the `digest`, as it
+    /// would be under the grants in force.
     ///
     /// # Errors
-    /// There is none, or it is outside the token's scope.
-    pub async fn plugin(&self, who: &Principal, name: &str) -> Result<PluginDetail, PluginError> {
-        let (slot, active) = self.installed(who, name)?;
-        let digest = active.manifest.digest.clone();
+    /// There is no such plugin or version, or it is outside the token's scope.
+    pub async fn plugin(
+        &self,
+        who: &Principal,
+        name: &str,
+        digest: Option<&str>,
+    ) -> Result<PluginDetail, PluginError> {
+        let (slot, in_force) = self.installed(who, name)?;
         let row = slot.row.lock().await.clone();
+        let active = self.one_version(&row, &in_force, digest)?;
+        let digest = in_force.manifest.digest.clone();
         let version = |version: crate::plugins::registry::VersionRow| VersionView {
             active: version.digest == digest,
             digest: version.digest,
@@ -42,7 +51,10 @@ impl Runtime {
             component_bytes: version.component_bytes,
         };
         let versions = row.versions.into_iter().map(version).collect();
-        let broken = self.prepared(std::sync::Arc::clone(&active)).await.err();
+        let broken = match digest == active.manifest.digest {
+            true => self.prepared(Arc::clone(&active)).await.err(),
+            false => None,
+        };
         Ok(PluginDetail {
             name: name.to_owned(),
             versions,
@@ -58,8 +70,35 @@ impl Runtime {
             grants: active.grants.grants.clone(),
             limits: active.grants.limits.clone(),
             broken,
-            digest,
+            digest: active.manifest.digest.clone(),
         })
+    }
+
+    /// The version with a digest, beside the one in force.
+    fn one_version(
+        &self,
+        row: &PluginRow,
+        in_force: &Arc<Active>,
+        digest: Option<&str>,
+    ) -> Result<Arc<Active>, PluginError> {
+        let Some(digest) = digest.filter(|digest| *digest != in_force.manifest.digest) else {
+            return Ok(Arc::clone(in_force));
+        };
+        names::digest(digest)?;
+        if !row.has(digest) {
+            let (plugin, digest) = (in_force.name.clone(), digest.to_owned());
+            return Err(PluginError::VersionNotFound { plugin, digest });
+        }
+        let (manifest, grants) = (
+            self.registry.manifest(digest)?,
+            Arc::clone(&in_force.grants),
+        );
+        Ok(Arc::new(Active::new(
+            &in_force.name,
+            manifest,
+            grants,
+            None,
+        )))
     }
 
     /// All tools of the plugins that `who` may see.
@@ -92,7 +131,7 @@ fn summary(active: &Active, versions: usize) -> PluginSummary {
     }
 }
 
-fn tools(active: &Active) -> Vec<ToolView> {
+pub(super) fn tools(active: &Active) -> Vec<ToolView> {
     let view = |tool: &crate::engine::ToolInfo| {
         let terms = active.tool(&tool.name)?;
         let written = active.grants.descriptions.get(&tool.name);
@@ -146,7 +185,7 @@ fn wants(manifest: &Manifest, grants: &Grants) -> Vec<WantView> {
         .collect()
 }
 
-fn view(want: &Want, granted: &Map<String, Value>) -> WantView {
+pub(super) fn view(want: &Want, granted: &Map<String, Value>) -> WantView {
     WantView {
         capability: want.capability.clone(),
         scope: want.scope.clone(),
@@ -177,48 +216,4 @@ fn is_granted(want: &Want, granted: &Map<String, Value>) -> bool {
             .map(move |rule| (name, rule))
     });
     !asked.is_empty() && all.all(|(name, rule)| has(name, rule))
-}
-
-/// What `after` asks for beyond `before`.
-pub(crate) fn version_changes(before: &Manifest, after: &Manifest) -> VersionChanges {
-    let (old, new) = (claims(before), claims(after));
-    let changed = |(tool, to): (&String, &EffectsView)| {
-        let from = old.get(tool).filter(|from| *from != to)?;
-        Some(EffectsChange {
-            tool: tool.clone(),
-            from: *from,
-            to: *to,
-        })
-    };
-    let same = |a: &Want, b: &Want| a.capability == b.capability && a.scope == b.scope;
-    let new_want = |want: &&Want| !before.wants.iter().any(|old| same(old, want));
-    let none = Map::new();
-    VersionChanges {
-        new_wants: after
-            .wants
-            .iter()
-            .filter(new_want)
-            .map(|want| view(want, &none))
-            .collect(),
-        new_capabilities: beyond(&before.capabilities, &after.capabilities),
-        new_tools: keys_beyond(&old, &new),
-        removed_tools: keys_beyond(&new, &old),
-        changed_effects: new.iter().filter_map(changed).collect(),
-    }
-}
-
-fn beyond(before: &[String], after: &[String]) -> Vec<String> {
-    after
-        .iter()
-        .filter(|name| !before.contains(name))
-        .cloned()
-        .collect()
-}
-
-fn keys_beyond<T>(before: &BTreeMap<String, T>, after: &BTreeMap<String, T>) -> Vec<String> {
-    after
-        .keys()
-        .filter(|name| !before.contains_key(*name))
-        .cloned()
-        .collect()
 }

@@ -133,7 +133,7 @@ impl Runtime {
             grants::check(&entry.grants, &manifest).map_err(refused)?;
             grants::check_descriptions(&entry.descriptions, &manifest).map_err(refused)?;
             if let Some(active) = now {
-                diff.version_changes = version_changes(&active.manifest, &manifest);
+                diff.version_changes = version_changes(&active.manifest, &manifest, None);
             }
             if may_grant && !diff.is_empty() {
                 let opened = self.check_in_force(name, manifest, entry).await;

@@ -234,6 +234,7 @@ impl fmt::Display for VersionChanges {
             ..
         } in &self.new_wants
         {
+            let (scope, reason) = (one_line(scope), one_line(reason));
             writeln!(f, "  ? newly asks for {capability} {scope}: {reason}")?;
         }
         for capability in &self.new_capabilities {
@@ -253,8 +254,32 @@ impl fmt::Display for VersionChanges {
                 change.tool
             )?;
         }
+        for change in &self.changed_tools {
+            let tool = match change.tool.as_str() {
+                "" => "the agent",
+                tool => tool,
+            };
+            if let Some(description) = &change.description {
+                let description = one_line(description);
+                writeln!(f, "  ? {tool} says of itself now: {description}")?;
+            }
+            for (what, schema) in [("input", &change.input), ("output", &change.output)] {
+                if let Some(schema) = schema {
+                    writeln!(f, "  ? {tool} has another {what}: {schema}")?;
+                }
+            }
+        }
         Ok(())
     }
+}
+
+/// A component's text, without what could make a line that looks like ours.
+fn one_line(text: &str) -> String {
+    let escaped = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
 }
 
 fn effects(view: &EffectsView) -> String {
@@ -278,6 +303,7 @@ fn effects(view: &EffectsView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugins::EffectsChange;
     use expect_test::expect;
 
     fn side(text: &str) -> PolicyPlugin {
@@ -318,6 +344,71 @@ mod tests {
         .assert_eq(&diff.to_string());
         let same = changes((&after).into(), (&after).into());
         assert_eq!(same, []);
+        let mut whole = PolicyDiff {
+            plugins: vec![diff],
+            unnamed: Vec::new(),
+        };
+        assert!(!whole.is_empty());
+        let shown = whole.plugins[0].to_string();
+        assert_eq!(whole.to_string(), shown);
+        let unchanged = &mut whole.plugins[0];
+        unchanged.digest_after = unchanged.digest_now.clone();
+        unchanged.changes.clear();
+        assert!(whole.is_empty());
+        whole.unnamed.extend(["a".to_owned(), "b".to_owned()]);
+        expect![[r#"
+            1 unchanged
+            not in the policy, left as they are: a, b
+        "#]]
+        .assert_eq(&whole.to_string());
+    }
+
+    #[test]
+    fn another_component_shows_what_it_asks_for_and_claims() {
+        let claims = |read_only: bool, idempotent: bool| EffectsView {
+            read_only,
+            idempotent,
+            destructive: false,
+            open_world: read_only,
+        };
+        let changes = VersionChanges {
+            new_wants: vec![WantView {
+                capability: "kv".to_owned(),
+                scope: "{ bucket = \"b\" }".to_owned(),
+                reason: "to remember".to_owned(),
+                optional: false,
+                granted: false,
+            }],
+            new_capabilities: vec!["http".to_owned()],
+            new_tools: vec!["put".to_owned()],
+            removed_tools: vec!["get".to_owned()],
+            changed_effects: vec![EffectsChange {
+                tool: "list".to_owned(),
+                from: claims(true, true),
+                to: claims(false, false),
+                refused: false,
+            }],
+            changed_tools: vec![crate::plugins::ToolChange {
+                tool: "list".to_owned(),
+                description: Some("Lists.\n  ? new tool forged".to_owned()),
+                input: Some(crate::plugins::SchemaChange {
+                    required: vec!["path".to_owned()],
+                    ..Default::default()
+                }),
+                output: None,
+            }],
+        };
+        expect![[r#"
+            p
+              ? newly asks for kv { bucket = "b" }: to remember
+              ? newly imports http
+              ? new tool put
+              ? lacks tool get
+              ? list claims other effects: read-only idempotent open-world -> plain
+              ? list says of itself now: Lists.\n  ? new tool forged
+              ? list has another input: needs path
+        "#]]
+        .assert_eq(&format!("p\n{changes}"));
     }
 
     /// Of rules that cover the same, the first decides.

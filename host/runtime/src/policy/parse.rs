@@ -279,6 +279,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_policy_has_a_largest_size() {
+        for (bytes, taken) in [
+            (POLICY_BYTES_MAX, true),
+            (POLICY_BYTES_MAX + 1, false),
+            (POLICY_BYTES_MAX + 2, false),
+        ] {
+            let parsed = Policy::parse(&format!("#{}", "x".repeat(bytes - 1)));
+            assert_eq!(parsed.is_ok(), taken, "{bytes}: {parsed:?}");
+        }
+    }
+
     const WHOLE: &str = r#"
 [plugins.invoices]
 source = "plugins/invoices.wasm"

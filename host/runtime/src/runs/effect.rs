@@ -241,6 +241,35 @@ mod tests {
         }
     }
 
+    /// What a backup knows nothing of may have happened after it was made.
+    #[test]
+    fn what_is_cancelled_after_a_restore_may_have_happened() {
+        let restored = Block::Restored { made_at_ms: 1 };
+        let start = Request::Start {
+            agent: "checker".to_owned(),
+            goal: String::new(),
+            input: "{}".to_owned(),
+            budget: Default::default(),
+        };
+        let mut state = crate::runs::fold::RunState::default();
+        for (id, request) in [(0, start), (1, Request::Timer { due_ms: 1 })] {
+            let event = Event::Requested {
+                id,
+                request,
+                begun: None,
+            };
+            state.apply(&Record { at_ms: 1, event });
+        }
+        for (id, block, cancelled) in [
+            (0, None, true),
+            (0, Some(&restored), false),
+            (1, Some(&restored), true),
+        ] {
+            let told = ended_early(block, &state.requests[&id], false, None);
+            assert_eq!(told == CallError::Cancelled, cancelled, "{id}: {told:?}");
+        }
+    }
+
     /// What a cancel does at each point of a call, and who answers.
     #[test]
     fn whoever_ends_a_call_or_performs_it_answers() {

@@ -36,7 +36,7 @@ pub enum RunError {
     #[error("no server looks after run `{0}`: start `airlock serve`, and it goes on")]
     NotHere(String),
     /// It waits for nobody.
-    #[error("run `{0}` is not blocked")]
+    #[error("run `{0}` is neither blocked nor paused: it needs nobody to go on")]
     NotBlocked(String),
     /// The question is no longer open.
     #[error("there is no open question `{0}`: it was answered, its time is over, or its run ended")]

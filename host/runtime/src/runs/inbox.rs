@@ -19,7 +19,7 @@ use super::admin::{NOTE_BYTES_MAX, bounded, kept};
 use super::approval;
 use super::event::{Event, Record};
 use super::fold::RunState;
-use super::people::{QUESTIONS_MAX, named};
+use super::people::{QUESTIONS_MAX, may_decide, named};
 use super::rows;
 use super::types::{ApprovalView, Decide};
 use crate::principal::{Principal, Role};
@@ -312,6 +312,32 @@ impl Runtime {
             Err(error) => return Err(error),
         };
         view?.filter(|view| is_shown(who, view)).ok_or_else(none)
+    }
+
+    /// The oldest open question of a run that is `who`'s to decide now, whole;
+    /// `None`: it asks nothing, or asks others.
+    ///
+    /// # Errors
+    /// There is no such run, or the store failed.
+    pub fn question_for(
+        &self,
+        who: &Principal,
+        run: &str,
+    ) -> Result<Option<ApprovalView>, RunError> {
+        if !who.has_one_of(DECIDERS) {
+            return Ok(None);
+        }
+        let records = self.records_of(who, run, DECIDERS)?;
+        let state = RunState::of(&records);
+        let (Some(start), None) = (&state.start, &state.end) else {
+            return Ok(None);
+        };
+        let now_ms = crate::ids::now_ms();
+        let mut theirs = state.open().filter_map(|(id, asked)| {
+            let view = approval::question(run, start, id, asked)?;
+            may_decide(who, asked, &view, now_ms).then_some(view)
+        });
+        Ok(theirs.next())
     }
 
     /// Answers a question; once.

@@ -204,9 +204,7 @@ fn check(
     view: &ApprovalView,
     decide: &Decide,
 ) -> Result<(), RunError> {
-    if !who.has_one_of(&[view.role]) {
-        return Err(RunError::NotTheirs(view.role));
-    }
+    is_theirs(who, view)?;
     if !view.choices.contains(&decide.decision) {
         let choices = view.choices.join("`, `");
         return Err(RunError::Invalid(format!("decision: one of `{choices}`")));
@@ -214,15 +212,40 @@ fn check(
     if decide.binding.is_some() && decide.binding != view.binding {
         return Err(RunError::ApprovalChanged(view.id.clone()));
     }
-    let call = matches!(asked.request, Request::Call { .. });
-    if call && who.name == view.by && !asked.terms.own {
-        return Err(RunError::OwnApproval);
-    }
-    let again = asked.approvals.iter().any(|earlier| earlier.by == who.name);
-    match again && decide.decision == approval::APPROVE {
+    is_anothers(who, asked, view)?;
+    match approved_by(who, asked) && decide.decision == approval::APPROVE {
         true => Err(RunError::ApprovedAlready(view.id.clone())),
         false => Ok(()),
     }
+}
+
+/// The role that decides.
+fn is_theirs(who: &Principal, view: &ApprovalView) -> Result<(), RunError> {
+    match who.has_one_of(&[view.role]) {
+        true => Ok(()),
+        false => Err(RunError::NotTheirs(view.role)),
+    }
+}
+
+/// A call that somebody else's run makes, or that its starter may approve.
+fn is_anothers(who: &Principal, asked: &Asked, view: &ApprovalView) -> Result<(), RunError> {
+    let call = matches!(asked.request, Request::Call { .. });
+    match call && who.name == view.by && !asked.terms.own {
+        true => Err(RunError::OwnApproval),
+        false => Ok(()),
+    }
+}
+
+fn approved_by(who: &Principal, asked: &Asked) -> bool {
+    asked.approvals.iter().any(|earlier| earlier.by == who.name)
+}
+
+/// Whether any decision on a question is `who`'s to make now, and has not been
+/// made.
+pub(super) fn may_decide(who: &Principal, asked: &Asked, view: &ApprovalView, now_ms: u64) -> bool {
+    let in_time = view.due_ms.is_none_or(|due_ms| now_ms < due_ms);
+    let theirs = is_theirs(who, view).and_then(|()| is_anothers(who, asked, view));
+    in_time && theirs.is_ok() && !approved_by(who, asked)
 }
 
 impl Inner {

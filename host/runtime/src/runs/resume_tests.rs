@@ -194,3 +194,10 @@ fn whoever_started_a_run_lets_it_go_on_where_nobody_else_paused_it() {
         assert_eq!(verdicts(&events), all(expect), "{events:?}");
     }
 }
+
+#[test]
+fn what_is_made_again_is_the_next_attempt() {
+    let operator = somebody("op", Role::Operator);
+    let state = said(&lost(0), &operator, &about(0, Outcome::Retry)).expect("it fits");
+    assert_eq!(state.requests[&0].attempt, 2);
+}

@@ -54,9 +54,19 @@ pub(crate) fn row(id: &str, state: &RunState) -> Row {
         goal: text(|start| &start.goal),
         by: text(|start| &start.by),
         state: state_name(state).to_owned(),
-        started_ms: state.started_ms,
+        started_ms: began_ms(state),
         updated_ms: state.last_ms,
     }
+}
+
+/// When a run came to be: a fork's journal begins with that of another run.
+fn began_ms(state: &RunState) -> u64 {
+    let fork = state
+        .start
+        .as_ref()
+        .filter(|start| start.forked_from.is_some());
+    fork.and_then(|start| start.began_ms)
+        .unwrap_or(state.started_ms)
 }
 
 /// What a row says of a run's state.

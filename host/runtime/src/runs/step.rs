@@ -83,6 +83,7 @@ pub(super) async fn made(
     };
     let step = Step {
         run,
+        request: call.id,
         attempt: asked.attempt,
         cancel: &call.effect.cancel,
         judged,

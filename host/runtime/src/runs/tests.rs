@@ -30,6 +30,19 @@ pub(super) fn begins() -> Start {
     }
 }
 
+/// What was written before there were rules reads the same, byte for byte.
+#[test]
+fn a_run_without_rules_of_reading_is_written_without_them() {
+    for (rules, written) in [(0, None), (1, Some(1))] {
+        let start = Start { rules, ..begins() };
+        let value = serde_json::to_value(&start).expect("JSON");
+        let found = value.get("rules").and_then(serde_json::Value::as_u64);
+        assert_eq!(found, written);
+        let read: Start = serde_json::from_value(value).expect("as it was written");
+        assert_eq!(read, start);
+    }
+}
+
 fn start() -> Event {
     Event::Started(begins())
 }
@@ -255,4 +268,131 @@ fn randomness_is_the_runs_own_and_the_same_again() {
     assert_ne!(first, drawn("other", &[100]));
     let distinct: std::collections::BTreeSet<u8> = first.iter().copied().collect();
     assert!(distinct.len() > 50, "{distinct:?}");
+}
+
+/// Each error by the name that a rule gives it, and none by another's.
+#[test]
+fn a_run_ends_with_the_errors_that_its_rule_names() {
+    let message = || "it did".to_owned();
+    let denial = airlock_sandbox::Denial {
+        capability: "kv".to_owned(),
+        operation: "get b k".to_owned(),
+        rule: "none".to_owned(),
+    };
+    let (limit, value) = ("cpu".to_owned(), "1s".to_owned());
+    let retry_after_ms = None;
+    let errors = [
+        (
+            "invalid-input",
+            CallError::InvalidInput { message: message() },
+        ),
+        ("denied", CallError::Denied(denial)),
+        ("not-found", CallError::NotFound { message: message() }),
+        (
+            "transient",
+            CallError::Transient {
+                message: message(),
+                retry_after_ms,
+            },
+        ),
+        ("permanent", CallError::Permanent { message: message() }),
+        ("escalate", CallError::Escalate { message: message() }),
+        ("limit", CallError::Limit { limit, value }),
+        ("unknown", CallError::Unknown { message: message() }),
+        ("", CallError::Cancelled),
+    ];
+    for (named, _) in &errors[..8] {
+        for (what, ends) in [("escalate", true), ("abort", true), ("tell", false)] {
+            let rule = serde_json::json!({ "tool": "a/b", "on_error": { *named: what } });
+            let rule = serde_json::from_value(rule).expect("a rule");
+            for (name, error) in &errors {
+                let end = super::policy::end(&rule, "a/b", error);
+                let escalated = matches!(end, Some(End::Escalated { .. }));
+                let case = format!("{named} = {what}, {error}");
+                assert_eq!(end.is_some(), ends && name == named, "{case}");
+                assert_eq!(escalated, end.is_some() && what == "escalate", "{case}");
+            }
+        }
+    }
+}
+
+fn called() -> Request {
+    Request::Call {
+        tool: "p/t".to_owned(),
+        input: "{}".to_owned(),
+    }
+}
+
+fn requested(id: u64, request: Request) -> Event {
+    let begun = None;
+    Event::Requested { id, request, begun }
+}
+
+/// Every request is a step; a call beyond the budget is none.
+#[test]
+fn what_a_run_asks_for_is_counted() {
+    let mut start = begins();
+    start.budget.calls = 2;
+    let value = "1".to_owned();
+    let events = [
+        Event::Started(start),
+        requested(0, called()),
+        requested(1, timer(5)),
+        requested(2, called()),
+        requested(3, called()),
+        Event::Recorded { id: 4, value },
+    ];
+    let records = records(events);
+    for (len, steps, calls, left) in [(1, 0, 0, 2), (2, 1, 1, 1), (3, 2, 1, 1), (4, 3, 2, 0)] {
+        let state = RunState::of(&records[..len]);
+        let found = (state.spent.steps, state.spent.calls, state.left_calls());
+        assert_eq!(found, (steps, calls, left), "after {len} records");
+    }
+    let state = RunState::of(&records);
+    assert_eq!((state.spent.steps, state.spent.calls), (5, 2));
+    assert_eq!((state.len, state.asked), (6, 5));
+    assert_eq!((state.started_ms, state.last_ms), (1_000, 1_005));
+}
+
+/// Only what acts outside may have happened.
+#[test]
+fn a_lost_answer_of_what_acts_remains_unknown() {
+    let lost = || {
+        let message = "lost".to_owned();
+        Told::Error(CallError::Unknown { message })
+    };
+    for (request, answer, unknown) in [
+        (called(), lost(), vec![0]),
+        (called(), Told::Ok("1".to_owned()), vec![]),
+        (called(), Told::Error(CallError::Cancelled), vec![]),
+        (timer(5), lost(), vec![]),
+    ] {
+        let answered = Event::Answered {
+            id: 0,
+            answer,
+            by: None,
+            used: super::spending::Spent::default(),
+        };
+        let events = [start(), requested(0, request), answered];
+        let case = format!("{events:?}");
+        assert_eq!(RunState::of(&records(events)).unknown, unknown, "{case}");
+    }
+}
+
+#[test]
+fn a_call_waits_here_for_a_person_or_until_it_is_due() {
+    use super::fold::Waits;
+    let mut state = RunState::of(&records([start(), requested(0, called())]));
+    assert_eq!(state.requests[&0].waits(), Waits::Here);
+    state.with(0, |asked| asked.to_approve = Some("binding".to_owned()));
+    assert_eq!(state.requests[&0].waits(), Waits::ForSomebody);
+    state.with(0, |asked| asked.terms.due_ms = Some(7));
+    assert_eq!(state.requests[&0].waits(), Waits::Until(7));
+    let detail = "lost".to_owned();
+    let why = Block::UnknownOutcome { id: 0, detail };
+    state.apply(&Record {
+        at_ms: 1,
+        event: Event::Blocked { why },
+    });
+    assert_eq!(state.requests[&0].waits(), Waits::ForSomebody);
 }

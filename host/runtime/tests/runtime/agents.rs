@@ -64,10 +64,10 @@ async fn what_an_agent_keeps_is_there_after_a_restart() {
         tools.map(name).collect()
     };
     let all = [
-        "keeper/add EffectClass::Plain",
-        "keeper/fail EffectClass::Plain",
-        "keeper/get EffectClass::ReadOnly",
-        "keeper/put EffectClass::Idempotent",
+        "keeper/add Plain",
+        "keeper/fail Plain",
+        "keeper/get ReadOnly",
+        "keeper/put Idempotent",
     ];
     assert_eq!(names(&results[2]), all);
     assert_eq!(names(&results[5]), all[2..3]);

@@ -93,9 +93,51 @@ async fn a_part_that_is_halted_stands_still_over_a_restart() {
         host.results(&other).await;
         assert!(host.run(&held).halted.is_empty(), "{kind}");
         assert_eq!(host.added().await, 1, "{kind}");
+        let calls = host.audited("call.done").await;
+        let of_run = format!("\"run\":\"{held}\",\"request\":1");
+        assert!(calls.iter().any(|call| call.contains(&of_run)), "{calls:?}");
         assert_eq!(host.audited("admin.halt").await.len(), 1, "{kind}");
         assert_eq!(host.audited("admin.halt.lift").await.len(), 1, "{kind}");
     }
+}
+
+/// Whoever halts it again is on record; since when and why it stands still is
+/// what the first said. And what has no runs is halted as a plugin alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_still_does_so_since_the_first_who_said_so() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let halt = async |who: &str, plugin: Option<&str>, why: &str| {
+        let request = HaltRequest {
+            halted: true,
+            why: why.to_owned(),
+            plugin: plugin.map(str::to_owned),
+            ..HaltRequest::default()
+        };
+        let who = airlock_runtime::Principal::local_admin(who);
+        host.runtime.halt(&who, request).await.expect("halted")
+    };
+    for part in [None, Some("keeper")] {
+        halt("ann", part, "first").await;
+        let view = halt("bob", part, "second").await;
+        let (by, why) = match part {
+            None => (view.by, view.why),
+            Some(_) => (
+                Some(view.parts[0].by.clone()),
+                Some(view.parts[0].why.clone()),
+            ),
+        };
+        assert_eq!(why.as_deref(), Some("first"), "{part:?}");
+        assert!(by.is_some_and(|by| by.contains("ann")), "{part:?}");
+    }
+    assert_eq!(host.audited("admin.halt").await.len(), 4);
+    let request = HaltRequest {
+        halted: true,
+        agent: Some("keeper".to_owned()),
+        ..HaltRequest::default()
+    };
+    let refused = host.runtime.halt(&host.who, request).await;
+    assert_eq!(refused.expect_err("has tools").code(), "not-an-agent");
 }
 
 /// Whichever of those that go on one in the other is named.

@@ -5,6 +5,7 @@ mod agents;
 mod audit_key;
 mod bounds;
 mod budgets;
+mod explain;
 mod faults;
 mod halts;
 mod hooks;

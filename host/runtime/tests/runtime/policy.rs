@@ -88,7 +88,7 @@ async fn what_changed_since_a_policy_was_checked_is_not_overwritten() {
             let refused = applied.expect_err(case);
             assert_eq!(refused.code(), "changed-meanwhile", "{case}: {refused}");
             assert_eq!(refused.members()["applied"], serde_json::json!(["a"]));
-            let b = runtime.plugin(&who(), "b").await.expect("is there");
+            let b = runtime.plugin(&who(), "b", None).await.expect("is there");
             assert!(b.versions.iter().any(|version| version.active), "{case}");
             assert!(b.grants.kv.is_empty(), "{case}: {:?}", b.grants);
             // Asked again, it is checked against what there is now.

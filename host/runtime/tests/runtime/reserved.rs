@@ -138,7 +138,7 @@ async fn a_link_put_there_later_is_found_when_it_is_opened() {
     let refused = again.call(&who(), run("echo", None)).await;
     let refused = refused.expect_err("is refused");
     assert_eq!(refused.code(), "grants-not-in-force");
-    let shown = again.plugin(&who(), "echo").await.expect("is there");
+    let shown = again.plugin(&who(), "echo", None).await.expect("is there");
     let broken = shown.broken.expect("says why");
     assert!(broken.contains("Airlock's keys directory"), "{broken}");
 }

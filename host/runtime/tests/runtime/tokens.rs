@@ -46,7 +46,10 @@ async fn a_change_that_waited_is_refused_once_its_token_is_revoked() {
     let id = ann.token_id.clone().expect("of a token");
     let revoked = runtime.revoke_token(&host.who, &id, false, "").await;
     revoked.expect("is revoked");
-    let before = runtime.plugin(&host.who, "echo").await.expect("is there");
+    let before = runtime
+        .plugin(&host.who, "echo", None)
+        .await
+        .expect("is there");
     let code = |refused: Option<&dyn Failure>| refused.map(|error| (error.code(), error.status()));
     let refused = Some(("unauthenticated", 401));
 
@@ -82,7 +85,10 @@ async fn a_change_that_waited_is_refused_once_its_token_is_revoked() {
     let removed = runtime.remove_plugin(&ann, "echo", false, "").await;
     assert_eq!(code(removed.err().as_ref().map(|e| e as _)), refused);
 
-    let after = runtime.plugin(&host.who, "echo").await.expect("is there");
+    let after = runtime
+        .plugin(&host.who, "echo", None)
+        .await
+        .expect("is there");
     assert_eq!(after, before);
     install(runtime, "echo", other()).await;
 }

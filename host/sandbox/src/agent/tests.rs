@@ -178,7 +178,7 @@ async fn an_agent_sees_its_state_and_tools_and_sets_within_bounds() {
     assert_eq!(seen[0], serde_json::json!({ "ok": [1] }));
     assert_eq!(seen[2], serde_json::json!({ "ok": 2 }));
     assert_eq!(seen[4], serde_json::json!({ "ok": null }));
-    let tool = serde_json::json!([["files/list", "EffectClass::ReadOnly", "object"]]);
+    let tool = serde_json::json!([["files/list", "ReadOnly", "object"]]);
     assert_eq!(seen[5], tool);
     let kept = |value: Option<&str>| ("kept".to_owned(), value.map(str::to_owned));
     assert_eq!(

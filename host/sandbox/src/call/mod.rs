@@ -24,8 +24,11 @@ pub struct CallRequest {
     pub tool: String,
     /// The input, a JSON value.
     pub input: String,
-    /// Opaque id of the caller, stable per (principal, plugin).
+    /// Opaque id of the caller, stable per (principal, plugin): what the plugin
+    /// learns of it.
     pub principal: String,
+    /// The caller's name, for the host's own records; no plugin learns it.
+    pub caller: String,
     /// Equal for all attempts at the same work.
     pub idempotency_key: Option<String>,
     /// 1 for the first attempt.

@@ -424,6 +424,11 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// Turns it into a denial for another reason than the rules.
+    pub fn refuse(&mut self, because: String) {
+        (self.allowed, self.rule, self.because) = (false, None, because);
+    }
+
     fn of<C: Capability>(grants: &Grants, op: &C::Op) -> Self {
         let (allowed, rule, because) = match C::decide(grants, op) {
             Ok(Allowed::Rule(index)) => {

@@ -197,8 +197,9 @@ audit; the guest can ask for the last one with `last-denial` of `airlock:tool/ho
 A rule that is removed or changed stops what runs under it: the next use of an open
 file, bucket or response is refused.
 
-`effects` sets the class of each tool: `plain` (may not be repeated; the default),
-`idempotent`, `destructive` or `read-only`. A tool called as `read-only` reads
+`effects` sets the class of each tool: `plain` (may not be repeated), `idempotent`,
+`destructive` or `read-only`. What a tool claims is believed only where it asks for
+more care: one without a class is `destructive` where it claims that, else `plain`. A tool called as `read-only` reads
 whatever else is granted and changes nothing.
 
 `airlock explain PLUGIN CAPABILITY OPERATION` says whether the grants allow an

@@ -59,6 +59,10 @@ fn rules_that_make_no_sense_are_refused_with_their_place() {
             "`kv` rule 0: bytes = \"0B\" must be 1B to 1024GiB",
         ),
         (
+            "kv = [{ bucket = \"a\", bytes = \"1025GiB\" }]",
+            "`kv` rule 0: bytes = \"1025GiB\" must be 1B to 1024GiB",
+        ),
+        (
             "kv = [{ bucket = \"a\", keys = 0 }]",
             "`kv` rule 0: keys = 0 must be at least 1",
         ),
@@ -97,6 +101,7 @@ fn rules_that_make_no_sense_are_refused_with_their_place() {
 fn rules_that_differ_in_what_they_are_for_stand_side_by_side() {
     for text in [
         "kv = [{ bucket = \"a\" }, { bucket = \"a\" }]",
+        "kv = [{ bucket = \"a\", bytes = \"1024GiB\" }]",
         "kv = [{ bucket = \"a\" }, { bucket = \"A\" }]",
         "http = [{ url = \"https://a.test/x\" }, { url = \"https://a.test/x\", methods = [\"POST\"] }, { url = \"https://a.test/x\", secret = \"k\" }, { url = \"https://a.test/x\", allow_private = true }]",
     ] {
@@ -141,6 +146,23 @@ fn nothing_is_granted_by_default() {
             let explained = grants.explain(capability, &words).expect(capability);
             assert!(!explained.allowed, "{explained:?}");
         }
+    }
+}
+
+#[test]
+fn explain_knows_what_a_class_leaves_of_a_rule() {
+    let grants = grants(r#"kv = [{ bucket = "b" }]"#);
+    for (class, words, allowed) in [
+        (EffectClass::Plain, ["set", "b", "k"], true),
+        (EffectClass::ReadOnly, ["get", "b", "k"], true),
+        (EffectClass::ReadOnly, ["set", "b", "k"], false),
+    ] {
+        let explained = grants.explain_as("kv", &words, class).expect("read");
+        assert_eq!(explained.operation, words.join(" "));
+        assert_eq!(explained.allowed, allowed, "{explained:?}");
+        assert_eq!(explained.rule, allowed.then_some(0), "{explained:?}");
+        let narrowed = "the tool is called as read-only, and this changes something";
+        assert_eq!(explained.because != narrowed, allowed, "{explained:?}");
     }
 }
 
@@ -200,6 +222,11 @@ fn the_schema_lists_every_room_and_closes_every_object() {
     }
     assert_eq!(properties.len(), names.count());
     assert_eq!(schema["additionalProperties"], false);
+    let url = &schema["$defs"]["UrlPattern"];
+    assert_eq!(
+        (&url["type"], &url["pattern"]),
+        (&"string".into(), &"^[Hh][Tt][Tt][Pp][Ss]?://".into())
+    );
     let rules = schema["$defs"].as_object().expect("definitions");
     let objects = rules
         .iter()

@@ -94,6 +94,7 @@ fn rates_are_read_and_written_and_compared() {
     let rate = |text: &str| text.parse::<Rate>().expect(text);
     assert!(rate("1/s") == rate("60/min") && rate("61/min") > rate("1/s"));
     assert!(rate("1/h") < rate("1/min"));
+    assert!(rate("1/s") != rate("2/s") && rate("1/s") != rate("1/min"));
 }
 
 #[test]

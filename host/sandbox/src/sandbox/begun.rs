@@ -55,6 +55,7 @@ impl<'s> Begun<'s> {
             plugin: plugin.shared_name(),
             tool: request.tool,
             principal: request.principal,
+            caller: request.caller,
             class: request.class,
         };
         let gate = plugin.gate(info, &terms);

@@ -172,6 +172,7 @@ fn info() -> CallInfo {
         plugin: METADATA.into(),
         tool: METADATA.to_owned(),
         principal: String::new(),
+        caller: String::new(),
         class: EffectClass::ReadOnly,
     }
 }

@@ -36,6 +36,7 @@ impl Door {
             plugin: "plugin".into(),
             tool: "tool".to_owned(),
             principal: self.principal.to_owned(),
+            caller: self.principal.to_owned(),
             class: self.class,
         };
         Gate::new(info, Arc::clone(&self.cell), self.budget_bytes)

@@ -217,6 +217,7 @@ pub fn request(tool: &str, input: &str) -> CallRequest {
         tool: tool.to_owned(),
         input: input.to_owned(),
         principal: "tester".to_owned(),
+        caller: "tester".to_owned(),
         idempotency_key: None,
         attempt: 1,
         class: EffectClass::Plain,

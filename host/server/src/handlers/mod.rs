@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod grants;
 pub(crate) mod health;
 pub(crate) mod hooks;
+pub(crate) mod mcp;
 pub(crate) mod operations;
 pub(crate) mod plugins;
 pub(crate) mod policy;

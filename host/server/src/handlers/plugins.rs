@@ -13,6 +13,15 @@ pub(crate) struct PluginList {
     plugins: Vec<PluginSummary>,
 }
 
+/// Which version.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VersionQuery {
+    /// `sha256:…` of an installed version; the active one where nothing is said.
+    #[serde(default)]
+    digest: Option<String>,
+}
+
 /// How to install.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -63,9 +72,11 @@ pub(crate) async fn list(call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn show(call: Call) -> Result<Reply, Refusal> {
+    let query: VersionQuery = call.query()?;
+    let digest = query.digest.as_deref();
     let plugin = call
         .runtime()
-        .plugin(&call.who, call.param("plugin"))
+        .plugin(&call.who, call.param("plugin"), digest)
         .await?;
     Reply::json(&plugin)
 }

@@ -97,6 +97,29 @@ async fn a_new_version_waits_for_an_administrator_and_changed_claims_for_a_new_g
         (&json!("run"), &json!(true)),
         "{added}"
     );
+    assert_eq!(changed["refused"], true, "its class is granted: {added}");
+    let second = added["installed"]["digest"].as_str().expect("a digest");
+    let look = |digest: &str| format!("/v1/plugins/echo?digest={digest}");
+    let before = server.admin("GET", &look(second), "").await.json();
+    assert_eq!(before["digest"], second, "{before}");
+    assert_eq!(before["tools"][0]["claim"]["read_only"], true, "{before}");
+    let active = before["versions"].as_array().expect("a list");
+    assert!(
+        active
+            .iter()
+            .any(|one| one["digest"] != second && one["active"] == true),
+        "{before}"
+    );
+    for (digest, expect) in [
+        ("sha256:00", "400 bad-name"),
+        (
+            &format!("sha256:{}", "0".repeat(64)),
+            "404 version-not-found",
+        ),
+    ] {
+        let refused = server.admin("GET", &look(digest), "").await;
+        assert_eq!(refused.verdict(), expect);
+    }
     let taken = server
         .with(
             &operator,
@@ -231,6 +254,12 @@ async fn grants_have_a_history_and_survive_a_restart() {
     assert_eq!(actions, ["rollback", "revoke", "set"]);
     assert_eq!(history["versions"][1]["why"], "incident");
     assert_eq!(history["next_before"], 2);
+    let rest = server
+        .admin("GET", "/v1/plugins/asks/grants/history?before=2", "")
+        .await
+        .json();
+    assert_eq!(rest["versions"][0]["version"], 1);
+    assert_eq!(rest["next_before"], Value::Null, "{rest}");
     let admin = server.admin.clone();
     let again = Server::start_in(server.stopped().await, ServerConfig::default()).await;
     let kept = again

@@ -56,6 +56,36 @@ async fn a_scope_bounds_the_class_of_tools_beside_rules_that_reach() {
     server.stopped().await;
 }
 
+/// Whoever chooses the component chooses what is done by the rules that stand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_chooses_no_component_beside_rules_that_reach() {
+    let server = Server::start().await;
+    let earlier = server.install("echo", guests::echo()).await;
+    let active = server.install("echo", guests::echo_other()).await;
+    let folder = server.runtime.config().data_dir.with_file_name("granted");
+    std::fs::create_dir(&folder).expect("a folder");
+    let grants = json!({ "files": [{ "host": folder, "guest": "/d", "access": "read" }] });
+    server.grant("echo", grants.clone(), json!({})).await;
+    let token = server
+        .token("scoped", &[Role::Admin], Some(&["echo"]))
+        .await;
+    for (digest, expect) in [
+        (Value::Null, "200"),
+        (active["installed"]["digest"].clone(), "200"),
+        (earlier["installed"]["digest"].clone(), "403 outside-scope"),
+    ] {
+        let entry = json!({ "digest": digest, "grants": grants });
+        let policy = json!({ "plugins": { "echo": entry } });
+        for path in ["/v1/policy/diff", "/v1/policy/apply?downgrade=true"] {
+            let found = verdict(&server, &token, "POST", path, &policy).await;
+            assert_eq!(found, expect, "{path}: {digest}");
+        }
+    }
+    let plugin = server.admin("GET", "/v1/plugins/echo", "").await.json();
+    assert_eq!(plugin["digest"], active["installed"]["digest"]);
+    server.stopped().await;
+}
+
 /// Comparing a policy opens what it names only for those who may grant it: for
 /// anybody else, all paths look alike.
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::Bench;
-use crate::http::unlimited;
+use crate::http::{address_of, ready, unlimited};
 use crate::load::{Connection, Request};
 
 /// Connections that start runs.
@@ -62,18 +62,12 @@ impl Host {
     /// One that goes on with what is in the directory.
     pub(super) fn start(bench: &Bench, data: &Path) -> Result<Self> {
         let server = Server::start(&bench.airlock, data, &[])?;
-        let address = server.base().trim_start_matches("http://").parse();
-        let host = Self {
-            address: address.context("the server's address")?,
+        ready(&server)?;
+        Ok(Self {
+            address: address_of(&server)?,
             server,
             data: data.to_owned(),
-        };
-        let begun = Instant::now();
-        while host.server.api().send(&Call::new("GET", "/readyz"))?.status != 200 {
-            anyhow::ensure!(begun.elapsed() < PATIENCE, "the server is not ready");
-            std::thread::sleep(LOOK);
-        }
-        Ok(host)
+        })
     }
 
     /// Stops in order; the directory can be read then.

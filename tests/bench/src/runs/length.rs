@@ -7,6 +7,7 @@ use super::host::{Host, LOOK};
 use super::{client, middle};
 use crate::Bench;
 use crate::http::cpu_s;
+use crate::plot::{Growth, Target};
 
 const LENGTHS: [usize; 4] = [10, 100, 1_000, 10_000];
 
@@ -17,17 +18,23 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let data = tempfile::tempdir()?;
     let host = Host::new(bench, &data.path().join("data"))?;
     let kinds: [(&str, Steps); 2] = [
-        ("recorded values", |steps| json!({ "records": steps })),
-        ("sandboxed no-op tool", |steps| json!({ "calls": steps })),
+        (
+            "recorded values in a run",
+            |steps| json!({ "records": steps }),
+        ),
+        (
+            "sandboxed steps in a run",
+            |steps| json!({ "calls": steps }),
+        ),
     ];
-    for (name, steps) in kinds {
-        println!("{name}, one run after the other, without what a run of no step costs");
-        measure(bench, &host, steps)?;
+    for (of, steps) in kinds {
+        println!("one run after the other, without what a run of no step costs");
+        measure(bench, &host, of, steps)?;
     }
     Ok(())
 }
 
-fn measure(bench: &Bench, host: &Host, steps: Steps) -> Result<()> {
+fn measure(bench: &Bench, host: &Host, of: &'static str, steps: Steps) -> Result<()> {
     let lengths = if bench.quick { &LENGTHS[..1] } else { &LENGTHS };
     let total = *lengths.last().unwrap_or(&LENGTHS[0]);
     let mut figures: Vec<[Vec<f64>; 2]> = vec![Default::default(); lengths.len()];
@@ -42,14 +49,12 @@ fn measure(bench: &Bench, host: &Host, steps: Steps) -> Result<()> {
             }
         }
     }
-    let figures: Vec<[f64; 2]> = figures.into_iter().map(|two| two.map(middle)).collect();
-    for (length, [wall_us, cpu_us]) in lengths.iter().zip(&figures) {
-        let flat = wall_us / figures[0][0];
-        println!(
-            "  {length:>6} steps a run: {wall_us:>7.1} µs a step, {cpu_us:>7.1} µs CPU: {flat:.2}x that of {} (target: flat)",
-            lengths[0]
-        );
+    let mut growth = Growth::new(of, &[("step, µs", Target::Flat), ("CPU, µs", Target::Flat)]);
+    for (length, figures) in lengths.iter().zip(figures) {
+        growth.row(*length, figures.map(middle).to_vec());
     }
+    growth.conclude();
+    bench.keep(growth);
     Ok(())
 }
 

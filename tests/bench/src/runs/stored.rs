@@ -11,6 +11,7 @@ use super::host::Host;
 use super::{client, middle};
 use crate::Bench;
 use crate::http::cpu_s;
+use crate::plot::{Growth, Target};
 
 /// Sizes of the store, as far as they are asked for.
 const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
@@ -32,28 +33,30 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let (_, original) = client()?.block_on(host.batch(1, &json!({ "records": 1 })))?;
     client()?.block_on(host.check(&original))?;
     let mut stored = 1;
-    let mut first = None;
+    let mut growth = Growth::new(
+        "runs in the store",
+        &[
+            ("step, µs", Target::Flat),
+            ("CPU, µs", Target::Flat),
+            ("start, ms", Target::Flat),
+            ("list, ms", Target::Flat),
+        ],
+    );
     for size in sizes(bench) {
         let folder = host.stop()?;
-        let begun = Instant::now();
         let mut copies = Copies::open(&folder, stored)?;
         copies.write(&original[0], size - stored, None)?;
         drop(copies);
         stored = size;
-        let written = begun.elapsed();
         let begun = Instant::now();
         host = Host::start(bench, &folder)?;
         let figures = measure(bench, &host, begun.elapsed())?;
-        let flat = figures.step_us / *first.get_or_insert(figures.step_us);
-        println!(
-            "{size:>8} runs in the store: {:.1} µs a step, {:.1} µs CPU: {flat:.2}x (target: flat); ready after {:.2} s, a list of runs in {:.1} ms (copies written in {:.0} s)",
-            figures.step_us,
-            figures.cpu_us,
-            figures.start.as_secs_f64(),
-            figures.list.as_secs_f64() * 1e3,
-            written.as_secs_f64()
-        );
+        let [start_ms, list_ms] = [figures.start, figures.list].map(|t| t.as_secs_f64() * 1e3);
+        let figures = vec![figures.step_us, figures.cpu_us, start_ms, list_ms];
+        growth.row(size, figures);
     }
+    growth.conclude();
+    bench.keep(growth);
     Ok(())
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn reconcile(stage: &mut Stage, page: &mut Page) -> Result<()> {
     ));
     let desk = Desk::over(stage.server()?, &desk.token);
     let asked = desk.asked(&run, 1)?;
-    page.line("the run went on from its journal, by itself, up to a question:");
+    page.line("the run went on from its journal, by itself, up to a question for a person");
 
     page.step("A person decides: GET and POST /v1/approvals");
     page.line(&cell(&asked[0], "text"));
@@ -86,6 +86,7 @@ fn show_result(desk: &Desk, run: &str, end: &Value, page: &mut Page) -> Result<(
     ));
     page.line(&format!("{} invoices are booked twice", output["twice"]));
     page.line(&format!("the report is {}", cell(&output, "report")));
+    page.line("the first of them:");
     page.line(&sample(&desk.events(run)?)?);
     anyhow::ensure!(
         output["disagree"] == 24 && output["twice"] == 2 && output["files"] == 6,

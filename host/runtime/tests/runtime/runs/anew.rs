@@ -202,4 +202,12 @@ async fn a_fork_has_time_of_its_own() {
     let forked = fork(&host, &run, json!({ "at": 0 })).await.expect("forked");
     host.results(&forked).await;
     assert_eq!(host.added().await, before + 1);
+    let (began, own) = (
+        host.run(&run).run.started_ms,
+        host.run(&forked).run.started_ms,
+    );
+    assert!(
+        own > began + day_ms / 2,
+        "it began with the fork: {began} {own}"
+    );
 }

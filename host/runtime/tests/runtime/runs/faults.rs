@@ -2,7 +2,7 @@
 //! their agent does.
 
 use airlock_journal::{Batch, Op, Store};
-use airlock_runtime::{Block, ReplayRun, ReplayVerdict};
+use airlock_runtime::{Block, ReplayRun, ReplayVerdict, RunDetail};
 
 use super::crashing::{Place, add_as};
 use super::*;
@@ -145,6 +145,61 @@ async fn an_agent_that_does_something_else_blocks_its_run_and_does_nothing() {
             .await;
         let replay = replay.expect("replays");
         assert_eq!(replay.verdict, ReplayVerdict::Differs, "{name}: {replay:?}");
+    }
+}
+
+/// What a host that is gone had begun is made again only where it may happen twice,
+/// by the class that it began under and by the one in force.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_was_begun_is_repeated_only_where_it_may_be() {
+    let begun = |tool: &str, input: &str, class: &str| {
+        let mut record = asked(0, json!({ "kind": "call", "tool": tool, "input": input }));
+        record["begun"] = json!(class);
+        record["at_ms"] = json!(airlock_runtime::now_ms());
+        record
+    };
+    let adds = |class: &str| (add(), begun("keeper/add", "{}", class));
+    let puts = |class: &str| {
+        let input = r#"{"key":"k","value":"x"}"#;
+        (put("x"), begun("keeper/put", input, class))
+    };
+    for ((step, record), repeated) in [
+        (adds("plain"), false),
+        (adds("idempotent"), false),
+        (adds("read-only"), false),
+        (puts("plain"), false),
+        (puts("destructive"), false),
+        (puts("idempotent"), true),
+    ] {
+        let case = record.to_string();
+        let (_dir, host, run) = found_with(json!([step]), vec![record]).await;
+        let stands = |run: &RunDetail| run.end.is_some() || run.blocked.is_some();
+        let run = host.until(&run, stands).await;
+        assert_eq!(run.end.is_some(), repeated, "{case}: {run:?}");
+        let unknown = matches!(run.blocked, Some(Block::UnknownOutcome { .. }));
+        assert_eq!(unknown, !repeated, "{case}: {run:?}");
+        // Its twin's call, and no other.
+        let twins = u64::from(case.contains("keeper/add"));
+        assert_eq!(host.added().await, twins, "{case}");
+    }
+}
+
+/// What a call did after the backup is not in its journal: cancelled, it stays
+/// unknown where it may not happen twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_cancelled_after_a_restore_stays_unknown() {
+    for (step, tool, input, unknown) in [
+        (add(), "keeper/add", "{}", vec![0]),
+        (put("x"), "keeper/put", r#"{"key":"k","value":"x"}"#, vec![]),
+    ] {
+        let request = json!({ "kind": "call", "tool": tool, "input": input });
+        let restored = json!({ "why": { "because": "restored", "made_at_ms": 1 } });
+        let records = vec![asked(0, request), event("blocked", restored)];
+        let (_dir, host, run) = found_with(json!([step]), records).await;
+        host.until(&run, |run| run.blocked.is_some()).await;
+        let cancelled = host.runtime.cancel_run(&host.who, &run, "").await;
+        cancelled.expect("taken");
+        assert_eq!(host.ended(&run).await.unknown, unknown, "{tool}");
     }
 }
 

@@ -116,11 +116,15 @@ async fn a_host_whose_runs_do_not_go_on_is_not_healthy() {
     host.until(&waits, |run| run.waits_for.len() == 1).await;
     let spins = host.start(json!([{ "spin": {} }])).await;
     let starves = host.start(json!([add()])).await;
-    host.until(&starves, |_| host.runtime.health() == Err(NotReady::Stuck))
-        .await;
+    // On a slow machine the one that spins may be late itself: what is told
+    // stays only from when it has its sandbox.
+    host.until(&starves, |_| {
+        let text = host.runtime.metrics_text();
+        text.lines().any(|line| line == "airlock_ready 0")
+            && host.runtime.health() == Err(NotReady::Stuck)
+    })
+    .await;
     assert_eq!(host.runtime.ready(), Ok(()), "calls are still taken");
-    let text = host.runtime.metrics_text();
-    assert!(text.lines().any(|line| line == "airlock_ready 0"), "{text}");
     host.runtime
         .cancel_run(&host.who, &spins, "enough")
         .await

@@ -20,10 +20,15 @@ impl Host {
     }
 
     fn retries(&self, run: &str) -> usize {
+        self.count_of(run, "retried")
+    }
+
+    /// How many records of a kind there are.
+    fn count_of(&self, run: &str, kind: &str) -> usize {
         let page = self.runtime.run_events(&self.who, run, 0, 1_000);
         let events = json!(page.expect("reads").events);
         let events = events.as_array().expect("a list").iter();
-        events.filter(|event| event["event"] == "retried").count()
+        events.filter(|event| event["event"] == kind).count()
     }
 }
 
@@ -130,6 +135,8 @@ async fn a_call_is_tried_again_as_its_grant_says() {
         assert_eq!(over.run.status, status, "{class} {code} {rule} {over:?}");
         made += calls;
         assert_eq!(host.counted("failed").await, made, "{class} {code} {rule}");
+        let (used, retried) = (host.count_of(&run, "used"), host.retries(&run));
+        assert!(used >= retried, "{code} {rule}: each attempt is charged");
         if status == RunStatus::Blocked {
             let unknown = matches!(over.blocked, Some(Block::UnknownOutcome { id: 0, .. }));
             assert!(unknown, "{over:?}");
@@ -157,7 +164,7 @@ async fn attempts_are_counted_over_restarts_and_end_with_the_run() {
     assert_eq!(host.retries(&run), 1);
 
     let hours = json!({ "attempts": 9, "backoff": "1h", "backoff_max": "1h" });
-    host.failing("idempotent", json!({ "retry": hours })).await;
+    host.failing("idempotent", json!({ "retry": &hours })).await;
     let run = host.start(json!([fail("transient")])).await;
     host.until(&run, |run| {
         run.waits_for.first().is_some_and(|open| open.attempt == 2)
@@ -173,4 +180,14 @@ async fn attempts_are_counted_over_restarts_and_end_with_the_run() {
     let host = Host::again(dir.path(), &disk).await;
     assert_eq!((host.retries(&run), host.counted("failed").await), (1, 3));
     assert!(host.run(&run).waits_for.is_empty());
+
+    // What may have happened waits as long before it is made again.
+    let lost = json!({ "on_unknown": "retry", "retry": hours });
+    host.failing("plain", lost).await;
+    let run = host.start(json!([fail("unknown")])).await;
+    host.until(&run, |run| {
+        run.waits_for.first().is_some_and(|open| open.attempt == 2)
+    })
+    .await;
+    assert_eq!((host.retries(&run), host.counted("failed").await), (1, 4));
 }

@@ -17,4 +17,5 @@ fn a_rule_that_makes_no_sense_is_refused() {
     }
     let long = rule(&"a".repeat(161)).validate();
     assert_eq!(long, Err("agent is over 160 bytes".to_owned()));
+    assert_eq!(rule(&"a".repeat(160)).validate(), Ok(()));
 }

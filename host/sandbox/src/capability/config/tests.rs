@@ -57,4 +57,6 @@ fn a_rule_that_makes_no_sense_is_refused() {
         let rule = super::Rule { key, value };
         assert_eq!(rule.validate().unwrap_err(), complaint);
     }
+    let (key, value) = ("k".repeat(256), "x".repeat(65_536));
+    assert_eq!(super::Rule { key, value }.validate(), Ok(()));
 }

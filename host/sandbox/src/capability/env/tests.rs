@@ -63,4 +63,6 @@ fn a_rule_that_makes_no_sense_is_refused() {
         let rule = super::Rule { name, value };
         assert_eq!(rule.validate().unwrap_err(), complaint);
     }
+    let (name, value) = ("A".repeat(256), "x".repeat(32_768));
+    assert_eq!(super::Rule { name, value }.validate(), Ok(()));
 }

@@ -54,6 +54,7 @@ impl FileReadBench {
             plugin: "bench".into(),
             tool: "read".to_owned(),
             principal: "bench".to_owned(),
+            caller: "bench".to_owned(),
             class: EffectClass::Plain,
         };
         let mut bench = Self {

@@ -82,7 +82,7 @@ fn existing(target: &Target, how: How) -> Result<Opened, Fault> {
         () if how.directory => Err(ErrorCode::NotDirectory.into()),
         () => {
             let mut options = options(how);
-            options.read(how.read || !changes).write(changes);
+            options.read(how.read).write(changes);
             let open = registered(area, dir.open_with(path, &options)?)?;
             if how.truncate {
                 resize(area, &open, 0)?;

@@ -232,6 +232,20 @@ impl Quota {
         self.usage.changing()
     }
 
+    /// Whether anything is kept of a directory.
+    #[cfg(test)]
+    pub(super) fn is_kept(dir: &std::path::Path) -> bool {
+        let key = super::reserved::identity(dir).expect("a directory");
+        lock(&USAGES).contains_key(&key)
+    }
+
+    /// Whether a file of the host is open for anybody.
+    #[cfg(test)]
+    pub(super) fn is_open(file: &std::path::Path) -> bool {
+        let key = super::reserved::identity(file).expect("a file");
+        lock(&FILES).contains_key(&key)
+    }
+
     /// Counts now.
     #[cfg(test)]
     pub(super) fn recount(&self) {

@@ -58,7 +58,6 @@ fn classify_v6(ip: Ipv6Addr) -> AddressClass {
         Ipv4Addr::new(a, b, c, d)
     };
     match words {
-        [0, 0, 0, 0, 0, 0, 0, 0] => Never("unspecified"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Private("loopback"),
         [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => Metadata,
         [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => Metadata,

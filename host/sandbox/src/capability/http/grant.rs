@@ -215,7 +215,7 @@ fn missing(grants: &Grants, op: &Op) -> String {
         .as_ref()
         .map_or(String::new(), |name| format!(", secret = \"{name}\""));
     format!(
-        "http = [{{ url = \"{}\", methods = [\"{}\"]{secret}{private} }}]{nearest}",
+        "no rule allows it; needed: http = [{{ url = \"{}\", methods = [\"{}\"]{secret}{private} }}]{nearest}",
         UrlPattern::naming(&op.target),
         op.method
     )

@@ -7,6 +7,7 @@ mod fuzz;
 mod guest;
 mod harness;
 mod network;
+mod rules;
 mod secrets;
 mod urls;
 

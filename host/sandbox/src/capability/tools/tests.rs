@@ -32,6 +32,8 @@ fn a_rule_that_makes_no_sense_is_refused() {
     }
     let long = rule(&format!("a/{}", "b".repeat(159)));
     assert_eq!(long.validate(), Err("tool is over 160 bytes".to_owned()));
+    let longest = rule(&format!("a/{}", "b".repeat(158)));
+    assert_eq!(longest.validate(), Ok(()));
     assert_eq!(grants(CASES.grants).tools.len(), 2);
 }
 
@@ -43,6 +45,7 @@ fn who_is_asked_and_what_is_tried_again_has_bounds() {
         ("approvers = 0", Some("approvers is 1 to 10")),
         ("approvers = 11", Some("approvers is 1 to 10")),
         ("due = \"24h\"", None),
+        ("due = \"366days\"", None),
         ("due = \"0s\"", Some("due is more than nothing")),
         ("due = \"2years\"", Some("at most 366 days")),
         ("on_due = \"escalate\"", Some("needs due and escalate_to")),
@@ -68,6 +71,7 @@ fn who_is_asked_and_what_is_tried_again_has_bounds() {
         ),
         ("retry = { backoff = \"1m\" }", Some("at most backoff_max")),
         ("retry = { backoff_max = \"25h\" }", Some("and that 24h")),
+        ("retry = { backoff = \"24h\", backoff_max = \"24h\" }", None),
         ("on_unknown = \"retry\"", None),
         (
             "on_error = { permanent = \"escalate\", denied = \"abort\" }",

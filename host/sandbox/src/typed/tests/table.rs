@@ -55,55 +55,55 @@ fn texts_and_bytes() {
     check(
         &cases,
         &expect![[r#"
-        bool <- true
-          = true
-        bool <- "true"
-          ! the input: expected `true` or `false`, found `"true"`
-        bool <- 0
-          ! the input: expected `true` or `false`, found `0`
-        char <- "a"
-          = "a"
-        char <- "\u00e9"
-          = "é"
-        char <- "😀"
-          = "😀"
-        char <- "\ud83d\ude00"
-          = "😀"
-        char <- "\ud83d"
-          ! the input: expected a string of one character, found an escape that is no Unicode character
-        char <- ""
-          ! the input: expected a string of one character, found `""`
-        char <- "ab"
-          ! the input: expected a string of one character, found `"ab"`
-        char <- 97
-          ! the input: expected a string of one character, found `97`
-        string <- "\u0000 \" é"
-          = "\u0000 \" é"
-        string <- "\udc00"
-          ! the input: expected a string, found an escape that is no Unicode character
-        string <- 7
-          ! the input: expected a string, found `7`
-        string <- null
-          ! the input: expected a string, found `null`
-        list<u8> <- ""
-          = ""
-        list<u8> <- "AA=="
-          = "AA=="
-        list<u8> <- "AA"
-          ! the input: expected a string in base64, found `"AA"` (Invalid padding)
-        list<u8> <- "AB=="
-          ! the input: expected a string in base64, found `"AB=="` (Invalid last symbol 66, offset 1.)
-        list<u8> <- "_-8="
-          ! the input: expected a string in base64, found `"_-8="` (Invalid symbol 95, offset 0.)
-        list<u8> <- "not base64"
-          ! the input: expected a string in base64, found `"not base64"` (Invalid symbol 32, offset 3.)
-        list<u8> <- [1,2]
-          ! the input: expected a string in base64, found an array
-        list<u8, 2> <- "AAE="
-          = "AAE="
-        list<u8, 2> <- "AAEC"
-          ! the input: expected 2 bytes as a string in base64, found 3 bytes
-    "#]],
+            bool <- true
+              = true
+            bool <- "true"
+              ! the input: expected `true` or `false`, found `"true"`
+            bool <- 0
+              ! the input: expected `true` or `false`, found `0`
+            char <- "a"
+              = "a"
+            char <- "\u00e9"
+              = "é"
+            char <- "😀"
+              = "😀"
+            char <- "\ud83d\ude00"
+              = "😀"
+            char <- "\ud83d"
+              ! the input: expected a string of one character, found an escape that is no Unicode character
+            char <- ""
+              ! the input: expected a string of one character, found `""`
+            char <- "ab"
+              ! the input: expected a string of one character, found `"ab"`
+            char <- 97
+              ! the input: expected a string of one character, found `97`
+            string <- "\u0000 \" é"
+              = "\u0000 \" é"
+            string <- "\udc00"
+              ! the input: expected a string, found an escape that is no Unicode character
+            string <- 7
+              ! the input: expected a string, found `7`
+            string <- null
+              ! the input: expected a string, found `null`
+            list<u8> <- ""
+              = ""
+            list<u8> <- "AA=="
+              = "AA=="
+            list<u8> <- "AA"
+              ! the input: expected a string in base64, found `"AA"` (Invalid padding)
+            list<u8> <- "AB=="
+              ! the input: expected a string in base64, found `"AB=="` (Invalid last symbol 0x42 ('B') at offset 1, decoded as 0b00000001.)
+            list<u8> <- "_-8="
+              ! the input: expected a string in base64, found `"_-8="` (Invalid symbol 95, offset 0.)
+            list<u8> <- "not base64"
+              ! the input: expected a string in base64, found `"not base64"` (Invalid symbol 32, offset 3.)
+            list<u8> <- [1,2]
+              ! the input: expected a string in base64, found an array
+            list<u8, 2> <- "AAE="
+              = "AAE="
+            list<u8, 2> <- "AAEC"
+              ! the input: expected 2 bytes as a string in base64, found 3 bytes
+        "#]],
     );
 }
 

@@ -8,6 +8,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, HostDescriptor, 
 use wasmtime_wasi_io::streams::{DynOutputStream, StreamError};
 
 use super::rig::{READ, Rig, WRITE, again, code, directory, limited, none, prepare, rule};
+use crate::capability::files::fault::Fault;
 use crate::capability::files::grant::Access::ReadWrite;
 use crate::capability::files::grant::Rule;
 use crate::capability::files::listing::{Seen, walk};
@@ -146,6 +147,40 @@ async fn a_directory_over_its_quota_loads_and_can_only_shrink() {
         .expect("in place");
     rig.delete("/d/7").await.expect("delete");
     assert_eq!(code(rig.write("/d/new", b"").await), ErrorCode::Quota);
+
+    // Over its bytes alone: what holds none may be made. A longer walk counts all
+    // 19, and the one that is deleted is open.
+    let mut rig = Rig::new(&[quota(&dir, 10, 50)]);
+    assert_eq!(rig.counted(), (100, 19));
+    rig.write("/d/new", b"").await.expect("an empty file");
+    assert_eq!(code(rig.write("/d/new", b"x").await), ErrorCode::Quota);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_counted_lately_is_not_counted_again() {
+    let (_keep, dir) = directory();
+    let mut rig = Rig::new(&[quota(&dir, 100, 10)]);
+    std::fs::write(dir.join("of-others"), [0; 60]).expect("write");
+    rig.write("/d/a", b"12345").await.expect("write");
+    assert_eq!(rig.counted(), (5, 1));
+    quota_of(&rig, 0).recount();
+    assert_eq!(rig.counted(), (65, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_another_name_is_not_gone_with_one() {
+    let (_keep, dir) = directory();
+    std::fs::write(dir.join("a"), [0; 60]).expect("write");
+    std::fs::hard_link(dir.join("a"), dir.join("b")).expect("another name");
+    let mut rig = Rig::new(&[quota(&dir, 200, 10)]);
+    assert_eq!(rig.counted(), (120, 2), "by name");
+    let file = rig.open("/d/a", none(), READ).await.expect("open");
+    rig.delete("/d/a").await.expect("delete");
+    assert_eq!(rig.counted(), (60, 1));
+    assert!(Quota::is_open(&dir.join("b")));
+    HostDescriptor::drop(&mut rig.view(), file).expect("close");
+    assert_eq!(rig.counted(), (60, 1));
+    assert!(!Quota::is_open(&dir.join("b")), "nothing is kept of it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,6 +241,33 @@ async fn a_file_deleted_by_another_directory_counts_until_it_is_closed() {
     assert_eq!(quota.used(), (0, 1));
 }
 
+/// Between an opening and its look at the file's names, another may take those away.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_opened_while_it_is_deleted_leaves_nothing_counted() {
+    let (_keep, dir) = directory();
+    let mut rig = nested(&dir);
+    let quota = quota_of(&rig, 1);
+    let mut held = Vec::new();
+    for (path, bytes) in [("/b/other", 10), ("/a/b/x", 60)] {
+        let file = rig.open(path, OpenFlags::CREATE, READ | WRITE).await;
+        let file = file.expect("open");
+        let wrote = rig.view().write(again(&file), vec![0; bytes], 0).await;
+        wrote.expect("write");
+        held.push(file);
+    }
+    let late = std::fs::File::open(dir.join("b/x")).expect("open");
+    rig.delete("/b/other").await.expect("delete");
+    rig.delete("/a/b/x").await.expect("delete");
+    quota.recount();
+    assert_eq!(quota.used(), (10, 0));
+    let refused = quota.opened(&cap_std::fs::File::from_std(late)).err();
+    assert!(
+        matches!(refused, Some(Fault::Code(ErrorCode::NoEntry))),
+        "{refused:?}"
+    );
+    assert_eq!(quota.used(), (10, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_directory_truncates_gives_no_credit() {
     let (_keep, dir) = directory();
@@ -248,6 +310,16 @@ async fn plugins_and_calls_share_one_count() {
     first.write("/d/c", &[0; 20]).await.expect("at the other's");
     assert_eq!(code(first.write("/d/d", &[0; 1]).await), ErrorCode::Quota);
     assert_eq!(first.counted(), (100, 4));
+
+    // Whatever directories come and go meanwhile.
+    let (_keep, gone) = directory();
+    drop(Rig::new(&[quota(&gone, 100, 10)]));
+    let (_keep, other) = directory();
+    let _other = Rig::new(&[quota(&other, 100, 10)]);
+    let third = Rig::new(&two);
+    first.delete("/d/c").await.expect("delete");
+    assert_eq!(third.counted(), (80, 3));
+    assert!(Quota::is_kept(&other) && !Quota::is_kept(&gone));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

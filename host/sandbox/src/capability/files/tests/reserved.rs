@@ -75,6 +75,8 @@ async fn what_is_airlocks_own_is_not_granted() {
             found.contains(&told) && found.contains(&place),
             "{path}: {found}"
         );
+        let leads = std::fs::canonicalize(dir.join(path)).is_ok_and(|real| real != dir.join(path));
+        assert_eq!(found.contains("which leads to"), leads, "{path}: {found}");
     }
     for path in ["inbox", "to-inbox", "host/data-of-others", "not-there"] {
         assert_eq!(reserved.check(&dir.join(path)), Ok(()), "{path}");

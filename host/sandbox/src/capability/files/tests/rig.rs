@@ -79,6 +79,7 @@ impl Rig {
             plugin: "p".into(),
             tool: "t".to_owned(),
             principal: "u".to_owned(),
+            caller: "u".to_owned(),
             class,
         };
         let mut rig = Self {

@@ -43,10 +43,12 @@ fn senseless_rules_are_refused() {
         &read("//dev/", "/a"),
         &expect!["`//dev/` can't be granted: name one directory of data"],
     );
-    for guest in ["a", "/a/", "/a/../b", "/a//b", "/./a", ""] {
+    for guest in ["a", "/a/", "/a/../b", "/a//b", "/./a", "", "/a\\u0000b"] {
         let refused = parsed(&format!("files = [{{ {} }}]", read("/srv", guest)));
         assert!(refused.is_err(), "{guest}");
     }
+    let refused = parsed(&format!("files = [{{ {} }}]", read("/srv\\u0000", "/a")));
+    assert!(refused.is_err(), "a NUL in the host's path");
     check_refused(
         r#"host = "/srv", guest = "/a", access = "write""#,
         &expect!["unknown variant `write`, expected `read` or `read-write`"],

@@ -1,5 +1,8 @@
 //! What is granted works.
 
+use rustix::fs::OFlags;
+use wasmtime::component::Resource;
+use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     DescriptorFlags, DescriptorType, ErrorCode, Host as _, HostDescriptor, NewTimestamp, OpenFlags,
     PathFlags,
@@ -9,6 +12,7 @@ use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream, StreamError};
 use super::rig::{FOLLOW, READ, Rig, WRITE, again, code, directory, rule};
 use crate::capability::files::bench::FileReadBench;
 use crate::capability::files::grant::Access;
+use crate::capability::files::node::Node;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_path_goes_to_its_own_grant() {
@@ -94,6 +98,73 @@ async fn files_are_made_changed_listed_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_and_directories_are_opened_as_what_they_are() {
+    let (_keep, dir) = directory();
+    std::fs::write(dir.join("file"), "x").expect("write");
+    std::fs::create_dir(dir.join("sub")).expect("mkdir");
+    let mut rig = Rig::new(&[rule(&dir, "/d", Access::ReadWrite)]);
+    let (none, no) = (OpenFlags::empty(), DescriptorFlags::empty());
+    for (path, how, flags, expected) in [
+        ("/d/sub", none, READ, Ok(DescriptorType::Directory)),
+        (
+            "/d/sub",
+            OpenFlags::DIRECTORY,
+            READ,
+            Ok(DescriptorType::Directory),
+        ),
+        ("/d/sub", none, WRITE, Err(ErrorCode::IsDirectory)),
+        (
+            "/d/sub",
+            OpenFlags::TRUNCATE,
+            READ,
+            Err(ErrorCode::IsDirectory),
+        ),
+        (
+            "/d/sub",
+            OpenFlags::CREATE,
+            READ,
+            Err(ErrorCode::IsDirectory),
+        ),
+        (
+            "/d/file",
+            OpenFlags::DIRECTORY,
+            READ,
+            Err(ErrorCode::NotDirectory),
+        ),
+        ("/d/file", none, no, Ok(DescriptorType::RegularFile)),
+        (
+            "/d/file",
+            OpenFlags::CREATE,
+            READ,
+            Ok(DescriptorType::RegularFile),
+        ),
+    ] {
+        let opened = rig.open(path, how, flags).await;
+        let found = match opened {
+            Ok(fd) => Ok(rig.view().get_type(fd).await.expect("its type")),
+            refused => Err(code(refused)),
+        };
+        assert_eq!(found, expected, "{path} {how:?} {flags:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_opened_never_waits() {
+    let (_keep, dir) = directory();
+    std::fs::write(dir.join("file"), "x").expect("write");
+    let mut rig = Rig::new(&[rule(&dir, "/d", Access::ReadWrite)]);
+    for path in ["/d/file", "/d/new"] {
+        let fd = rig.open(path, OpenFlags::CREATE, READ).await.expect(path);
+        let node = Resource::<Node>::new_borrow(fd.rep());
+        let Ok(Node::File(node)) = rig.table.get(&node) else {
+            panic!("{path} is a file");
+        };
+        let flags = rustix::fs::fcntl_getfl(&node.file.file).expect("its flags");
+        assert!(flags.contains(OFlags::NONBLOCK), "{path}: {flags:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_read_beyond_a_files_end() {
     let (_keep, dir) = directory();
     std::fs::write(dir.join("a"), "12345").expect("write");
@@ -136,7 +207,7 @@ async fn descriptors_say_what_they_are() {
     view.set_size(again(&file), 3).await.expect("set-size");
     view.sync(again(&file)).await.expect("sync");
     view.sync_data(again(&file)).await.expect("sync-data");
-    let at = wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime {
+    let at = Datetime {
         seconds: 1_000_000,
         nanoseconds: 5,
     };
@@ -193,6 +264,38 @@ async fn descriptors_say_what_they_are() {
     )
     .await
     .expect("set-times-at");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_are_set_of_a_link_or_of_what_it_leads_to() {
+    let (_keep, dir) = directory();
+    std::fs::write(dir.join("a"), "12345").expect("write");
+    std::os::unix::fs::symlink("a", dir.join("link")).expect("link");
+    let mut rig = Rig::new(&[rule(&dir, "/d", Access::ReadWrite)]);
+    let seconds = |meta: std::io::Result<std::fs::Metadata>| {
+        let modified = meta.and_then(|meta| meta.modified()).expect("a time");
+        let since = modified.duration_since(std::time::UNIX_EPOCH);
+        since.expect("after 1970").as_secs()
+    };
+    for (flags, at, file, link) in [
+        (FOLLOW, 1_000, 1_000, None),
+        (PathFlags::empty(), 2_000, 1_000, Some(2_000)),
+    ] {
+        let fd = rig.preopen("/d");
+        let time = NewTimestamp::Timestamp(Datetime {
+            seconds: at,
+            nanoseconds: 0,
+        });
+        let (unchanged, name) = (NewTimestamp::NoChange, "link".to_owned());
+        let set = rig
+            .view()
+            .set_times_at(fd, flags, name, unchanged, time)
+            .await;
+        set.expect("set");
+        assert_eq!(seconds(std::fs::metadata(dir.join("a"))), file);
+        let of_link = seconds(std::fs::symlink_metadata(dir.join("link")));
+        assert!(link.is_none_or(|link| link == of_link), "{of_link}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -273,7 +273,7 @@ impl Exchange {
             action: "secret.use",
             call_id: info.call_id.clone(),
             plugin: info.plugin.to_string(),
-            principal: info.principal.clone(),
+            principal: info.caller.clone(),
             detail: json!({
                 "secret": name,
                 "version": version,

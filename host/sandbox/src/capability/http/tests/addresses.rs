@@ -88,6 +88,7 @@ const METADATA: &[&str] = &[
     "fd00:ec2::254",
     "fd20:ce::254",
     "::ffff:169.254.169.254",
+    "::ffff:0:169.254.169.254",
     "64:ff9b::169.254.169.254",
     "2002:a9fe:a9fe::",
 ];
@@ -102,6 +103,7 @@ const NEVER: &[&str] = &[
     "::",
     "ff02::1",
     "::ffff:0.0.0.0",
+    "::ffff:0:224.0.0.1",
     "64:ff9b::224.0.0.1",
 ];
 
@@ -124,5 +126,30 @@ fn addresses_have_their_class() {
         for address in table {
             assert_eq!(name(address), class, "{address}");
         }
+    }
+}
+
+/// What an administrator is told of an address that no rule reaches as it is.
+#[test]
+fn what_is_not_public_says_what_it_is() {
+    for (address, kind) in [
+        ("::1", "loopback"),
+        ("::ffff:127.0.0.1", "loopback"),
+        ("::ffff:0:127.0.0.1", "loopback"),
+        ("::ffff:0:1.1.1.1", "an IPv4 address in IPv6 form"),
+        ("2001::1", "Teredo"),
+        ("2001:2::1", "protocol assignment"),
+        ("64:ff9b:1::1", "local NAT64"),
+        ("2001:db8::1", "documentation"),
+        ("fc00::1", "unique local"),
+        ("fdff::1", "unique local"),
+        ("fe80::1", "link-local"),
+        ("febf::1", "link-local"),
+        ("fec0::1", "site-local"),
+        ("feff::1", "site-local"),
+        ("4000::1", "not assigned"),
+    ] {
+        let class = classify(address.parse().expect(address));
+        assert_eq!(class, AddressClass::Private(kind), "{address}");
     }
 }

@@ -149,7 +149,7 @@ async fn redirects_go_back_to_the_guest_and_are_judged_anew() {
     assert_eq!(
         call.denied(),
         format!(
-            "http = [{{ url = \"{}\", methods = [\"GET\"], allow_private = true }}]",
+            "no rule allows it; needed: http = [{{ url = \"{}\", methods = [\"GET\"], allow_private = true }}]",
             inner.url("/secret")
         )
     );

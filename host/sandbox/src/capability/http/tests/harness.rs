@@ -167,6 +167,7 @@ impl Plugin {
             plugin: "p".into(),
             tool: "t".into(),
             principal: "u1".into(),
+            caller: "ann".into(),
             class,
         };
         let limits = Arc::new(Limits::default());

@@ -104,7 +104,7 @@ async fn each_use_is_on_record_before_it_is_sent() {
             action: "secret.use",
             call_id: "c1",
             plugin: "p",
-            principal: "u1",
+            principal: "ann",
             detail: Object {
                 "secret": String("key"),
                 "version": Number(1),
@@ -210,11 +210,11 @@ async fn a_placeholder_anywhere_else_is_refused_and_not_sent() {
         path of another host: Err("HttpRequestDenied") no rule can allow it: a secret's placeholder may stand in a header's value or in the query alone
         body: Err("HttpRequestDenied") no rule can allow a secret's placeholder in a request's body
         body, late: Err("HttpRequestDenied") no rule can allow a secret's placeholder in a request's body
-        header of another host: Err("HttpRequestDenied") http = [{ url = "http://OTHER/", methods = ["GET"], secret = "key", allow_private = true }] (rule 1 covers the request and is not bound to this secret)
-        query of another host: Err("HttpRequestDenied") http = [{ url = "http://OTHER/", methods = ["GET"], secret = "key", allow_private = true }] (rule 1 covers the request and is not bound to this secret)
+        header of another host: Err("HttpRequestDenied") no rule allows it; needed: http = [{ url = "http://OTHER/", methods = ["GET"], secret = "key", allow_private = true }] (rule 1 covers the request and is not bound to this secret)
+        query of another host: Err("HttpRequestDenied") no rule allows it; needed: http = [{ url = "http://OTHER/", methods = ["GET"], secret = "key", allow_private = true }] (rule 1 covers the request and is not bound to this secret)
         host: Err("HttpRequestDenied") no rule can allow it: a secret's placeholder may stand in a header's value or in the query alone
         header name: Err("HttpRequestDenied") no rule can allow it: a secret's placeholder may stand in a header's value or in the query alone
-        another secret's rule: Err("HttpRequestDenied") http = [{ url = "http://HERE/", methods = ["GET"], secret = "two", allow_private = true }] (rule 0 covers the request and is not bound to this secret)
+        another secret's rule: Err("HttpRequestDenied") no rule allows it; needed: http = [{ url = "http://HERE/", methods = ["GET"], secret = "two", allow_private = true }] (rule 0 covers the request and is not bound to this secret)
         two secrets: Err("HttpRequestDenied") no rule can allow it: a request carries one secret at most
         range: Err("HttpRequestDenied") a request without `Range`: a part of an answer could hide a secret"#]].assert_eq(&lines.join("\n"));
     let sent = server.sent.lock().unwrap().concat() + &other.sent.lock().unwrap().concat();

@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 
-use crate::capability::http::url::{Target, UrlPattern};
+use crate::capability::http::url::{Target, URL_BYTES_MAX, UrlError, UrlPattern};
 
 fn target(url: &str) -> String {
     match url.parse::<Target>() {
@@ -150,6 +150,30 @@ fn what_could_be_read_in_two_ways_is_refused() {
             "https://256.1.1.1/" -> refused: its host or port is not valid
             "https://a\u{ad}\u{200b}.\u{202e}test/" -> refused: its host or port is not valid"#]],
     );
+}
+
+#[test]
+fn what_is_too_long_is_refused() {
+    let path = |bytes: usize| format!("https://a.test/{}", "a".repeat(bytes - 15));
+    let name = |last: usize| {
+        let label = "a".repeat(63);
+        format!("https://{label}.{label}.{label}.{}/", "a".repeat(last))
+    };
+    let label = |bytes: usize| format!("https://{}.test/", "a".repeat(bytes));
+    for (url, expected) in [
+        (path(URL_BYTES_MAX), None),
+        (path(URL_BYTES_MAX + 1), Some(UrlError::TooLong)),
+        (path(2 * URL_BYTES_MAX), Some(UrlError::TooLong)),
+        // 253 characters and 254.
+        (name(61), None),
+        (name(62), Some(UrlError::Host)),
+        (name(63), Some(UrlError::Host)),
+        (label(63), None),
+        (label(64), Some(UrlError::Host)),
+    ] {
+        let refused = url.parse::<Target>().err();
+        assert_eq!(refused, expected, "{} bytes: {url:.80}", url.len());
+    }
 }
 
 #[test]
@@ -404,7 +428,8 @@ fn the_rule_that_is_asked_for_can_be_granted_and_allows_the_request() {
             .explain("http", &["GET", url])
             .unwrap();
         assert!(!asked.allowed, "{url}");
-        let granted: crate::grants::Grants = toml::from_str(&asked.because).expect(&asked.because);
+        let (_, rule) = asked.because.split_once("needed: ").expect("a rule");
+        let granted: crate::grants::Grants = toml::from_str(rule).expect(rule);
         granted.validate().expect(&asked.because);
         let explained = granted.explain("http", &["GET", url]).unwrap();
         assert!(

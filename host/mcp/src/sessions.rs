@@ -1,0 +1,278 @@
+//! Sessions of the versions of the protocol that have them.
+//!
+//! What must stay true: a session belongs to the token that began it; there are
+//! so many at most, in all and of one token, and one that nothing happens in
+//! ends; one whose token is no good any more ends at once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use airlock_runtime::{Principal, Runtime};
+use futures_util::{Stream, StreamExt, stream};
+use rmcp::model::{ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage};
+use rmcp::transport::streamable_http_server::session::local::{
+    LocalSessionManager, LocalSessionManagerError,
+};
+use rmcp::transport::streamable_http_server::session::{
+    ServerSseMessage, SessionId, SessionManager,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::http::{McpConfig, SessionRefused};
+
+/// How often tokens are looked at whose time may be over.
+pub(crate) const EXPIRY_EVERY: Duration = Duration::from_secs(30);
+
+tokio::task_local! {
+    /// Who begins a session, while the request that does so is handled.
+    static BEGINNING: Arc<Mutex<Option<Held>>>;
+}
+
+/// A session's token, and its place.
+#[derive(Debug)]
+struct Held {
+    who: Arc<Principal>,
+    /// Requests that are not answered yet.
+    asked: Arc<Mutex<HashSet<RequestId>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// A request that is not answered yet.
+struct Asked {
+    id: RequestId,
+    of: Arc<Mutex<HashSet<RequestId>>>,
+}
+
+impl Asked {
+    fn answered(self) {
+        let mut asked = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.remove(&self.id);
+    }
+}
+
+/// Requests of a session whose answers nobody waited for, or that are under way.
+const ASKED_MAX: usize = 10_000;
+
+/// What a refusal says of a request whose id another one has that was not
+/// answered: its answer could not be told from the other's.
+pub(crate) const ID_IN_USE: &str =
+    "a request with this id was not answered yet, or too many were left: begin another session";
+
+/// All sessions.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    local: LocalSessionManager,
+    held: Mutex<HashMap<SessionId, Held>>,
+    places: Arc<Semaphore>,
+    /// Of one token.
+    each_max: usize,
+    _sweep: DropGuard,
+}
+
+/// Why no session begins.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionsError {
+    #[error(transparent)]
+    Local(#[from] LocalSessionManagerError),
+    /// A request that must not begin one did.
+    #[error("nobody begins a session")]
+    Nobody,
+    /// A request has the id of one that is under way.
+    #[error("{ID_IN_USE}")]
+    IdInUse,
+}
+
+impl Sessions {
+    pub(crate) fn new(runtime: &Arc<Runtime>, config: &McpConfig) -> Arc<Self> {
+        let mut local = LocalSessionManager::default();
+        local.session_config.keep_alive = Some(config.session_idle);
+        let end = CancellationToken::new();
+        let sessions = Arc::new(Self {
+            local,
+            held: Mutex::default(),
+            places: Arc::new(Semaphore::new(config.sessions_max)),
+            each_max: config.sessions_of_token_max,
+            _sweep: end.clone().drop_guard(),
+        });
+        let sweep = sweep(Arc::downgrade(runtime), Arc::downgrade(&sessions));
+        tokio::spawn(async move { end.run_until_cancelled(sweep).await });
+        sessions
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a session is this token's.
+    pub(crate) fn is_of(&self, id: &str, who: &Principal) -> bool {
+        let held = self.lock();
+        held.get(id).is_some_and(|held| same(&held.who, who))
+    }
+
+    /// Whether there is such a session, whosever it is.
+    pub(crate) fn is_there(&self, id: &str) -> bool {
+        self.lock().contains_key(id)
+    }
+
+    /// Notes a request until it is answered. Of one whose stream is left before,
+    /// the id stays taken.
+    fn asked(
+        &self,
+        id: &SessionId,
+        message: &ClientJsonRpcMessage,
+    ) -> Result<Option<Asked>, SessionsError> {
+        let ClientJsonRpcMessage::Request(request) = message else {
+            return Ok(None);
+        };
+        let of = self.lock().get(id).map(|held| Arc::clone(&held.asked));
+        let Some(of) = of else { return Ok(None) };
+        let id = request.id.clone();
+        let is_new = {
+            let mut asked = of.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.len() < ASKED_MAX && asked.insert(id.clone())
+        };
+        match is_new {
+            true => Ok(Some(Asked { id, of })),
+            false => Err(SessionsError::IdInUse),
+        }
+    }
+
+    /// Handles a request that may begin a session, for `who`.
+    pub(crate) async fn beginning<T>(
+        &self,
+        who: &Arc<Principal>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, SessionRefused> {
+        let of_token = {
+            let held = self.lock();
+            held.values().filter(|held| same(&held.who, who)).count()
+        };
+        if of_token >= self.each_max {
+            return Err(SessionRefused::OfToken(self.each_max));
+        }
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| SessionRefused::InAll)?;
+        let held = Held {
+            who: Arc::clone(who),
+            asked: Arc::default(),
+            _place: place,
+        };
+        let held = Arc::new(Mutex::new(Some(held)));
+        Ok(BEGINNING.scope(held, work).await)
+    }
+
+    /// Ends the sessions of tokens that are no good any more.
+    fn end_of(self: &Arc<Self>, runtime: &Runtime) {
+        let gone: Vec<SessionId> = {
+            let held = self.lock();
+            let gone = held
+                .iter()
+                .filter(|(_, held)| !runtime.still_holds(&held.who));
+            gone.map(|(id, _)| Arc::clone(id)).collect()
+        };
+        // One whose client reads slowly holds up no other.
+        for id in gone {
+            let sessions = Arc::clone(self);
+            tokio::spawn(async move {
+                if let Err(error) = sessions.close_session(&id).await {
+                    tracing::debug!(%error, "a session ended before");
+                }
+            });
+        }
+    }
+}
+
+/// A principal may have several tokens, and each its own sessions.
+fn same(a: &Principal, b: &Principal) -> bool {
+    a.token_id == b.token_id && a.name == b.name
+}
+
+async fn sweep(runtime: Weak<Runtime>, sessions: Weak<Sessions>) {
+    let Some(mut tokens) = runtime.upgrade().map(|runtime| runtime.token_changes()) else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            changed = tokens.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(EXPIRY_EVERY) => {}
+        }
+        let (Some(runtime), Some(sessions)) = (runtime.upgrade(), sessions.upgrade()) else {
+            return;
+        };
+        sessions.end_of(&runtime);
+    }
+}
+
+impl SessionManager for Sessions {
+    type Error = SessionsError;
+    type Transport = <LocalSessionManager as SessionManager>::Transport;
+
+    async fn create_session(&self) -> Result<(SessionId, Self::Transport), Self::Error> {
+        let taken = BEGINNING.try_with(|held| {
+            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            held.take()
+        });
+        let held = taken.ok().flatten().ok_or(SessionsError::Nobody)?;
+        let (id, transport) = self.local.create_session().await?;
+        self.lock().insert(Arc::clone(&id), held);
+        Ok((id, transport))
+    }
+
+    async fn initialize_session(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<ServerJsonRpcMessage, Self::Error> {
+        Ok(self.local.initialize_session(id, message).await?)
+    }
+
+    async fn has_session(&self, id: &SessionId) -> Result<bool, Self::Error> {
+        Ok(self.local.has_session(id).await?)
+    }
+
+    async fn close_session(&self, id: &SessionId) -> Result<(), Self::Error> {
+        self.lock().remove(id);
+        Ok(self.local.close_session(id).await?)
+    }
+
+    async fn create_stream(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        let asked = self.asked(id, &message)?;
+        let stream = self.local.create_stream(id, message).await?;
+        let end = stream::once(async move {
+            if let Some(asked) = asked {
+                asked.answered();
+            }
+            None
+        });
+        Ok(stream.map(Some).chain(end).filter_map(std::future::ready))
+    }
+
+    async fn accept_message(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<(), Self::Error> {
+        Ok(self.local.accept_message(id, message).await?)
+    }
+
+    async fn create_standalone_stream(
+        &self,
+        id: &SessionId,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        Ok(self.local.create_standalone_stream(id).await?)
+    }
+
+    async fn resume(
+        &self,
+        id: &SessionId,
+        last_event_id: String,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        Ok(self.local.resume(id, last_event_id).await?)
+    }
+}

@@ -1,0 +1,214 @@
+//! What a provider's refusal means.
+//!
+//! What must stay true: what a provider says is bounded, on one line, and nothing
+//! of it is told where it is about the host's key.
+
+use std::time::SystemTime;
+
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use super::ErrorBody;
+use crate::error::{Failed, Fate, ModelError, Why};
+
+/// Longest text of a provider that is kept, bytes.
+const MESSAGE_BYTES_MAX: usize = 400;
+/// The longest wait that a provider can ask for, milliseconds.
+const RETRY_AFTER_MS_MAX: u64 = 24 * 3_600_000;
+
+/// Words of providers for a budget of theirs that is used up.
+const QUOTA: [&str; 4] = [
+    "insufficient_quota",
+    "billing_error",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+];
+/// Words of providers for a filter that declined the request.
+const FILTER: [&str; 3] = [
+    "content_filter",
+    "content_policy_violation",
+    "ResponsibleAIPolicyViolation",
+];
+
+/// An answer that is no success.
+pub(crate) fn of_response(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    now: SystemTime,
+) -> Failed {
+    let error = error_body(body);
+    let is = |words: &[&str]| {
+        error
+            .kinds
+            .iter()
+            .any(|kind| words.contains(&kind.as_str()))
+    };
+    let said = said(status, &error.message);
+    let permanent = |why, message: String| answered(why, ModelError::Permanent { message });
+    let later = |why| {
+        let retry_after_ms = retry_after_ms(headers, now);
+        let message = said.clone();
+        answered(
+            why,
+            ModelError::Transient {
+                message,
+                retry_after_ms,
+            },
+        )
+    };
+    match status.as_u16() {
+        300..=399 => permanent(
+            Why::Rejected,
+            format!("the provider sent a redirect ({status}); none is followed"),
+        ),
+        401 | 403 if is(&FILTER) => refused(said),
+        401 | 403 => permanent(
+            Why::Key,
+            format!("the provider refused the host's key ({status})"),
+        ),
+        402 => permanent(Why::Quota, said),
+        404 | 405 | 501 => permanent(Why::Rejected, said),
+        408 => Failed::unknown(Why::Timeout, said),
+        429 if is(&QUOTA) => permanent(Why::Quota, said),
+        429 => later(Why::RateLimit),
+        409 | 425 | 500 | 502 | 503 | 529 => later(Why::Server),
+        // A gateway lost patience; what stands behind it may have gone on.
+        504 | 522 | 524 => Failed::unknown(Why::Timeout, said),
+        400..=499 if is(&FILTER) => refused(said),
+        400..=499 => answered(Why::Rejected, ModelError::invalid(said)),
+        500..=599 => later(Why::Server),
+        _ => Failed::garbled(format!("the provider answered with {status}")),
+    }
+}
+
+/// An error that came within an answer.
+pub(crate) fn of_error(error: &ErrorBody) -> Failed {
+    let is = |words: &[&str]| {
+        error
+            .kinds
+            .iter()
+            .any(|kind| words.contains(&kind.as_str()))
+    };
+    let message = format!("the provider failed: {}", bounded(&error.message));
+    let transient = |why| {
+        let message = message.clone();
+        answered(
+            why,
+            ModelError::Transient {
+                message,
+                retry_after_ms: None,
+            },
+        )
+    };
+    if is(&QUOTA) {
+        return answered(Why::Quota, ModelError::Permanent { message });
+    }
+    if is(&FILTER) {
+        return refused(message);
+    }
+    if is(&[
+        "authentication_error",
+        "permission_error",
+        "invalid_api_key",
+    ]) {
+        let message = "the provider refused the host's key".to_owned();
+        return answered(Why::Key, ModelError::Permanent { message });
+    }
+    if is(&[
+        "invalid_request_error",
+        "invalid_prompt",
+        "request_too_large",
+        "not_found_error",
+    ]) {
+        return answered(Why::Rejected, ModelError::invalid(message));
+    }
+    if is(&["rate_limit_error", "rate_limit_exceeded"]) {
+        return transient(Why::RateLimit);
+    }
+    transient(Why::Server)
+}
+
+fn answered(why: Why, error: ModelError) -> Failed {
+    Failed {
+        why,
+        fate: Fate::Answered,
+        error,
+    }
+}
+
+fn refused(message: String) -> Failed {
+    answered(Why::Refusal, ModelError::Denied { message })
+}
+
+fn said(status: StatusCode, message: &str) -> String {
+    let name = status.canonical_reason().map(|name| format!(" {name}"));
+    let (number, name) = (status.as_u16(), name.unwrap_or_default());
+    match bounded(message) {
+        text if text.is_empty() => format!("the provider answered {number}{name}"),
+        text => format!("the provider answered {number}{name}: {text}"),
+    }
+}
+
+/// One line of printable characters.
+fn bounded(text: &str) -> String {
+    let line: String = text
+        .chars()
+        .map(|c| {
+            if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) {
+                ' '
+            } else {
+                c
+            }
+        })
+        .collect();
+    let line = line.trim();
+    match line.len() <= MESSAGE_BYTES_MAX {
+        true => line.to_owned(),
+        false => format!("{}…", &line[..line.floor_char_boundary(MESSAGE_BYTES_MAX)]),
+    }
+}
+
+/// Reads the shapes that are about: `{"error": {…}}`, `{"error": "…"}`,
+/// `{"message": …}`, `{"detail": …}`. Anything else, such as a page of a proxy,
+/// says nothing.
+pub(crate) fn error_body(body: &[u8]) -> ErrorBody {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    // One server wraps it into a list.
+    let value = value.get(0).unwrap_or(&value);
+    of_value(value)
+}
+
+pub(crate) fn of_value(value: &Value) -> ErrorBody {
+    let error = value.get("error").unwrap_or(value);
+    let kinds = ["code", "type", "status"];
+    let kinds = kinds.iter().filter_map(|name| error.get(name)?.as_str());
+    let inner = error.pointer("/innererror/code").and_then(Value::as_str);
+    let message = ["message", "detail"];
+    let message = message.iter().find_map(|name| error.get(name)?.as_str());
+    ErrorBody {
+        kinds: kinds.chain(inner).map(str::to_owned).collect(),
+        message: message.or(error.as_str()).unwrap_or_default().to_owned(),
+    }
+}
+
+/// What `retry-after-ms` or `Retry-After` says: seconds, or a date.
+pub(crate) fn retry_after_ms(headers: &HeaderMap, now: SystemTime) -> Option<u64> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let milliseconds = text("retry-after-ms").and_then(|text| number(text, 1.0));
+    let asked = milliseconds.or_else(|| {
+        let text = text("retry-after")?;
+        number(text, 1_000.0).or_else(|| {
+            let date = httpdate::parse_http_date(text).ok()?;
+            let wait = date.duration_since(now).unwrap_or_default();
+            Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+        })
+    })?;
+    Some(asked.min(RETRY_AFTER_MS_MAX))
+}
+
+fn number(text: &str, milliseconds: f64) -> Option<u64> {
+    let number: f64 = text.parse().ok()?;
+    // What is too large becomes the largest.
+    (number >= 0.0).then_some((number * milliseconds).ceil() as u64)
+}

@@ -1,0 +1,251 @@
+//! What providers' refusals mean.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::error::{Fate, ModelError, Why};
+use crate::protocol::failure::{of_response, retry_after_ms};
+
+fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
+    let all = all.iter();
+    all.map(|(name, value)| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    })
+    .collect()
+}
+
+/// 1994-11-06 08:49:37 GMT.
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777)
+}
+
+#[test]
+fn each_refusal_has_its_meaning() {
+    let openai = |code: &str, message: &str| {
+        format!(r#"{{"error":{{"message":"{message}","type":"x","param":null,"code":"{code}"}}}}"#)
+    };
+    let html = "<html><head><title>502 Bad Gateway</title></head></html>".to_owned();
+    let anthropic = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_1"}"#;
+    let azure = r#"{"error":{"code":"bad","message":"filtered","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#;
+    let cases = [
+        (
+            400,
+            openai("invalid_value", "Bad temperature"),
+            Why::Rejected,
+            Fate::Answered,
+            "invalid input: the provider answered 400 Bad Request: Bad temperature",
+        ),
+        (
+            400,
+            openai("content_filter", "Filtered"),
+            Why::Refusal,
+            Fate::Answered,
+            "denied: ",
+        ),
+        (
+            400,
+            azure.to_owned(),
+            Why::Refusal,
+            Fate::Answered,
+            "denied: ",
+        ),
+        (
+            400,
+            openai("context_length_exceeded", "Too long"),
+            Why::Rejected,
+            Fate::Answered,
+            "invalid input: ",
+        ),
+        (
+            401,
+            openai("invalid_api_key", "Incorrect API key provided: sk-123"),
+            Why::Key,
+            Fate::Answered,
+            "permanent: the provider refused the host's key (401 Unauthorized)",
+        ),
+        (
+            403,
+            openai("x", "Country"),
+            Why::Key,
+            Fate::Answered,
+            "permanent: the provider refused the host's key",
+        ),
+        (
+            402,
+            String::new(),
+            Why::Quota,
+            Fate::Answered,
+            "permanent: the provider answered 402 Payment Required",
+        ),
+        (
+            404,
+            openai("model_not_found", "No such model"),
+            Why::Rejected,
+            Fate::Answered,
+            "permanent: the provider answered 404 Not Found: No such model",
+        ),
+        (408, String::new(), Why::Timeout, Fate::Unknown, "unknown: "),
+        (
+            409,
+            String::new(),
+            Why::Server,
+            Fate::Answered,
+            "transient: ",
+        ),
+        (
+            413,
+            r#"{"type":"error","error":{"type":"request_too_large","message":"big"}}"#.to_owned(),
+            Why::Rejected,
+            Fate::Answered,
+            "invalid input: ",
+        ),
+        (
+            422,
+            r#"{"detail":"no"}"#.to_owned(),
+            Why::Rejected,
+            Fate::Answered,
+            "invalid input: the provider answered 422 Unprocessable Entity: no",
+        ),
+        (
+            429,
+            openai("rate_limit_exceeded", "Slow down"),
+            Why::RateLimit,
+            Fate::Answered,
+            "transient: the provider answered 429 Too Many Requests: Slow down",
+        ),
+        (
+            429,
+            openai("insufficient_quota", "Pay"),
+            Why::Quota,
+            Fate::Answered,
+            "permanent: ",
+        ),
+        (
+            500,
+            html.clone(),
+            Why::Server,
+            Fate::Answered,
+            "transient: the provider answered 500 Internal Server Error",
+        ),
+        (
+            502,
+            html,
+            Why::Server,
+            Fate::Answered,
+            "transient: the provider answered 502 Bad Gateway",
+        ),
+        (
+            503,
+            r#"{"error":"loading model"}"#.to_owned(),
+            Why::Server,
+            Fate::Answered,
+            "transient: the provider answered 503 Service Unavailable: loading model",
+        ),
+        (
+            503,
+            r#"[{"error":{"message":"wrapped"}}]"#.to_owned(),
+            Why::Server,
+            Fate::Answered,
+            "transient: the provider answered 503 Service Unavailable: wrapped",
+        ),
+        (504, String::new(), Why::Timeout, Fate::Unknown, "unknown: "),
+        (
+            529,
+            anthropic.to_owned(),
+            Why::Server,
+            Fate::Answered,
+            "transient: the provider answered 529: Overloaded",
+        ),
+        (524, String::new(), Why::Timeout, Fate::Unknown, "unknown: "),
+        (
+            599,
+            String::new(),
+            Why::Server,
+            Fate::Answered,
+            "transient: ",
+        ),
+        (
+            302,
+            String::new(),
+            Why::Rejected,
+            Fate::Answered,
+            "permanent: the provider sent a redirect (302 Found); none is followed",
+        ),
+    ];
+    for (status, body, why, fate, text) in cases {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let failed = of_response(status, &HeaderMap::new(), body.as_bytes(), now());
+        assert_eq!(
+            (failed.why, failed.fate),
+            (why, fate),
+            "{status}: {failed:?}"
+        );
+        assert!(
+            failed.error.to_string().starts_with(text),
+            "{status}: {}",
+            failed.error
+        );
+        assert!(!failed.error.to_string().contains("sk-123"));
+    }
+}
+
+#[test]
+fn what_a_provider_says_is_one_bounded_line() {
+    let body = format!(r#"{{"message":"a\nb\u0007c\u202e {}"}}"#, "é".repeat(1_000));
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let failed = of_response(status, &HeaderMap::new(), body.as_bytes(), now());
+    let text = failed.error.to_string();
+    assert!(text.contains("a b c  é"), "{text}");
+    assert!(text.len() < 520, "{} bytes", text.len());
+    assert!(!text.chars().any(char::is_control));
+}
+
+#[test]
+fn a_wait_is_read_in_each_form() {
+    type Given = &'static [(&'static str, &'static str)];
+    let cases: &[(Given, Option<u64>)] = &[
+        (&[], None),
+        (&[("retry-after", "2")], Some(2_000)),
+        (&[("retry-after", " 0.5 ")], Some(500)),
+        (
+            &[("retry-after-ms", "1500"), ("retry-after", "9")],
+            Some(1_500),
+        ),
+        (
+            &[("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT")],
+            Some(10_000),
+        ),
+        (&[("retry-after", "Sun, 06 Nov 1994 08:49:07 GMT")], Some(0)),
+        (&[("retry-after", "soon")], None),
+        (&[("retry-after", "-3")], None),
+        (&[("retry-after", "nan")], None),
+        (&[("retry-after", "1e300")], Some(24 * 3_600_000)),
+        (
+            &[("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT")],
+            Some(24 * 3_600_000),
+        ),
+    ];
+    for (given, expected) in cases {
+        let map: HeaderMap = given
+            .iter()
+            .map(|(name, value)| {
+                let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+                (name, HeaderValue::from_str(value).expect("a value"))
+            })
+            .collect();
+        assert_eq!(retry_after_ms(&map, now()), *expected, "{given:?}");
+    }
+    let limited = headers(&[("retry-after", "7")]);
+    let failed = of_response(StatusCode::TOO_MANY_REQUESTS, &limited, b"", now());
+    assert!(matches!(
+        failed.error,
+        ModelError::Transient {
+            retry_after_ms: Some(7_000),
+            ..
+        }
+    ));
+}
