@@ -141,6 +141,9 @@ pub enum Command {
     /// Store secrets that plugins may use and never see.
     #[command(subcommand)]
     Secret(Secret),
+    /// Language models that agents ask: what is configured, what was used.
+    #[command(subcommand)]
+    Models(Models),
     /// Make and revoke tokens for the API.
     #[command(subcommand)]
     Token(Token),
@@ -404,6 +407,30 @@ pub enum Secret {
         /// The secret's name.
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Models {
+    /// List the roles and the models behind them.
+    #[command(after_help = "Example:\n  airlock models list")]
+    List,
+    /// Show what agents used on a day (UTC), and what it cost.
+    #[command(after_help = "Example:\n  airlock models usage --day 2026-01-31")]
+    Usage {
+        /// The day; today without it.
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        day: Option<String>,
+    },
+    /// Check a file of models, without a server.
+    #[command(after_help = "Example:\n  airlock models check models.toml")]
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Have the server read its file of models anew. One that can't be used changes
+    /// nothing.
+    #[command(after_help = "Example:\n  airlock models reload")]
+    Reload,
 }
 
 #[derive(Debug, Subcommand)]

@@ -28,6 +28,9 @@ pub struct File {
     pub keys: Option<PathBuf>,
     /// Certificates (PEM) that plugins' requests trust besides Mozilla's.
     pub ca_file: Option<PathBuf>,
+    /// The file of language models; `models.toml` in the data directory where it is
+    /// there and this is not.
+    pub models_file: Option<PathBuf>,
     /// Threads that run guests; the number of cores without it.
     pub guest_workers: Option<usize>,
     /// Calls at once, over all plugins.
@@ -173,6 +176,9 @@ impl Settings {
     pub fn runtime(&self) -> RuntimeConfig {
         let mut config = RuntimeConfig::new(&self.data, &self.keys);
         config.ca_file.clone_from(&self.file.ca_file);
+        let beside = self.data.join("models.toml");
+        let models_file = self.file.models_file.clone();
+        config.models_file = models_file.or_else(|| beside.is_file().then_some(beside));
         config.guest_workers = self.file.guest_workers.or(config.guest_workers);
         // It was checked when it was read.
         config.runs_keep = self.file.runs_keep().unwrap_or_default();

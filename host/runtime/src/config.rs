@@ -26,6 +26,8 @@ pub struct RuntimeConfig {
     pub compiler_args: Vec<OsString>,
     /// Certificates (PEM) that plugins' requests trust besides Mozilla's.
     pub ca_file: Option<PathBuf>,
+    /// The configuration of language models (docs/models.md); `None`: there are none.
+    pub models_file: Option<PathBuf>,
     /// Threads for guests; `None`: one per core.
     pub guest_workers: Option<usize>,
     /// Calls at once, over all plugins.
@@ -70,6 +72,7 @@ impl RuntimeConfig {
             compiler: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("airlock")),
             compiler_args: vec![OsString::from("__compile")],
             ca_file: None,
+            models_file: None,
             guest_workers: None,
             calls_max: 1_000,
             agents_max: 200,

@@ -19,6 +19,7 @@ mod hooks;
 pub mod idempotency;
 mod ids;
 mod metrics;
+mod models;
 pub mod names;
 mod nearest;
 mod operations;
@@ -58,6 +59,10 @@ pub use hooks::{
 pub use idempotency::{IdempotencyError, StoredReply};
 pub use ids::{digest, new_id, now_ms};
 pub use metrics::Metrics;
+pub use models::{
+    Counted, ModelUsage, ModelUsagePage, ModelUsageQuery, ModelView, ModelsError, ModelsView,
+    RoleView, check_models_file,
+};
 pub use plugins::{
     ActivateRequest, AgentView, Claims, EffectsChange, EffectsView, ErasedData, Hints,
     InstallRequest, Installed, Offer, OfferedAgent, OfferedTool, Operation, OperationState,

@@ -22,6 +22,7 @@ use crate::hooks::Hooks;
 use crate::idempotency::Idempotency;
 use crate::ids;
 use crate::metrics::{Gauge, Metrics};
+use crate::models::Models;
 use crate::operations::Operations;
 use crate::plugins::{Active, Registry};
 use crate::principal::{Principal, Role};
@@ -85,6 +86,9 @@ pub enum OpenError {
     /// The secrets or their key.
     #[error("opening the secrets")]
     Vault(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The configuration of language models.
+    #[error("opening the models")]
+    Models(#[from] crate::models::ModelsError),
     /// The sandbox.
     #[error("starting the sandbox")]
     Sandbox(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -100,6 +104,7 @@ pub struct Runtime {
     pub(crate) backup_turn: tokio::sync::Mutex<()>,
     pub(crate) audit: Audit,
     pub(crate) vault: Arc<Vault>,
+    pub(crate) models: Models,
     network: Arc<Network>,
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) components: Arc<Components>,
@@ -162,6 +167,8 @@ impl Runtime {
         let audit = audit_key::open(&config, &store).await?;
         let vault = engine::open_vault(&config, &store)?;
         let network = engine::open_network(config.ca_file.as_deref())?;
+        let (models_file, ca_file) = (config.models_file.as_deref(), config.ca_file.as_deref());
+        let models = Models::open(models_file, ca_file, &vault, &store)?;
         let dir = config.components_dir();
         let components = Components::open(dir.clone()).map_err(|source| OpenError::Files {
             step: "opening",
@@ -202,6 +209,7 @@ impl Runtime {
             backup_turn: Default::default(),
             audit,
             vault,
+            models,
             network,
             sandbox,
             components,

@@ -86,6 +86,7 @@ impl Runtime {
         airlock_sandbox::capability::secrets::secret::check_name(name).map_err(VaultError::Name)?;
         self.secret_act(who, "secret.set", name, "asked").await?;
         let set = self.vault.set(name, value).await;
+        self.models.secrets_changed();
         let outcome = set.as_ref().map_or_else(VaultError::code, |_| "ok");
         self.secret_act(who, "secret.set", name, outcome).await?;
         Ok(set?.into())
@@ -112,6 +113,7 @@ impl Runtime {
         airlock_sandbox::capability::secrets::secret::check_name(name).map_err(VaultError::Name)?;
         self.secret_act(who, "secret.remove", name, "asked").await?;
         let removed = self.vault.remove(name).await;
+        self.models.secrets_changed();
         let outcome = match &removed {
             Ok(true) => "ok",
             Ok(false) => "not-found",

@@ -80,14 +80,16 @@ impl Runtime {
         self.drain();
         self.runs.stop();
         self.install_turns.close();
-        let rest = match tokio::time::timeout(within, self.in_flight.none()).await {
-            Ok(()) => 0,
+        let none = async { tokio::join!(self.in_flight.none(), self.models.asking.none()) };
+        let rest = match tokio::time::timeout(within, none).await {
+            Ok(_) => 0,
             Err(_) => self.in_flight.count(),
         };
         self.stop.send_replace(Stop::Now);
         // Their records are still written; a call can't hold this up, because
         // its future is dropped, guest and all.
-        if tokio::time::timeout(Duration::from_secs(10), self.in_flight.none())
+        let none = async { tokio::join!(self.in_flight.none(), self.models.asking.none()) };
+        if tokio::time::timeout(Duration::from_secs(10), none)
             .await
             .is_err()
         {

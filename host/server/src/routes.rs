@@ -9,8 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::dispatch::Call;
 use crate::handlers::{
-    audit, backup, grants, health, hooks, mcp, operations, plugins, policy, runs, schedules,
-    secrets, tokens, tools, views,
+    audit, backup, grants, health, hooks, mcp, models, operations, plugins, policy, runs,
+    schedules, secrets, tokens, tools, views,
 };
 use crate::reply::{Refusal, Reply};
 
@@ -193,6 +193,9 @@ pub static ROUTES: &[Route] = &[
     route!("GET" "/v1/secrets" Access::Host(ADMIN), "Names of secrets", secrets::list, replies: &[(200, Some(of::<secrets::SecretList>))]),
     route!("PUT" "/v1/secrets/{name}" Access::Host(ADMIN), "Set a secret: the body is its value, byte for byte", secrets::set, takes: Takes::Value, replies: &[(200, Some(of::<airlock_runtime::SecretView>))]),
     route!("DELETE" "/v1/secrets/{name}" Access::Host(ADMIN), "Remove a secret", secrets::remove),
+    route!("GET" "/v1/models" Access::Host(READERS), "Language models and the roles that agents ask for, without keys", models::list, replies: &[(200, Some(of::<airlock_runtime::ModelsView>))]),
+    route!("POST" "/v1/models/reload" Access::Host(ADMIN), "Read the file of models anew; requests under way end on what they began with", models::reload, replies: &[(200, Some(of::<airlock_runtime::ModelsView>))]),
+    route!("GET" "/v1/models/usage" Access::Host(READERS), "What agents used of language models on a day", models::usage, query: Some(of::<airlock_runtime::ModelUsageQuery>), replies: &[(200, Some(of::<airlock_runtime::ModelUsagePage>))]),
     route!("GET" "/v1/audit" Access::Host(&[Operator]), "Audit records, with a cursor", audit::page, query: Some(of::<airlock_runtime::AuditQuery>), replies: &[(200, Some(of::<airlock_runtime::AuditPage>))]),
     route!("POST" "/v1/audit/verify" Access::Host(&[Operator]), "Verify the whole audit", audit::verify, takes: Takes::OptionalJson, body: Some(of::<airlock_runtime::VerifyRequest>), replies: &[(200, Some(of::<airlock_runtime::AuditVerified>))]),
     route!("GET" "/v1/audit/export" Access::Host(&[Operator]), "All audit records as JSON lines", audit::export, query: Some(of::<audit::ExportQuery>), replies: &[(200, None)]),

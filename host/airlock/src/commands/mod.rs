@@ -13,6 +13,7 @@ mod history;
 mod hooks;
 mod mcp;
 mod missing;
+mod models;
 mod new;
 mod order;
 mod plugins;
@@ -88,6 +89,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Audit(args) => return audit::run(global, args),
         Command::Backup { file } => backup::backup(&connect(global)?, &file)?,
         Command::Restore { file, force } => backup::restore(global, &file, force)?,
+        Command::Models(cli::Models::Check { file }) => models::check(&file)?,
+        Command::Models(args) => models::run(&connect(global)?, args)?,
         Command::Views(args) => views::run(&connect(global)?, args)?,
         Command::Apply(args) => policy::apply(&connect(global)?, &args)?,
     }

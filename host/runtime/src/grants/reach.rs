@@ -18,6 +18,7 @@ const FILES: &str =
 const TOOLS: &str =
     "`tools` rules of plugins that it does not reach (one that is there stays with all before it)";
 const HTTP: &str = "`http` rules with `secret`, `allow_private` or `allow_own` (one that is there stays with all before it)";
+const MODELS: &str = "`models` rules: what they cost is everybody's";
 const AGENTS: &str = "`agents` rules of plugins that it does not reach";
 const CLASS: &str = "another class than `read-only` beside rules that reach the host";
 
@@ -49,6 +50,7 @@ fn beyond(who: &Principal, before: &Grants, after: &Grants) -> Option<&'static s
         http,
         tools,
         agents,
+        models,
         clocks: _,
         config: _,
         env: _,
@@ -73,6 +75,9 @@ fn beyond(who: &Principal, before: &Grants, after: &Grants) -> Option<&'static s
     }
     if !started.all(|rule| before.agents.contains(rule)) {
         return Some(AGENTS);
+    }
+    if !are_kept(&before.models, models, |_| true) {
+        return Some(MODELS);
     }
     if !are_kept(&before.http, http, reaches) {
         return Some(HTTP);

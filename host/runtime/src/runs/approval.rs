@@ -120,7 +120,9 @@ pub(super) fn question(
         Request::Timer { .. }
         | Request::Signal { .. }
         | Request::Record { .. }
-        | Request::Start { .. } => return None,
+        | Request::Start { .. }
+        | Request::Chat { .. }
+        | Request::Embed { .. } => return None,
     }
     Some(view)
 }

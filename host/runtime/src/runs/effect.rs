@@ -149,11 +149,15 @@ impl Inner {
             ended_early(block, asked, intended, runtime)
         });
         let error = error.unwrap_or(CallError::Cancelled);
+        let used = match intended {
+            true => Spent::default(),
+            false => super::model::lost(&self.state, id),
+        };
         let answered = Event::Answered {
             id,
             answer: Told::Error(error),
             by: None,
-            used: Spent::default(),
+            used,
         };
         self.settle(answered, Vec::new())
     }

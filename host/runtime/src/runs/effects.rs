@@ -17,10 +17,10 @@ use super::effect::{self, Effect, cut_off};
 use super::event::{Block, Event, Told};
 use super::fold::Asked;
 use super::people::Terms;
-use super::policy;
 use super::session::{Session, Stop};
 use super::spending::{self, Spent};
 use super::step::{self, Came};
+use super::{model, policy};
 use crate::calls::{Judged, Turn};
 use crate::ids;
 use crate::runtime::Runtime;
@@ -62,6 +62,9 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectC
         }),
         Request::Signal { .. } | Request::Record { .. } => return,
         Request::Start { .. } => io.spawn(children::begin(own, runtime, id)),
+        Request::Chat { .. } | Request::Embed { .. } => {
+            io.spawn(model::perform(own, runtime, id, Arc::clone(&effect)))
+        }
         Request::Call { .. } => {
             let call = Call {
                 session: own,

@@ -4,8 +4,9 @@
 //! a clock, a store or an agent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use airlock_sandbox::agent::{Memory, Note, PlanTask, Request, RequestId};
+use airlock_sandbox::agent::{AgentTool, Memory, Note, PlanTask, Request, RequestId};
 use airlock_sandbox::{CallError, EffectClass};
 
 use super::event::{Block, End, Event, Record, Start, Told};
@@ -13,6 +14,8 @@ use super::loops::Repeats;
 use super::people::{self, Approval, Terms};
 use super::signals::Signals;
 use super::spending::Spent;
+use super::talks;
+use super::talks::Talks;
 use super::weight;
 
 /// What the journal says of a run.
@@ -44,6 +47,10 @@ pub(crate) struct RunState {
     /// answer to that input.
     pub(crate) repeated: Option<(String, u64)>,
     pub(crate) memory: Memory,
+    /// What was asked of models and what they said.
+    pub(super) talks: Talks,
+    /// The tools that the agent was told of last.
+    pub(super) tools: Arc<Vec<AgentTool>>,
     /// Signals that the agent was not given yet.
     pub(crate) signals: Signals,
     pub(crate) plan: Vec<PlanTask>,
@@ -112,7 +119,7 @@ impl RunState {
                 attempt,
                 after_ms,
                 ..
-            } => self.with(*id, |asked| asked.retried(*attempt, *after_ms)),
+            } => self.retried(*id, *attempt, *after_ms),
             Event::Answered {
                 id, answer, used, ..
             } => self.answered(*id, answer, used),
@@ -156,7 +163,8 @@ impl RunState {
                 self.signals.delivered(ready);
             }
             Event::Used { used } => self.spent.add(used),
-            Event::ToolsTold { .. } => {}
+            Event::ToolsTold { tools: Some(tools) } => self.tools = Arc::new(tools.clone()),
+            Event::ToolsTold { tools: None } => {}
         }
         people::count(self, &record.event);
     }
@@ -237,8 +245,19 @@ impl RunState {
         if let Request::Start { .. } = request {
             self.children.push((id, at_ms));
         }
+        self.talks.asked(id, request);
         self.asked = id + 1;
         self.requests.insert(id, asked);
+    }
+
+    /// What a request to a model had set aside is free again: what its attempt took
+    /// is another record.
+    fn retried(&mut self, id: RequestId, attempt: u32, after_ms: u64) {
+        let asked = self.requests.get(&id);
+        if asked.is_some_and(|asked| talks::is_model(&asked.request)) {
+            self.reserved.remove(&id);
+        }
+        self.with(id, |asked| asked.retried(attempt, after_ms));
     }
 
     fn answered(&mut self, id: RequestId, answer: &Told, used: &Spent) {
@@ -249,6 +268,7 @@ impl RunState {
         };
         self.repeated = self.repeats.count(&asked.request, answer);
         self.took_signal(id, &asked, answer);
+        self.talks.answered(id, answer);
         let unknown = matches!(answer, Told::Error(CallError::Unknown { .. }));
         let acts = matches!(asked.request, Request::Call { .. } | Request::Start { .. });
         if unknown && acts {
@@ -298,7 +318,7 @@ impl Asked {
             Request::Call { .. } if self.to_approve.is_some() => {
                 self.terms.due_ms.map_or(Waits::ForSomebody, Waits::Until)
             }
-            Request::Call { .. } => Waits::Here,
+            Request::Call { .. } | Request::Chat { .. } | Request::Embed { .. } => Waits::Here,
         }
     }
 

@@ -27,6 +27,7 @@ mod inbox;
 mod list;
 mod listing;
 mod loops;
+mod model;
 mod news;
 mod park;
 mod people;
@@ -44,6 +45,7 @@ mod slots;
 mod spending;
 mod start;
 mod step;
+mod talks;
 #[cfg(test)]
 mod tests;
 mod trigger;

@@ -5,6 +5,8 @@
 //! again, unless the grant says otherwise of lost outcomes; attempts are counted
 //! in the journal.
 
+use std::collections::BTreeMap;
+
 use airlock_sandbox::CallError;
 use airlock_sandbox::capability::tools::{ErrorCode, OnError, Retry, Rule};
 
@@ -34,6 +36,15 @@ pub(super) fn backoff(retry: Retry, attempt: u32, after_ms: Option<u64>) -> u64 
 /// How the run ends since a call of it failed for good; `None`: its agent is
 /// told.
 pub(super) fn end(rule: &Rule, tool: &str, error: &CallError) -> Option<End> {
+    end_by(&rule.on_error, &format!("`{tool}`"), error)
+}
+
+/// As [`end`], of whatever a rule's `on_error` is about.
+pub(super) fn end_by(
+    on_error: &BTreeMap<ErrorCode, OnError>,
+    what: &str,
+    error: &CallError,
+) -> Option<End> {
     let code = match error {
         CallError::InvalidInput { .. } => ErrorCode::InvalidInput,
         CallError::Denied(_) => ErrorCode::Denied,
@@ -45,8 +56,8 @@ pub(super) fn end(rule: &Rule, tool: &str, error: &CallError) -> Option<End> {
         CallError::Unknown { .. } => ErrorCode::Unknown,
         _ => return None,
     };
-    let why = format!("`{tool}`: {error}");
-    match rule.on_error.get(&code)? {
+    let why = format!("{what}: {error}");
+    match on_error.get(&code)? {
         OnError::Tell => None,
         OnError::Escalate => Some(End::Escalated { reason: why }),
         OnError::Abort => Some(End::Failed {

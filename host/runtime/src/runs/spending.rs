@@ -44,6 +44,12 @@ pub struct Budget {
     pub cpu_us: u64,
     /// Bytes that its tools sent or wrote outside. As `cpu_us`.
     pub bytes_out: u64,
+    /// Tokens of language models, in and out. The agent is told `limit` where a
+    /// request might take more than is left.
+    pub model_tokens: u64,
+    /// Cost of language models, millionths of the host's currency. As
+    /// `model_tokens`.
+    pub model_micros: u64,
     /// How often the same call may give the same answer before the run is
     /// blocked.
     pub repeats: u64,
@@ -59,6 +65,8 @@ impl Default for Budget {
             wall_ms: 10 * 365 * 24 * 3_600_000,
             cpu_us: 3_600_000_000,
             bytes_out: 1 << 40,
+            model_tokens: 5_000_000,
+            model_micros: 5_000_000,
             repeats: 20,
         }
     }
@@ -83,6 +91,10 @@ pub struct BudgetChange {
     /// As in [`Budget`].
     pub bytes_out: Option<u64>,
     /// As in [`Budget`].
+    pub model_tokens: Option<u64>,
+    /// As in [`Budget`].
+    pub model_micros: Option<u64>,
+    /// As in [`Budget`].
     pub repeats: Option<u64>,
 }
 
@@ -97,6 +109,8 @@ impl BudgetChange {
             wall_ms: self.wall_ms.unwrap_or(budget.wall_ms),
             cpu_us: self.cpu_us.unwrap_or(budget.cpu_us),
             bytes_out: self.bytes_out.unwrap_or(budget.bytes_out),
+            model_tokens: self.model_tokens.unwrap_or(budget.model_tokens),
+            model_micros: self.model_micros.unwrap_or(budget.model_micros),
             repeats: self.repeats.unwrap_or(budget.repeats),
         }
     }
@@ -120,6 +134,12 @@ pub struct Spent {
     /// Bytes sent or written outside.
     #[serde(skip_serializing_if = "is_zero")]
     pub bytes_out: u64,
+    /// Tokens of language models, in and out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub model_tokens: u64,
+    /// Cost of language models, millionths of the host's currency.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub model_micros: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
@@ -151,6 +171,8 @@ impl Spent {
         self.steps = of(self.steps, other.steps);
         self.cpu_us = of(self.cpu_us, other.cpu_us);
         self.bytes_out = of(self.bytes_out, other.bytes_out);
+        self.model_tokens = of(self.model_tokens, other.model_tokens);
+        self.model_micros = of(self.model_micros, other.model_micros);
     }
 }
 
@@ -170,9 +192,17 @@ impl RunState {
             steps: budget.steps,
             cpu_us: budget.cpu_us,
             bytes_out: budget.bytes_out,
+            model_tokens: budget.model_tokens,
+            model_micros: budget.model_micros,
         };
         left.each(&self.used(), u64::saturating_sub);
         left
+    }
+
+    /// What of its budget is neither used nor set aside.
+    pub(super) fn left_now(&self) -> Spent {
+        self.budget()
+            .map_or_else(Spent::default, |budget| self.left(budget))
     }
 
     /// Calls that may still be made.
@@ -285,6 +315,8 @@ fn share(left: &Spent, asked: &ChildBudget) -> Result<Spent, CallError> {
         steps: part("steps", left.steps, asked.steps)?,
         cpu_us: part("cpu_us", left.cpu_us, asked.cpu_us)?,
         bytes_out: left.bytes_out.div_ceil(CHILD_PART),
+        model_tokens: part("model_tokens", left.model_tokens, asked.model_tokens)?,
+        model_micros: part("model_micros", left.model_micros, asked.model_micros)?,
     })
 }
 
@@ -304,6 +336,8 @@ pub(super) fn of_child(
         wall_ms: asked.wall_ms.unwrap_or(left_ms).min(left_ms),
         cpu_us: reserved.cpu_us,
         bytes_out: reserved.bytes_out,
+        model_tokens: reserved.model_tokens,
+        model_micros: reserved.model_micros,
         repeats: parent.budget.repeats,
     }
 }
@@ -316,7 +350,7 @@ pub(super) fn left_ms(state: &RunState, now_ms: u64) -> u64 {
     })
 }
 
-fn limit(name: &str, value: u64) -> CallError {
+pub(super) fn limit(name: &str, value: u64) -> CallError {
     CallError::Limit {
         limit: name.to_owned(),
         value: value.to_string(),

@@ -51,6 +51,7 @@ fn asked(request: &Request) -> usize {
         Request::Start {
             agent, goal, input, ..
         } => agent.len() + goal.len() + input.len(),
+        Request::Chat { request, .. } | Request::Embed { request } => request.len(),
         Request::Timer { .. } => 0,
     }
 }

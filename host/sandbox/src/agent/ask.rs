@@ -78,6 +78,8 @@ impl From<Budget> for ChildBudget {
             events: budget.events,
             wall_ms: budget.wall_ms,
             cpu_us: budget.cpu_us,
+            model_tokens: budget.model_tokens,
+            model_micros: budget.model_micros,
         }
     }
 }

@@ -79,6 +79,21 @@ impl host::Host for View<'_> {
         self.asked(request)
     }
 
+    fn chat(
+        &mut self,
+        request: String,
+        after: Option<Resource<Handle>>,
+    ) -> wasmtime::Result<Resource<Handle>> {
+        bound("the request", request.len(), INPUT_BYTES_MAX)?;
+        let after = after.map(|handle| self.id(&handle)).transpose()?;
+        self.asked(Request::Chat { request, after })
+    }
+
+    fn embed(&mut self, request: String) -> wasmtime::Result<Resource<Handle>> {
+        bound("the request", request.len(), INPUT_BYTES_MAX)?;
+        self.asked(Request::Embed { request })
+    }
+
     fn get_state(&mut self, key: String) -> wasmtime::Result<Option<String>> {
         Ok(self.0.memory.get(&key).map(str::to_owned))
     }

@@ -85,6 +85,19 @@ pub enum Request {
         /// What it may use.
         budget: ChildBudget,
     },
+    /// A language model's answer.
+    Chat {
+        /// What is asked, a JSON value.
+        request: String,
+        /// The request whose conversation goes on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<RequestId>,
+    },
+    /// Vectors of texts.
+    Embed {
+        /// What is asked, a JSON value.
+        request: String,
+    },
 }
 
 /// What a child may use at most; what is absent is its parent's to say.
@@ -106,6 +119,12 @@ pub struct ChildBudget {
     /// Microseconds of CPU time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_us: Option<u64>,
+    /// Tokens of language models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_tokens: Option<u64>,
+    /// Cost of language models, millionths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_micros: Option<u64>,
 }
 
 /// A tool that an agent may call, as it is told.

@@ -346,6 +346,7 @@ registry! {
     log: Log,
     tools: Tools,
     agents: Agents,
+    models: Models,
 }
 
 /// A capability as listings show it.

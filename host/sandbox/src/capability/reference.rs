@@ -173,6 +173,23 @@ const NOTES: &[Notes] = &[
                 the same autonomy, its own plugin's grants and a share of its parent's budget. \
                 Refused: `denied`.",
     },
+    Notes {
+        name: "models",
+        example: r#"models = [
+    { role = "fast", run_tokens = 2000000, run_cost = "1.50", day_cost = "20" },
+    { role = "vision", images = true, output_tokens = 4000, on_error = { permanent = "escalate" } },
+]"#,
+        operations: &[
+            ("ask ROLE", "a rule that names the role"),
+            ("ask ROLE images", "such a rule with `images = true`"),
+        ],
+        notes: "For agents. A role is one of the host's configuration, which says which models stand \
+                for it ([models](models.md)). Costs are texts in the currency of that configuration. \
+                What a request may use at most is set aside before it is sent and must fit in the \
+                run's budget, the rule's `run_…`, and what the agent has left of the day, UTC; else \
+                the answer is `limit`. `retry` has `attempts` (5), `backoff` (`200ms`) and \
+                `backoff_max` (`30s`). Refused: `denied`.",
+    },
 ];
 
 const INTRODUCTION: &str = "# Capabilities

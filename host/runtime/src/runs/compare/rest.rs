@@ -244,7 +244,7 @@ pub(super) fn key(
 ) -> Option<Key> {
     let both = |sort: &str| (sort.to_owned(), sort.to_owned());
     let (sort, exact) = match event {
-        Event::Requested { request, .. } => of_request(request, now_ms),
+        Event::Requested { request, .. } => of_request(request, now_ms, known),
         Event::CancelAsked { id } => both(&format!("cancel {}", known(*id)?)),
         Event::Detached { id, .. } => both(&format!("detach {}", known(*id)?)),
         // What a note says may change, that it is one may not.
@@ -258,12 +258,20 @@ pub(super) fn key(
     Some(Key { sort, exact })
 }
 
-fn of_request(request: &Request, now_ms: u64) -> (String, String) {
+fn of_request(
+    request: &Request,
+    now_ms: u64,
+    known: impl Fn(RequestId) -> Option<RequestId>,
+) -> (String, String) {
     let mut value = json!(request);
     let kind = value["kind"].as_str().unwrap_or_default().to_owned();
     match request {
         Request::Call { tool, .. } => (format!("{kind} {tool}"), value.to_string()),
         Request::Start { agent, .. } => (format!("{kind} {agent}"), value.to_string()),
+        Request::Chat { after, .. } => {
+            value["after"] = json!(after.and_then(known));
+            (kind, value.to_string())
+        }
         Request::Timer { due_ms } => {
             let long_ms = due_ms.saturating_sub(now_ms);
             (kind.clone(), format!("{kind} {long_ms}"))
@@ -283,6 +291,8 @@ fn shown(event: &Event) -> ReplayStep {
                 Request::Call { tool, input } => format!("call {tool} {input}"),
                 Request::Record { value } => format!("keeps {value}"),
                 Request::Start { agent, input, .. } => format!("starts {agent} {input}"),
+                Request::Chat { request, .. } => format!("asks a model {request}"),
+                Request::Embed { request } => format!("asks for vectors {request}"),
                 request => json!(request).to_string(),
             };
             (Some(*id), what)

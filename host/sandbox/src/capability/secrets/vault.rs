@@ -233,6 +233,19 @@ impl Vault {
         Ok(Some((value, version)))
     }
 
+    /// A secret's value for a request of the host's own, such as one to a provider of
+    /// models: no plugin is ever given it. `None`: there is none, or it is no text.
+    ///
+    /// # Errors
+    /// [`VaultError::Damaged`] or [`VaultError::Store`].
+    pub fn value_for_host(&self, name: &str) -> Result<Option<Zeroizing<String>>, VaultError> {
+        let Some((value, _)) = self.get(name)? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8(value.expose().to_vec());
+        Ok(text.ok().map(Zeroizing::new))
+    }
+
     fn raw(&self, name: &str) -> Result<Option<Bytes>, VaultError> {
         self.store
             .get(SPACE, name.as_bytes())

@@ -245,7 +245,7 @@ impl Rule {
 }
 
 impl Retry {
-    fn validate(self) -> Result<(), String> {
+    pub(in crate::capability) fn validate(self) -> Result<(), String> {
         if !(1..=ATTEMPTS_MAX).contains(&self.attempts) {
             return Err(format!("retry.attempts is 1 to {ATTEMPTS_MAX}"));
         }

@@ -1,0 +1,312 @@
+//! What agents used of language models, day by day (UTC).
+//!
+//! A row for each day, agent and run, which its run alone writes, in the write of
+//! the record that it follows from; what an agent used is their sum.
+//!
+//! What must stay true: a request's part is counted before it is sent, and given
+//! back at most once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use airlock_journal::{Op, Store, StoreError};
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+const SPACE: &str = "model-days";
+
+const DAY_MS: u64 = 86_400_000;
+
+/// Days that are held in memory: requests settle on the day they began.
+const DAYS_HELD: usize = 3;
+
+/// Rows read at once.
+const ROWS: usize = 1_000;
+
+/// What was used, parts that are set aside included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Counted {
+    /// Requests that were begun.
+    pub requests: u64,
+    /// Tokens, in and out.
+    pub tokens: u64,
+    /// Cost, millionths of the host's currency.
+    pub micros: u64,
+}
+
+/// What an agent may use in a day.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Bounds {
+    pub(crate) tokens: Option<u64>,
+    pub(crate) micros: Option<u64>,
+}
+
+/// Tokens and their cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Took {
+    pub(crate) tokens: u64,
+    pub(crate) micros: u64,
+}
+
+/// Whose: an agent, and one of its runs.
+type Of<'a> = (&'a str, &'a str);
+
+#[derive(Default)]
+struct Day {
+    agents: HashMap<String, Counted>,
+    runs: HashMap<(String, String), Counted>,
+}
+
+pub(crate) struct Days {
+    store: Arc<dyn Store>,
+    held: Mutex<BTreeMap<u64, Day>>,
+}
+
+/// The day of a moment, counted from 1970.
+pub(crate) fn day_of(now_ms: u64) -> u64 {
+    now_ms / DAY_MS
+}
+
+impl Days {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        let held = Mutex::default();
+        Self { store, held }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Day>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a request's part on a day, where it fits; `write` gets the row, which
+    /// has to be written with the record of that before another change of it.
+    ///
+    /// # Errors
+    /// The store failed. `Ok(Err)`: which bound it does not fit in, and its value.
+    pub(crate) fn reserve(
+        &self,
+        day: u64,
+        of: Of<'_>,
+        part: Took,
+        bounds: Bounds,
+        write: impl FnOnce(Op),
+    ) -> Result<Result<(), (&'static str, u64)>, StoreError> {
+        let mut held = self.lock();
+        let today = self.day(&mut held, day)?;
+        let agent = today.agents.entry(of.0.to_owned()).or_default();
+        let over = |used: u64, part: u64, most: Option<u64>| {
+            most.filter(|most| used.saturating_add(part) > *most)
+        };
+        if let Some(most) = over(agent.tokens, part.tokens, bounds.tokens) {
+            return Ok(Err(("day_tokens", most)));
+        }
+        if let Some(most) = over(agent.micros, part.micros, bounds.micros) {
+            return Ok(Err(("day_cost_micros", most)));
+        }
+        agent.add(part);
+        agent.requests += 1;
+        let row = today.runs.entry((of.0.to_owned(), of.1.to_owned()));
+        let row = row.or_default();
+        row.add(part);
+        row.requests += 1;
+        write(put(day, of, row));
+        Ok(Ok(()))
+    }
+
+    /// Gives back a request's part and counts what it took; as [`Days::reserve`].
+    pub(crate) fn settle(
+        &self,
+        day: u64,
+        of: Of<'_>,
+        part: Took,
+        took: Took,
+        write: impl FnOnce(Option<Op>),
+    ) {
+        let mut held = self.lock();
+        let Some(today) = held.get_mut(&day) else {
+            // Held no more: its part stays counted.
+            return write(None);
+        };
+        let change = |counted: &mut Counted| {
+            counted.tokens = counted.tokens.saturating_sub(part.tokens);
+            counted.micros = counted.micros.saturating_sub(part.micros);
+            counted.add(took);
+        };
+        today.agents.get_mut(of.0).map(change);
+        let row = today.runs.get_mut(&(of.0.to_owned(), of.1.to_owned()));
+        let op = row.map(|row| {
+            change(row);
+            put(day, of, row)
+        });
+        write(op);
+    }
+
+    /// What agents and their runs used on a day: agent, run.
+    pub(super) fn used(&self, day: u64) -> Result<Vec<((String, String), Counted)>, StoreError> {
+        let mut all = self.read(day)?;
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(all)
+    }
+
+    fn day<'a>(
+        &self,
+        held: &'a mut BTreeMap<u64, Day>,
+        day: u64,
+    ) -> Result<&'a mut Day, StoreError> {
+        if !held.contains_key(&day) {
+            let mut read = Day::default();
+            for ((agent, run), counted) in self.read(day)? {
+                read.agents.entry(agent.clone()).or_default().merge(counted);
+                read.runs.insert((agent, run), counted);
+            }
+            held.insert(day, read);
+            while held.len() > DAYS_HELD {
+                held.pop_first();
+            }
+        }
+        Ok(held.entry(day).or_default())
+    }
+
+    fn read(&self, day: u64) -> Result<Vec<((String, String), Counted)>, StoreError> {
+        let (mut from, to) = (prefix(day), prefix(day + 1));
+        let mut all = Vec::new();
+        loop {
+            let rows = self.store.range(SPACE, &from, Some(&to), ROWS)?;
+            let more = rows.len() == ROWS;
+            if let Some((key, _)) = rows.last() {
+                from = [key, &b"\0"[..]].concat();
+            }
+            all.extend(rows.iter().filter_map(|(key, value)| row(key, value)));
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+impl Counted {
+    fn add(&mut self, took: Took) {
+        self.tokens = self.tokens.saturating_add(took.tokens);
+        self.micros = self.micros.saturating_add(took.micros);
+    }
+
+    /// Both together.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.tokens = self.tokens.saturating_add(other.tokens);
+        self.micros = self.micros.saturating_add(other.micros);
+    }
+}
+
+fn prefix(day: u64) -> Vec<u8> {
+    format!("{day:08}/").into_bytes()
+}
+
+fn put(day: u64, (agent, run): Of<'_>, row: &Counted) -> Op {
+    Op::Put {
+        space: SPACE,
+        key: Bytes::from(format!("{day:08}/{agent}/{run}")),
+        value: Bytes::from(serde_json::to_vec(row).unwrap_or_default()),
+    }
+}
+
+fn row(key: &[u8], value: &[u8]) -> Option<((String, String), Counted)> {
+    let key = std::str::from_utf8(key).ok()?;
+    let (_, of) = key.split_once('/')?;
+    let (agent, run) = of.split_once('/')?;
+    let counted = serde_json::from_slice(value).ok()?;
+    Some(((agent.to_owned(), run.to_owned()), counted))
+}
+
+#[cfg(test)]
+mod tests {
+    use airlock_journal::{Batch, MemoryStore};
+
+    use super::*;
+
+    const NO: Bounds = Bounds {
+        tokens: None,
+        micros: None,
+    };
+
+    fn took(tokens: u64, micros: u64) -> Took {
+        Took { tokens, micros }
+    }
+
+    fn reserve(days: &Days, day: u64, of: Of<'_>, part: Took, bounds: Bounds) -> (bool, Vec<Op>) {
+        let mut ops = Vec::new();
+        let reserved = days.reserve(day, of, part, bounds, |op| ops.push(op));
+        (reserved.expect("a store").is_ok(), ops)
+    }
+
+    /// What fits to the last unit fits, and one more does not; other agents, and
+    /// other days, have their own.
+    #[test]
+    fn a_day_holds_what_it_may_and_no_more() {
+        let days = Days::new(Arc::new(MemoryStore::new()));
+        let bounds = Bounds {
+            tokens: Some(100),
+            micros: Some(50),
+        };
+        let table = [
+            (1, ("a", "r1"), took(60, 20), true),
+            (1, ("a", "r2"), took(41, 1), false),
+            (1, ("a", "r2"), took(40, 31), false),
+            (1, ("a", "r2"), took(40, 30), true),
+            (1, ("a", "r1"), took(0, 1), false),
+            (1, ("a", "r1"), took(0, 0), true),
+            (1, ("b", "r3"), took(100, 50), true),
+            (2, ("a", "r1"), took(100, 50), true),
+        ];
+        for (day, of, part, fits) in table {
+            let (fit, ops) = reserve(&days, day, of, part, bounds);
+            assert_eq!(
+                (fit, ops.len()),
+                (fits, usize::from(fits)),
+                "{of:?} {part:?}"
+            );
+        }
+        // What comes back can be used again.
+        days.settle(1, ("a", "r1"), took(60, 20), took(10, 5), |_| {});
+        assert!(reserve(&days, 1, ("a", "r2"), took(50, 15), bounds).0);
+        assert!(!reserve(&days, 1, ("a", "r2"), took(1, 0), bounds).0);
+    }
+
+    /// After a restart there is what was written: parts that never came back count.
+    #[tokio::test]
+    async fn what_was_counted_is_found_again() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let days = Days::new(Arc::clone(&store));
+        let mut ops = Vec::new();
+        for (of, part) in [
+            (("a", "r1"), took(70, 7)),
+            (("a", "r2"), took(20, 2)),
+            (("ab", "r3"), took(1, 1)),
+        ] {
+            ops.extend(reserve(&days, 9, of, part, NO).1);
+        }
+        days.settle(9, ("a", "r2"), took(20, 2), took(5, 1), |op| ops.extend(op));
+        store.commit(Batch { ops }).await.expect("written");
+        let again = Days::new(store);
+        let bounds = Bounds {
+            tokens: Some(80),
+            micros: None,
+        };
+        assert!(!reserve(&again, 9, ("a", "r4"), took(6, 0), bounds).0);
+        assert!(reserve(&again, 9, ("a", "r4"), took(5, 0), bounds).0);
+        let used = again.used(9).expect("a store");
+        let used: Vec<_> = used
+            .iter()
+            .map(|((agent, run), c)| (agent.as_str(), run.as_str(), c.tokens, c.micros, c.requests))
+            .collect();
+        assert_eq!(
+            used,
+            [
+                ("a", "r1", 70, 7, 1),
+                ("a", "r2", 5, 1, 1),
+                ("ab", "r3", 1, 1, 1)
+            ]
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! Why the configuration of models could not be read, or what was asked of it.
+
+use std::path::PathBuf;
+
+use airlock_journal::StoreError;
+use airlock_models::config::ConfigError;
+use airlock_models::{ClientError, PatternError};
+
+use crate::problem::Failure;
+
+/// Why there are no models, or none of what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelsError {
+    /// A file could not be read.
+    #[error("reading {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The configuration can't be used.
+    #[error("{path}: {error}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// All that is wrong.
+        error: ConfigError,
+    },
+    /// The file of patterns can't be used.
+    #[error("{path}: {error}")]
+    Patterns {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        error: PatternError,
+    },
+    /// TLS could not be set up.
+    #[error("setting up TLS for models: {0}")]
+    Client(ClientError),
+    /// The host was started without models.
+    #[error(
+        "no models are configured: write a file of models and name it as `models_file` in airlock.toml (docs/models.md)"
+    )]
+    NotConfigured,
+    /// The day is none.
+    #[error("`{0}` is not a day such as 2026-01-31")]
+    Day(String),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+}
+
+impl Failure for ModelsError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Read { .. } | Self::Config { .. } | Self::Patterns { .. } => "models-invalid",
+            Self::Client(_) => "internal",
+            Self::NotConfigured => "models-not-configured",
+            Self::Day(_) => "invalid-request",
+            Self::Store(_) => "store-failed",
+        }
+    }
+
+    fn status(&self) -> u16 {
+        match self {
+            Self::Read { .. } | Self::Config { .. } | Self::Patterns { .. } => 422,
+            Self::Client(_) => 500,
+            Self::NotConfigured => 404,
+            Self::Day(_) => 400,
+            Self::Store(_) => 503,
+        }
+    }
+
+    fn detail(&self) -> String {
+        self.to_string()
+    }
+}

@@ -1,0 +1,141 @@
+//! The host's way to language models: the configuration in force, and what agents
+//! used of it by day.
+//!
+//! What must stay true: a configuration that can't be used changes nothing; a
+//! request that is under way ends on the router it began with; what was counted
+//! survives, and a crash never counts less than may have been used.
+
+mod days;
+mod error;
+mod secrets;
+mod view;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use airlock_journal::Store;
+use airlock_models::config::Config;
+use airlock_models::{Client, Redactor, Router};
+
+pub use days::Counted;
+pub(crate) use days::{Bounds, Days, Took, day_of};
+pub use error::ModelsError;
+pub(crate) use secrets::HostSecrets;
+pub use view::{ModelUsage, ModelUsagePage, ModelUsageQuery, ModelView, ModelsView, RoleView};
+
+use crate::calls::InFlight;
+use crate::engine::Vault;
+
+/// Largest file of models or patterns, bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The configuration in force, and what was used.
+pub(crate) struct Models {
+    file: Option<PathBuf>,
+    secrets: Arc<HostSecrets>,
+    client: Client,
+    now: RwLock<Option<Arc<InForce>>>,
+    pub(crate) days: Days,
+    /// Requests that were sent and have no answer yet: stopping waits for them.
+    pub(crate) asking: InFlight,
+    /// One reads the configuration anew at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// One configuration.
+pub(crate) struct InForce {
+    pub(crate) config: Config,
+    pub(crate) router: Router,
+}
+
+impl Models {
+    /// With the configuration in `file`, if there is one.
+    pub(crate) fn open(
+        file: Option<&Path>,
+        ca_file: Option<&Path>,
+        vault: &Arc<Vault>,
+        store: &Arc<dyn Store>,
+    ) -> Result<Self, ModelsError> {
+        let models = Self {
+            file: file.map(Path::to_owned),
+            secrets: Arc::new(HostSecrets::new(Arc::clone(vault))),
+            client: Client::new(ca_file).map_err(ModelsError::Client)?,
+            now: RwLock::default(),
+            days: Days::new(Arc::clone(store)),
+            asking: InFlight::new(u32::MAX),
+            turn: tokio::sync::Mutex::default(),
+        };
+        if let Some(file) = file {
+            let read = models.read(file)?;
+            models.put(read);
+        }
+        Ok(models)
+    }
+
+    /// The configuration in force; `None`: nobody wrote one.
+    pub(crate) fn now(&self) -> Option<Arc<InForce>> {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        now.clone()
+    }
+
+    /// A secret was set or removed.
+    pub(crate) fn secrets_changed(&self) {
+        self.secrets.changed();
+    }
+
+    fn put(&self, read: InForce) {
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        *now = Some(Arc::new(read));
+    }
+
+    fn read(&self, file: &Path) -> Result<InForce, ModelsError> {
+        let (config, redactor) = configuration(file)?;
+        let secrets = Arc::clone(&self.secrets) as Arc<dyn airlock_models::Secrets>;
+        let router = Router::new(&config, redactor, self.client.clone(), secrets);
+        let router = router.map_err(|error| ModelsError::Config {
+            path: file.to_owned(),
+            error,
+        })?;
+        Ok(InForce { config, router })
+    }
+}
+
+/// Whether a file of models, and the file of patterns that it names, can be used.
+///
+/// # Errors
+/// All that is wrong, each with its place.
+pub fn check_models_file(file: &Path) -> Result<(), ModelsError> {
+    configuration(file).map(drop)
+}
+
+fn configuration(file: &Path) -> Result<(Config, Redactor), ModelsError> {
+    let config = Config::from_toml(&text(file)?).map_err(|error| ModelsError::Config {
+        path: file.to_owned(),
+        error,
+    })?;
+    let patterns_file = config.redaction.patterns_file.as_ref();
+    let patterns = patterns_file.map(|name| file.parent().unwrap_or(Path::new("")).join(name));
+    let redactor = match &patterns {
+        None => Redactor::new(&config.redaction, ""),
+        Some(path) => Redactor::new(&config.redaction, &text(path)?),
+    };
+    let redactor = redactor.map_err(|error| ModelsError::Patterns {
+        path: patterns.unwrap_or_default(),
+        error,
+    })?;
+    Ok((config, redactor))
+}
+
+/// A file of configuration, whole.
+fn text(path: &Path) -> Result<String, ModelsError> {
+    let failed = |source| ModelsError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let bytes = std::fs::metadata(path).map_err(failed)?.len();
+    if bytes > FILE_BYTES_MAX {
+        let why = format!("it has {bytes} bytes, and may have {FILE_BYTES_MAX}");
+        return Err(failed(std::io::Error::other(why)));
+    }
+    std::fs::read_to_string(path).map_err(failed)
+}

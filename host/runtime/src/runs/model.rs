@@ -1,0 +1,710 @@
+//! A request to a language model, brought to its answer.
+//!
+//! What must stay true: nothing is sent before what it may use is set aside and
+//! durable; what may have been used counts, whatever dies; an answer that is in the
+//! journal is never paid for again.
+
+use std::sync::Arc;
+
+use airlock_journal::Op;
+use airlock_journal::audit::AuditRecord;
+use airlock_models::{
+    Allowance, Answer, Ask, Attempt, ConversationKey, EmbedRequest, Embeddings, Failure, Message,
+    ModelError, Part, Request as ModelRequest, Spent as ModelSpent,
+};
+use airlock_sandbox::agent::{Request, RequestId};
+use airlock_sandbox::capability::{Capability, models};
+use airlock_sandbox::gate::Allowed;
+use airlock_sandbox::{CallError, Denial, EffectClass};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::json;
+use sha2::Sha256;
+
+use super::effect::{self, Effect};
+use super::effects::until;
+use super::event::{Event, Told};
+use super::fold::{Asked, RunState};
+use super::session::{Session, Stop};
+use super::spending::{self, Spent};
+use super::{policy, step, talks};
+use crate::ids;
+use crate::models::{Bounds, InForce, Took, day_of};
+use crate::record;
+use crate::runtime::Runtime;
+
+/// Attempts at models that a request may set something aside for: one that fails
+/// without a word takes its part, and the next one needs its own.
+const ATTEMPTS_RESERVED: u64 = 3;
+
+/// Largest answer that is kept, bytes of JSON.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// What the redaction's key is derived for.
+const KEY_OF: &[u8] = b"airlock models conversation";
+
+/// A request under way.
+struct Asking {
+    session: Arc<Session>,
+    runtime: Arc<Runtime>,
+    id: RequestId,
+    effect: Arc<Effect>,
+}
+
+/// What is asked, as models get it.
+enum Prepared {
+    Chat(Box<ModelRequest>),
+    Embed(EmbedRequest),
+}
+
+/// What is next.
+enum Goes {
+    On,
+    Over,
+    /// The kill switch, or a block, keeps it.
+    PutOff,
+}
+
+/// What is set aside for an attempt, and where it is counted.
+#[derive(Clone, Copy)]
+struct Reserve {
+    took: Took,
+    day: u64,
+}
+
+/// Brings a request to its answer.
+pub(super) async fn perform(
+    session: Arc<Session>,
+    runtime: Arc<Runtime>,
+    id: RequestId,
+    effect: Arc<Effect>,
+) {
+    let asking = Asking {
+        session,
+        runtime,
+        id,
+        effect,
+    };
+    asking.perform().await;
+}
+
+/// What a request to a model may have used whose end nobody knows: what was set
+/// aside for it, once it was begun.
+pub(super) fn lost(state: &RunState, id: RequestId) -> Spent {
+    let begun = state
+        .requests
+        .get(&id)
+        .filter(|asked| asked.begun.is_some());
+    let model = begun.is_some_and(|asked| talks::is_model(&asked.request));
+    let reserved = state.reserved.get(&id).filter(|_| model);
+    reserved.copied().unwrap_or_default()
+}
+
+impl Prepared {
+    fn role(&self) -> &str {
+        match self {
+            Self::Chat(request) => &request.role,
+            Self::Embed(request) => &request.role,
+        }
+    }
+
+    fn images(&self) -> bool {
+        let Self::Chat(request) = self else {
+            return false;
+        };
+        let has = |part: &Part| matches!(part, Part::Image { .. });
+        request.messages.iter().any(|message| match message {
+            Message::User { parts } => parts.iter().any(has),
+            _ => false,
+        })
+    }
+
+    /// What one attempt may use at most.
+    fn bound(&self, now: &InForce) -> Result<Allowance, ModelError> {
+        match self {
+            Self::Chat(request) => now.router.bound(request),
+            Self::Embed(request) => now.router.bound_embed(request),
+        }
+    }
+}
+
+/// What a model said, in the journal's form.
+struct Said {
+    answer: Result<String, CallError>,
+    spent: ModelSpent,
+    attempts: Vec<Attempt>,
+    model: Option<String>,
+}
+
+impl Asking {
+    async fn perform(self) {
+        while let Some(asked) = self.asked() {
+            until(asked.not_before_ms).await;
+            let goes = self.attempt(&asked).await;
+            if !self.effect.rests() {
+                effect::ended_meanwhile(&self.session, self.id);
+                break;
+            }
+            match goes {
+                Goes::On => {}
+                Goes::Over => break,
+                Goes::PutOff => {
+                    self.session.performed(self.id);
+                    self.session.put_off(self.id);
+                    if !self.stands_still() {
+                        self.session.take_up_calls();
+                    }
+                    return;
+                }
+            }
+        }
+        self.session.performed(self.id);
+    }
+
+    fn asked(&self) -> Option<Asked> {
+        self.session.lock().state.requests.get(&self.id).cloned()
+    }
+
+    async fn attempt(&self, asked: &Asked) -> Goes {
+        if self.session.block_if_full() || self.stands_still() {
+            return Goes::PutOff;
+        }
+        if asked.begun.is_some() {
+            return self.began_before(asked);
+        }
+        let prepared = match self.prepared(asked) {
+            Ok(prepared) => prepared,
+            Err(error) => return self.told(None, Err(error)),
+        };
+        let (rule, prepared) = match self.permitted(prepared) {
+            Ok(permitted) => permitted,
+            Err(denial) => return self.denied(denial),
+        };
+        let Some(now) = self.runtime.models.now() else {
+            let message = "the host has no models: its administrator configures them".to_owned();
+            return self.told(Some(&rule), Err(CallError::Permanent { message }));
+        };
+        let part = match self.reserve(&now, &rule, &prepared) {
+            Ok(Some(part)) => part,
+            Ok(None) => return Goes::Over,
+            Err(error) => return self.told(Some(&rule), Err(error)),
+        };
+        if !self.session.durable().await {
+            return Goes::Over;
+        }
+        let _place = self.runtime.models.asking.take();
+        if !self.begins() {
+            // Ended before a byte was sent; whoever did so answered.
+            self.give_back(part);
+            return Goes::Over;
+        }
+        let said = tokio::select! {
+            biased;
+            () = self.effect.cancel.notified() => None,
+            () = self.cut_off() => None,
+            said = self.said(&now, &prepared, part) => Some(said),
+        };
+        self.came(asked, &rule, prepared.role(), part, said)
+    }
+
+    /// Begun by a host that is gone, or cut off: what it had set aside is used.
+    fn began_before(&self, asked: &Asked) -> Goes {
+        let used = lost(&self.session.lock().state, self.id);
+        let rule = self.rule(asked);
+        let retry = rule
+            .as_ref()
+            .and_then(|rule| rule.retry)
+            .unwrap_or_default();
+        let why = "the host stopped while the request was under way";
+        if asked.attempt < retry.attempts {
+            let again = [
+                Event::Used { used },
+                self.retried(asked.attempt + 1, 0, why.to_owned()),
+            ];
+            self.session.push(again);
+            return Goes::On;
+        }
+        let message = format!("{why}, and so did each of {} attempts", asked.attempt);
+        self.settle(
+            rule.as_ref(),
+            Err(CallError::Unknown { message }),
+            used,
+            Vec::new(),
+            None,
+        );
+        Goes::Over
+    }
+
+    fn retried(&self, attempt: u32, wait_ms: u64, why: String) -> Event {
+        Event::Retried {
+            id: self.id,
+            attempt,
+            after_ms: ids::now_ms().saturating_add(wait_ms),
+            why,
+        }
+    }
+
+    fn prepared(&self, asked: &Asked) -> Result<Prepared, CallError> {
+        let (conversations, tools) = {
+            let inner = self.session.lock();
+            (inner.state.talks.clone(), Arc::clone(&inner.state.tools))
+        };
+        match &asked.request {
+            Request::Chat { request, after } => {
+                let request = conversations.request(request, *after, &tools)?;
+                request.check().map_err(error_of)?;
+                Ok(Prepared::Chat(Box::new(request)))
+            }
+            Request::Embed { request } => talks::embed(request).map(Prepared::Embed),
+            _ => Err(CallError::Permanent {
+                message: "no request to a model".to_owned(),
+            }),
+        }
+    }
+
+    /// The agent's rule for what is asked, and that within the rule's bounds.
+    fn permitted(&self, mut prepared: Prepared) -> Result<(models::Rule, Prepared), Denial> {
+        let op = models::Op {
+            role: prepared.role().to_owned(),
+            images: prepared.images(),
+        };
+        let rule = rule_for(&self.runtime, &self.agent(), &op).map_err(|rule| Denial {
+            capability: models::Models::NAME.to_owned(),
+            operation: op.to_string(),
+            rule,
+        })?;
+        if let (Prepared::Chat(request), Some(most)) = (&mut prepared, rule.output_tokens) {
+            request.max_tokens = Some(request.max_tokens.map_or(most, |asked| asked.min(most)));
+        }
+        Ok((rule, prepared))
+    }
+
+    /// The rule of a request's role as it stands now.
+    fn rule(&self, asked: &Asked) -> Option<models::Rule> {
+        let prepared = self.prepared(asked).ok()?;
+        self.permitted(prepared).ok().map(|(rule, _)| rule)
+    }
+
+    fn agent(&self) -> String {
+        let inner = self.session.lock();
+        let start = inner.state.start.as_ref();
+        start.map_or_else(String::new, |start| start.agent.clone())
+    }
+
+    /// Sets aside what the request may use; `None`: it was ended meanwhile.
+    fn reserve(
+        &self,
+        now: &InForce,
+        rule: &models::Rule,
+        prepared: &Prepared,
+    ) -> Result<Option<Reserve>, CallError> {
+        let bound = prepared.bound(now).map_err(error_of)?;
+        let agent = self.agent();
+        let took = {
+            let inner = self.session.lock();
+            reserved(&inner.state, rule, bound)?
+        };
+        let bounds = Bounds {
+            tokens: rule.day_tokens,
+            micros: rule.day_cost.map(|cost| cost.micros),
+        };
+        let day = day_of(ids::now_ms());
+        let mut pushed = false;
+        let fits = self.runtime.models.days.reserve(
+            day,
+            (&agent, &self.session.id),
+            took,
+            bounds,
+            |row| pushed = self.push_reserved(took, row),
+        );
+        match fits {
+            Ok(Ok(())) => {
+                let part = Reserve { took, day };
+                if !pushed {
+                    self.give_back(part);
+                }
+                Ok(pushed.then_some(part))
+            }
+            Ok(Err((limit, most))) => Err(spending::limit(limit, most)),
+            Err(error) => {
+                tracing::error!(%error, "what models may be used can't be read");
+                Err(CallError::Transient {
+                    message: "the host's store failed".to_owned(),
+                    retry_after_ms: None,
+                })
+            }
+        }
+    }
+
+    /// The intent; `false`: there is nobody to ask for any more.
+    fn push_reserved(&self, took: Took, row: Op) -> bool {
+        let mut inner = self.session.lock();
+        let open = inner.state.requests.contains_key(&self.id);
+        if !open || inner.dead || inner.retired || inner.state.end.is_some() {
+            return false;
+        }
+        let spent = Spent {
+            model_tokens: took.tokens,
+            model_micros: took.micros,
+            ..Spent::default()
+        };
+        let (id, class) = (self.id, EffectClass::ReadOnly);
+        inner.push_all([Event::Reserved { id, spent }, Event::Begun { id, class }]);
+        inner.intended.insert(id);
+        inner.unwritten.beside.push(row);
+        drop(inner);
+        self.session.kick();
+        true
+    }
+
+    /// From here on it may be used; `false`: it was ended.
+    fn begins(&self) -> bool {
+        let mut inner = self.session.lock();
+        inner.intended.remove(&self.id);
+        self.effect.begins()
+    }
+
+    /// A part of which nothing was used.
+    fn give_back(&self, part: Reserve) {
+        let (agent, days) = (self.agent(), &self.runtime.models.days);
+        let of = (agent.as_str(), self.session.id.as_str());
+        days.settle(part.day, of, part.took, Took::default(), |row| {
+            self.session
+                .push_with([], row.into_iter().collect(), Vec::new());
+        });
+    }
+
+    async fn said(&self, now: &InForce, prepared: &Prepared, part: Reserve) -> Said {
+        let (seed, caller) = {
+            let inner = self.session.lock();
+            let start = inner.state.start.as_ref();
+            start.map_or_else(Default::default, |start| {
+                (start.seed.clone(), format!("{} {}", start.agent, start.by))
+            })
+        };
+        let conversation = conversation_key(&seed);
+        let ask = Ask {
+            caller: &caller,
+            conversation: &conversation,
+            allowance: Allowance {
+                tokens: part.took.tokens,
+                cost_micros: part.took.micros,
+            },
+            told: None,
+        };
+        match prepared {
+            Prepared::Chat(request) => now.router.ask(request, ask).await.into(),
+            Prepared::Embed(request) => now.router.embed(request, ask).await.into(),
+        }
+    }
+
+    /// Resolves when the kill switch reaches the run, or the host ends what is under
+    /// way.
+    async fn cut_off(&self) {
+        let halted = |inner: &mut super::session::Inner| inner.is_halted().then_some(());
+        let mut stop = self.runtime.stop.subscribe();
+        tokio::select! {
+            () = self.session.wait_for(halted) => {}
+            // The sender lives as long as this runtime.
+            _ = stop.wait_for(|stop| *stop == crate::stop::Stop::Now) => {}
+        }
+    }
+
+    fn came(
+        &self,
+        asked: &Asked,
+        rule: &models::Rule,
+        role: &str,
+        part: Reserve,
+        said: Option<Said>,
+    ) -> Goes {
+        let goes_on = self.effect.is_done();
+        let Some(said) = said else {
+            let used = part.took.spent();
+            let audit = self.audit(role, "cut-off", None, &used, &[]);
+            if goes_on {
+                // Asked again when the kill switch is lifted, or the host starts.
+                let why = "it was cut off by the host".to_owned();
+                let again = [Event::Used { used }, self.retried(asked.attempt, 0, why)];
+                self.session.push_with(again, Vec::new(), audit);
+                return Goes::PutOff;
+            }
+            self.settle(Some(rule), Err(CallError::Cancelled), used, audit, None);
+            return Goes::Over;
+        };
+        let used = spent(&said.spent);
+        let outcome = match &said.answer {
+            Ok(_) => "ok",
+            Err(error) => crate::calls::code_of(error),
+        };
+        let audit = self.audit(role, outcome, said.model.as_deref(), &used, &said.attempts);
+        let retry = rule.retry.unwrap_or_default();
+        let again = goes_on && asked.attempt < retry.attempts;
+        if let (
+            true,
+            Err(CallError::Transient {
+                message,
+                retry_after_ms,
+            }),
+        ) = (again, &said.answer)
+        {
+            let wait_ms = policy::backoff(retry, asked.attempt, *retry_after_ms);
+            let retried = self.retried(asked.attempt + 1, wait_ms, message.clone());
+            self.counted(part, &used, |row| {
+                let used = (!used.is_nothing()).then_some(Event::Used { used });
+                let events = used.into_iter().chain([retried]);
+                self.session
+                    .push_with(events, row.into_iter().collect(), audit);
+            });
+            return Goes::On;
+        }
+        self.settle(Some(rule), said.answer, used, audit, Some(part));
+        Goes::Over
+    }
+
+    /// Counts what was used of a part in the agent's day.
+    fn counted(&self, part: Reserve, used: &Spent, write: impl FnOnce(Option<Op>)) {
+        let took = Took {
+            tokens: used.model_tokens,
+            micros: used.model_micros,
+        };
+        let agent = self.agent();
+        let of = (agent.as_str(), self.session.id.as_str());
+        self.runtime
+            .models
+            .days
+            .settle(part.day, of, part.took, took, write);
+    }
+
+    /// The request is answered without having been sent.
+    fn told(&self, rule: Option<&models::Rule>, answer: Result<String, CallError>) -> Goes {
+        self.settle(rule, answer, Spent::default(), Vec::new(), None);
+        Goes::Over
+    }
+
+    fn denied(&self, denial: Denial) -> Goes {
+        let audit = step::denied(&self.session, &denial);
+        let error = Err(CallError::Denied(denial));
+        self.settle(None, error, Spent::default(), audit, None);
+        Goes::Over
+    }
+
+    /// Answers; where the grant says so, the run ends with it.
+    fn settle(
+        &self,
+        rule: Option<&models::Rule>,
+        answer: Result<String, CallError>,
+        used: Spent,
+        audit: Vec<Op>,
+        part: Option<Reserve>,
+    ) {
+        let end = match (&answer, rule) {
+            (Err(error), Some(rule)) => {
+                policy::end_by(&rule.on_error, &format!("`{}`", rule.role), error)
+            }
+            _ => None,
+        };
+        let answered = Event::Answered {
+            id: self.id,
+            answer: answer.into(),
+            by: None,
+            used,
+        };
+        let ends = end.is_some();
+        let events = [Some(answered), end.map(|end| Event::GivenUp { end })];
+        let settled = |row: Option<Op>| {
+            self.session.lock().unwritten.beside.extend(row);
+            self.session
+                .settle_all(self.id, events.into_iter().flatten(), audit)
+        };
+        let mut is_new = false;
+        match part {
+            Some(part) => self.counted(part, &used, |row| is_new = settled(row)),
+            None => is_new = settled(None),
+        }
+        if is_new && ends {
+            self.session.stop(Stop::Cancelled);
+        }
+    }
+
+    /// Whether the kill switch, or a block, keeps the request from being sent.
+    fn stands_still(&self) -> bool {
+        let inner = self.session.lock();
+        let held = inner.is_halted() || inner.state.holds_effects();
+        drop(inner);
+        held || self.runtime.ready().is_err() || super::stands_still(&self.runtime, &self.session)
+    }
+
+    /// What was asked of whom, and what it took; no text.
+    fn audit(
+        &self,
+        role: &str,
+        outcome: &str,
+        model: Option<&str>,
+        used: &Spent,
+        attempts: &[Attempt],
+    ) -> Vec<Op> {
+        let by = {
+            let inner = self.session.lock();
+            let start = inner.state.start.as_ref();
+            start.map_or_else(String::new, |start| start.by.clone())
+        };
+        let attempts: Vec<_> = attempts
+            .iter()
+            .map(|attempt| json!({ "model": attempt.model, "why": attempt.why, "fate": attempt.fate }))
+            .collect();
+        let record = AuditRecord::now(&by, "model.ask", self.agent())
+            .outcome(outcome)
+            .detail(json!({
+                "run": self.session.id,
+                "request": self.id,
+                "role": role,
+                "model": model,
+                "tokens": used.model_tokens,
+                "cost_micros": used.model_micros,
+                "attempts": attempts,
+            }));
+        vec![record::op(&record)]
+    }
+}
+
+impl Took {
+    fn spent(self) -> Spent {
+        Spent {
+            model_tokens: self.tokens,
+            model_micros: self.micros,
+            ..Spent::default()
+        }
+    }
+}
+
+/// What is set aside for a request: its bound as often as attempts may be needed, as
+/// far as there is so much left, and at least once.
+fn reserved(state: &RunState, rule: &models::Rule, bound: Allowance) -> Result<Took, CallError> {
+    let (left, used) = (state.left_now(), state.used());
+    let of_rule = |most: Option<u64>, used: u64| most.map(|most| most.saturating_sub(used));
+    let run_micros = rule.run_cost.map(|cost| cost.micros);
+    let part = |name, bound: u64, left: u64, rule: Option<u64>| {
+        let most = rule.map_or(left, |rule| rule.min(left));
+        match bound > most {
+            true => Err(spending::limit(name, most)),
+            false => Ok(bound.saturating_mul(ATTEMPTS_RESERVED).min(most)),
+        }
+    };
+    let rule_tokens = of_rule(rule.run_tokens, used.model_tokens);
+    let rule_micros = of_rule(run_micros, used.model_micros);
+    Ok(Took {
+        tokens: part("model_tokens", bound.tokens, left.model_tokens, rule_tokens)?,
+        micros: part(
+            "model_micros",
+            bound.cost_micros,
+            left.model_micros,
+            rule_micros,
+        )?,
+    })
+}
+
+fn rule_for(runtime: &Runtime, agent: &str, op: &models::Op) -> Result<models::Rule, String> {
+    let Some((_, active)) = runtime.registry.get(agent) else {
+        return Err(format!("`{agent}` is no longer installed"));
+    };
+    let grants = &active.grants.grants;
+    match models::Models::decide(grants, op) {
+        Ok(Allowed::Rule(rule)) => Ok(grants.models[rule].clone()),
+        Ok(Allowed::Ambient) => Err("no model is asked without a rule".to_owned()),
+        Err(missing) => Err(missing.0),
+    }
+}
+
+/// What placeholders of a run's conversations are made from: the same after a crash,
+/// another one in each other run.
+fn conversation_key(seed: &str) -> ConversationKey {
+    let mut key = [0; 32];
+    if let Ok(mac) = Hmac::<Sha256>::new_from_slice(seed.as_bytes()) {
+        key.copy_from_slice(&mac.chain_update(KEY_OF).finalize().into_bytes());
+    }
+    ConversationKey::new(key)
+}
+
+/// All that counts: what is not sure too.
+fn spent(spent: &ModelSpent) -> Spent {
+    Spent {
+        model_tokens: spent.tokens.saturating_add(spent.unsure_tokens),
+        model_micros: spent.cost_micros.saturating_add(spent.unsure_micros),
+        ..Spent::default()
+    }
+}
+
+fn error_of(error: ModelError) -> CallError {
+    match error {
+        ModelError::InvalidInput { message } => CallError::InvalidInput { message },
+        ModelError::Denied { message } => CallError::Denied(Denial {
+            capability: models::Models::NAME.to_owned(),
+            operation: "ask".to_owned(),
+            rule: message,
+        }),
+        ModelError::Transient {
+            message,
+            retry_after_ms,
+        } => CallError::Transient {
+            message,
+            retry_after_ms,
+        },
+        ModelError::Permanent { message } => CallError::Permanent { message },
+        ModelError::Limit { limit, value } => CallError::Limit { limit, value },
+        ModelError::Cancelled => CallError::Cancelled,
+        ModelError::Unknown { message } => CallError::Unknown { message },
+    }
+}
+
+/// An answer as it is kept.
+fn kept<T: serde::Serialize>(answer: &T) -> Result<String, CallError> {
+    let text = serde_json::to_string(answer).map_err(|error| CallError::Permanent {
+        message: format!("the answer can't be kept: {error}"),
+    })?;
+    match text.len() > ANSWER_BYTES_MAX {
+        true => Err(CallError::Limit {
+            limit: "answer_bytes".to_owned(),
+            value: ANSWER_BYTES_MAX.to_string(),
+        }),
+        false => Ok(text),
+    }
+}
+
+impl From<Result<Answer, Failure>> for Said {
+    fn from(came: Result<Answer, Failure>) -> Self {
+        match came {
+            Ok(answer) => Self {
+                answer: kept(&answer),
+                spent: answer.spent,
+                attempts: answer.attempts,
+                model: Some(answer.model),
+            },
+            Err(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<Result<Embeddings, Failure>> for Said {
+    fn from(came: Result<Embeddings, Failure>) -> Self {
+        match came {
+            Ok(vectors) => Self {
+                answer: kept(&vectors),
+                spent: vectors.spent,
+                attempts: vectors.attempts,
+                model: Some(vectors.model),
+            },
+            Err(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<Failure> for Said {
+    fn from(failure: Failure) -> Self {
+        Self {
+            answer: Err(error_of(failure.error)),
+            spent: failure.spent,
+            attempts: failure.attempts,
+            model: None,
+        }
+    }
+}
