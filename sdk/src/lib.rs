@@ -78,6 +78,7 @@ pub mod http;
 pub mod kv;
 pub mod log;
 pub mod retry;
+pub mod schema;
 pub mod secrets;
 pub mod task;
 #[cfg(not(target_family = "wasm"))]
