@@ -1,0 +1,71 @@
+//! The texts that a model gets, of one version.
+
+/// The folder they are from, for the log.
+pub(crate) const VERSION: &str = "v1";
+
+macro_rules! prompts {
+    ($($name:ident = $file:literal),* $(,)?) => {
+        $(pub(crate) const $name: &str = include_str!(concat!("../prompts/v1/", $file, ".md"));)*
+
+        #[cfg(test)]
+        pub(crate) const ALL: &[(&str, &str)] = &[$(($file, $name)),*];
+    };
+}
+
+prompts! {
+    SYSTEM = "system",
+    GOAL = "goal",
+    INSTRUCTIONS = "instructions",
+    CONTEXT = "context",
+    FINISH = "finish",
+    ASK_PERSON = "ask_person",
+    GIVE_UP = "give_up",
+    RESULT = "result",
+    FAILED = "failed",
+    ERRORS = "errors",
+    FAULT = "fault",
+    UNKNOWN_TOOL = "unknown_tool",
+    ALONE = "alone",
+    TOO_MANY = "too_many",
+    CUT = "cut",
+    NO_CALL = "no_call",
+    NO_PROGRESS = "no_progress",
+    ANSWERED = "answered",
+    NOTE = "note",
+    NOBODY = "nobody",
+    SUMMARISE = "summarise",
+    RESUMED = "resumed",
+}
+
+/// A text with its places filled in. What is filled in is not looked at again.
+pub(crate) fn fill(prompt: &str, places: &[(&str, &str)]) -> String {
+    let mut filled = String::new();
+    let mut rest = prompt.trim_end();
+    while let Some(at) = rest.find('{') {
+        let (before, from) = rest.split_at(at);
+        filled.push_str(before);
+        let place = places.iter().find_map(|(name, value)| {
+            let after = from.strip_prefix('{')?.strip_prefix(name)?;
+            Some((*value, after.strip_prefix('}')?))
+        });
+        rest = match place {
+            Some((value, after)) => {
+                filled.push_str(value);
+                after
+            }
+            None => {
+                filled.push('{');
+                &from[1..]
+            }
+        };
+    }
+    filled.push_str(rest);
+    filled
+}
+
+/// What to do about an error, by its code.
+pub(crate) fn advice(code: &str) -> &'static str {
+    let lines = ERRORS.lines().filter_map(|line| line.split_once(": "));
+    let mut found = lines.filter(|(name, _)| *name == code);
+    found.next().map_or("Go another way.", |(_, advice)| advice)
+}
