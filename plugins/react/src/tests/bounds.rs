@@ -137,6 +137,19 @@ fn a_long_conversation_is_begun_anew_with_what_it_was() {
             &["\"last_calls\":[{\"tool\":\"files/read\""],
         );
     }
+    // Not after each turn from then on: what it needs may be that long.
+    let says = [
+        long("a"),
+        long("b"),
+        long("c"),
+        "one".into(),
+        long("d"),
+        long("e"),
+        long("f"),
+    ];
+    let says = says.into_iter().chain(["two".into(), finish("all")]);
+    let run = works(super::host(says), input.clone());
+    assert_eq!((run.output(), run.calls().len()), (json!("all"), 6));
     let broke = Error::limit("model-micros", "0");
     let run = works(host(broke.clone().into()), input);
     assert_eq!(run.error(), broke);

@@ -159,6 +159,22 @@ fn a_model_that_was_reminded_goes_on() {
     }
 }
 
+/// A call in between, and it may think aloud again.
+#[test]
+fn answers_without_a_call_count_one_after_the_other() {
+    let text = || Says::text("Hm.");
+    let says = [
+        text(),
+        text(),
+        read("a"),
+        text(),
+        text(),
+        read("b"),
+        finish("hello"),
+    ];
+    assert_eq!(works(host(says), json!({})).output(), "hello");
+}
+
 #[test]
 fn nothing_is_made_of_an_answer_that_is_cut() {
     let cut = Says::call("files/write", json!({ "path": "a" })).finish(Finish::Length);

@@ -185,25 +185,31 @@ fn one_wrong_call_does_not_hold_up_the_others() {
 #[test]
 fn a_result_has_to_fit_its_schema() {
     let schema = json!({ "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "type": "object", "required": ["total"],
-        "properties": { "total": { "$ref": "#/$defs/cents" }, "$ref": { "const": "#/x" } },
+        "$id": "https://a.test/", "type": "object", "required": ["total"],
+        "properties": { "total": { "$ref": "#/$defs/cents" }, "$ref": { "const": "#/x" },
+            "quoted": { "const": { "$ref": "#/x" } } },
         "$defs": { "cents": { "type": "integer", "minimum": 0 } } });
+    let good = || json!({ "total": 12, "$ref": "#/x", "quoted": { "$ref": "#/x" } });
     let host = host([
         finish("about twelve"),
         finish(json!({ "total": -1 })),
         Says::call("finish", json!({ "total": 1 })),
-        finish(json!({ "total": 12, "$ref": "#/x" })),
+        finish(good()),
     ]);
     let run = works(host, json!({ "output_schema": schema }));
-    assert_eq!(run.output(), json!({ "total": 12, "$ref": "#/x" }));
+    assert_eq!(run.output(), good());
     let asked = run.asked_models();
-    let told: Vec<String> = asked[1..]
-        .iter()
-        .map(|asked| asked.results()[0].1.clone())
-        .collect();
+    let told = asked[1..].iter();
+    let told: Vec<String> = told.map(|asked| asked.results()[0].1.clone()).collect();
     holds(&told[0], &["at `/result`: it is a string, and not object"]);
     holds(&told[1], &["at `/result/total`: it has to be at least 0"]);
     holds(&told[2], &["`result` is missing"]);
+    let offered = asked[0].body["tools"][0]["input_schema"].to_string();
+    holds(&offered, &["#/properties/result/$defs/cents"]);
+    assert!(
+        !offered.contains("$id") && !offered.contains("$schema"),
+        "{offered}"
+    );
 }
 
 #[test]
