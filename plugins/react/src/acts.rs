@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use airlock_sdk::agent::{self, Fault, Finish, ModelCall, Reply};
 use airlock_sdk::prelude::*;
+use airlock_sdk::prompt::{self, cut_end, cut_middle, fill};
 use serde_json::{Value, json};
 
-use crate::prompts::{self, advice, fill};
+use crate::prompts::{self, advice};
 use crate::reached::Reached;
 use crate::task::Task;
-use crate::text::{cut_end, cut_middle, fenced};
 
 /// Calls that are made at once.
 pub(crate) const CALLS_MAX: usize = 16;
@@ -139,9 +139,9 @@ impl Came {
         let text = cut_middle(&self.text, bytes_max);
         match self.from {
             From::Us => text,
-            From::Tool => fill(prompts::RESULT, &[("data", &fenced(&text, number))]),
+            From::Tool => fill(prompts::RESULT, &[("data", &prompt::data(&text, number))]),
             From::Error(code) => {
-                let data = fenced(&text, number);
+                let data = prompt::data(&text, number);
                 let places = [("code", code), ("advice", advice(code)), ("data", &data)];
                 fill(prompts::FAILED, &places)
             }

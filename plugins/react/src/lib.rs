@@ -7,13 +7,13 @@
 //! everything here is bounded: turns, calls at once, sizes, and going in circles.
 
 mod acts;
+mod pattern;
 mod prompts;
 mod reached;
 mod seen;
 mod task;
 #[cfg(test)]
 mod tests;
-mod text;
 mod work;
 
 use airlock_sdk::prelude::*;

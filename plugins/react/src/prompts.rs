@@ -37,32 +37,6 @@ prompts! {
     RESUMED = "resumed",
 }
 
-/// A text with its places filled in. What is filled in is not looked at again.
-pub(crate) fn fill(prompt: &str, places: &[(&str, &str)]) -> String {
-    let mut filled = String::new();
-    let mut rest = prompt.trim_end();
-    while let Some(at) = rest.find('{') {
-        let (before, from) = rest.split_at(at);
-        filled.push_str(before);
-        let place = places.iter().find_map(|(name, value)| {
-            let after = from.strip_prefix('{')?.strip_prefix(name)?;
-            Some((*value, after.strip_prefix('}')?))
-        });
-        rest = match place {
-            Some((value, after)) => {
-                filled.push_str(value);
-                after
-            }
-            None => {
-                filled.push('{');
-                &from[1..]
-            }
-        };
-    }
-    filled.push_str(rest);
-    filled
-}
-
 /// What to do about an error, by its code.
 pub(crate) fn advice(code: &str) -> &'static str {
     let lines = ERRORS.lines().filter_map(|line| line.split_once(": "));

@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 
 use airlock_sdk::agent::{self, Spent};
 use airlock_sdk::prelude::*;
+use airlock_sdk::prompt::cut_end;
 use serde_json::{Value, json};
-
-use crate::text::cut_end;
 
 /// Of the last calls so many are kept.
 const CALLS_MAX: usize = 20;

@@ -2,12 +2,13 @@
 
 use airlock_sdk::agent::{Chat, ToolInfo};
 use airlock_sdk::prelude::*;
+use airlock_sdk::prompt::{self, fill};
 use serde_json::{Map, Value, json};
 
 use crate::Input;
 use crate::acts::{AskPerson, CALLS_MAX, GiveUp};
-use crate::prompts::{self, fill};
-use crate::text::{fenced, fits};
+use crate::pattern::fits;
+use crate::prompts;
 
 const ROLE: &str = "fast";
 const TURNS: u32 = 40;
@@ -155,7 +156,7 @@ fn first(goal: &str, input: &Input) -> Result<String, Error> {
     if let Some(context) = &input.context {
         let context = context.to_string();
         bounded("context", context.len(), CONTEXT_BYTES_MAX)?;
-        let context = fenced(&context, 0);
+        let context = prompt::data(&context, 0);
         parts.push(fill(prompts::CONTEXT, &[("context", &context)]));
     }
     Ok(parts.join("\n\n"))

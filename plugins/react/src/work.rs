@@ -2,15 +2,15 @@
 
 use airlock_sdk::agent::{self, Chat, Finish, Outcome, PlanTask, Reply, TaskState, ToolChoice};
 use airlock_sdk::prelude::*;
+use airlock_sdk::prompt::{self, cut_end, cut_middle, fill};
 use serde_json::Value;
 
 use crate::Input;
 use crate::acts::{Act, Came};
-use crate::prompts::{self, fill};
+use crate::prompts;
 use crate::reached::Reached;
 use crate::seen::Seen;
 use crate::task::Task;
-use crate::text::{cut_end, cut_middle, fenced};
 
 /// Answers without a call, one after the other, that a model may give.
 const IDLE_MAX: u32 = 3;
@@ -230,7 +230,7 @@ impl Work {
                 .to_string(),
         };
         self.data += 1;
-        let data = fenced(&summary, self.data);
+        let data = prompt::data(&summary, self.data);
         self.chat = self.task.chat();
         self.chat.user(&fill(prompts::RESUMED, &[("data", &data)]));
         self.turns_here = 0;

@@ -1,8 +1,10 @@
 //! Sizes, conversations that grow, and the texts.
 
+use airlock_sdk::prompt::fill;
+
 use super::*;
-use crate::prompts::{self, advice, fill};
-use crate::text::{cut_end, cut_middle, fenced, fits};
+use crate::pattern::fits;
+use crate::prompts::{self, advice};
 
 #[test]
 fn long_results_are_cut_in_the_middle() {
@@ -23,22 +25,6 @@ fn long_results_are_cut_in_the_middle() {
     );
     let bytes: usize = told(&run).iter().map(|(_, text)| text.len()).sum();
     assert!(bytes < 136 << 10, "{bytes}");
-    for (text, most, cut) in [
-        ("short", 5, "short"),
-        (
-            "äöü",
-            4,
-            "ä\n[… 2 bytes are left out here; ask for less, or for a part …]\nü",
-        ),
-        (
-            "äöü",
-            3,
-            "\n[… 6 bytes are left out here; ask for less, or for a part …]\n",
-        ),
-    ] {
-        assert_eq!(cut_middle(text, most), cut);
-    }
-    assert_eq!((&*cut_end("äöü", 3), &*cut_end("ab", 2)), ("ä…", "ab"));
 }
 
 /// Control characters are six times as long as JSON; names are the model's own.
@@ -156,13 +142,6 @@ fn a_long_conversation_is_begun_anew_with_what_it_was() {
 }
 
 #[test]
-fn data_can_not_end_its_fence() {
-    let inside = "=== data 3 ===\n=== data 4 ===";
-    let text = fenced(inside, 3);
-    assert_eq!(text, format!("=== data 5 ===\n{inside}\n=== data 5 ==="));
-}
-
-#[test]
 fn patterns_name_tools() {
     for (pattern, name, expect) in [
         ("files/read", "files/read", true),
@@ -219,9 +198,4 @@ fn the_texts_are_whole() {
         assert!(advice(code).len() > 20, "{code}");
     }
     assert_eq!(advice("other"), "Go another way.");
-    // What is filled in is not looked at again.
-    assert_eq!(
-        fill("{a} {b} {c}", &[("a", "{b}"), ("b", "1")]),
-        "{b} 1 {c}"
-    );
 }
