@@ -180,6 +180,49 @@ fn target<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
     (found.is_object() || found.is_boolean()).then_some(found)
 }
 
+/// A schema as it is inside of another one, at `place`, a JSON pointer: references
+/// lead to where their targets are then. Values that it only quotes stay as they are.
+///
+/// ```
+/// use airlock_sdk::schema::moved;
+/// use airlock_sdk::serde_json::json;
+///
+/// let list = json!({ "$id": "https://a.test/", "items": { "$ref": "#" } });
+/// let inside = json!({ "items": { "$ref": "#/properties/list" } });
+/// assert_eq!(moved(list, "/properties/list"), inside);
+/// ```
+#[must_use]
+pub fn moved(mut schema: Value, place: &str) -> Value {
+    if let Some(members) = schema.as_object_mut() {
+        members.remove("$schema");
+        members.remove("$id");
+    }
+    move_references(&mut schema, place);
+    schema
+}
+
+fn move_references(schema: &mut Value, place: &str) {
+    match schema {
+        Value::Object(members) => {
+            for (keyword, value) in members {
+                match (keyword.as_str(), value) {
+                    ("$ref", Value::String(to)) => {
+                        if let Some(rest) = to.strip_prefix('#') {
+                            *to = format!("#{place}{rest}");
+                        }
+                    }
+                    ("const" | "enum" | "default" | "examples", _) => {}
+                    (_, value) => move_references(value, place),
+                }
+            }
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| move_references(item, place)),
+        _ => {}
+    }
+}
+
 struct Checking<'a> {
     root: &'a Value,
     at: String,

@@ -3,7 +3,8 @@
 use airlock_sdk::agent::{Chat, ToolInfo};
 use airlock_sdk::prelude::*;
 use airlock_sdk::prompt::{self, fill};
-use serde_json::{Map, Value, json};
+use airlock_sdk::schema;
+use serde_json::{Value, json};
 
 use crate::Input;
 use crate::acts::{AskPerson, CALLS_MAX, GiveUp};
@@ -166,13 +167,10 @@ fn first(goal: &str, input: &Input) -> Result<String, Error> {
 fn finish_schema(output: Option<Value>) -> Result<Value, Error> {
     let result = match output {
         None => json!({ "description": "What was reached." }),
-        Some(Value::Object(mut schema)) => {
-            schema.remove("$schema");
-            schema.remove("$id");
-            let mut schema = Value::Object(schema);
+        Some(Value::Object(schema)) => {
+            let schema = Value::Object(schema);
             bounded("output_schema", schema.to_string().len(), SCHEMA_BYTES_MAX)?;
-            move_references(&mut schema);
-            schema
+            schema::moved(schema, "/properties/result")
         }
         Some(_) => return wrong("output_schema: a JSON Schema is an object"),
     };
@@ -180,28 +178,4 @@ fn finish_schema(output: Option<Value>) -> Result<Value, Error> {
         json!({ "type": "object", "properties": { "result": result },
         "required": ["result"], "additionalProperties": false }),
     )
-}
-
-/// References within a schema lead to where it is now. Values that a schema only
-/// quotes are left as they are.
-fn move_references(schema: &mut Value) {
-    match schema {
-        Value::Object(members) => move_of(members),
-        Value::Array(items) => items.iter_mut().for_each(move_references),
-        _ => {}
-    }
-}
-
-fn move_of(members: &mut Map<String, Value>) {
-    for (keyword, value) in members {
-        match (keyword.as_str(), value) {
-            ("$ref", Value::String(to)) => {
-                if let Some(rest) = to.strip_prefix('#') {
-                    *to = format!("#/properties/result{rest}");
-                }
-            }
-            ("const" | "enum" | "default" | "examples", _) => {}
-            (_, value) => move_references(value),
-        }
-    }
 }
