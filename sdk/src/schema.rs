@@ -212,6 +212,11 @@ fn move_references(schema: &mut Value, place: &str) {
                         }
                     }
                     ("const" | "enum" | "default" | "examples", _) => {}
+                    // Names, and no keywords.
+                    ("properties" | "$defs" | "definitions", Value::Object(named)) => {
+                        let schemas = named.values_mut();
+                        schemas.for_each(|schema| move_references(schema, place));
+                    }
                     (_, value) => move_references(value, place),
                 }
             }
@@ -617,6 +622,20 @@ mod tests {
             let refused = Schema::read(&schema).expect_err("it can't be used");
             assert!(refused.to_string().contains(place), "{refused}");
         }
+    }
+
+    #[test]
+    fn references_go_with_their_schema() {
+        let named = |to: &str| {
+            json!({ "properties": { "const": { "$ref": to }, "$ref": true,
+            "quoted": { "const": { "$ref": "#/x" }, "enum": [{ "$ref": "#" }] } },
+            "anyOf": [{ "items": { "$ref": to } }] })
+        };
+        assert_eq!(moved(named("#/$defs/a"), "/b/c"), named("#/b/c/$defs/a"));
+        assert_eq!(moved(named("#"), "/b"), named("#/b"));
+        let other = || named("https://a.test/");
+        assert_eq!(moved(other(), "/b"), other());
+        assert_eq!(moved(json!(true), "/b"), json!(true));
     }
 
     /// Each reference doubles the work: without a bound it would never end.
