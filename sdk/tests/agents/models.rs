@@ -98,6 +98,37 @@ fn a_conversation_sends_what_is_new_and_goes_two_ways() {
 }
 
 #[test]
+fn turn_after_turn_has_its_own_calls_and_results() {
+    let call = || Says::call("files/read", json!({ "path": "a" }));
+    let done = Says::json(json!({ "total": 3 }));
+    let ran = run(says([call(), call(), call(), done]), || async {
+        let mut chat = chat().output::<Sum>();
+        chat.user("go");
+        let mut ids = Vec::new();
+        loop {
+            let reply = chat.ask().await?;
+            assert_eq!(
+                reply.faults,
+                [],
+                "a form is asked for, and calls come first"
+            );
+            let [call] = reply.calls.as_slice() else {
+                ids.sort();
+                ids.dedup();
+                assert_eq!(ids.len(), 3);
+                return Outcome::done(&reply.parse::<Sum>()?.total);
+            };
+            ids.push(call.id.clone());
+            chat.result(call, "text");
+        }
+    });
+    assert_eq!(ran.output(), 3);
+    let asked = ran.asked_models();
+    let new: Vec<usize> = asked.iter().map(|asked| asked.new).collect();
+    assert_eq!(new, [2, 1, 1, 1]);
+}
+
+#[test]
 fn after_an_error_it_goes_on_from_the_last_answer() {
     let host = says([
         Says::text("one"),
@@ -278,6 +309,10 @@ fn what_is_no_answer_has_its_own_error() {
         let ran = run(says([says_so]), || async {
             let mut chat = chat().output::<Sum>();
             let reply: Reply = chat.user("go").ask().await?;
+            assert!(
+                reply.declined().is_none() || reply.faults.is_empty(),
+                "{reply:?}"
+            );
             Outcome::done(&reply.parse::<Sum>()?)
         });
         let error = ran.error().to_string();
