@@ -1,8 +1,8 @@
 //! Write agents for Airlock: components that decide.
 //!
 //! An agent is an `async fn` from a goal and an input to an [`Outcome`]. It has
-//! no effects of its own: it calls tools it was granted, waits for timers and
-//! signals, and asks people. The host keeps each request and each answer, so the
+//! no effects of its own: it calls tools it was granted, asks language models
+//! ([`Chat`]), waits for timers and signals, and asks people. The host keeps each request and each answer, so the
 //! run goes on after a crash: the function is run again from its start and is
 //! given the same answers, in the same order, until it has caught up. So it must
 //! decide by what it was given alone; clocks and randomness of the standard
@@ -61,8 +61,13 @@ use crate::input::input_schema;
 use crate::log::Level;
 use crate::task;
 
+pub(crate) mod chat;
 mod types;
 
+pub use chat::{
+    Chat, Embeddings, Fault, Finish, ModelCall, Reply, Spent, ToolChoice, Unusable, Usage, embed,
+    embed_with,
+};
 pub(crate) use types::Question;
 pub use types::{Budget, EffectClass, PlanTask, TaskState, ToolInfo};
 
@@ -164,14 +169,19 @@ impl<T: DeserializeOwned + 'static> IntoFuture for Request<T> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             task::ready(self.handle.subscribe()).await;
-            let Some(answer) = self.handle.answer() else {
-                let text = "the host reported an answer and has none";
-                return Err(Error::Permanent(text.to_owned()));
-            };
-            serde_json::from_str(&answer?)
-                .map_err(|error| Error::Permanent(format!("an answer of another shape: {error}")))
+            answered(&self.handle)
         })
     }
+}
+
+/// The answer that a wait reported.
+fn answered<T: DeserializeOwned>(handle: &Handle) -> Result<T, Error> {
+    let Some(answer) = handle.answer() else {
+        let text = "the host reported an answer and has none";
+        return Err(Error::Permanent(text.to_owned()));
+    };
+    serde_json::from_str(&answer?)
+        .map_err(|error| Error::Permanent(format!("an answer of another shape: {error}")))
 }
 
 /// Calls a tool, `plugin/tool`, that this agent was granted.

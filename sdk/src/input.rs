@@ -87,6 +87,13 @@ pub fn output_schema<T: ToolOutput>() -> Option<String> {
     says_something.then(|| serde_json::Value::from(schema).to_string())
 }
 
+/// The JSON Schema of what a model is to answer with.
+pub(crate) fn answer_schema<T: JsonSchema>() -> serde_json::Value {
+    let mut schema = schema::<T>(Contract::Deserialize);
+    schema.ensure_object();
+    schema.into()
+}
+
 /// Reads an input.
 ///
 /// # Errors

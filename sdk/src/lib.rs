@@ -77,7 +77,9 @@ pub mod flow;
 pub mod http;
 pub mod kv;
 pub mod log;
+pub mod prompt;
 pub mod retry;
+pub mod schema;
 pub mod secrets;
 pub mod task;
 #[cfg(not(target_family = "wasm"))]

@@ -35,6 +35,8 @@ use crate::{Context, Denial, Error, Plugin, Want};
 
 mod agent;
 mod bounds;
+pub(crate) mod chats;
+pub(crate) mod models;
 mod people;
 mod result;
 pub(crate) mod run;
@@ -43,6 +45,7 @@ mod signals;
 pub(crate) mod step;
 
 pub use agent::{AgentHost, agent, check_agent, not_approved};
+pub use models::{ModelRequest, Says};
 pub use people::{Answer, Question};
 pub use result::{AgentRun, Child, End, Note};
 

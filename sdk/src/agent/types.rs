@@ -31,6 +31,10 @@ pub struct Budget {
     pub wall_ms: Option<u64>,
     /// Microseconds of CPU time, its tools' included.
     pub cpu_us: Option<u64>,
+    /// Tokens of language models, in and out.
+    pub model_tokens: Option<u64>,
+    /// Cost of language models, millionths of the host's currency.
+    pub model_micros: Option<u64>,
 }
 
 /// State of a task of the plan.

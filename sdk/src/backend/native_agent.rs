@@ -102,7 +102,14 @@ fn request(request: Request, held: bool) -> Option<Awaits> {
     if live {
         let script = Rc::clone(&run.borrow().script);
         // The test's own code is no part of the agent.
-        let coming = within(None, || Script::perform(&script, &request));
+        let coming = match &request {
+            Request::Chat { request, .. } => {
+                let seen = run.borrow().chats.seen(id).cloned()?;
+                let told = run.borrow().told.clone();
+                within(None, || Script::chat(&script, request, &seen, &told))
+            }
+            _ => within(None, || Script::perform(&script, &request)),
+        };
         act(&run, |run| run.answers(id, coming))?;
     }
     Some(Awaits { run, id })
@@ -246,6 +253,19 @@ pub(crate) mod host {
             goal: goal.to_owned(),
             input: input.to_owned(),
             budget,
+        })
+    }
+
+    pub(crate) fn chat(request: &str, after: Option<&Handle>) -> Handle {
+        asked(Request::Chat {
+            request: request.to_owned(),
+            after: after.map(|after| after.0.as_ref().map_or(usize::MAX, |awaits| awaits.id)),
+        })
+    }
+
+    pub(crate) fn embed(request: &str) -> Handle {
+        asked(Request::Embed {
+            request: request.to_owned(),
         })
     }
 

@@ -87,8 +87,18 @@ pub(crate) mod host {
             events: budget.events,
             wall_ms: budget.wall_ms,
             cpu_us: budget.cpu_us,
+            model_tokens: budget.model_tokens,
+            model_micros: budget.model_micros,
         };
         Handle(wit::start(agent, goal, input, budget))
+    }
+
+    pub(crate) fn chat(request: &str, after: Option<&Handle>) -> Handle {
+        Handle(wit::chat(request, after.map(|after| &after.0)))
+    }
+
+    pub(crate) fn embed(request: &str) -> Handle {
+        Handle(wit::embed(request))
     }
 
     pub(crate) fn tools() -> Vec<ToolInfo> {

@@ -52,6 +52,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::bounds;
+use super::models::{ModelRequest, Says};
 use super::people::{Answer, Question};
 use super::result::AgentRun;
 use super::run::{Before, Begins, Run};
@@ -74,7 +75,8 @@ const CLOCK_STEP: Duration = Duration::from_millis(2);
 
 /// A stand-in for the host of one run of an agent, see [`AgentHost`].
 ///
-/// Nothing is granted by default: no tool, no child, and no person answers.
+/// Nothing is granted by default: no tool, no child, no model, and no person
+/// answers.
 pub fn agent() -> AgentHost {
     let script = Rc::default();
     AgentHost {
@@ -160,6 +162,46 @@ impl AgentHost {
     ) -> Self {
         let answer = Box::new(answer);
         self.script().children.insert(agent.to_owned(), answer);
+        self
+    }
+
+    /// Grants the role of a language model, and answers for it. What it says is held
+    /// against the request: the faults that the host would find are in the answer, as
+    /// far as a schema needs no regular expression. What the host refuses of a request
+    /// is refused before this is asked. A role that was not given is denied.
+    pub fn model<S: Into<Says>>(
+        self,
+        role: &str,
+        mut says: impl FnMut(&ModelRequest) -> S + 'static,
+    ) -> Self {
+        let model = Box::new(move |request: &ModelRequest| says(request).into());
+        self.script().models.insert(role.to_owned(), model);
+        self
+    }
+
+    /// As [`Self::model`], with what it says, one answer after the other.
+    ///
+    /// # Panics
+    /// Then in [`Self::run`], when it is asked for one more.
+    pub fn says<S: Into<Says>>(self, role: &str, says: impl IntoIterator<Item = S>) -> Self {
+        let says: Vec<Says> = says.into_iter().map(Into::into).collect();
+        let (most, mut says) = (says.len(), says.into_iter());
+        let name = role.to_owned();
+        self.model(role, move |request| {
+            says.next().unwrap_or_else(|| {
+                panic!(
+                    "the script of the model `{name}` has {most} answers, and it is asked for \
+                     one more: {}",
+                    request.last_text()
+                )
+            })
+        })
+    }
+
+    /// Grants the role of a model that makes vectors, and makes them.
+    pub fn embeds(self, role: &str, embeds: impl FnMut(&str) -> Vec<f32> + 'static) -> Self {
+        let embeds = Box::new(embeds);
+        self.script().embeds.insert(role.to_owned(), embeds);
         self
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::models::ModelRequest;
 use super::people::Question;
 use super::run::{Before, Run};
 use super::step::{Request, Step};
@@ -102,7 +103,10 @@ impl Told {
                 input: value(input),
                 budget: *budget,
             }),
-            Request::Timer { .. } | Request::Signal { .. } => {}
+            Request::Timer { .. }
+            | Request::Signal { .. }
+            | Request::Chat { .. }
+            | Request::Embed { .. } => {}
         }
     }
 }
@@ -192,6 +196,12 @@ impl AgentRun {
     #[must_use]
     pub fn children(&self) -> &[Child] {
         &self.told.children
+    }
+
+    /// What it asked models, in order, but for what was refused at once.
+    #[must_use]
+    pub fn asked_models(&self) -> Vec<ModelRequest> {
+        self.run.borrow().chats.all()
     }
 
     /// The waits it asked for by `sleep` and `sleep_until`, in order.

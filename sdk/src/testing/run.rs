@@ -11,6 +11,8 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::bounds;
+use super::chats::{self, Chats};
+use super::models::Told;
 use super::result::{End, Note};
 use super::script::Script;
 use super::signals::{Signal, Signals};
@@ -75,6 +77,9 @@ pub(crate) struct Run {
     /// Waits for signals that have none.
     awaiting: Vec<usize>,
     pub(crate) steps: Vec<Step>,
+    /// The tools it was told of.
+    pub(crate) told: Told,
+    pub(crate) chats: Chats,
     pub(crate) signals: Signals,
     pub(crate) state: BTreeMap<String, String>,
     repeats: HashMap<(String, String, String), usize>,
@@ -96,6 +101,8 @@ impl Run {
             questions: Vec::new(),
             awaiting: Vec::new(),
             steps: Vec::new(),
+            told: Told::new(),
+            chats: Chats::default(),
             signals: begins.signals.clone(),
             state: begins.state.clone(),
             repeats: HashMap::new(),
@@ -157,7 +164,7 @@ impl Run {
             self.end = Some(End::Blocked(format!("it made {STEPS_MAX} requests")));
             return None;
         }
-        let refused = self.refused(&request);
+        let refused = self.refused(id, &request);
         match &request {
             Request::Call { .. } => self.calls += 1,
             Request::Start { .. } => self.children += 1,
@@ -185,9 +192,19 @@ impl Run {
         Some((id, live && !self.is_over()))
     }
 
-    /// What the agent is told at once, since there is not enough left.
-    fn refused(&self, request: &Request) -> Option<Error> {
+    /// What the agent is told at once: there is not enough left, or the host refuses
+    /// what models are asked.
+    fn refused(&mut self, id: usize, request: &Request) -> Option<Error> {
         let (name, used, most) = match request {
+            Request::Chat { request, after } => {
+                let told = |id: &usize| self.asked.get(*id).is_none_or(|asked| !asked.told);
+                if after.as_ref().is_some_and(told) {
+                    let why = "after: nothing has reported its answer yet";
+                    return Some(Error::invalid_input(why));
+                }
+                return self.chats.ask(id, request, *after, &self.told).err();
+            }
+            Request::Embed { request } => return chats::check_embed(request).err(),
             Request::Call { .. } => ("calls", self.calls, CALLS_MAX),
             Request::Start { .. } => ("children", self.children, CHILDREN_MAX),
             Request::Ask(_) => {
@@ -217,6 +234,9 @@ impl Run {
             }
         }
         let at_ms = |after: u64| self.now_ms.saturating_add(after);
+        if let Some((_, answer)) = &coming {
+            self.chats.answered(id, answer);
+        }
         asked.answer = coming.clone().map(|(after, answer)| (at_ms(after), answer));
         asked.given = coming;
     }
@@ -333,7 +353,10 @@ impl Run {
 
     pub(crate) fn tools(&mut self) -> Vec<ToolInfo> {
         self.does(Step::ToolsTold);
-        self.script.borrow().tools()
+        let tools = self.script.borrow().tools();
+        let named = tools.iter().map(|tool| (tool.name.clone(), tool.clone()));
+        self.told = named.collect();
+        tools
     }
 
     pub(crate) fn set_state(&mut self, key: &str, value: Option<&str>) {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::chats;
+use super::models::{ModelRequest, Says, Told};
 use super::people::{Answer, Question};
 use super::run::Coming;
 use super::step::Request;
@@ -15,14 +17,20 @@ use crate::agent::{EffectClass, ToolInfo};
 
 type Tool = Box<dyn FnMut(Value) -> Result<Value, Error>>;
 type Child = Box<dyn FnMut(&str, Value) -> Result<Value, Error>>;
+type Model = Box<dyn FnMut(&ModelRequest) -> Says>;
+type Embeds = Box<dyn FnMut(&str) -> Vec<f32>>;
 type Decides = Box<dyn FnMut(&Question) -> Answer>;
 
-/// What a test gives: tools, children, people.
+/// What a test gives: tools, children, models, people.
 #[derive(Default)]
 pub(crate) struct Script {
     pub(super) tools: BTreeMap<String, Tool>,
     pub(super) infos: BTreeMap<String, ToolInfo>,
     pub(super) children: BTreeMap<String, Child>,
+    pub(super) models: BTreeMap<String, Model>,
+    pub(super) embeds: BTreeMap<String, Embeds>,
+    /// Calls that models asked for; each has an id of its own.
+    model_calls: usize,
     pub(super) decides: Option<Decides>,
     /// Milliseconds that calls and children take.
     pub(super) takes: BTreeMap<String, u64>,
@@ -44,6 +52,15 @@ pub(super) fn question(asked: &crate::agent::Question) -> Question {
         payload: asked.payload.as_deref().map(value),
         due: asked.due_ms.map(Duration::from_millis),
     }
+}
+
+/// What an agent is told of a role that was not given.
+fn no_role(role: &str, by: &str) -> Error {
+    let rule = format!(
+        "no models rule names `{role}`; needed: models = [{{ role = \"{role}\" }}] \
+         (in a test: `.{by}(\"{role}\", …)`)"
+    );
+    Error::denied("models", format!("ask {role}"), rule)
 }
 
 impl Script {
@@ -96,8 +113,48 @@ impl Script {
             Request::Sleep { ms } | Request::Timer { ms } => Some((*ms, Ok("null".to_owned()))),
             Request::Record { value } => Some((0, Ok(value.clone()))),
             Request::Ask(asked) => Self::ask(script, asked),
-            Request::Signal { .. } => None,
+            Request::Embed { request } => Some((0, Self::embed(script, request))),
+            Request::Signal { .. } | Request::Chat { .. } => None,
         }
+    }
+
+    /// Asks a model.
+    pub(crate) fn chat(
+        script: &Rc<RefCell<Self>>,
+        request: &str,
+        seen: &ModelRequest,
+        told: &Told,
+    ) -> Coming {
+        let model = script.borrow_mut().models.remove_entry(&seen.role);
+        let Some((role, mut model)) = model else {
+            return Some((0, Err(no_role(&seen.role, "model"))));
+        };
+        let says = model(seen);
+        let mut script = script.borrow_mut();
+        script.models.insert(role, model);
+        let first = script.model_calls;
+        script.model_calls += says.calls.len();
+        let answer = match &says.error {
+            Some(error) => Err(error.clone()),
+            None => Ok(chats::answer(request, &says, first, told).to_string()),
+        };
+        Some((ms(says.takes), answer))
+    }
+
+    fn embed(script: &Rc<RefCell<Self>>, request: &str) -> Result<String, Error> {
+        let body = chats::check_embed(request)?;
+        let embeds = script.borrow_mut().embeds.remove_entry(&body.role);
+        let Some((role, mut embeds)) = embeds else {
+            return Err(no_role(&body.role, "embeds"));
+        };
+        let vectors: Vec<Vec<f32>> = body.texts.iter().map(|text| embeds(text)).collect();
+        script.borrow_mut().embeds.insert(role, embeds);
+        let tokens = body.texts.iter().map(|text| text.len() as u64).sum::<u64>();
+        Ok(
+            json!({ "vectors": vectors, "usage": { "input_tokens": tokens, "output_tokens": 0 },
+            "model": "scripted", "spent": { "tokens": tokens, "cost_micros": 0 } })
+            .to_string(),
+        )
     }
 
     fn call(script: &Rc<RefCell<Self>>, name: &str, input: &str) -> Result<String, Error> {

@@ -33,6 +33,15 @@ pub(crate) enum Request {
         input: String,
         budget: Budget,
     },
+    /// A model is asked; `after`: the request whose answer the conversation goes on
+    /// from.
+    Chat {
+        request: String,
+        after: Option<usize>,
+    },
+    Embed {
+        request: String,
+    },
 }
 
 /// What an agent does.
@@ -78,6 +87,14 @@ impl fmt::Display for Request {
                 cut(goal),
                 cut(input)
             ),
+            Self::Chat { request, after } => {
+                write!(f, "asks a model {}", cut(request))?;
+                match after {
+                    Some(after) => write!(f, " after request {after}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Embed { request } => write!(f, "asks for vectors {}", cut(request)),
         }
     }
 }

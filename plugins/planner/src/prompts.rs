@@ -1,0 +1,26 @@
+//! The texts that a model gets, of one version.
+
+/// The folder they are from, for the log.
+pub(crate) const VERSION: &str = "v1";
+
+macro_rules! prompts {
+    ($($name:ident = $file:literal),* $(,)?) => {
+        $(pub(crate) const $name: &str = include_str!(concat!("../prompts/v1/", $file, ".md"));)*
+
+        #[cfg(test)]
+        pub(crate) const ALL: &[(&str, &str)] = &[$(($file, $name)),*];
+    };
+}
+
+prompts! {
+    SYSTEM = "system",
+    GOAL = "goal",
+    INSTRUCTIONS = "instructions",
+    CRITERIA = "criteria",
+    CONTEXT = "context",
+    TOOLS = "tools",
+    DONE = "done",
+    JUDGED = "judged",
+    LEFT = "left",
+    AGAIN = "again",
+}

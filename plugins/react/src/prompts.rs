@@ -1,0 +1,45 @@
+//! The texts that a model gets, of one version.
+
+/// The folder they are from, for the log.
+pub(crate) const VERSION: &str = "v1";
+
+macro_rules! prompts {
+    ($($name:ident = $file:literal),* $(,)?) => {
+        $(pub(crate) const $name: &str = include_str!(concat!("../prompts/v1/", $file, ".md"));)*
+
+        #[cfg(test)]
+        pub(crate) const ALL: &[(&str, &str)] = &[$(($file, $name)),*];
+    };
+}
+
+prompts! {
+    SYSTEM = "system",
+    GOAL = "goal",
+    INSTRUCTIONS = "instructions",
+    CONTEXT = "context",
+    FINISH = "finish",
+    ASK_PERSON = "ask_person",
+    GIVE_UP = "give_up",
+    RESULT = "result",
+    FAILED = "failed",
+    ERRORS = "errors",
+    FAULT = "fault",
+    UNKNOWN_TOOL = "unknown_tool",
+    ALONE = "alone",
+    TOO_MANY = "too_many",
+    CUT = "cut",
+    NO_CALL = "no_call",
+    NO_PROGRESS = "no_progress",
+    ANSWERED = "answered",
+    NOTE = "note",
+    NOBODY = "nobody",
+    SUMMARISE = "summarise",
+    RESUMED = "resumed",
+}
+
+/// What to do about an error, by its code.
+pub(crate) fn advice(code: &str) -> &'static str {
+    let lines = ERRORS.lines().filter_map(|line| line.split_once(": "));
+    let mut found = lines.filter(|(name, _)| *name == code);
+    found.next().map_or("Go another way.", |(_, advice)| advice)
+}
