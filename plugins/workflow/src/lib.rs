@@ -1,0 +1,1 @@
+use airlock_sdk as _;
