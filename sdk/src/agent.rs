@@ -150,6 +150,19 @@ impl<T> Request<T> {
         self.handle.cancel();
     }
 
+    /// Its answer, where it may still be cancelled meanwhile: the request is not let
+    /// go of when this is dropped, and tells the same each time.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn answer(&self) -> Result<T, Error>
+    where
+        T: DeserializeOwned,
+    {
+        task::ready(self.handle.subscribe()).await;
+        answered(&self.handle)
+    }
+
     /// Lets go of it: it goes on, and its answer is not looked at. Dropping it
     /// does the same.
     pub fn detach(self) {
@@ -164,14 +177,19 @@ impl<T: DeserializeOwned + 'static> IntoFuture for Request<T> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             task::ready(self.handle.subscribe()).await;
-            let Some(answer) = self.handle.answer() else {
-                let text = "the host reported an answer and has none";
-                return Err(Error::Permanent(text.to_owned()));
-            };
-            serde_json::from_str(&answer?)
-                .map_err(|error| Error::Permanent(format!("an answer of another shape: {error}")))
+            answered(&self.handle)
         })
     }
+}
+
+/// The answer that a wait reported.
+fn answered<T: DeserializeOwned>(handle: &Handle) -> Result<T, Error> {
+    let Some(answer) = handle.answer() else {
+        let text = "the host reported an answer and has none";
+        return Err(Error::Permanent(text.to_owned()));
+    };
+    serde_json::from_str(&answer?)
+        .map_err(|error| Error::Permanent(format!("an answer of another shape: {error}")))
 }
 
 /// Calls a tool, `plugin/tool`, that this agent was granted.

@@ -331,6 +331,7 @@ impl<'a> Eval<'a, '_> {
         }
     }
 
+    #[expect(clippy::ptr_arg, reason = "what is borrowed stays so")]
     fn inside<T>(
         &mut self,
         each: &'a Each,

@@ -382,3 +382,141 @@ steps:
         "#]],
     );
 }
+
+#[test]
+fn when_text() {
+    broken(
+        r##"inputs: { month: string }
+steps:
+  - id: a
+    tool: x/y
+    when: input.month
+  - id: b
+    tool: x/y
+    when: [1]
+  - id: c
+    tool: x/y
+    when: 'x ${{ true }}'
+"##,
+        &expect![[r#"
+            5:17: `when` is a boolean, and this is a text
+            8:11: an expression is needed here, and this is a list
+            11:11: an expression stands here alone: leave out `${{ }}`, or put it around everything
+        "#]],
+    );
+}
+
+#[test]
+fn kinds() {
+    broken(
+        r##"inputs: { month: string, n: integer, files: { type: array, items: { type: object, properties: { size: integer }, additionalProperties: false } } }
+steps:
+  - id: a
+    value: ${{ input.month + 1 }}
+  - id: b
+    value: ${{ input.n.x }}
+  - id: c
+    value: ${{ input.files.map(f, f.sise) }}
+  - id: d
+    value: ${{ input.n == 'x' }}
+  - id: e
+    value: ${{ input.n && true }}
+  - id: f
+    value: '${{ input.month < 3 ? 1 : 2 }}'
+  - id: g
+    value: ${{ input.n.startsWith('x') }}
+  - id: h
+    value: ${{ 1 in input.month }}
+"##,
+        &expect![[r#"
+            4:28: `+` doesn't take a text and a whole number
+            6:24: a whole number has no `x`
+            8:37: there is no `sise`: did you mean `size`?
+            10:24: `==` doesn't take a whole number and a text
+            12:22: a boolean is needed here, and this is a whole number
+            14:29: `<` doesn't take a text and a whole number
+            16:22: `startsWith` takes a text, and this is a whole number
+            18:18: `in` doesn't take a whole number and a text
+        "#]],
+    );
+}
+
+#[test]
+fn for_each_kind() {
+    broken(
+        r##"inputs: { month: string }
+steps:
+  - id: a
+    for_each: input.month
+    tool: x/y
+  - id: b
+    for_each: { a: 1 }
+    tool: x/y
+  - id: c
+    max_parallel: 3
+    tool: x/y
+"##,
+        &expect![[r#"
+            4:21: `for_each` takes a list, and this is a text
+            7:15: an expression is needed here, and this is a map
+            10:19: `max_parallel` is for a step with `for_each`
+        "#]],
+    );
+}
+
+#[test]
+fn counts() {
+    broken(
+        r##"parallel: 0
+steps:
+  - id: a
+    tool: x/y
+    retry: { attempts: 101 }
+    for_each: [1]
+    max_parallel: 65
+  - id: b
+    agent: z
+    budget: { calls: -1, wall: 5 }
+  - id: c
+    tool: x/y
+    retry: { attempts: two }
+"##,
+        &expect![[r#"
+            1:11: `parallel` is a whole number from 1 to 64
+            5:24: `attempts` is a whole number from 1 to 100
+            7:19: `max_parallel` is a whole number from 1 to 64
+            10:22: `calls` is a whole number from 1
+            10:32: `wall` is a duration, e.g. `90s`, and this is a number
+            13:24: `attempts` is a whole number from 1 to 100
+        "#]],
+    );
+}
+
+#[test]
+fn durations() {
+    broken(
+        r##"timeout: 5
+steps:
+  - id: a
+    tool: x/y
+    timeout: 5 minutes
+  - id: b
+    wait: soon
+  - id: c
+    wait: { for: 99999w }
+  - id: d
+    wait: -3
+  - id: e
+    tool: x/y
+    timeout: 0s
+"##,
+        &expect![[r#"
+            1:10: `timeout` is a duration, e.g. `90s`, and this is a number
+            5:14: `5 minutes` is no duration: write e.g. `90s`, `1h30m` or `2d`
+            7:11: `soon` is no duration: write e.g. `90s`, `1h30m` or `2d`
+            9:18: a duration is ten years at most
+            11:11: a wait in seconds is a whole number
+            14:14: `timeout` is more than nothing
+        "#]],
+    );
+}
