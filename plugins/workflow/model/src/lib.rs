@@ -24,6 +24,7 @@
 //! says what is wrong. What must stay true: any text is read or refused, within the
 //! [`limits`]; all that is wrong is told at once, each with its place.
 
+pub mod backfill;
 mod cel;
 mod check;
 mod keys;
