@@ -24,6 +24,41 @@ fn the_examples_pass_the_check() {
     assert_eq!(count, 3);
 }
 
+/// What the manual shows is what the check says of it.
+#[test]
+fn the_manual_is_right() {
+    let folder = env!("CARGO_MANIFEST_DIR");
+    let manual = std::fs::read_to_string(format!("{folder}/../../docs/workflows.md"));
+    let manual = manual.expect("docs/workflows.md");
+    let readme = std::fs::read_to_string(format!("{folder}/README.md")).expect("README.md");
+    let mut files = Vec::new();
+    for text in [&manual, &readme] {
+        let blocks = text.split("```yaml\n").skip(1);
+        files.extend(blocks.filter_map(|rest| rest.split("```").next()));
+    }
+    assert_eq!(files.len(), 2);
+    for file in &files {
+        let problems = airlock_workflow::check(file).err().unwrap_or_default();
+        assert!(problems.is_empty(), "{problems:#?}\n{file}");
+    }
+    let wrong = files[0].replace("tool: files/list", "tool: files-list");
+    let wrong = wrong.replace("Report ${{ steps.list", "Report ${{ steps.lst");
+    for problem in airlock_workflow::check(&wrong).expect_err("two problems") {
+        let line = format!("hello.yaml:{problem}\n");
+        assert!(manual.contains(&line), "{line}");
+    }
+    for key in airlock_workflow::published()["$defs"]["step"]["properties"]
+        .as_object()
+        .expect("keys")
+        .keys()
+    {
+        assert!(
+            manual.contains(&format!("`{key}")),
+            "`{key}` is not in the manual"
+        );
+    }
+}
+
 #[test]
 fn invoices_are_checked_and_reported() {
     let host = testing::agent()
