@@ -68,8 +68,4 @@ airlock_sdk::agent! {
     description: "Runs a declarative workflow, YAML or JSON: steps that call tools, run agents, ask people or wait, with dependencies, conditions, loops, retries, time-outs and compensation.",
     input: Input,
     run: work::run,
-    wants: [
-        want!(tools, r#"{ tool = "*" }"#, "To call the tools that workflows name; grant those of your workflows alone.", optional),
-        want!(agents, r#"{ agent = "*" }"#, "To run the agents that workflows name; grant those of your workflows alone.", optional),
-    ],
 }

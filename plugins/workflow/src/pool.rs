@@ -29,13 +29,19 @@ impl Waiting {
         }
     }
 
-    /// Waits until there is something.
-    async fn until<T>(&self, mut there: impl FnMut(u64) -> Option<T>) -> T {
+    /// Waits until there is something. Who leaves lets the next one look where there
+    /// is something `left`; to be woken for nothing costs a look at what it awaits.
+    async fn until<T>(
+        &self,
+        left: impl Fn() -> bool,
+        mut there: impl FnMut(u64) -> Option<T>,
+    ) -> T {
         let number = self.next.get();
         self.next.set(number + 1);
         let _entry = Entry {
             waiting: self,
             number,
+            left: &left,
         };
         poll_fn(|context| match there(number) {
             Some(found) => Poll::Ready(found),
@@ -54,16 +60,19 @@ impl Waiting {
     }
 }
 
-/// Leaves when it is dropped, and lets the next one look.
+/// Leaves when it is dropped.
 struct Entry<'a> {
     waiting: &'a Waiting,
     number: u64,
+    left: &'a dyn Fn() -> bool,
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         self.waiting.wakers.borrow_mut().remove(&self.number);
-        self.waiting.wake_first();
+        if (self.left)() {
+            self.waiting.wake_first();
+        }
     }
 }
 
@@ -86,8 +95,9 @@ impl Pool {
 
     /// Waits for a place.
     pub(crate) async fn take(&self) -> Place<'_> {
+        let left = || self.free.get() > 0;
         self.waiting
-            .until(|number| {
+            .until(left, |number| {
                 let free = self.free.get();
                 let mine = free > 0 && self.waiting.is_first(number);
                 mine.then(|| {
@@ -149,7 +159,8 @@ impl Stop {
     }
 
     pub(crate) async fn said(&self) {
-        self.0.waiting.until(|_| self.is_said().then_some(())).await;
+        let said = |_| self.is_said().then_some(());
+        self.0.waiting.until(|| false, said).await;
     }
 }
 

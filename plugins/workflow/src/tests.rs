@@ -13,6 +13,7 @@ use crate::work::run;
 mod examples;
 mod flow;
 mod given;
+mod graphs;
 mod kinds;
 mod saga;
 

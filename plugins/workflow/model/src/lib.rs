@@ -56,8 +56,9 @@ pub use template::{Expression, Part, Template};
 pub fn check(text: &str) -> Result<Workflow, Vec<Problem>> {
     // What some editors put before a file.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let root = yaml::read(text).map_err(|problem| vec![problem])?;
-    checked(text, &root)
+    let text = yaml::without_surrogates(text);
+    let root = yaml::read(&text).map_err(|problem| vec![problem])?;
+    checked(&text, &root)
 }
 
 fn checked(text: &str, root: &yaml::Node) -> Result<Workflow, Vec<Problem>> {

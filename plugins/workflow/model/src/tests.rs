@@ -173,6 +173,19 @@ fn json_is_read_as_yaml_is() {
     .assert_eq(&problems.join("\n"));
 }
 
+/// JSON's escapes are characters, those of two parts too.
+#[test]
+fn escapes_of_json_are_read() {
+    let file = r#"{"steps": [{"id": "a", "value": "\ud83d\ude00 \/ \u00e9 \\ud83d"}]}"#;
+    let workflow = check(file).expect("a workflow");
+    let Action::Value(Template::Value(value)) = &workflow.main.steps[0].action else {
+        panic!("a value")
+    };
+    assert_eq!(value, "\u{1f600} / é \\ud83d");
+    let lone = file.replace("\\ude00", "");
+    assert!(said(&lone).contains("invalid Unicode"), "{}", said(&lone));
+}
+
 /// What is stored beside the documentation is what the code generates.
 #[test]
 fn the_published_schema_is_generated() {
@@ -307,6 +320,20 @@ proptest! {
     #[test]
     fn fuzz_yaml_like_text_is_read_or_refused(text in "[-a-z:{}\\[\\],&*!|>'\"#%$ \n0-9]{0,200}") {
         places(&text)?;
+    }
+
+    /// Text that JSON writes with escapes is read as it was.
+    #[test]
+    fn fuzz_json_texts_are_read_as_they_were(text in "(?s).{0,40}") {
+        let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+        for written in [json!(text).to_string(), format!("\"{escaped}\"")] {
+            let file = format!("{{\"steps\": [{{\"id\": \"a\", \"value\": {written}}}]}}");
+            prop_assert!(text.contains("${{") || check(&file).is_ok(), "{}", said(&file));
+            let value = check(&file).map(|workflow| workflow.main.steps[0].action.clone());
+            if let Ok(Action::Value(Template::Value(value))) = value {
+                prop_assert_eq!(value, json!(text));
+            }
+        }
     }
 
     #[test]

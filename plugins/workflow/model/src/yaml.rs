@@ -69,6 +69,43 @@ impl Node {
     }
 }
 
+/// JSON writes characters beyond 16 bits as two escapes, which YAML does not know:
+/// the characters in their place.
+pub(crate) fn without_surrogates(text: &str) -> Cow<'_, str> {
+    let json = text.trim_start().starts_with(['{', '[']);
+    if !json || text.len() > FILE_BYTES_MAX || !text.contains("\\u") {
+        return text.into();
+    }
+    let mut made = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        made.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let unit = |from: usize| u16::from_str_radix(rest.get(from..from + 4)?, 16).ok();
+        let escaped = rest.starts_with("\\u") && rest.get(6..8) == Some("\\u");
+        let pair = unit(2).zip(unit(8)).filter(|_| escaped);
+        let character = pair.and_then(|(high, low)| {
+            let mut decoded = char::decode_utf16([high, low]);
+            decoded.next()?.ok().filter(|c| c.len_utf16() == 2)
+        });
+        let len = match character {
+            Some(character) => {
+                made.push(character);
+                12
+            }
+            // The backslash and what it escapes.
+            None => {
+                let len = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
+                made.push_str(&rest[..len]);
+                len
+            }
+        };
+        rest = &rest[len..];
+    }
+    made.push_str(rest);
+    made.into()
+}
+
 /// Reads the one document of a text.
 pub(crate) fn read(text: &str) -> Result<Node, Problem> {
     if text.len() > FILE_BYTES_MAX {

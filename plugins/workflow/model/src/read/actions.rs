@@ -71,7 +71,7 @@ impl Reader<'_> {
         let fits = !agent.is_empty()
             && agent
                 .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         if !fits {
             let at = fields.place("agent").unwrap_or(fields.at);
             let message = format!(
