@@ -155,6 +155,19 @@ impl<T> Request<T> {
         self.handle.cancel();
     }
 
+    /// Its answer, where it may still be cancelled meanwhile: the request is not let
+    /// go of when this is dropped, and tells the same each time.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn answer(&self) -> Result<T, Error>
+    where
+        T: DeserializeOwned,
+    {
+        task::ready(self.handle.subscribe()).await;
+        answered(&self.handle)
+    }
+
     /// Lets go of it: it goes on, and its answer is not looked at. Dropping it
     /// does the same.
     pub fn detach(self) {

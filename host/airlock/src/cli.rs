@@ -3,6 +3,7 @@
 mod hooks;
 mod runs;
 mod schedules;
+mod workflow;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 pub use hooks::{HookAdd, Hooks};
 pub use runs::{Approvals, DecideWith, Halt, Resume, Run, Runs, RunsList, Signal};
 pub use schedules::{ScheduleAdd, Schedules};
+pub use workflow::{Backfill, Workflow};
 
 /// Exit codes, printed under the help.
 const EXIT_CODES: &str = "\
@@ -138,6 +140,9 @@ pub enum Command {
     /// Let other services start or signal runs, by signed requests.
     #[command(subcommand)]
     Hooks(Hooks),
+    /// Check declarative workflows, and run them for times gone by.
+    #[command(subcommand)]
+    Workflow(Workflow),
     /// Store secrets that plugins may use and never see.
     #[command(subcommand)]
     Secret(Secret),

@@ -19,7 +19,7 @@ fn text(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "serve",
     "plugin",
     "grant",
@@ -35,6 +35,7 @@ const COMMANDS: [&str; 25] = [
     "approvals",
     "schedules",
     "hooks",
+    "workflow",
     "secret",
     "token",
     "audit",
@@ -303,4 +304,33 @@ fn the_table_of_roles_is_that_of_the_routes() {
     let with_roles = airlock_server::ROUTES.iter();
     let with_roles = with_roles.filter(|route| !route.access.roles().is_empty());
     assert_eq!(with_roles.count(), all, "a route is gone");
+}
+
+#[test]
+fn workflows_are_checked_with_their_places() {
+    let place = tempfile::tempdir().expect("a folder");
+    let file = place.path().join("wrong.yaml");
+    std::fs::write(&file, "steps:\n  - id: a\n    tol: x/y\n").expect("a file");
+    let path = file.to_str().expect("UTF-8");
+    let output = airlock(&["workflow", "check", path]);
+    assert_eq!(output.status.code(), Some(9));
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(
+        said.contains(&format!("{path}:3:5: there is no `tol` in a step")),
+        "{said}"
+    );
+    std::fs::write(&file, "steps: [{ id: a, tool: x/y }]\n").expect("a file");
+    assert!(text(&["workflow", "check", path]).contains("nothing is wrong"));
+    assert!(text(&["workflow", "schema"]).contains("\"$schema\""));
+    let days = [
+        "--from",
+        "2026-05-01",
+        "--to",
+        "2026-05-03",
+        "--every",
+        "1d",
+        "--dry-run",
+    ];
+    let listed = text(&[&["workflow", "backfill", path][..], &days].concat());
+    assert_eq!(listed.lines().count(), 2, "{listed}");
 }

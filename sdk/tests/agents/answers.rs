@@ -213,6 +213,32 @@ fn what_is_cancelled_says_what_became_of_it() {
     }
 }
 
+/// Cut off while it is awaited, a request tells what became of it, each time the
+/// same.
+#[test]
+fn what_is_awaited_can_still_be_cancelled() {
+    for (takes, expect, took) in [(5, json!([true, 1, 1]), 5), (60, json!([false, 7, 7]), 10)] {
+        let host = testing::agent()
+            .child("c", |_, _| Ok(json!(1)))
+            .takes("c", Duration::from_secs(takes));
+        let ran = run(host, || async {
+            let request = agent::start::<u8>("c", "", &json!({}));
+            let in_time = agent::timeout(request.answer(), Duration::from_secs(10)).await;
+            if in_time.is_err() {
+                request.cancel();
+            }
+            let told = |answer: Result<u8, Error>| match answer {
+                Err(Error::Cancelled) => Ok(7),
+                answer => answer,
+            };
+            let (first, again) = (told(request.answer().await)?, told(request.await)?);
+            Outcome::done(&json!([in_time.is_ok(), first, again]))
+        });
+        assert_eq!(ran.output(), expect);
+        assert_eq!(ran.took(), Duration::from_secs(took));
+    }
+}
+
 #[test]
 fn a_signal_goes_to_one_who_waits_for_it() {
     type Waits = fn() -> std::pin::Pin<Box<dyn Future<Output = Result<Outcome, Error>>>>;

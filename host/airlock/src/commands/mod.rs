@@ -27,6 +27,7 @@ mod serve;
 mod tokens;
 mod tools;
 mod views;
+mod workflow;
 
 use std::process::ExitCode;
 
@@ -84,6 +85,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Approvals(args) => approvals::run(&connect(global)?, args)?,
         Command::Schedules(args) => schedules::run(&connect(global)?, args)?,
         Command::Hooks(args) => hooks::run(&connect(global)?, args)?,
+        Command::Workflow(args) => return workflow::run(global, args, || connect(global)),
         Command::Secret(args) => secrets::run(&connect(global)?, args)?,
         Command::Token(args) => tokens::run(&connect(global)?, args)?,
         Command::Audit(args) => return audit::run(global, args),
