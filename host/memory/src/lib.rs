@@ -20,9 +20,12 @@ pub mod limits;
 mod memory;
 mod model;
 mod prepare;
+mod recent;
 mod rows;
 mod search;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod text;
 mod vectors;
 mod wait;

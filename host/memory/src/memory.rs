@@ -18,6 +18,7 @@ use crate::model::{
     check_id,
 };
 use crate::prepare::PreparedWrite;
+use crate::recent::Recent;
 use crate::rows::{self, DOCS, DocRow, NAMES, NameRow, VECTORS, VectorRow};
 use crate::search::{self, Hit, Search};
 use crate::sweep::Swept;
@@ -57,6 +58,8 @@ pub struct Options {
     /// vectors of a namespace that does not fit are read from the store by each
     /// search.
     pub vector_cache_bytes: u64,
+    /// Documents in memory that searches found lately, bytes.
+    pub document_cache_bytes: u64,
     /// Changes in memory after which the full-text index takes them to disk; with
     /// twice as many, writes wait.
     pub tail_changes_max: usize,
@@ -74,6 +77,7 @@ impl Default for Options {
         Self {
             namespaces_max: 100_000,
             vector_cache_bytes: 256 << 20,
+            document_cache_bytes: 32 << 20,
             tail_changes_max: 2048,
             tail_bytes_max: 8 << 20,
             tail_age_max: Duration::from_secs(2),
@@ -89,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) text: Arc<TextIndex>,
     pub(crate) vectors: VectorCache,
+    pub(crate) recent: Recent,
     /// Another number each time the memory is opened.
     pub(crate) opened: u64,
 }
@@ -155,6 +160,7 @@ impl Memory {
             false => None,
         };
         let shared = Arc::new(Shared {
+            recent: Recent::new(options.document_cache_bytes),
             vectors: VectorCache::new(Arc::clone(&store), options.vector_cache_bytes),
             store,
             clock,
@@ -171,64 +177,66 @@ impl Memory {
     }
 
     /// Does all changes, in their order, or none. Resolves when they are durable and
-    /// searches see them. The changes are queued by the call itself: dropping the
-    /// future does not take them back.
+    /// searches see them. The changes are queued by the call itself, which takes some
+    /// milliseconds for each MiB: dropping the future does not take them back.
     ///
     /// # Errors
     /// [`MemoryError::Invalid`], [`MemoryError::TooLarge`], [`MemoryError::Conflict`],
     /// [`MemoryError::Quota`], [`MemoryError::Dimension`] and [`MemoryError::Busy`]:
     /// nothing happened. [`MemoryError::Store`]: whether they happened shows when the
     /// store is opened again.
-    pub async fn write(
+    pub fn write(
         &self,
         namespace: &Namespace,
         changes: Vec<Change>,
         provenance: &Provenance,
         quota: Quota,
-    ) -> Result<Vec<Written>, MemoryError> {
-        let write = PreparedWrite::new(namespace, changes, provenance, quota)?;
-        self.writer.write(write).await
+    ) -> impl Future<Output = Result<Vec<Written>, MemoryError>> + Send + use<> {
+        let write = PreparedWrite::new(namespace, changes, provenance, quota);
+        let queued = write.map(|write| self.writer.write(write));
+        async move { queued?.await }
     }
 
     /// Writes one document, whole; gives its version.
     ///
     /// # Errors
     /// As [`Memory::write`].
-    pub async fn put(
+    pub fn put(
         &self,
         namespace: &Namespace,
         document: NewDocument,
         expect: Expect,
         provenance: &Provenance,
         quota: Quota,
-    ) -> Result<u64, MemoryError> {
-        let change = Change::put(document, expect);
-        let written = self
-            .write(namespace, vec![change], provenance, quota)
-            .await?;
-        let version = written.first().and_then(|written| written.version);
-        version.ok_or_else(|| MemoryError::busy("its writer gave no version"))
+    ) -> impl Future<Output = Result<u64, MemoryError>> + Send + use<> {
+        let changes = vec![Change::put(document, expect)];
+        let written = self.write(namespace, changes, provenance, quota);
+        async move {
+            let version = written.await?.first().and_then(|written| written.version);
+            version.ok_or_else(|| MemoryError::busy("its writer gave no version"))
+        }
     }
 
     /// Removes a document; tells whether there was one.
     ///
     /// # Errors
     /// As [`Memory::write`].
-    pub async fn delete(
+    pub fn delete(
         &self,
         namespace: &Namespace,
         id: &str,
         expect: Expect,
         provenance: &Provenance,
-    ) -> Result<bool, MemoryError> {
+    ) -> impl Future<Output = Result<bool, MemoryError>> + Send + use<> {
         let changes = vec![Change::delete(id, expect)];
         // Nothing grows.
-        let written = self
-            .write(namespace, changes, provenance, Quota::default())
-            .await?;
-        Ok(written
-            .first()
-            .is_some_and(|written| written.version.is_some()))
+        let written = self.write(namespace, changes, provenance, Quota::default());
+        async move {
+            let written = written.await?;
+            Ok(written
+                .first()
+                .is_some_and(|written| written.version.is_some()))
+        }
     }
 
     /// Deletes a namespace with all its documents; tells whether there was one. From
@@ -236,8 +244,11 @@ impl Memory {
     ///
     /// # Errors
     /// [`MemoryError::Busy`]; [`MemoryError::Store`].
-    pub async fn delete_namespace(&self, namespace: &Namespace) -> Result<bool, MemoryError> {
-        self.writer.drop_namespace(namespace).await
+    pub fn delete_namespace(
+        &self,
+        namespace: &Namespace,
+    ) -> impl Future<Output = Result<bool, MemoryError>> + Send + use<> {
+        self.writer.drop_namespace(namespace)
     }
 
     /// Removes what is over, one step. Happens by itself with
@@ -245,8 +256,8 @@ impl Memory {
     ///
     /// # Errors
     /// [`MemoryError::Busy`]; [`MemoryError::Store`].
-    pub async fn sweep(&self) -> Result<Swept, MemoryError> {
-        self.writer.sweep().await
+    pub fn sweep(&self) -> impl Future<Output = Result<Swept, MemoryError>> + Send + use<> {
+        self.writer.sweep()
     }
 
     /// Takes all changes to the index on disk; blocks. Happens by itself with
@@ -403,6 +414,7 @@ impl Drop for Memory {
                 tracing::warn!(%error, "the memory's index takes its last changes when it is opened");
             }
         }
+        self.shared.text.close();
     }
 }
 

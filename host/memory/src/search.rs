@@ -12,7 +12,7 @@ use crate::limits::{CANDIDATES_MAX, HITS_MAX, SEARCH_NAMESPACES_MAX};
 use crate::memory::Shared;
 use crate::model::{Entry, Namespace, check_labels};
 use crate::prepare::unit;
-use crate::rows::{self, DOCS, DocRow, NameRow};
+use crate::rows::{self, DOCS, NameRow};
 use crate::text::Scope;
 use crate::text::query::TextQuery;
 use crate::text::snippet::snippet;
@@ -20,7 +20,7 @@ use crate::vectors::Vectors;
 use crate::vectors::flat::VectorFilter;
 
 /// Candidates more than were asked for: some may be over by the time they are read.
-const SPARE: usize = 8;
+const SPARE: usize = 2;
 /// How many of each list are fused, at least.
 const FUSED_MIN: usize = 100;
 /// The constant of reciprocal rank fusion: Cormack, Clarke and Büttcher, "Reciprocal
@@ -202,14 +202,14 @@ impl<'s> Running<'s> {
             }
             let (number, id) = rows::split_doc_key(DOCS, key)?;
             let space = self.spaces.iter().find(|(_, name)| name.number == number);
-            let (Some((namespace, _)), Some(row)) = (space, self.shared.store.get(DOCS, key)?)
-            else {
+            let read = self.shared.recent.get(&*self.shared.store, key)?;
+            let (Some((namespace, _)), Some(read)) = (space, read) else {
                 continue;
             };
-            let (row, body) = DocRow::decode(key, &row)?;
-            if self.scope.has(&row) {
+            if self.scope.has(&read.row) {
+                let row = read.row.clone();
                 hits.push(Hit {
-                    snippet: snippet(body, text),
+                    snippet: snippet(&read.text, text),
                     entry: row.into_entry(namespace.clone(), id.to_owned()),
                     score: *score,
                 });

@@ -75,7 +75,7 @@ impl Writer {
     pub(crate) fn write(
         &self,
         write: PreparedWrite,
-    ) -> impl Future<Output = Result<Vec<Written>, MemoryError>> + use<> {
+    ) -> impl Future<Output = Result<Vec<Written>, MemoryError>> + Send + use<> {
         let bytes = write.bytes;
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes;
         let fits = waiting <= QUEUE_BYTES_MAX;
@@ -92,11 +92,11 @@ impl Writer {
     pub(crate) fn drop_namespace(
         &self,
         namespace: &Namespace,
-    ) -> impl Future<Output = Result<bool, MemoryError>> + use<> {
+    ) -> impl Future<Output = Result<bool, MemoryError>> + Send + use<> {
         answer(self.send(|reply| Request::Drop(namespace.clone(), reply)))
     }
 
-    pub(crate) fn sweep(&self) -> impl Future<Output = Result<Swept, MemoryError>> + use<> {
+    pub(crate) fn sweep(&self) -> impl Future<Output = Result<Swept, MemoryError>> + Send + use<> {
         answer(self.send(Request::Sweep))
     }
 
@@ -124,7 +124,7 @@ impl Writer {
     }
 }
 
-async fn answer<T>(
+async fn answer<T: Send>(
     sent: Result<oneshot::Receiver<Result<T, MemoryError>>, MemoryError>,
 ) -> Result<T, MemoryError> {
     sent?.await.unwrap_or_else(|_| Err(ended()))
@@ -218,6 +218,7 @@ impl Serving {
             return Ok(());
         };
         wait(self.shared.store.commit(batch))?;
+        self.shared.recent.apply(&effects);
         self.shared.vectors.apply(&effects);
         self.shared.text.apply(effects);
         Ok(())

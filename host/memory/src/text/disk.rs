@@ -59,10 +59,17 @@ impl Home for Folder {
     }
 
     fn clear(&self) -> std::io::Result<()> {
-        match std::fs::remove_dir_all(&self.0) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
+        // A thread of an index that failed may still end its file.
+        for _ in 0..10 {
+            match std::fs::remove_dir_all(&self.0) {
+                Err(error) if error.kind() == DirectoryNotEmpty => {}
+                Err(error) if error.kind() != NotFound => return Err(error),
+                _ => return Ok(()),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
         }
+        std::fs::remove_dir_all(&self.0)
     }
 }
 
@@ -235,6 +242,13 @@ impl Disk {
         self.reader
             .reload()
             .map_err(MemoryError::index("reading it again"))
+    }
+
+    /// Waits for the threads that may still write files: the folder is nobody's then.
+    pub(crate) fn close(self) {
+        if let Err(error) = self.writer.wait_merging_threads() {
+            tracing::warn!(%error, "closing the full-text index");
+        }
     }
 
     pub(crate) fn searcher(&self) -> Searcher {

@@ -205,7 +205,7 @@ impl TextIndex {
         }
         if let Err(error) = open.take(&*self.store, &taking, &payload) {
             tracing::warn!(%error, "the full-text index is made again");
-            *disk = None;
+            disk.take().map(Disk::close);
             return self.start_over(&mut disk, &payload);
         }
         self.show(open, payload.seq);
@@ -240,9 +240,10 @@ impl TextIndex {
         ))
     }
 
-    /// The index failed a search: it is made again with the next flush.
-    fn distrust(&self) {
-        *self.disk.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Lets the files go. The next flush makes them again.
+    pub(crate) fn close(&self) {
+        let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        disk.take().map(Disk::close);
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, View> {

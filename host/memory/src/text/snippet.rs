@@ -1,6 +1,6 @@
 //! The part of a text that shows best why it was found.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::limits::{SNIPPET_BYTES_MAX, SNIPPET_SCAN_BYTES_MAX};
 use crate::text::query::TextQuery;
@@ -34,29 +34,32 @@ pub(crate) fn snippet(text: &str, query: &TextQuery) -> String {
         .collect()
 }
 
-/// Where the best part begins.
+/// Where the best part begins. One pass, whatever the text.
 fn best_start(text: &str, query: &TextQuery) -> usize {
-    let wanted: HashSet<&str> = query.all_words().collect();
+    let mut wanted: Vec<&str> = query.all_words().collect();
+    wanted.sort_unstable();
+    wanted.dedup();
     let (mut words, mut word) = (Words::new(text), String::new());
-    let mut near: VecDeque<(usize, &str)> = VecDeque::new();
+    // Words near each other, how often each is among them, and how many are.
+    let mut near: VecDeque<(usize, usize)> = VecDeque::new();
+    let (mut counts, mut different) = (vec![0_usize; wanted.len()], 0);
     let (mut best, mut most) = (0, 0);
     while let Some((at, end)) = words.next_into(&mut word) {
-        let Some(found) = wanted.get(word.as_str()) else {
+        // There are few: a look at each is faster than a hash.
+        let Some(which) = wanted.iter().position(|wanted| *wanted == word) else {
             continue;
         };
-        near.push_back((at, found));
-        let room = SNIPPET_BYTES_MAX - LEAD_BYTES;
-        while near
-            .front()
-            .is_some_and(|(first, _)| end - first > room && *first < at)
-        {
+        near.push_back((at, which));
+        counts[which] += 1;
+        different += usize::from(counts[which] == 1);
+        while let Some((first, which)) = near.front().copied() {
+            if first == at || end - first <= SNIPPET_BYTES_MAX - LEAD_BYTES {
+                break;
+            }
             near.pop_front();
+            counts[which] -= 1;
+            different -= usize::from(counts[which] == 0);
         }
-        let different = near
-            .iter()
-            .map(|(_, word)| word)
-            .collect::<HashSet<_>>()
-            .len();
         if different > most {
             (best, most) = (near.front().map_or(0, |(at, _)| *at), different);
             if most == wanted.len() {
@@ -70,4 +73,46 @@ fn best_start(text: &str, query: &TextQuery) -> usize {
 /// The last boundary of a character at or before `at`.
 fn boundary(text: &str, at: usize) -> usize {
     text.floor_char_boundary(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snippet_is_where_the_words_are() {
+        let filler = "lorem ipsum ".repeat(100);
+        let far = format!("{filler}alpha {filler}beta and alpha {filler}");
+        let late = format!("{}alpha", "x ".repeat(SNIPPET_SCAN_BYTES_MAX));
+        let cases = [
+            ("short alpha", "alpha", "short alpha"),
+            (far.as_str(), "alpha beta", "beta and alpha"),
+            (far.as_str(), "\"and alpha\" beta", "beta and alpha"),
+            (far.as_str(), "nothing", "lorem ipsum lorem"),
+            (far.as_str(), "", "lorem ipsum lorem"),
+            ("a\0b\u{1b}[1m\nc", "c", "a b [1m c"),
+            ("", "x", ""),
+            (late.as_str(), "alpha", "x x x"),
+        ];
+        for (text, query, part) in cases {
+            let query = TextQuery::parse(query).expect("a query");
+            let shown = snippet(text, &query);
+            assert!(shown.contains(part), "{query:?}: {shown:?}");
+            assert!(shown.len() <= SNIPPET_BYTES_MAX && !shown.contains(char::is_control));
+        }
+    }
+
+    #[test]
+    fn a_snippet_cuts_no_character() {
+        let query = TextQuery::parse("x").expect("a query");
+        for before in 0..200 {
+            let text = format!(
+                "{}{}x{}",
+                "a".repeat(before),
+                "ä東".repeat(200),
+                "é".repeat(900)
+            );
+            assert!(snippet(&text, &query).len() <= SNIPPET_BYTES_MAX);
+        }
+    }
 }

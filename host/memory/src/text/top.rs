@@ -72,7 +72,8 @@ impl TextIndex {
             Ok(found) => found,
             Err(error) => {
                 drop(view);
-                self.distrust();
+                // It is made again.
+                self.close();
                 return Err(MemoryError::index("searching")(error));
             }
         };

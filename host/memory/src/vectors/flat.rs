@@ -161,6 +161,7 @@ impl FlatSet {
     /// Places of all vectors that can be among the best.
     fn candidates(&self, query: &[f32], filter: &VectorFilter, limit: usize) -> Vec<usize> {
         let (scale, small, off) = smaller(query);
+        let small: Vec<i16> = small.into_iter().map(i16::from).collect();
         // The least that each of the best `limit` so far has.
         let mut least: BinaryHeap<Reverse<Score>> = BinaryHeap::new();
         let mut enough = f32::NEG_INFINITY;
@@ -235,15 +236,21 @@ fn smaller(vector: &[f32]) -> (f32, Vec<i8>, f32) {
     (scale, small, off.sqrt())
 }
 
-/// Written so that the compiler makes vector instructions of it.
-fn dot_small(a: &[i8], b: &[i8]) -> i32 {
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| i32::from(*a) * i32::from(*b))
-        .sum()
+/// Written so that the compiler makes vector instructions of it, also of those that
+/// every processor of the kind has: 16 bits are multiplied and added in one.
+fn dot_small(query: &[i16], row: &[i8]) -> i32 {
+    let ((query, query_rest), (row, row_rest)) = (query.as_chunks::<32>(), row.as_chunks::<32>());
+    let product = |(a, b): (&i16, i16)| i32::from(*a) * i32::from(b);
+    let mut sum = 0;
+    for (query, row) in query.iter().zip(row) {
+        let row = row.map(i16::from);
+        sum += query.iter().zip(row).map(product).sum::<i32>();
+    }
+    let rest = row_rest.iter().map(|part| i16::from(*part));
+    sum + query_rest.iter().zip(rest).map(product).sum::<i32>()
 }
 
-/// The same, with eight sums at once: a sum of floats keeps its order otherwise.
+/// With eight sums at once: a sum of floats keeps its order otherwise.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut sums = [0.0_f32; 8];
