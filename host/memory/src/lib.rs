@@ -16,6 +16,7 @@
 
 mod draft;
 mod error;
+pub mod import;
 pub mod limits;
 mod memory;
 mod model;

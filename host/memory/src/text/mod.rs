@@ -205,7 +205,9 @@ impl TextIndex {
         }
         if let Err(error) = open.take(&*self.store, &taking, &payload) {
             tracing::warn!(%error, "the full-text index is made again");
-            disk.take().map(Disk::close);
+            if let Some(broken) = disk.take() {
+                broken.close();
+            }
             return self.start_over(&mut disk, &payload);
         }
         self.show(open, payload.seq);
@@ -243,7 +245,9 @@ impl TextIndex {
     /// Lets the files go. The next flush makes them again.
     pub(crate) fn close(&self) {
         let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
-        disk.take().map(Disk::close);
+        if let Some(disk) = disk.take() {
+            disk.close();
+        }
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, View> {
