@@ -133,6 +133,7 @@ fn crates_depend_downwards_only() {
     let layers: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("journal", &[][..]),
         ("models", &[][..]),
+        ("memory", &["airlock-journal"][..]),
         ("sandbox", &["airlock-journal"][..]),
         ("runtime", &["airlock-journal", "airlock-sandbox"][..]),
         ("mcp", &["airlock-runtime"][..]),

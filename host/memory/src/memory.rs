@@ -77,7 +77,7 @@ impl Default for Options {
         Self {
             namespaces_max: 100_000,
             vector_cache_bytes: 256 << 20,
-            document_cache_bytes: 32 << 20,
+            document_cache_bytes: 64 << 20,
             tail_changes_max: 2048,
             tail_bytes_max: 8 << 20,
             tail_age_max: Duration::from_secs(2),

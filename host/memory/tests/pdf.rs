@@ -1,40 +1,19 @@
 //! PDF files through the real child process.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use airlock_journal::MemoryStore;
 use airlock_memory::import::{Import, Outcome, PdfReader, import};
 use airlock_memory::{Memory, Namespace, Options, Provenance, Quota, Search, SystemClock};
 
-/// The example that cargo builds with the tests; a test that is run alone builds it.
 fn reader() -> PdfReader {
-    let test = std::env::current_exe().expect("this test's program");
-    let target = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .expect("the target folder");
-    let program = target.join("examples").join("pdf_reader");
-    static BUILT: Once = Once::new();
-    BUILT.call_once(|| {
-        if !program.exists() {
-            let mut cargo = Command::new(env!("CARGO"));
-            cargo.args([
-                "build",
-                "--package",
-                "airlock-memory",
-                "--example",
-                "pdf_reader",
-            ]);
-            assert!(cargo.status().expect("cargo").success());
-        }
-    });
-    assert!(program.exists(), "{} is built", program.display());
     PdfReader {
-        program,
+        program: support::example("pdf_reader"),
         args: Vec::new(),
     }
 }

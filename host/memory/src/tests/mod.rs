@@ -5,6 +5,7 @@ mod damage;
 mod faulty;
 mod model;
 mod reads;
+mod refused;
 mod search;
 mod writes;
 
