@@ -123,7 +123,7 @@ impl fmt::Debug for Memory {
 impl Memory {
     /// Opens the memory in `store`, with its indexes in `dir` (mode 0700), which
     /// nothing else uses. An index that is missing, damaged or of another store is
-    /// made again first, at some thousand documents a second.
+    /// made again first, at some ten thousand documents a second.
     ///
     /// # Errors
     /// [`MemoryError::Store`] and [`MemoryError::Corrupt`] when the store can't be

@@ -51,34 +51,49 @@ impl Recent {
         }
     }
 
-    /// A document by its key, alive or not.
-    pub(crate) fn get(
+    /// Documents by their keys, alive or not.
+    pub(crate) fn get_all(
         &self,
         store: &dyn Store,
-        key: &Bytes,
-    ) -> Result<Option<Arc<Read>>, MemoryError> {
+        keys: &[Bytes],
+    ) -> Result<Vec<Option<Arc<Read>>>, MemoryError> {
+        let (mut found, mut missing) = (Vec::with_capacity(keys.len()), Vec::new());
         let changes = {
             let mut halves = self.halves();
-            if let Some(read) = halves.find(key) {
-                halves.add(key, &read, self.half_bytes_max);
-                return Ok(Some(read));
+            for key in keys {
+                let read = halves.find(key);
+                match &read {
+                    Some(read) => halves.add(key, read, self.half_bytes_max),
+                    None => missing.push(key.clone()),
+                }
+                found.push(read);
             }
             halves.changes
         };
-        let Some(bytes) = store.get(DOCS, key)? else {
-            return Ok(None);
-        };
-        let (row, text) = DocRow::decode(key, &bytes)?;
-        let read = Arc::new(Read {
-            row,
-            text: text.into(),
-            bytes: (bytes.len() + 2 * key.len()) as u64 + OVERHEAD_BYTES,
-        });
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let mut rows = store.get_all(DOCS, &missing)?.into_iter();
+        for (key, place) in keys
+            .iter()
+            .zip(&mut found)
+            .filter(|(_, place)| place.is_none())
+        {
+            let row = rows.next().flatten();
+            *place = row
+                .map(|row| Read::new(key, &row))
+                .transpose()?
+                .map(Arc::new);
+        }
         let mut halves = self.halves();
         if halves.changes == changes {
-            halves.add(key, &read, self.half_bytes_max);
+            for (key, read) in keys.iter().zip(&found) {
+                if let Some(read) = read {
+                    halves.add(key, read, self.half_bytes_max);
+                }
+            }
         }
-        Ok(Some(read))
+        Ok(found)
     }
 
     /// Forgets what changed.
@@ -94,6 +109,15 @@ impl Recent {
 
     fn halves(&self) -> MutexGuard<'_, Halves> {
         self.halves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Read {
+    fn new(key: &Bytes, row: &Bytes) -> Result<Self, MemoryError> {
+        let bytes = (row.len() + 2 * key.len()) as u64 + OVERHEAD_BYTES;
+        let (row, text) = DocRow::decode(key, row)?;
+        let text = text.into();
+        Ok(Self { row, text, bytes })
     }
 }
 

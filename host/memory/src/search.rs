@@ -12,6 +12,7 @@ use crate::limits::{CANDIDATES_MAX, HITS_MAX, SEARCH_NAMESPACES_MAX};
 use crate::memory::Shared;
 use crate::model::{Entry, Namespace, check_labels};
 use crate::prepare::unit;
+use crate::recent::Read;
 use crate::rows::{self, DOCS, NameRow};
 use crate::text::Scope;
 use crate::text::query::TextQuery;
@@ -196,26 +197,45 @@ impl<'s> Running<'s> {
         let nothing = TextQuery::default();
         let text = self.text.as_ref().unwrap_or(&nothing);
         let mut hits = Vec::with_capacity(self.limit.min(ranked.len()));
-        for (score, key) in ranked {
-            if hits.len() == self.limit {
+        let mut ranked = ranked.iter();
+        while hits.len() < self.limit {
+            // No more are read than can be shown.
+            let some: Vec<&(f32, Bytes)> = ranked.by_ref().take(self.limit - hits.len()).collect();
+            if some.is_empty() {
                 break;
             }
-            let (number, id) = rows::split_doc_key(DOCS, key)?;
-            let space = self.spaces.iter().find(|(_, name)| name.number == number);
-            let read = self.shared.recent.get(&*self.shared.store, key)?;
-            let (Some((namespace, _)), Some(read)) = (space, read) else {
-                continue;
-            };
-            if self.scope.has(&read.row) {
-                let row = read.row.clone();
-                hits.push(Hit {
-                    snippet: snippet(&read.text, text),
-                    entry: row.into_entry(namespace.clone(), id.to_owned()),
-                    score: *score,
-                });
+            let keys: Vec<Bytes> = some.iter().map(|(_, key)| key.clone()).collect();
+            let read = self.shared.recent.get_all(&*self.shared.store, &keys)?;
+            for ((score, key), read) in some.into_iter().zip(read) {
+                hits.extend(self.hit(text, *score, key, read.as_deref())?);
             }
         }
         Ok(hits)
+    }
+
+    /// What is shown of a document, if it is.
+    fn hit(
+        &self,
+        text: &TextQuery,
+        score: f32,
+        key: &Bytes,
+        read: Option<&Read>,
+    ) -> Result<Option<Hit>, MemoryError> {
+        let (number, id) = rows::split_doc_key(DOCS, key)?;
+        let space = self.spaces.iter().find(|(_, name)| name.number == number);
+        let (Some((namespace, _)), Some(read)) =
+            (space, read.filter(|read| self.scope.has(&read.row)))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Hit {
+            snippet: snippet(&read.text, text),
+            entry: read
+                .row
+                .clone()
+                .into_entry(namespace.clone(), id.to_owned()),
+            score,
+        }))
     }
 }
 
