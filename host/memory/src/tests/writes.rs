@@ -1,5 +1,7 @@
 //! What may be written, and what becomes of it.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{World, author, document, namespace, options, told};
@@ -385,45 +387,75 @@ fn the_log_is_trimmed_when_the_index_has_it() {
     assert_eq!(world.find(super::text_search(&[SPACE], "word")).len(), 20);
 }
 
+/// Meanwhile the index takes changes all the time.
 #[test]
 fn writes_of_many_callers_are_all_there() {
-    let world = World::with(Options::default());
+    let world = World::with(Options {
+        tail_changes_max: 5,
+        tail_age_max: Duration::from_millis(1),
+        ..Options::default()
+    });
     let memory: &Memory = &world.memory;
     std::thread::scope(|scope| {
         for caller in 0..8 {
-            scope.spawn(move || {
-                for n in 0..50 {
-                    let new = document(&format!("{caller}-{n}"), &format!("word c{caller}n{n}"));
-                    let space = namespace(if n % 2 == 0 { SPACE } else { "run/r" });
-                    let quota = Quota::default();
-                    let put = memory.put(&space, new, Expect::Absent, &author(), quota);
-                    assert_eq!(wait(put).expect("it is written"), 1);
-                    let found = super::text_search(&[SPACE, "run/r"], &format!("c{caller}n{n}"));
-                    assert_eq!(
-                        memory.search(&found).expect("an answer").len(),
-                        1,
-                        "{caller} {n}"
-                    );
-                }
-            });
+            scope.spawn(move || one_caller(memory, caller));
         }
     });
-    let usage = |space: &str| {
-        memory
-            .usage(&namespace(space))
-            .expect("usage")
-            .expect("it is there")
+    let check = |world: &World| {
+        let mut bytes = 0;
+        for space in [SPACE, "run/r"] {
+            let page = world
+                .memory
+                .list(&namespace(space), "", None, 1000)
+                .expect("a list");
+            let usage = world
+                .memory
+                .usage(&namespace(space))
+                .expect("usage")
+                .expect("some");
+            assert_eq!((page.entries.len(), usage.documents), (160, 160));
+            bytes += usage.bytes;
+            bytes -= page.entries.iter().map(|entry| entry.bytes).sum::<u64>();
+            for entry in page.entries {
+                let (caller, n) = entry.id.split_once('-').expect("an id");
+                let search = super::text_search(&[SPACE, "run/r"], &format!("c{caller}n{n}"));
+                assert_eq!(world.find(search).len(), 1, "{}", entry.id);
+            }
+        }
+        assert_eq!(bytes, 0);
+        let common = super::text_search(&[SPACE, "run/r"], "first");
+        assert_eq!(world.find(common).len(), 100, "the rest was written again");
     };
-    assert_eq!(usage(SPACE).documents + usage("run/r").documents, 400);
-    let bytes: u64 = [SPACE, "run/r"]
-        .map(|space| usage(space).bytes)
-        .iter()
-        .sum();
-    let entries = [SPACE, "run/r"].map(|space| {
-        let page = memory
-            .list(&namespace(space), "", None, 1000)
-            .expect("a list");
-        page.entries.iter().map(|entry| entry.bytes).sum::<u64>()
-    });
-    assert_eq!(bytes, entries.iter().sum::<u64>());
+    check(&world);
+    check(&world.reopen());
+}
+
+/// 50 documents, of which each fifth is removed and each second of the others written
+/// again.
+fn one_caller(memory: &Memory, caller: usize) {
+    let put = |space: &str, new, expect| {
+        let put = memory.put(&namespace(space), new, expect, &author(), Quota::default());
+        wait(put).expect("it is written")
+    };
+    for n in 0..50 {
+        let (space, id) = (
+            if n % 2 == 0 { SPACE } else { "run/r" },
+            format!("{caller}-{n}"),
+        );
+        let word = format!("c{caller}n{n}");
+        let new = document(&id, &format!("first {word}"));
+        // What others removed from the namespace raises the first version.
+        let first = put(space, new, Expect::Absent);
+        if n % 4 == 1 {
+            let again = put(space, document(&id, &word), Expect::Version(first));
+            assert_eq!(again, first + 1);
+        }
+        if n % 5 == 3 {
+            let delete = memory.delete(&namespace(space), &id, Expect::Any, &author());
+            assert!(wait(delete).expect("it is removed"));
+        }
+        let found = memory.search(&super::text_search(&[SPACE, "run/r"], &word));
+        let found = found.expect("an answer").len();
+        assert_eq!(found, usize::from(n % 5 != 3), "{caller} {n}");
+    }
 }
