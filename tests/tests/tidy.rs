@@ -133,8 +133,12 @@ fn crates_depend_downwards_only() {
     let layers: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("journal", &[][..]),
         ("models", &[][..]),
+        ("memory", &["airlock-journal"][..]),
         ("sandbox", &["airlock-journal"][..]),
-        ("runtime", &["airlock-journal", "airlock-sandbox"][..]),
+        (
+            "runtime",
+            &["airlock-journal", "airlock-models", "airlock-sandbox"][..],
+        ),
         ("mcp", &["airlock-runtime"][..]),
         (
             "server",

@@ -208,6 +208,10 @@ fn ranges(backend: &dyn Backend) {
             .expect("the range");
         let found_keys: Vec<_> = found.iter().map(|(key, _)| key.as_ref()).collect();
         let expected: Vec<_> = expected.iter().map(|key| key.as_bytes()).collect();
+        let asked = [Bytes::from("none"), Bytes::from("a/2"), Bytes::from("a")];
+        let values = store.get_all("s", &asked).expect("the values");
+        let there = [None, Some(asked[1].clone()), Some(asked[2].clone())];
+        assert_eq!(values, there, "each key's value, in the order of the keys");
         assert_eq!(found_keys, expected, "{from:?}..{to:?} limit {limit}");
         assert!(found.iter().all(|(key, value)| key == value));
         let found = store

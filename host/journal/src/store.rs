@@ -197,6 +197,16 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Corrupt`] or [`StoreError::Io`].
     fn get(&self, space: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
+    /// The values of some keys of one space, in their order: what [`Store::get`]
+    /// gives for each, at one moment where the backend can, and faster than one after
+    /// another.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    fn get_all(&self, space: &str, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        keys.iter().map(|key| self.get(space, key)).collect()
+    }
+
     /// Up to `limit` pairs with `from <= key < to` (`to` = `None`: to the end),
     /// in key order.
     ///

@@ -1,9 +1,9 @@
 //! Steps that ask a language model.
 //!
-//! This is the one place to change when the host's interface to models is there:
-//! the answer is the model's text, or, where the step has a `schema`, the JSON value
+//! The answer is the model's text, or, where the step has a `schema`, the JSON value
 //! that was asked for; the schema is held to by the caller.
 
+use airlock_sdk::agent;
 use airlock_sdk::prelude::*;
 use airlock_workflow::ModelAction;
 use serde_json::Value;
@@ -18,17 +18,27 @@ pub(crate) struct Question<'w> {
     pub(crate) prompt: String,
 }
 
+/// Times that an answer which can't be used is asked for again.
+const REPAIRS: u32 = 2;
+
 /// Asks a model.
 pub(crate) async fn ask(question: &Question<'_>) -> Result<Value, Error> {
-    let (role, asked) = (&question.action.role, question.prompt.len());
-    let told = question.system.as_ref().map_or(0, String::len);
-    agent_log(&format!(
-        "a model as `{role}` was to be asked with {} bytes",
-        asked + told
-    ));
-    Err(Error::permanent("models are not there in this version"))
-}
-
-fn agent_log(message: &str) {
-    airlock_sdk::agent::log(message);
+    let action = question.action;
+    let mut chat = agent::Chat::new(&action.role);
+    if let Some(system) = &question.system {
+        chat = chat.system(system);
+    }
+    if let Some(most) = action.max_tokens {
+        chat = chat.max_tokens(u32::try_from(most).unwrap_or(u32::MAX));
+    }
+    let schema = action.schema.as_ref();
+    if let Some(schema) = schema {
+        chat = chat.output_with("answer", &schema.json());
+    }
+    chat.user(&question.prompt);
+    let reply = chat.ask_repaired(REPAIRS).await?;
+    match schema {
+        Some(_) => reply.parse(),
+        None => Ok(Value::String(reply.text)),
+    }
 }

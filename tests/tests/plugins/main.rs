@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use stage::{Case, Stage, advisories, bad, contracts, good, invoices};
 
 /// All plugins that ship.
-const PLUGINS: [&str; 13] = [
+const PLUGINS: [&str; 17] = [
     "advisories",
     "echo",
     "fetch",
@@ -24,11 +24,15 @@ const PLUGINS: [&str; 13] = [
     "jq",
     "patch",
     "payments",
+    "planner",
+    "react",
     "reconcile",
     "refund",
     "report",
     "table",
+    "verifier",
     "watch",
+    "workflow",
 ];
 
 /// Good calls that each tool must show, at least.
@@ -493,6 +497,11 @@ fn what_inspect_suggests_can_be_typed() {
         let folder = stage.path("invoices").display().to_string();
         let other = stage.path("reports").display().to_string();
         let (before, suggested) = suggestion(&stage);
+        // It asks for nothing: which tools it needs is in the file that it runs.
+        if plugin == "workflow" {
+            assert_eq!(suggested, None, "{before}");
+            continue;
+        }
         let suggested = suggested
             .unwrap_or_else(|| panic!("{plugin}: nothing is suggested: {before}"))
             .replace("/path/to/another/folder", &other)

@@ -188,6 +188,11 @@ impl Store for SqliteStore {
         self.readers.with(|conn| rows::get(conn, space, key))
     }
 
+    fn get_all(&self, space: &str, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.readers
+            .with(|conn| readers::get_all(conn, space, keys))
+    }
+
     fn range(
         &self,
         space: &str,

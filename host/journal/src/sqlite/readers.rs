@@ -68,6 +68,18 @@ fn snapshot<T>(
     result
 }
 
+/// The values of some keys, of one snapshot.
+pub(super) fn get_all(
+    conn: &Connection,
+    space: &str,
+    keys: &[Bytes],
+) -> Result<Vec<Option<Bytes>>, StoreError> {
+    snapshot(conn, || {
+        let each = keys.iter().map(|key| rows::get(conn, space, key));
+        each.collect()
+    })
+}
+
 pub(super) fn range(
     conn: &Connection,
     space: &str,

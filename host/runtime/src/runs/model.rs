@@ -16,13 +16,13 @@ use airlock_sandbox::agent::{Request, RequestId};
 use airlock_sandbox::capability::{Capability, models};
 use airlock_sandbox::gate::Allowed;
 use airlock_sandbox::{CallError, Denial, EffectClass};
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use serde_json::json;
 use sha2::Sha256;
 
 use super::effect::{self, Effect};
 use super::effects::until;
-use super::event::{Event, Told};
+use super::event::Event;
 use super::fold::{Asked, RunState};
 use super::session::{Session, Stop};
 use super::spending::{self, Spent};

@@ -10,6 +10,7 @@ mod families;
 mod faults;
 mod golden;
 mod inbox;
+mod models;
 mod owners;
 mod parked;
 mod people;

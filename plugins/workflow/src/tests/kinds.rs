@@ -192,20 +192,18 @@ outputs: { paid: "${{ steps.e.output.amount }}", none: "${{ steps.a.output }}" }
 }
 
 #[test]
-fn a_model_is_not_there_yet() {
+fn a_model_gives_its_text_or_a_value_of_its_schema() {
     let file = r#"
 steps:
   - { id: a, model: { role: writer, system: Be brief., prompt: Hello } }
-  - { id: b, model: { role: writer, prompt: Hello }, on_error: { value: none } }
-outputs: { b: "${{ steps.b.output }}" }
+  - { id: b, model: { role: judge, prompt: "Is it? ${{ steps.a.output }}", schema: { type: object, properties: { yes: boolean }, required: [yes] } } }
+outputs: { a: "${{ steps.a.output }}", b: "${{ steps.b.output.yes }}" }
 "#;
-    let error = runs(testing::agent(), file, json!({})).error();
-    assert_eq!(
-        error,
-        Error::permanent("step `a`: models are not there in this version")
-    );
-    let only = json!({ "workflow": file, "only": ["b"] });
-    assert_eq!(runs_with(testing::agent(), only).output()["b"], "none");
+    let agent = testing::agent()
+        .says("writer", ["Hi."])
+        .says("judge", ["no JSON", r#"{"yes":true}"#]);
+    let output = runs(agent, file, json!({})).output();
+    assert_eq!(output, json!({ "a": "Hi.", "b": true }));
 }
 
 const NESTED: &str = r#"

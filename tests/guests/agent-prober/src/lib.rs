@@ -38,6 +38,16 @@ enum Step {
     Select(Vec<Step>),
     /// Asks for a timer, cancels it and tells how it ended.
     CancelSleep { ms: u64 },
+    /// Asks models of a role, one user's message after the other in one
+    /// conversation; `tools`: all that it may call are offered. What the last said.
+    Chat {
+        role: String,
+        turns: Vec<String>,
+        #[serde(default)]
+        tools: bool,
+    },
+    /// Asks for a vector.
+    Embed { role: String, text: String },
     /// Keeps a value.
     Record { value: Value },
     /// What it may call: the names and their classes.
@@ -135,6 +145,11 @@ fn step(step: Step) -> Boxed<Result<Value, Error>> {
                 request.cancel();
                 told(request.into_future().await)
             }
+            Step::Chat { role, turns, tools } => told(chat(&role, &turns, tools).await),
+            Step::Embed { role, text } => {
+                let vectors = agent::embed(&role, &[text]).await;
+                told(vectors.map(|got| got.vectors))
+            }
             Step::Record { value } => told(agent::record(&value).await),
             Step::Tools {} => tools(),
             Step::Get { key } => told(agent::state::<Value>(&key)),
@@ -198,6 +213,22 @@ fn step(step: Step) -> Boxed<Result<Value, Error>> {
     })
 }
 
+async fn chat(role: &str, turns: &[String], tools: bool) -> Result<Value, Error> {
+    let mut chat = agent::Chat::new(role).max_tokens(50);
+    if tools {
+        chat = chat.tools(&agent::tools());
+    }
+    let mut last = Value::Null;
+    for turn in turns {
+        chat.user(turn);
+        let reply = chat.ask().await?;
+        let calls: Vec<&str> = reply.calls.iter().map(|call| &*call.name).collect();
+        let faults = reply.faults.len();
+        last = json!({ "text": reply.text, "calls": calls, "faults": faults });
+    }
+    Ok(last)
+}
+
 fn tools() -> Value {
     let told = agent::tools().into_iter().map(|tool| {
         let input = tool.input_schema["type"].clone();
@@ -219,10 +250,7 @@ fn set(key: &str, value: &Value) -> Value {
 fn child(agent: Option<&str>, steps: &Value, calls: Option<u64>) -> agent::Request<Value> {
     let budget = Budget {
         calls,
-        steps: None,
-        events: None,
-        wall_ms: None,
-        cpu_us: None,
+        ..Budget::default()
     };
     let input = json!({ "steps": steps });
     agent::start_with(agent.unwrap_or("prober"), "as a child", &input, budget)

@@ -1,0 +1,370 @@
+//! From files to documents: a folder is read, each file is cut into chunks, and each
+//! chunk is a document that says where it came from.
+//!
+//! What must stay true: the chunks of a file change together or not at all; a file
+//! that did not change changes nothing; what is refused is listed with its reason.
+//! No file is followed out of the folder, and none takes more than its bound.
+
+mod chunk;
+mod html;
+mod markdown;
+mod pdf;
+mod table;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{MemoryError, bounded};
+use crate::limits::{CHANGES_MAX, PAGE_MAX, Quota, WRITE_BYTES_MAX};
+use crate::memory::Memory;
+use crate::model::{Change, Entry, Expect, Namespace, NewDocument, Provenance, Source, check_id};
+use crate::wait::wait;
+use chunk::{Chunk, Chunks};
+
+pub use pdf::{PdfReader, child_main as pdf_child_main};
+
+/// A file, bytes.
+pub const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Files in one import, those that are refused among them.
+pub const FILES_MAX: usize = 100_000;
+/// Folders inside each other.
+pub const DEPTH_MAX: usize = 32;
+/// A chunk, bytes; it ends earlier where a paragraph, a line or a sentence does.
+pub const CHUNK_BYTES: usize = 1_800;
+/// What a chunk repeats of the one before it, bytes, at most.
+pub const OVERLAP_BYTES: usize = 180;
+/// Texts that are given to the embedder at once.
+pub const EMBED_MAX: usize = 64;
+
+/// Makes vectors of texts, as the administrator's embedding role does.
+pub trait Embed {
+    /// One vector for each text, all of one length.
+    ///
+    /// # Errors
+    /// Why there are none; the file is refused with it.
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String>;
+}
+
+/// What is imported, and how.
+pub struct Import<'i> {
+    /// The folder.
+    pub dir: &'i Path,
+    /// Where its documents go.
+    pub namespace: &'i Namespace,
+    /// Stands before the path of each file in ids and sources; often empty, or a name
+    /// and a `/`.
+    pub prefix: &'i str,
+    /// Labels of each document.
+    pub labels: BTreeMap<String, String>,
+    /// Who imports.
+    pub provenance: &'i Provenance,
+    /// How much the namespace may hold.
+    pub quota: Quota,
+    /// Whether chunks of files that are no longer there are removed: of all ids that
+    /// begin with `prefix`.
+    pub prune: bool,
+    /// Makes vectors, where there is a role for it.
+    pub embed: Option<&'i dyn Embed>,
+    /// Reads PDF files; without it they are refused.
+    pub pdf: Option<&'i PdfReader>,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its chunks are there.
+    Imported {
+        /// Chunks it has.
+        chunks: usize,
+        /// Those that were written; the others were there as they are.
+        written: usize,
+        /// Those that were there before and are not any more.
+        removed: usize,
+    },
+    /// Nothing changed.
+    Unchanged {
+        /// Chunks it has.
+        chunks: usize,
+    },
+    /// It was not read, and what was there of it stays.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// It is not there any more, and its chunks were removed.
+    Gone {
+        /// How many.
+        removed: usize,
+    },
+}
+
+/// A file and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// Its path in the folder, as far as it can be shown.
+    pub path: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Imports a folder; blocks until all is durable. Files come in the order of their
+/// paths.
+///
+/// # Errors
+/// [`MemoryError::Invalid`] when the folder can't be read or the request is not
+/// valid, [`MemoryError::Store`] when the store fails; files before it are imported.
+/// Everything else is a file that is refused.
+pub fn import(memory: &Memory, import: &Import<'_>) -> Result<Vec<Imported>, MemoryError> {
+    import.provenance.check()?;
+    let found = walk::walk(import.dir)?;
+    let (mut report, mut there) = (Vec::with_capacity(found.len()), BTreeSet::new());
+    for file in found {
+        there.insert(format!("{}{}", import.prefix, file.path));
+        let outcome = match file.bytes {
+            Err(reason) => Outcome::Refused { reason },
+            Ok(open) => match open.read() {
+                Err(reason) => Outcome::Refused { reason },
+                Ok(bytes) => one_file(memory, import, &file.path, &bytes)?,
+            },
+        };
+        let path = file.path;
+        report.push(Imported { path, outcome });
+    }
+    if import.prune {
+        prune(memory, import, &there, &mut report)?;
+    }
+    Ok(report)
+}
+
+/// Errors that are the file's, not the store's.
+fn refused(error: MemoryError) -> Result<Outcome, MemoryError> {
+    match error {
+        MemoryError::Store(_) | MemoryError::Corrupt { .. } => Err(error),
+        error => Ok(Outcome::Refused {
+            reason: error.to_string(),
+        }),
+    }
+}
+
+fn one_file(
+    memory: &Memory,
+    import: &Import<'_>,
+    path: &str,
+    bytes: &[u8],
+) -> Result<Outcome, MemoryError> {
+    let chunks = match chunks_of(path, bytes, import.pdf) {
+        Ok(chunks) => chunks,
+        Err(reason) => return Ok(Outcome::Refused { reason }),
+    };
+    let uri = format!("{}{path}", import.prefix);
+    replace(memory, import, &uri, chunks).or_else(refused)
+}
+
+/// Cuts a file by what its name says it is.
+fn chunks_of(path: &str, bytes: &[u8], pdf: Option<&PdfReader>) -> Result<Vec<Chunk>, String> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let kind = name
+        .rsplit_once('.')
+        .map(|(_, kind)| kind.to_ascii_lowercase());
+    let kind = kind.as_deref().unwrap_or("txt");
+    if kind == "pdf" {
+        let reader = pdf.ok_or("PDF files are not read here: no reader is configured")?;
+        return pdf::chunks(&reader.pages(bytes)?);
+    }
+    let known = [
+        "md", "markdown", "txt", "text", "html", "htm", "xhtml", "csv", "tsv",
+    ];
+    if !known.contains(&kind) {
+        return Err(format!(
+            ".{kind} files are not read: {} and pdf are",
+            known.join(", ")
+        ));
+    }
+    let text = text(bytes)?;
+    let mut chunks = Chunks::default();
+    match kind {
+        "md" | "markdown" => markdown::add(text, &mut chunks)?,
+        "html" | "htm" | "xhtml" => html::add(text, &mut chunks)?,
+        "csv" => table::add(text, b',', &mut chunks)?,
+        "tsv" => table::add(text, b'\t', &mut chunks)?,
+        _ => chunk::add_plain(text, &mut chunks)?,
+    }
+    Ok(chunks.done())
+}
+
+/// The text of a file, without the mark that some programs put before it.
+fn text(bytes: &[u8]) -> Result<&str, String> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+        return Err(format!("it is not text: byte {at} is 0"));
+    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        format!(
+            "it is not UTF-8 (byte {}): convert it first",
+            error.valid_up_to()
+        )
+    })
+}
+
+/// Brings the documents of one file to what its chunks say.
+fn replace(
+    memory: &Memory,
+    import: &Import<'_>,
+    uri: &str,
+    chunks: Vec<Chunk>,
+) -> Result<Outcome, MemoryError> {
+    let mut old = existing(memory, import.namespace, uri)?;
+    let (count, mut changed) = (chunks.len(), Vec::new());
+    for (at, chunk) in chunks.into_iter().enumerate() {
+        let id = format!("{uri}#{:05}", at + 1);
+        check_id(&id)?;
+        let source = Source {
+            uri: uri.to_owned(),
+            digest: hex(&Sha256::digest(chunk.text.as_bytes())),
+            ..chunk.source
+        };
+        let before = old.remove(&id);
+        let same = before.is_some_and(|entry| {
+            entry.source.as_ref() == Some(&source)
+                && entry.labels == import.labels
+                && entry.dimension.is_some() == import.embed.is_some()
+        });
+        if !same {
+            changed.push(NewDocument {
+                id,
+                text: chunk.text,
+                labels: import.labels.clone(),
+                source: Some(source),
+                ..NewDocument::default()
+            });
+        }
+    }
+    let (written, removed) = (changed.len(), old.len());
+    if written + removed == 0 {
+        return Ok(Outcome::Unchanged { chunks: count });
+    }
+    if let Some(embed) = import.embed {
+        add_vectors(embed, &mut changed)?;
+    }
+    let deletes = old.into_keys().map(|id| Change::delete(id, Expect::Any));
+    let puts = changed
+        .into_iter()
+        .map(|document| Change::put(document, Expect::Any));
+    let changes: Vec<Change> = deletes.chain(puts).collect();
+    bounded("file", changes.len(), CHANGES_MAX, "chunks")?;
+    write(memory, import, changes)?;
+    Ok(Outcome::Imported {
+        chunks: count,
+        written,
+        removed,
+    })
+}
+
+fn write(memory: &Memory, import: &Import<'_>, changes: Vec<Change>) -> Result<(), MemoryError> {
+    let write = memory.write(import.namespace, changes, import.provenance, import.quota);
+    wait(write).map(drop)
+}
+
+fn add_vectors(embed: &dyn Embed, documents: &mut [NewDocument]) -> Result<(), MemoryError> {
+    let failed = |why: String| MemoryError::invalid("embedding", why);
+    for some in documents.chunks_mut(EMBED_MAX) {
+        let texts: Vec<&str> = some.iter().map(|document| document.text.as_str()).collect();
+        let vectors = embed.embed(&texts).map_err(failed)?;
+        if vectors.len() != some.len() {
+            let why = format!("{} vectors for {} texts", vectors.len(), some.len());
+            return Err(failed(why));
+        }
+        for (document, vector) in some.iter_mut().zip(vectors) {
+            document.vector = Some(vector);
+        }
+    }
+    Ok(())
+}
+
+/// The documents that were imported from a file, by id.
+fn existing(
+    memory: &Memory,
+    namespace: &Namespace,
+    uri: &str,
+) -> Result<HashMap<String, Entry>, MemoryError> {
+    let mut found = HashMap::new();
+    each_imported(memory, namespace, &format!("{uri}#"), |from, entry| {
+        if from == uri {
+            found.insert(entry.id.clone(), entry);
+        }
+    })?;
+    Ok(found)
+}
+
+/// Calls `each` with the source of each document that an import made.
+fn each_imported(
+    memory: &Memory,
+    namespace: &Namespace,
+    prefix: &str,
+    mut each: impl FnMut(&str, Entry),
+) -> Result<(), MemoryError> {
+    let mut after = None;
+    loop {
+        let page = memory.list(namespace, prefix, after.as_deref(), PAGE_MAX)?;
+        for entry in page.entries {
+            let Some(source) = entry.source.clone() else {
+                continue;
+            };
+            let number = entry
+                .id
+                .strip_prefix(&source.uri)
+                .and_then(|rest| rest.strip_prefix('#'));
+            let ours =
+                number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+            if ours && !source.digest.is_empty() {
+                each(&source.uri, entry);
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Removes the chunks of files that are not there any more.
+fn prune(
+    memory: &Memory,
+    import: &Import<'_>,
+    there: &BTreeSet<String>,
+    report: &mut Vec<Imported>,
+) -> Result<(), MemoryError> {
+    let mut gone: BTreeMap<String, Vec<Change>> = BTreeMap::new();
+    each_imported(memory, import.namespace, import.prefix, |uri, entry| {
+        if !there.contains(uri) {
+            let change = Change::delete(entry.id, Expect::Any);
+            gone.entry(uri.to_owned()).or_default().push(change);
+        }
+    })?;
+    for (uri, changes) in gone {
+        let path = uri.strip_prefix(import.prefix).unwrap_or(&uri).to_owned();
+        let removed = changes.len();
+        write(memory, import, changes)?;
+        let outcome = Outcome::Gone { removed };
+        report.push(Imported { path, outcome });
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// What the chunks of one file may be together, bytes.
+const CHUNKS_BYTES_MAX: usize = WRITE_BYTES_MAX as usize * 3 / 4;

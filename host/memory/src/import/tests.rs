@@ -1,0 +1,437 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use airlock_fuzz::{cases, text_damage};
+use proptest::prelude::*;
+
+use super::chunk::{Chunk, cut};
+use super::*;
+use crate::limits::HEADING_BYTES_MAX;
+use crate::tests::{World, author, namespace, text_search};
+
+const SPACE: &str = "shared/docs";
+
+fn chunks_in(path: &str, text: &str) -> Vec<Chunk> {
+    chunks_of(path, text.as_bytes(), None).expect("it is read")
+}
+
+#[test]
+fn a_text_is_cut_where_it_reads_well() {
+    let paragraph = |n: usize| format!("{n} {}.\n\n", "word ".repeat(120).trim_end());
+    let text: String = (0..10).map(paragraph).collect();
+    let cuts = cut(&text);
+    assert!(cuts.len() >= 4, "{cuts:?}");
+    for (from, to) in &cuts {
+        assert!(text[*from..*to].ends_with("word."), "{from} {to}");
+        assert!(
+            text[*from..*to].starts_with(|c: char| c.is_ascii_digit()),
+            "{from} {to}"
+        );
+    }
+    let lines = cut(&"a line of a log\n".repeat(1000)).len();
+    assert!((8..=20).contains(&lines), "{lines}");
+    assert_eq!(cut(""), []);
+    assert_eq!(cut(" \n\t "), []);
+    assert_eq!(cut("  short  "), [(2, 7)]);
+}
+
+/// Every byte that is not blank is in a chunk, in order; chunks are bounded.
+fn covers(text: &str) {
+    let mut end = 0;
+    for (from, to) in cut(text) {
+        assert!(from < to && to - from <= CHUNK_BYTES * 5 / 4, "{from} {to}");
+        assert!(text[end.min(from)..from].trim().is_empty(), "{end} {from}");
+        assert!(to > end, "{to} {end}");
+        assert!(from + OVERLAP_BYTES + 4 >= end, "{from} {end}");
+        end = to;
+    }
+    assert!(text[end..].trim().is_empty());
+}
+
+#[test]
+fn nothing_is_lost_between_chunks() {
+    let texts = [
+        "x".repeat(100_000),
+        "ä東🦀".repeat(5_000),
+        "a b ".repeat(10_000),
+        "\n\n\n\n x".repeat(5_000),
+        format!("{}{}", " ".repeat(50_000), "end"),
+        "one. Two! Three? ".repeat(2_000),
+        "\u{2003}\u{3000}ä".repeat(4_000),
+    ];
+    texts.iter().for_each(|text| covers(text));
+}
+
+#[test]
+fn markdown_is_cut_at_its_headings() {
+    let text = "intro\n\n# One\n## Two\ntext two\n```\n# no heading\n```\nmore\n\n\
+                Under\n-----\nunder text\n### Three ###\nthree\n# Four\nfour\n#not one\n";
+    let found: Vec<(Vec<String>, String)> = { chunks_in("a.md", text).into_iter() }
+        .map(|chunk| (chunk.source.headings, chunk.text))
+        .collect();
+    let expected = [
+        ("", "intro"),
+        (
+            "One/Two",
+            "# One\n## Two\ntext two\n```\n# no heading\n```\nmore",
+        ),
+        ("One/Under", "Under\n-----\nunder text"),
+        ("One/Under/Three", "### Three ###\nthree"),
+        ("Four", "# Four\nfour\n#not one"),
+    ];
+    let found: Vec<(String, String)> = found
+        .into_iter()
+        .map(|(path, text)| (path.join("/"), text))
+        .collect();
+    let expected = expected.map(|(path, text)| (path.to_owned(), text.to_owned()));
+    assert_eq!(found, expected);
+    for chunk in chunks_in("a.md", text) {
+        let (from, to) = chunk.source.bytes.expect("bytes");
+        assert_eq!(&text[from as usize..to as usize], chunk.text);
+        let (first, last) = chunk.source.lines.expect("lines");
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            chunk.text.starts_with(lines[first as usize - 1]),
+            "{chunk:?}"
+        );
+        assert!(chunk.text.ends_with(lines[last as usize - 1]), "{chunk:?}");
+    }
+    let deep: String = (1..=6)
+        .map(|level| format!("{} h{level}\n", "#".repeat(level)))
+        .collect();
+    let only = chunks_in("a.md", &deep);
+    assert_eq!((only.len(), only[0].source.headings.len()), (1, 6));
+    let long = format!("# {}\u{202e}\0\n\ntext", "ä".repeat(300)).replace('\0', "\u{7}");
+    let heading = &chunks_in("a.md", &long)[0].source.headings[0];
+    assert_eq!(heading.len(), HEADING_BYTES_MAX);
+}
+
+#[test]
+fn html_is_what_a_reader_sees() {
+    let text = "<!doctype html><title>Hidden</title><style>p { x: y }</style>\n<script>\n\
+                var x = '<p>hidden</p>';</script><h1>Top &amp; co</h1><p>One<b>two</b> three\n\
+                <p>four<br>five<ul><li>six</li><li>seven</ul><template><p>hidden</template>\n\
+                <h2>Next</h2><table><tr><td>a<td>b<tr><td>c</table><textarea>hidden</textarea>\n\
+                <svg><text>hidden</text></svg><p>last &lt;tag&gt; &copy; &#x1F980;<!-- hidden -->";
+    let found = chunks_in("a.html", text);
+    let texts: Vec<&str> = found.iter().map(|chunk| chunk.text.as_str()).collect();
+    let expected = [
+        "Top & co\n\nOnetwo three\n\nfour\nfive\n\nsix\nseven",
+        "Next\n\na b\nc\n\nlast <tag> © 🦀",
+    ];
+    assert_eq!(texts, expected);
+    assert_eq!(found[0].source.headings, ["Top & co"]);
+    assert_eq!(found[1].source.headings, ["Top & co", "Next"]);
+    assert_eq!(found[1].source.lines.expect("lines").0, 5);
+    let nested = format!("{}deep{}", "<div>".repeat(100_000), "</div>".repeat(1000));
+    assert_eq!(chunks_in("a.htm", &nested)[0].text, "deep");
+    let hostile = [
+        "<",
+        "<!--",
+        "<script>",
+        "<p",
+        "&#xffffffff;",
+        "</p></div>",
+        "<title>",
+        "<a b='",
+    ];
+    for text in hostile {
+        let _ = chunks_of("a.html", text.as_bytes(), None).expect("it is read");
+    }
+}
+
+#[test]
+fn tables_keep_their_header_with_each_row() {
+    let text = "name,\"long, name\",\nAnna,\"line\nbreak\",x\n,,\nBob,y\nShort\n";
+    let found = chunks_in("a.csv", text);
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        found[0].text,
+        "name: Anna | long, name: line\nbreak | x\n\nname: Bob | long, name: y\nname: Short"
+    );
+    assert_eq!(found[0].source.rows, Some((1, 4)));
+    let rows: String = (0..500).map(|n| format!("{n},value {n}\n")).collect();
+    let found = chunks_in("b.csv", &format!("id,text\n{rows}"));
+    assert!(found.len() > 3);
+    let mut next = 1;
+    for chunk in &found {
+        let (first, last) = chunk.source.rows.expect("rows");
+        assert_eq!(
+            (first, chunk.text.lines().count() as u64),
+            (next, last - first + 1)
+        );
+        assert!(
+            chunk.text.starts_with(&format!("id: {} | text", first - 1)),
+            "{}",
+            chunk.text
+        );
+        next = last + 1;
+    }
+    assert_eq!(next, 501);
+    assert_eq!(chunks_in("a.tsv", "a\tb\n1\t2\n")[0].text, "a: 1 | b: 2");
+    let wide = "c,".repeat(600);
+    let error = chunks_of("a.csv", wide.as_bytes(), None).expect_err("too wide");
+    assert!(error.contains("601 columns"), "{error}");
+    // A row that says its long columns again and again is bounded too.
+    let header = format!("{}x\n", format!("{},", "n".repeat(64)).repeat(400));
+    let grows = format!(
+        "{header}{}",
+        format!("{}\n", "1,".repeat(400)).repeat(2_000)
+    );
+    let error = chunks_of("a.csv", grows.as_bytes(), None).expect_err("too much");
+    assert!(error.contains("divide it"), "{error}");
+}
+
+#[test]
+fn files_that_are_none_of_it_are_refused_with_a_reason() {
+    let cases: [(&str, &[u8], &str); 7] = [
+        ("a.exe", b"MZ", ".exe files are not read"),
+        ("a.md.gz", b"x", ".gz files are not read"),
+        ("a.txt", b"ab\0c", "it is not text: byte 2 is 0"),
+        (
+            "a.md",
+            b"ok \xff",
+            "it is not UTF-8 (byte 3): convert it first",
+        ),
+        ("a.txt", b"\xff\xfeh\0i\0", "it is not text: byte 3 is 0"),
+        ("a.pdf", b"%PDF", "no reader is configured"),
+        ("README", b"\0", "it is not text"),
+    ];
+    for (path, bytes, expected) in cases {
+        let error = chunks_of(path, bytes, None).expect_err("it is refused");
+        assert!(error.contains(expected), "{path}: {error}");
+    }
+    assert_eq!(
+        chunks_of("README", b"\xef\xbb\xbfhello", None).expect("text")[0].text,
+        "hello"
+    );
+    assert_eq!(chunks_of("A.MD", b"", None).expect("text"), []);
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    #[test]
+    fn fuzz_any_text_is_cut_within_its_bounds(
+        damage in text_damage(),
+        repeat in 1..60_usize,
+        kind in proptest::sample::select(vec!["md", "html", "csv", "tsv", "txt"]),
+    ) {
+        let seed = "# One\n\ntext, \"quoted\n\" <h1>x</h1><script>\n| a | b |\n```\n==\nä東\n---\n";
+        let text = damage.to(seed).repeat(repeat);
+        covers(&text);
+        if let Ok(chunks) = chunks_of(&format!("a.{kind}"), text.as_bytes(), None) {
+            for Chunk { text: chunk, source } in chunks {
+                prop_assert!(!chunk.is_empty() && chunk.len() <= CHUNK_BYTES * 5 / 4);
+                prop_assert!(source.check().is_ok(), "{source:?}");
+                if let (Some((from, to)), "md" | "txt") = (source.bytes, kind) {
+                    prop_assert_eq!(&text[from as usize..to as usize], chunk);
+                }
+            }
+        }
+    }
+}
+
+/// Vectors by the length of the text.
+struct Lengths;
+
+impl Embed for Lengths {
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String> {
+        assert!(texts.len() <= EMBED_MAX);
+        Ok(texts
+            .iter()
+            .map(|text| vec![text.len() as f32, 1.0])
+            .collect())
+    }
+}
+
+fn run(
+    world: &World,
+    dir: &Path,
+    embed: Option<&dyn Embed>,
+    prune: bool,
+) -> Vec<(String, Outcome)> {
+    let report = import(
+        &world.memory,
+        &Import {
+            dir,
+            namespace: &namespace(SPACE),
+            prefix: "books/",
+            labels: BTreeMap::from([("from".to_owned(), "test".to_owned())]),
+            provenance: &author(),
+            quota: Quota::default(),
+            prune,
+            embed,
+            pdf: None,
+        },
+    );
+    let report = report.expect("it is imported").into_iter();
+    report.map(|file| (file.path, file.outcome)).collect()
+}
+
+#[test]
+fn a_folder_is_imported_and_again_only_what_changed() {
+    let (world, dir) = (World::new(), tempfile::tempdir().expect("a directory"));
+    let write = |path: &str, text: &str| fs::write(dir.path().join(path), text).expect("a file");
+    fs::create_dir(dir.path().join("sub")).expect("a folder");
+    let section = |n: usize| format!("# Section {n}\n\nalpha{n} {}\n\n", "text ".repeat(50));
+    write("a.md", &(0..5).map(section).collect::<String>());
+    write("sub/b.txt", "beta");
+    write("a#1.md", "hash");
+    let imported = |chunks, written, removed| Outcome::Imported {
+        chunks,
+        written,
+        removed,
+    };
+    let first = run(&world, dir.path(), None, false);
+    let names: Vec<&str> = first.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(names, ["a#1.md", "a.md", "sub/b.txt"]);
+    assert_eq!(first[1].1, imported(5, 5, 0));
+    let hit = &world.search(text_search(&[SPACE], "alpha3"))[0];
+    assert_eq!(hit.entry.id, "books/a.md#00004");
+    let source = hit.entry.source.clone().expect("a source");
+    assert_eq!(
+        (source.uri.as_str(), source.headings),
+        ("books/a.md", vec!["Section 3".to_owned()])
+    );
+    assert_eq!(source.lines, Some((13, 15)));
+    assert_eq!(hit.entry.labels["from"], "test");
+    let commits = world.store.commits();
+    let again = run(&world, dir.path(), None, false);
+    assert!(
+        again
+            .iter()
+            .all(|(_, outcome)| matches!(outcome, Outcome::Unchanged { .. }))
+    );
+    assert_eq!(world.store.commits(), commits, "nothing was written");
+    // One section less: those behind it move, those before it stay.
+    write("a.md", &[0, 1, 3].map(section).concat());
+    let changed = run(&world, dir.path(), None, false);
+    assert_eq!(changed[1].1, imported(3, 1, 2));
+    assert_eq!(
+        world.find(text_search(&[SPACE], "alpha2 alpha4")),
+        Vec::<String>::new()
+    );
+    let vectors = run(&world, dir.path(), Some(&Lengths), false);
+    assert_eq!(vectors[1].1, imported(3, 3, 0));
+    assert_eq!(
+        world
+            .memory
+            .usage(&namespace(SPACE))
+            .expect("usage")
+            .expect("some")
+            .vectors,
+        5
+    );
+    // A file that is gone stays unless it is to go; what others wrote stays too.
+    world.put(SPACE, crate::tests::document("books/own#1", "mine"));
+    fs::remove_file(dir.path().join("sub/b.txt")).expect("it is removed");
+    write("a#1.md", "\0 no text any more");
+    assert_eq!(run(&world, dir.path(), Some(&Lengths), false).len(), 2);
+    assert_eq!(world.find(text_search(&[SPACE], "beta")).len(), 1);
+    let pruned = run(&world, dir.path(), Some(&Lengths), true);
+    assert_eq!(
+        pruned[2],
+        ("sub/b.txt".to_owned(), Outcome::Gone { removed: 1 })
+    );
+    assert!(matches!(pruned[0].1, Outcome::Refused { .. }));
+    let left = [
+        "books/a#1.md#00001",
+        "books/a.md#00001",
+        "books/a.md#00002",
+        "books/a.md#00003",
+        "books/own#1",
+    ];
+    assert_eq!(world.ids(SPACE), left);
+}
+
+#[test]
+fn what_is_no_file_to_read_is_refused() {
+    let (world, dir) = (World::new(), tempfile::tempdir().expect("a directory"));
+    let path = |name: &str| dir.path().join(name);
+    let outside = tempfile::tempdir().expect("a directory");
+    fs::write(outside.path().join("secret.txt"), "secret").expect("a file");
+    std::os::unix::fs::symlink(outside.path(), path("folder")).expect("a link");
+    std::os::unix::fs::symlink(outside.path().join("secret.txt"), path("link.txt"))
+        .expect("a link");
+    std::os::unix::fs::symlink("/dev/zero", path("zero.txt")).expect("a link");
+    rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe.txt"), 0o600.into()).expect("a pipe");
+    fs::File::create(path("huge.txt"))
+        .and_then(|file| file.set_len(FILE_BYTES_MAX + 1))
+        .expect("a file");
+    fs::write(path(".hidden.md"), "hidden").expect("a file");
+    fs::write(path("bad\nname.md"), "text").expect("a file");
+    fs::write(path("ok.md"), "fine").expect("a file");
+    use std::os::unix::ffi::OsStrExt;
+    fs::write(
+        path("").join(std::ffi::OsStr::from_bytes(b"\xff.md")),
+        "text",
+    )
+    .expect("a file");
+    let deep = "d/".repeat(DEPTH_MAX + 1);
+    fs::create_dir_all(path(&deep)).expect("folders");
+    let report = run(&world, dir.path(), None, false);
+    let reasons: Vec<(String, String)> = { report.into_iter() }
+        .map(|(path, outcome)| match outcome {
+            Outcome::Refused { reason } => (path, reason),
+            outcome => (path, format!("{outcome:?}")),
+        })
+        .collect();
+    let expected = [
+        (".hidden.md", "its name begins with a dot"),
+        ("bad\nname.md", "id: U+000A at byte 9 is not allowed"),
+        (
+            deep.trim_end_matches('/'),
+            "it is more than 32 folders deep",
+        ),
+        ("folder", "it is a symbolic link, which is not followed"),
+        ("huge.txt", "it is over 16777216 bytes: divide it"),
+        ("link.txt", "it is a symbolic link, which is not followed"),
+        ("ok.md", "Imported { chunks: 1, written: 1, removed: 0 }"),
+        ("pipe.txt", "it is no regular file"),
+        ("zero.txt", "it is a symbolic link, which is not followed"),
+        ("\u{fffd}.md", "its name is not UTF-8"),
+    ];
+    for ((path, reason), (name, said)) in reasons.iter().zip(expected) {
+        assert_eq!(
+            (path.as_str(), reason.rsplit("invalid: ").next()),
+            (name, Some(said))
+        );
+    }
+    assert_eq!(reasons.len(), expected.len());
+    assert_eq!(world.ids(SPACE), ["books/ok.md#00001"]);
+    let nowhere = walk::walk(&path("nowhere")).expect_err("there is none");
+    assert_eq!(nowhere.code(), "invalid-input");
+}
+
+#[test]
+fn a_file_that_does_not_fit_changes_nothing() {
+    let (world, dir) = (World::new(), tempfile::tempdir().expect("a directory"));
+    fs::write(dir.path().join("a.txt"), "word ".repeat(2_000)).expect("a file");
+    fs::write(dir.path().join("b.txt"), "small").expect("a file");
+    let quota = Quota {
+        documents_max: 2,
+        bytes_max: 1 << 20,
+    };
+    let report = import(
+        &world.memory,
+        &Import {
+            dir: dir.path(),
+            namespace: &namespace(SPACE),
+            prefix: "",
+            labels: BTreeMap::new(),
+            provenance: &author(),
+            quota,
+            prune: false,
+            embed: None,
+            pdf: None,
+        },
+    );
+    let report = report.expect("it is imported");
+    let Outcome::Refused { reason } = &report[0].outcome else {
+        panic!("{report:?}");
+    };
+    assert!(reason.contains("its quota is 2"), "{reason}");
+    assert_eq!(world.ids(SPACE), ["b.txt#00001"]);
+}
