@@ -277,6 +277,7 @@ fn budget(action: &AgentAction) -> agent::Budget {
         events: given.events,
         wall_ms: wall,
         cpu_us: cpu,
+        ..agent::Budget::default()
     }
 }
 

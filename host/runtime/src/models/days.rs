@@ -244,7 +244,7 @@ mod tests {
     /// other days, have their own.
     #[test]
     fn a_day_holds_what_it_may_and_no_more() {
-        let days = Days::new(Arc::new(MemoryStore::new()));
+        let days = Days::new(MemoryStore::new());
         let bounds = Bounds {
             tokens: Some(100),
             micros: Some(50),
@@ -276,7 +276,7 @@ mod tests {
     /// After a restart there is what was written: parts that never came back count.
     #[tokio::test]
     async fn what_was_counted_is_found_again() {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let store: Arc<dyn Store> = MemoryStore::new();
         let days = Days::new(Arc::clone(&store));
         let mut ops = Vec::new();
         for (of, part) in [
