@@ -244,7 +244,7 @@ const NAMED_ELSEWHERE: &[(&str, usize, &str)] = &[
         "the network is the host's: one pool, one list of addresses",
     ),
     ("kv", 1, "what a plugin kept is erased with it"),
-    ("models", 2, "runs ask models, within a rule's bounds"),
+    ("models", 3, "runs ask models, within a rule's bounds"),
     (
         "log",
         7,

@@ -19,7 +19,7 @@ fn text(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "serve",
     "plugin",
     "grant",
@@ -37,6 +37,7 @@ const COMMANDS: [&str; 26] = [
     "hooks",
     "workflow",
     "secret",
+    "models",
     "token",
     "audit",
     "views",
@@ -149,6 +150,8 @@ fn every_subcommand_has_an_example() {
         "schedules",
         "hooks",
         "secret",
+        "models",
+        "workflow",
         "token",
         "audit",
         "views",
@@ -216,6 +219,8 @@ const ROLES: [(&str, &[&str]); 9] = [
         "see plugins, ",
         &[
             "GET /metrics",
+            "GET /v1/models",
+            "GET /v1/models/usage",
             "GET /v1/plugins",
             "GET /v1/plugins/{plugin}",
             "GET /v1/plugins/{plugin}/grants",

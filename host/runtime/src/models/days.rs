@@ -53,6 +53,9 @@ pub(crate) struct Took {
 /// Whose: an agent, and one of its runs.
 type Of<'a> = (&'a str, &'a str);
 
+/// What a run of an agent used: the agent, the run.
+pub(super) type Used = ((String, String), Counted);
+
 #[derive(Default)]
 struct Day {
     agents: HashMap<String, Counted>,
@@ -143,7 +146,7 @@ impl Days {
     }
 
     /// What agents and their runs used on a day: agent, run.
-    pub(super) fn used(&self, day: u64) -> Result<Vec<((String, String), Counted)>, StoreError> {
+    pub(super) fn used(&self, day: u64) -> Result<Vec<Used>, StoreError> {
         let mut all = self.read(day)?;
         all.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(all)
@@ -154,21 +157,27 @@ impl Days {
         held: &'a mut BTreeMap<u64, Day>,
         day: u64,
     ) -> Result<&'a mut Day, StoreError> {
-        if !held.contains_key(&day) {
-            let mut read = Day::default();
-            for ((agent, run), counted) in self.read(day)? {
-                read.agents.entry(agent.clone()).or_default().merge(counted);
-                read.runs.insert((agent, run), counted);
-            }
-            held.insert(day, read);
-            while held.len() > DAYS_HELD {
-                held.pop_first();
-            }
+        let read = match held.remove(&day) {
+            Some(known) => known,
+            None => self.summed(day)?,
+        };
+        while held.len() >= DAYS_HELD {
+            held.pop_first();
         }
-        Ok(held.entry(day).or_default())
+        Ok(held.entry(day).or_insert(read))
     }
 
-    fn read(&self, day: u64) -> Result<Vec<((String, String), Counted)>, StoreError> {
+    fn summed(&self, day: u64) -> Result<Day, StoreError> {
+        let mut summed = Day::default();
+        for ((agent, run), counted) in self.read(day)? {
+            let all = summed.agents.entry(agent.clone()).or_default();
+            all.merge(counted);
+            summed.runs.insert((agent, run), counted);
+        }
+        Ok(summed)
+    }
+
+    fn read(&self, day: u64) -> Result<Vec<Used>, StoreError> {
         let (mut from, to) = (prefix(day), prefix(day + 1));
         let mut all = Vec::new();
         loop {

@@ -16,6 +16,7 @@ mod effect;
 mod effects;
 mod error;
 mod event;
+mod exchange;
 mod export;
 mod fold;
 mod fork;

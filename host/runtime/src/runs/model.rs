@@ -8,21 +8,17 @@ use std::sync::Arc;
 
 use airlock_journal::Op;
 use airlock_journal::audit::AuditRecord;
-use airlock_models::{
-    Allowance, Answer, Ask, Attempt, ConversationKey, EmbedRequest, Embeddings, Failure, Message,
-    ModelError, Part, Request as ModelRequest, Spent as ModelSpent,
-};
+use airlock_models::{Allowance, Ask, Attempt};
 use airlock_sandbox::agent::{Request, RequestId};
 use airlock_sandbox::capability::{Capability, models};
 use airlock_sandbox::gate::Allowed;
 use airlock_sandbox::{CallError, Denial, EffectClass};
-use hmac::{Hmac, Mac};
 use serde_json::json;
-use sha2::Sha256;
 
 use super::effect::{self, Effect};
 use super::effects::until;
 use super::event::Event;
+use super::exchange::{Prepared, Said, conversation_key, error_of, reserved, spent};
 use super::fold::{Asked, RunState};
 use super::session::{Session, Stop};
 use super::spending::{self, Spent};
@@ -32,28 +28,12 @@ use crate::models::{Bounds, InForce, Took, day_of};
 use crate::record;
 use crate::runtime::Runtime;
 
-/// Attempts at models that a request may set something aside for: one that fails
-/// without a word takes its part, and the next one needs its own.
-const ATTEMPTS_RESERVED: u64 = 3;
-
-/// Largest answer that is kept, bytes of JSON.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
-
-/// What the redaction's key is derived for.
-const KEY_OF: &[u8] = b"airlock models conversation";
-
 /// A request under way.
 struct Asking {
     session: Arc<Session>,
     runtime: Arc<Runtime>,
     id: RequestId,
     effect: Arc<Effect>,
-}
-
-/// What is asked, as models get it.
-enum Prepared {
-    Chat(Box<ModelRequest>),
-    Embed(EmbedRequest),
 }
 
 /// What is next.
@@ -97,42 +77,6 @@ pub(super) fn lost(state: &RunState, id: RequestId) -> Spent {
     let model = begun.is_some_and(|asked| talks::is_model(&asked.request));
     let reserved = state.reserved.get(&id).filter(|_| model);
     reserved.copied().unwrap_or_default()
-}
-
-impl Prepared {
-    fn role(&self) -> &str {
-        match self {
-            Self::Chat(request) => &request.role,
-            Self::Embed(request) => &request.role,
-        }
-    }
-
-    fn images(&self) -> bool {
-        let Self::Chat(request) = self else {
-            return false;
-        };
-        let has = |part: &Part| matches!(part, Part::Image { .. });
-        request.messages.iter().any(|message| match message {
-            Message::User { parts } => parts.iter().any(has),
-            _ => false,
-        })
-    }
-
-    /// What one attempt may use at most.
-    fn bound(&self, now: &InForce) -> Result<Allowance, ModelError> {
-        match self {
-            Self::Chat(request) => now.router.bound(request),
-            Self::Embed(request) => now.router.bound_embed(request),
-        }
-    }
-}
-
-/// What a model said, in the journal's form.
-struct Said {
-    answer: Result<String, CallError>,
-    spent: ModelSpent,
-    attempts: Vec<Attempt>,
-    model: Option<String>,
 }
 
 impl Asking {
@@ -567,42 +511,6 @@ impl Asking {
     }
 }
 
-impl Took {
-    fn spent(self) -> Spent {
-        Spent {
-            model_tokens: self.tokens,
-            model_micros: self.micros,
-            ..Spent::default()
-        }
-    }
-}
-
-/// What is set aside for a request: its bound as often as attempts may be needed, as
-/// far as there is so much left, and at least once.
-fn reserved(state: &RunState, rule: &models::Rule, bound: Allowance) -> Result<Took, CallError> {
-    let (left, used) = (state.left_now(), state.used());
-    let of_rule = |most: Option<u64>, used: u64| most.map(|most| most.saturating_sub(used));
-    let run_micros = rule.run_cost.map(|cost| cost.micros);
-    let part = |name, bound: u64, left: u64, rule: Option<u64>| {
-        let most = rule.map_or(left, |rule| rule.min(left));
-        match bound > most {
-            true => Err(spending::limit(name, most)),
-            false => Ok(bound.saturating_mul(ATTEMPTS_RESERVED).min(most)),
-        }
-    };
-    let rule_tokens = of_rule(rule.run_tokens, used.model_tokens);
-    let rule_micros = of_rule(run_micros, used.model_micros);
-    Ok(Took {
-        tokens: part("model_tokens", bound.tokens, left.model_tokens, rule_tokens)?,
-        micros: part(
-            "model_micros",
-            bound.cost_micros,
-            left.model_micros,
-            rule_micros,
-        )?,
-    })
-}
-
 fn rule_for(runtime: &Runtime, agent: &str, op: &models::Op) -> Result<models::Rule, String> {
     let Some((_, active)) = runtime.registry.get(agent) else {
         return Err(format!("`{agent}` is no longer installed"));
@@ -612,99 +520,5 @@ fn rule_for(runtime: &Runtime, agent: &str, op: &models::Op) -> Result<models::R
         Ok(Allowed::Rule(rule)) => Ok(grants.models[rule].clone()),
         Ok(Allowed::Ambient) => Err("no model is asked without a rule".to_owned()),
         Err(missing) => Err(missing.0),
-    }
-}
-
-/// What placeholders of a run's conversations are made from: the same after a crash,
-/// another one in each other run.
-fn conversation_key(seed: &str) -> ConversationKey {
-    let mut key = [0; 32];
-    if let Ok(mac) = Hmac::<Sha256>::new_from_slice(seed.as_bytes()) {
-        key.copy_from_slice(&mac.chain_update(KEY_OF).finalize().into_bytes());
-    }
-    ConversationKey::new(key)
-}
-
-/// All that counts: what is not sure too.
-fn spent(spent: &ModelSpent) -> Spent {
-    Spent {
-        model_tokens: spent.tokens.saturating_add(spent.unsure_tokens),
-        model_micros: spent.cost_micros.saturating_add(spent.unsure_micros),
-        ..Spent::default()
-    }
-}
-
-fn error_of(error: ModelError) -> CallError {
-    match error {
-        ModelError::InvalidInput { message } => CallError::InvalidInput { message },
-        ModelError::Denied { message } => CallError::Denied(Denial {
-            capability: models::Models::NAME.to_owned(),
-            operation: "ask".to_owned(),
-            rule: message,
-        }),
-        ModelError::Transient {
-            message,
-            retry_after_ms,
-        } => CallError::Transient {
-            message,
-            retry_after_ms,
-        },
-        ModelError::Permanent { message } => CallError::Permanent { message },
-        ModelError::Limit { limit, value } => CallError::Limit { limit, value },
-        ModelError::Cancelled => CallError::Cancelled,
-        ModelError::Unknown { message } => CallError::Unknown { message },
-    }
-}
-
-/// An answer as it is kept.
-fn kept<T: serde::Serialize>(answer: &T) -> Result<String, CallError> {
-    let text = serde_json::to_string(answer).map_err(|error| CallError::Permanent {
-        message: format!("the answer can't be kept: {error}"),
-    })?;
-    match text.len() > ANSWER_BYTES_MAX {
-        true => Err(CallError::Limit {
-            limit: "answer_bytes".to_owned(),
-            value: ANSWER_BYTES_MAX.to_string(),
-        }),
-        false => Ok(text),
-    }
-}
-
-impl From<Result<Answer, Failure>> for Said {
-    fn from(came: Result<Answer, Failure>) -> Self {
-        match came {
-            Ok(answer) => Self {
-                answer: kept(&answer),
-                spent: answer.spent,
-                attempts: answer.attempts,
-                model: Some(answer.model),
-            },
-            Err(failure) => failure.into(),
-        }
-    }
-}
-
-impl From<Result<Embeddings, Failure>> for Said {
-    fn from(came: Result<Embeddings, Failure>) -> Self {
-        match came {
-            Ok(vectors) => Self {
-                answer: kept(&vectors),
-                spent: vectors.spent,
-                attempts: vectors.attempts,
-                model: Some(vectors.model),
-            },
-            Err(failure) => failure.into(),
-        }
-    }
-}
-
-impl From<Failure> for Said {
-    fn from(failure: Failure) -> Self {
-        Self {
-            answer: Err(error_of(failure.error)),
-            spent: failure.spent,
-            attempts: failure.attempts,
-            model: None,
-        }
     }
 }

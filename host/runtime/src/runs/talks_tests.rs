@@ -60,13 +60,8 @@ fn what_can_not_be_asked_says_why() {
     talks.asked(0, &chat(ASKS, None));
     talks.asked(1, &chat(ASKS, None));
     talks.answered(1, &Told::Error(CallError::Cancelled));
-    let with = |rest: &str| {
-        format!(
-            "{},{rest}}}",
-            ASKS.trim_end_matches('}').to_owned() + "}]}]"
-        )
-        .replace("}]}]}]", "}]}]")
-    };
+    let open = ASKS.strip_suffix('}').expect("an object");
+    let with = |rest: &str| format!("{open},{rest}}}");
     let table = [
         (
             ASKS.to_owned(),

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use airlock_fake_models::{Damage, FakeModels, Reply, Script, What};
-use airlock_runtime::{ModelUsageQuery, RuntimeConfig, Secret};
+use airlock_fake_models::{Call, Damage, FakeModels, Reply, Script, What};
+use airlock_runtime::{End, ModelUsageQuery, RuntimeConfig, Secret};
 use serde_json::{Value, json};
 
-use crate::host::{Host, audited, config, place};
+use crate::host::{Host, audited, config, install, place};
 
 /// A configuration with one model of the server, at 1,000 millionths a token.
 fn with_models(dir: &Path, server: &FakeModels) -> RuntimeConfig {
@@ -82,9 +82,9 @@ async fn what_a_model_says_is_kept_and_paid_for_once() {
     assert_eq!(results[0]["ok"]["text"], "two", "{results}");
     let seen = server.seen();
     assert_eq!(seen.len(), 2);
-    let said = seen[1].body["messages"].as_array().expect("messages");
-    let said: Vec<&str> = said.iter().filter_map(|m| m["content"].as_str()).collect();
-    assert_eq!(said, ["A", "one", "B"]);
+    let at = |text: &str| seen[1].text.find(text).expect("it was said");
+    let (first, second, third) = (at("\"A\""), at("\"one\""), at("\"B\""));
+    assert!(first < second && second < third, "{}", seen[1].text);
     let used = host.run(&run).used;
     assert_eq!((used.model_tokens, used.model_micros), (30, 30_000));
     let usage = host.runtime.model_usage(&ModelUsageQuery::default());
@@ -231,4 +231,48 @@ async fn vectors_are_kept_as_they_came() {
     let results = host.results(&run).await;
     let vector = results[0]["ok"][0].as_array().expect("a vector");
     assert_eq!(vector.len(), 3, "{results}");
+}
+
+fn calls(name: &str, arguments: &Value) -> What {
+    let call = Call {
+        id: format!("call-{name}"),
+        name: name.to_owned(),
+        arguments: arguments.to_string(),
+    };
+    What::Answer(Reply {
+        calls: vec![call],
+        ..Reply::default()
+    })
+}
+
+/// `react`, as it ships: the model asks for what it was not offered, then for what
+/// was granted, then says what it found. The gate decides what is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn react_does_what_was_granted_and_nothing_else() {
+    let (dir, disk) = place();
+    let server = server([
+        calls("keeper_put", &json!({ "key": "k", "value": "injected" })),
+        calls("keeper_add", &json!({})),
+        calls("finish", &json!({ "result": "added" })),
+    ])
+    .await;
+    let host = Host::with(with_models(dir.path(), &server), &disk).await;
+    host.prepare(&[]).await;
+    let react = airlock_sandbox::testing::built("airlock_plugin_react");
+    install(&host.runtime, "react", react).await;
+    let grants = json!({ "tools": [{ "tool": "keeper/add" }], "models": [{ "role": "fast" }] });
+    host.grant("react", grants).await;
+    let request = json!({ "agent": "react", "goal": "Add one.", "input": {}, "budget": { "model_micros": BUDGET } });
+    let request = serde_json::from_value(request).expect("a request");
+    let run = host.runtime.start_run(&host.who, request).await;
+    let run = run.expect("it starts").id;
+    let ended = host.ended(&run).await;
+    let Some(End::Succeeded { output }) = &ended.end else {
+        panic!("{ended:?}")
+    };
+    assert!(output.contains("added"), "{output}");
+    assert_eq!(host.added().await, 1);
+    assert_eq!(ended.calls, 1, "what was not offered was not called");
+    let second = &server.seen()[1].text;
+    assert!(second.contains("keeper_put"), "it is told why: {second}");
 }
