@@ -82,39 +82,37 @@ impl Days {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a request's part on a day, where it fits; `write` gets the row, which
-    /// has to be written with the record of that before another change of it.
+    /// Has `decide` set a part aside, knowing what the agent has left of the day; the
+    /// row that it is given for that has to be written with the record of it, before
+    /// another change of it.
     ///
     /// # Errors
-    /// The store failed. `Ok(Err)`: which bound it does not fit in, and its value.
-    pub(crate) fn reserve(
+    /// The store failed.
+    pub(crate) fn reserve<T>(
         &self,
         day: u64,
         of: Of<'_>,
-        part: Took,
         bounds: Bounds,
-        write: impl FnOnce(Op),
-    ) -> Result<Result<(), (&'static str, u64)>, StoreError> {
+        decide: impl FnOnce(Bounds, &mut dyn FnMut(Took) -> Op) -> T,
+    ) -> Result<T, StoreError> {
         let mut held = self.lock();
         let today = self.day(&mut held, day)?;
         let agent = today.agents.entry(of.0.to_owned()).or_default();
-        let over = |used: u64, part: u64, most: Option<u64>| {
-            most.filter(|most| used.saturating_add(part) > *most)
-        };
-        if let Some(most) = over(agent.tokens, part.tokens, bounds.tokens) {
-            return Ok(Err(("day_tokens", most)));
-        }
-        if let Some(most) = over(agent.micros, part.micros, bounds.micros) {
-            return Ok(Err(("day_cost_micros", most)));
-        }
-        agent.add(part);
-        agent.requests += 1;
         let row = today.runs.entry((of.0.to_owned(), of.1.to_owned()));
         let row = row.or_default();
-        row.add(part);
-        row.requests += 1;
-        write(put(day, of, row));
-        Ok(Ok(()))
+        let left = |most: Option<u64>, used: u64| most.map(|most| most.saturating_sub(used));
+        let left = Bounds {
+            tokens: left(bounds.tokens, agent.tokens),
+            micros: left(bounds.micros, agent.micros),
+        };
+        let mut count = |part: Took| {
+            for counted in [&mut *agent, &mut *row] {
+                counted.add(part);
+                counted.requests += 1;
+            }
+            put(day, of, row)
+        };
+        Ok(decide(left, &mut count))
     }
 
     /// Gives back a request's part and counts what it took; as [`Days::reserve`].
@@ -244,9 +242,13 @@ mod tests {
     }
 
     fn reserve(days: &Days, day: u64, of: Of<'_>, part: Took, bounds: Bounds) -> (bool, Vec<Op>) {
-        let mut ops = Vec::new();
-        let reserved = days.reserve(day, of, part, bounds, |op| ops.push(op));
-        (reserved.expect("a store").is_ok(), ops)
+        let over = |left: Option<u64>, part: u64| left.is_some_and(|left| part > left);
+        let reserved = days.reserve(day, of, bounds, |left, count| {
+            let fits = !over(left.tokens, part.tokens) && !over(left.micros, part.micros);
+            fits.then(|| count(part))
+        });
+        let row = reserved.expect("a store");
+        (row.is_some(), row.into_iter().collect())
     }
 
     /// What fits to the last unit fits, and one more does not; other agents, and

@@ -14,7 +14,8 @@ use sha2::Sha256;
 
 use super::fold::RunState;
 use super::spending::{self, Spent};
-use crate::models::{InForce, Took};
+use super::talks;
+use crate::models::{Bounds, InForce, Took};
 
 /// Attempts at models that a request may set something aside for: one that fails
 /// without a word takes its part, and the next one needs its own.
@@ -84,28 +85,51 @@ pub(super) fn reserved(
     state: &RunState,
     rule: &models::Rule,
     bound: Allowance,
+    day: Bounds,
 ) -> Result<Took, CallError> {
-    let (left, used) = (state.left_now(), state.used());
-    let of_rule = |most: Option<u64>, used: u64| most.map(|most| most.saturating_sub(used));
+    let (left, used) = (state.left_now(), used_of_models(state));
     let run_micros = rule.run_cost.map(|cost| cost.micros);
-    let part = |name, bound: u64, left: u64, rule: Option<u64>| {
-        let most = rule.map_or(left, |rule| rule.min(left));
-        match bound > most {
-            true => Err(spending::limit(name, most)),
-            false => Ok(bound.saturating_mul(ATTEMPTS_RESERVED).min(most)),
-        }
-    };
-    let rule_tokens = of_rule(rule.run_tokens, used.model_tokens);
-    let rule_micros = of_rule(run_micros, used.model_micros);
+    let of_rule = |most: Option<u64>, used: u64| most.map(|most| most.saturating_sub(used));
+    let tokens = [
+        ("model_tokens", Some(left.model_tokens)),
+        ("run_tokens", of_rule(rule.run_tokens, used.model_tokens)),
+        ("day_tokens", day.tokens),
+    ];
+    let micros = [
+        ("model_micros", Some(left.model_micros)),
+        ("run_cost_micros", of_rule(run_micros, used.model_micros)),
+        ("day_cost_micros", day.micros),
+    ];
     Ok(Took {
-        tokens: part("model_tokens", bound.tokens, left.model_tokens, rule_tokens)?,
-        micros: part(
-            "model_micros",
-            bound.cost_micros,
-            left.model_micros,
-            rule_micros,
-        )?,
+        tokens: part(bound.tokens, tokens)?,
+        micros: part(bound.cost_micros, micros)?,
     })
+}
+
+/// What is set aside within all of these, each with its name.
+fn part(bound: u64, within: [(&str, Option<u64>); 3]) -> Result<u64, CallError> {
+    let mut part = bound.saturating_mul(ATTEMPTS_RESERVED);
+    for (name, most) in within {
+        match most {
+            Some(most) if bound > most => return Err(spending::limit(name, most)),
+            Some(most) => part = part.min(most),
+            None => {}
+        }
+    }
+    Ok(part)
+}
+
+/// What a run used of models, its own requests under way included; what is set aside
+/// for its children is no use of its own.
+fn used_of_models(state: &RunState) -> Spent {
+    let mut used = state.spent;
+    for (id, part) in &state.reserved {
+        let asked = state.requests.get(id);
+        if asked.is_some_and(|asked| talks::is_model(&asked.request)) {
+            used.add(part);
+        }
+    }
+    used
 }
 
 /// What placeholders of a run's conversations are made from: the same after a crash,

@@ -5,6 +5,7 @@
 //! repeated; no approval and no decision about the other run holds for this one;
 //! nothing is written into the other run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use airlock_journal::Batch;
@@ -19,6 +20,7 @@ use super::event::{Block, Event, Record, Start};
 use super::fold::{Asked, RunState};
 use super::rows::{self, OpenRow};
 use super::session::Session;
+use super::talks;
 use super::types::{RunStatus, RunView};
 use super::{RunError, admin, children, new_id, start};
 use crate::principal::{Principal, Role};
@@ -209,11 +211,18 @@ fn taken_over(records: Vec<Record>, at: RequestId, start: Start) -> Vec<Record> 
     let mut before = true;
     let mut start = Some(start);
     let mut taken = Vec::new();
+    let asks = records.iter().filter_map(|record| match &record.event {
+        Event::Requested { id, request, .. } if talks::is_model(request) => Some(*id),
+        _ => None,
+    });
+    let asks: BTreeSet<RequestId> = asks.collect();
     for Record { at_ms, event } in records {
         before &=
             !matches!(event, Event::Requested { id, .. } | Event::Recorded { id, .. } if id == at);
         let event = match event {
             Event::Started(_) => start.take().map(Event::Started),
+            // A request to a model sets its own part aside when it is sent.
+            Event::Reserved { id, .. } if asks.contains(&id) => None,
             event => carried(event, before, at),
         };
         taken.extend(event.map(|event| Record { at_ms, event }));

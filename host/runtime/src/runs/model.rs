@@ -51,6 +51,25 @@ struct Reserve {
     day: u64,
 }
 
+/// A part that is set aside for what was not sent yet: given back where somebody
+/// else answered meanwhile.
+struct Unsent<'a> {
+    asking: &'a Asking,
+    part: Option<Reserve>,
+}
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        let Some(part) = self.part.take() else { return };
+        let inner = self.asking.session.lock();
+        let answered = !inner.dead && !inner.state.requests.contains_key(&self.asking.id);
+        drop(inner);
+        if answered {
+            self.asking.give_back(part);
+        }
+    }
+}
+
 /// Brings a request to its answer.
 pub(super) async fn perform(
     session: Arc<Session>,
@@ -132,15 +151,24 @@ impl Asking {
             Ok(None) => return Goes::Over,
             Err(error) => return self.told(Some(&rule), Err(error)),
         };
+        // Also where this task is ended while it waits.
+        let mut unsent = Unsent {
+            asking: self,
+            part: Some(part),
+        };
         if !self.session.durable().await {
             return Goes::Over;
+        }
+        if self.stands_still() {
+            unsent.part = None;
+            return self.not_sent(asked, part);
         }
         let _place = self.runtime.models.asking.take();
         if !self.begins() {
             // Ended before a byte was sent; whoever did so answered.
-            self.give_back(part);
             return Goes::Over;
         }
+        unsent.part = None;
         let said = tokio::select! {
             biased;
             () = self.effect.cancel.notified() => None,
@@ -243,32 +271,17 @@ impl Asking {
     ) -> Result<Option<Reserve>, CallError> {
         let bound = prepared.bound(now).map_err(error_of)?;
         let agent = self.agent();
-        let took = {
-            let inner = self.session.lock();
-            reserved(&inner.state, rule, bound)?
-        };
         let bounds = Bounds {
             tokens: rule.day_tokens,
             micros: rule.day_cost.map(|cost| cost.micros),
         };
         let day = day_of(ids::now_ms());
-        let mut pushed = false;
-        let fits = self.runtime.models.days.reserve(
-            day,
-            (&agent, &self.session.id),
-            took,
-            bounds,
-            |row| pushed = self.push_reserved(took, row),
-        );
-        match fits {
-            Ok(Ok(())) => {
-                let part = Reserve { took, day };
-                if !pushed {
-                    self.give_back(part);
-                }
-                Ok(pushed.then_some(part))
-            }
-            Ok(Err((limit, most))) => Err(spending::limit(limit, most)),
+        let (days, of) = (&self.runtime.models.days, (&*agent, &*self.session.id));
+        let took = days.reserve(day, of, bounds, |left, count| {
+            self.push_reserved(rule, bound, left, count)
+        });
+        match took {
+            Ok(took) => Ok(took?.map(|took| Reserve { took, day })),
             Err(error) => {
                 tracing::error!(%error, "what models may be used can't be read");
                 Err(CallError::Transient {
@@ -279,25 +292,29 @@ impl Asking {
         }
     }
 
-    /// The intent; `false`: there is nobody to ask for any more.
-    fn push_reserved(&self, took: Took, row: Op) -> bool {
+    /// The intent, decided and pushed in one; `None`: there is nobody to ask for any
+    /// more.
+    fn push_reserved(
+        &self,
+        rule: &models::Rule,
+        bound: Allowance,
+        left: Bounds,
+        count: &mut dyn FnMut(Took) -> Op,
+    ) -> Result<Option<Took>, CallError> {
         let mut inner = self.session.lock();
         let open = inner.state.requests.contains_key(&self.id);
         if !open || inner.dead || inner.retired || inner.state.end.is_some() {
-            return false;
+            return Ok(None);
         }
-        let spent = Spent {
-            model_tokens: took.tokens,
-            model_micros: took.micros,
-            ..Spent::default()
-        };
+        let took = reserved(&inner.state, rule, bound, left)?;
         let (id, class) = (self.id, EffectClass::ReadOnly);
+        let spent = took.spent();
         inner.push_all([Event::Reserved { id, spent }, Event::Begun { id, class }]);
         inner.intended.insert(id);
-        inner.unwritten.beside.push(row);
+        inner.unwritten.beside.push(count(took));
         drop(inner);
         self.session.kick();
-        true
+        Ok(Some(took))
     }
 
     /// From here on it may be used; `false`: it was ended.
@@ -305,6 +322,16 @@ impl Asking {
         let mut inner = self.session.lock();
         inner.intended.remove(&self.id);
         self.effect.begins()
+    }
+
+    /// The kill switch came before a byte was sent: as if nothing had been.
+    fn not_sent(&self, asked: &Asked, part: Reserve) -> Goes {
+        self.counted(part, &Spent::default(), |row| {
+            let again = self.retried(asked.attempt, 0, "halted".to_owned());
+            let row = row.into_iter().collect();
+            self.session.push_with([again], row, Vec::new());
+        });
+        Goes::PutOff
     }
 
     /// A part of which nothing was used.
@@ -456,7 +483,8 @@ impl Asking {
         let ends = end.is_some();
         let events = [Some(answered), end.map(|end| Event::GivenUp { end })];
         let settled = |row: Option<Op>| {
-            self.session.lock().unwritten.beside.extend(row);
+            // One write, which the records of the audit are in too.
+            let audit = audit.into_iter().chain(row).collect();
             self.session
                 .settle_all(self.id, events.into_iter().flatten(), audit)
         };
@@ -473,7 +501,8 @@ impl Asking {
     /// Whether the kill switch, or a block, keeps the request from being sent.
     fn stands_still(&self) -> bool {
         let inner = self.session.lock();
-        let held = inner.is_halted() || inner.state.holds_effects();
+        let outgrown = spending::outgrown(&inner.state).is_some();
+        let held = inner.is_halted() || inner.state.holds_effects() || outgrown;
         drop(inner);
         held || self.runtime.ready().is_err() || super::stands_still(&self.runtime, &self.session)
     }

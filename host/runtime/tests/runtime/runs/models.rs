@@ -114,8 +114,12 @@ async fn what_is_not_granted_or_does_not_fit_is_not_sent() {
     let none = json!({ "tools": [{ "tool": "keeper/*" }] });
     let table = [
         (none, rich(), "needed: models"),
-        (rule(json!({ "run_tokens": 10 })), rich(), "model_tokens"),
-        (rule(json!({ "run_cost": "0.5" })), rich(), "model_micros"),
+        (rule(json!({ "run_tokens": 10 })), rich(), "run_tokens"),
+        (
+            rule(json!({ "run_cost": "0.5" })),
+            rich(),
+            "run_cost_micros",
+        ),
         (rule(json!({ "day_tokens": 10 })), rich(), "day_tokens"),
         (rule(json!({ "day_cost": "0.000001" })), rich(), "day_cost"),
         (
@@ -139,6 +143,33 @@ async fn what_is_not_granted_or_does_not_fit_is_not_sent() {
     }
     assert_eq!(server.seen().len(), 0);
     assert_eq!(audited(&host.runtime, "denied").await.len(), 1);
+}
+
+/// What fits once fits, though three times as much would not; many requests at once
+/// get no more than there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_at_once_share_what_is_left() {
+    let (dir, disk) = place();
+    let server = server((0..8).map(|_| What::text("one"))).await;
+    let host = Host::with(with_models(dir.path(), &server), &disk).await;
+    host.prepare(&[]).await;
+    let table = [
+        (rule(json!({ "day_tokens": 4_500 })), rich()),
+        (
+            rule(json!({})),
+            json!({ "budget": { "model_tokens": 4_500, "model_micros": BUDGET } }),
+        ),
+    ];
+    for (grants, members) in table {
+        host.grant("prober", grants).await;
+        let at_once: Vec<Value> = (0..4).map(|_| chat(&["A"])).collect();
+        let run = host.start_with(json!([{ "join": at_once }]), members).await;
+        let results = host.results(&run).await;
+        let fit = results[0].as_array().expect("four").iter();
+        let fit = fit.filter(|result| result.get("ok").is_some()).count();
+        assert!((1..=4).contains(&fit), "{results}");
+        assert_eq!(host.run(&run).used.model_tokens, 15 * fit as u64);
+    }
 }
 
 /// A secret of the host never leaves in a request.
