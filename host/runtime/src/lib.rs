@@ -80,10 +80,10 @@ pub use record::{
 };
 pub use runs::{
     AgentStatsView, Approval, ApprovalView, ApprovalsPage, ApprovalsQuery, AtDue, Autonomy, Block,
-    Budget, BudgetChange, Decide, Difference, DifferenceKind, End, Follower, ForkRun, ForkedFrom,
-    OpenRequest, Outcome, ProgressView, ReplayEnd, ReplayRun, ReplayStep, ReplayVerdict, Resume,
-    RunDetail, RunError, RunEvent, RunEvents, RunReplay, RunStatus, RunView, RunsPage, RunsQuery,
-    SignalTarget, Spent, StartRun, Took,
+    Budget, BudgetChange, Decide, Delta, DeltaFollower, Difference, DifferenceKind, End, Follower,
+    ForkRun, ForkedFrom, OpenRequest, Outcome, ProgressView, ReplayEnd, ReplayRun, ReplayStep,
+    ReplayVerdict, Resume, RunDelta, RunDetail, RunError, RunEvent, RunEvents, RunReplay,
+    RunStatus, RunView, RunsPage, RunsQuery, SignalTarget, Spent, StartRun, Took,
 };
 pub use runs::{PruneRequest, PrunedRuns, RunExport};
 pub use runtime::{OpenError, Runtime};

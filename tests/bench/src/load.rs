@@ -19,11 +19,23 @@ pub struct Request {
 impl Request {
     /// A POST of a JSON body.
     pub fn post(address: SocketAddr, path: &str, token: Option<&str>, body: &str) -> Self {
-        let auth = token
-            .map(|token| format!("authorization: Bearer {token}\r\n"))
-            .unwrap_or_default();
+        let auth = token.map(|token| ("authorization", format!("Bearer {token}")));
+        Self::post_with(address, path, auth.as_slice(), body)
+    }
+
+    /// The same with headers.
+    pub fn post_with(
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &str,
+    ) -> Self {
+        let headers: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {address}\r\n{auth}content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\n{headers}content-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         Self {

@@ -94,6 +94,8 @@ pub struct Counted {
 pub struct Damage {
     /// Waits before the answer begins, milliseconds.
     pub delay_ms: u64,
+    /// Waits between two events of a stream, milliseconds.
+    pub event_ms: u64,
     /// Waits until the test says so.
     pub held: bool,
     /// Characters of text in one event of a stream; 5 where 0.

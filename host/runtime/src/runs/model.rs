@@ -24,7 +24,7 @@ use super::session::{Session, Stop};
 use super::spending::{self, Spent};
 use super::{policy, step, talks};
 use crate::ids;
-use crate::models::{Bounds, InForce, Took, day_of};
+use crate::models::{Bounds, DayBounds, InForce, Took, day_of};
 use crate::record;
 use crate::runtime::Runtime;
 
@@ -271,9 +271,13 @@ impl Asking {
     ) -> Result<Option<Reserve>, CallError> {
         let bound = prepared.bound(now).map_err(error_of)?;
         let agent = self.agent();
-        let bounds = Bounds {
+        let of_agent = Bounds {
             tokens: rule.day_tokens,
             micros: rule.day_cost.map(|cost| cost.micros),
+        };
+        let bounds = DayBounds {
+            agent: of_agent,
+            host: now.bounds(),
         };
         let day = day_of(ids::now_ms());
         let (days, of) = (&self.runtime.models.days, (&*agent, &*self.session.id));
@@ -298,7 +302,7 @@ impl Asking {
         &self,
         rule: &models::Rule,
         bound: Allowance,
-        left: Bounds,
+        left: DayBounds,
         count: &mut dyn FnMut(Took) -> Op,
     ) -> Result<Option<Took>, CallError> {
         let mut inner = self.session.lock();
@@ -353,6 +357,8 @@ impl Asking {
             })
         };
         let conversation = conversation_key(&seed);
+        let telling = self.runtime.runs.deltas.begin(&self.session.id, self.id);
+        let told = |event| telling.tell(event);
         let ask = Ask {
             caller: &caller,
             conversation: &conversation,
@@ -360,7 +366,7 @@ impl Asking {
                 tokens: part.took.tokens,
                 cost_micros: part.took.micros,
             },
-            told: None,
+            told: Some(&told),
         };
         match prepared {
             Prepared::Chat(request) => now.router.ask(request, ask).await.into(),

@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 const STOP: Duration = Duration::from_secs(120);
 
 /// The server.
-pub(super) struct Host {
+pub(crate) struct Host {
     server: Server,
     address: SocketAddr,
     data: PathBuf,
@@ -42,7 +42,7 @@ pub(super) struct Host {
 
 impl Host {
     /// A new one over an empty directory.
-    pub(super) fn new(bench: &Bench, data: &Path) -> Result<Self> {
+    pub(crate) fn new(bench: &Bench, data: &Path) -> Result<Self> {
         let host = Self::start(bench, data)?;
         let api = host.server.api();
         for (name, package) in [("echo", "airlock-plugin-echo"), ("bench", "agent-bench")] {
@@ -52,7 +52,7 @@ impl Host {
         }
         unlimited(&host.server, "echo")?;
         let granted = json!({
-            "grants": { "tools": [{ "tool": "echo/echo" }] },
+            "grants": { "tools": [{ "tool": "echo/echo" }], "models": [{ "role": "fast" }] },
             "limits": { "cpu": "10min", "rate": "1000000/s" },
         });
         api.ok(&Call::json("PUT", "/v1/plugins/bench/grants", &granted))?;
@@ -71,7 +71,7 @@ impl Host {
     }
 
     /// Stops in order; the directory can be read then.
-    pub(super) fn stop(self) -> Result<PathBuf> {
+    pub(crate) fn stop(self) -> Result<PathBuf> {
         self.server.stop(STOP)?;
         Ok(self.data)
     }
@@ -82,7 +82,7 @@ impl Host {
         Ok(self.data)
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.server.pid()
     }
 
@@ -111,7 +111,7 @@ impl Host {
 
     /// How long `count` runs take from the first start to the last end, at once,
     /// and their ids.
-    pub(super) async fn batch(
+    pub(crate) async fn batch(
         &self,
         count: usize,
         input: &Value,
@@ -126,7 +126,7 @@ impl Host {
     }
 
     /// Whether they ended as they should.
-    pub(super) async fn check(&self, ids: &[String]) -> Result<()> {
+    pub(crate) async fn check(&self, ids: &[String]) -> Result<()> {
         let mut client = self.connect().await?;
         for id in ids {
             let run = client.get(&format!("/v1/runs/{id}")).await?;

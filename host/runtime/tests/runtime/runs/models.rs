@@ -145,6 +145,32 @@ async fn what_is_not_granted_or_does_not_fit_is_not_sent() {
     assert_eq!(audited(&host.runtime, "denied").await.len(), 1);
 }
 
+/// What all agents may use in a day bounds each, whatever its own rule says.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_agents_use_together_in_a_day_is_bounded() {
+    let (dir, disk) = place();
+    for (budget, expect) in [
+        ("day_tokens = 10", "host_day_tokens"),
+        ("day_cost = '0.000001'", "host_day_cost_micros"),
+    ] {
+        let server = server([]).await;
+        let settings = with_models(dir.path(), &server);
+        let file = settings.models_file.clone().expect("a file");
+        let text = std::fs::read_to_string(&file).expect("read");
+        std::fs::write(file, format!("{text}[budget]\n{budget}\n")).expect("written");
+        let host = Host::with(settings, &disk).await;
+        if expect == "host_day_tokens" {
+            host.prepare(&[]).await;
+            host.grant("prober", rule(json!({}))).await;
+        }
+        let run = host.start_with(json!([chat(&["A"])]), rich()).await;
+        let results = host.results(&run).await;
+        let error = results[0]["error"].as_str().unwrap_or_default();
+        assert!(error.contains(expect), "{expect}: {results}");
+        assert_eq!(server.seen().len(), 0);
+    }
+}
+
 /// What fits once fits, though three times as much would not; many requests at once
 /// get no more than there is.
 #[tokio::test(flavor = "multi_thread")]
