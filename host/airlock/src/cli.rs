@@ -432,6 +432,15 @@ pub enum Models {
         /// The file.
         file: PathBuf,
     },
+    /// Ask the models of a role once: whether they answer, how fast and for how much.
+    /// It costs what the provider takes, and counts in no budget.
+    #[command(after_help = "Example:\n  airlock models try fast")]
+    Try {
+        /// The role.
+        role: String,
+        /// What to ask; a greeting without it.
+        text: Option<String>,
+    },
     /// Have the server read its file of models anew. One that can't be used changes
     /// nothing.
     #[command(after_help = "Example:\n  airlock models reload")]

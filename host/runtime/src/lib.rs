@@ -60,8 +60,8 @@ pub use idempotency::{IdempotencyError, StoredReply};
 pub use ids::{digest, new_id, now_ms};
 pub use metrics::Metrics;
 pub use models::{
-    Counted, ModelUsage, ModelUsagePage, ModelUsageQuery, ModelView, ModelsError, ModelsView,
-    RoleView, check_models_file,
+    Counted, ModelTrial, ModelUsage, ModelUsagePage, ModelUsageQuery, ModelView, ModelsError,
+    ModelsView, RoleView, TryModel, check_models_file,
 };
 pub use plugins::{
     ActivateRequest, AgentView, Claims, EffectsChange, EffectsView, ErasedData, Hints,

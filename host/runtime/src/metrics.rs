@@ -15,6 +15,8 @@ const BUCKETS_S: [f64; 12] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0,
 ];
 
+const MODEL_BUCKETS_S: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CallLabels {
     plugin: String,
@@ -31,6 +33,25 @@ struct CodeLabel {
     code: &'static str,
 }
 
+/// `model` is empty where none answered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    role: String,
+    model: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RoleLabel {
+    role: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    model: String,
+    why: &'static str,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StatusLabel {
     status: u16,
@@ -45,6 +66,72 @@ pub struct Metrics {
     refused: Family<CodeLabel, Counter>,
     requests: Family<StatusLabel, Counter>,
     wall: Histogram,
+    models: ModelMetrics,
+}
+
+/// Requests to language models.
+struct ModelMetrics {
+    requests: Family<ModelLabels, Counter>,
+    tokens: Family<RoleLabel, Counter>,
+    micros: Family<RoleLabel, Counter>,
+    failed: Family<AttemptLabels, Counter>,
+    wall: Histogram,
+}
+
+/// A request to a language model that was sent and has ended.
+pub(crate) struct ModelRequest<'a> {
+    /// Roles that a rule names, and no others.
+    pub(crate) role: &'a str,
+    pub(crate) model: Option<&'a str>,
+    pub(crate) outcome: &'static str,
+    pub(crate) tokens: u64,
+    pub(crate) micros: u64,
+    /// Attempts that came to nothing: the model and why.
+    pub(crate) failed: Vec<(&'a str, &'static str)>,
+    pub(crate) wall: Duration,
+}
+
+impl ModelMetrics {
+    fn new(registry: &mut Registry) -> Self {
+        let requests = Family::default();
+        registry.register(
+            "model_requests",
+            "Requests to language models that ended, by role, model and outcome",
+            requests.clone(),
+        );
+        let tokens = Family::default();
+        registry.register(
+            "model_tokens",
+            "Tokens of language models, in and out",
+            tokens.clone(),
+        );
+        let micros = Family::default();
+        registry.register(
+            "model_cost_micros",
+            "Cost of language models, millionths of the configured currency",
+            micros.clone(),
+        );
+        let failed = Family::default();
+        registry.register(
+            "model_attempts_failed",
+            "Attempts at models that came to nothing, by model and why",
+            failed.clone(),
+        );
+        let wall = Histogram::new(MODEL_BUCKETS_S);
+        registry.register_with_unit(
+            "model_wall",
+            "Wall time of requests to language models",
+            Unit::Seconds,
+            wall.clone(),
+        );
+        Self {
+            requests,
+            tokens,
+            micros,
+            failed,
+            wall,
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -79,7 +166,9 @@ impl Default for Metrics {
             Unit::Seconds,
             wall.clone(),
         );
+        let models = ModelMetrics::new(&mut registry);
         Self {
+            models,
             registry,
             calls,
             cpu_us,
@@ -121,6 +210,28 @@ impl Metrics {
             self.denials.get_or_create(&label).inc_by(denials);
         }
         self.wall.observe(wall.as_secs_f64());
+    }
+
+    /// A request to a language model.
+    pub(crate) fn model(&self, request: ModelRequest<'_>) {
+        let (models, role) = (&self.models, request.role.to_owned());
+        let label = RoleLabel { role: role.clone() };
+        let labels = ModelLabels {
+            role,
+            model: request.model.unwrap_or_default().to_owned(),
+            outcome: request.outcome,
+        };
+        models.requests.get_or_create(&labels).inc();
+        let tokens = models.tokens.get_or_create(&label);
+        tokens.inc_by(request.tokens);
+        let micros = models.micros.get_or_create(&label);
+        micros.inc_by(request.micros);
+        for (model, why) in request.failed {
+            let model = model.to_owned();
+            let labels = AttemptLabels { model, why };
+            models.failed.get_or_create(&labels).inc();
+        }
+        models.wall.observe(request.wall.as_secs_f64());
     }
 
     /// A call that did not start.

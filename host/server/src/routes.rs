@@ -195,6 +195,7 @@ pub static ROUTES: &[Route] = &[
     route!("DELETE" "/v1/secrets/{name}" Access::Host(ADMIN), "Remove a secret", secrets::remove),
     route!("GET" "/v1/models" Access::Host(READERS), "Language models and the roles that agents ask for, without keys", models::list, replies: &[(200, Some(of::<airlock_runtime::ModelsView>))]),
     route!("POST" "/v1/models/reload" Access::Host(ADMIN), "Read the file of models anew; requests under way end on what they began with", models::reload, replies: &[(200, Some(of::<airlock_runtime::ModelsView>))]),
+    route!("POST" "/v1/models/try" Access::Host(ADMIN), "Ask the models of a role once, which costs what it costs and counts in no budget", models::attempt, body: Some(of::<airlock_runtime::TryModel>), replies: &[(200, Some(of::<airlock_runtime::ModelTrial>))]),
     route!("GET" "/v1/models/usage" Access::Host(READERS), "What agents used of language models on a day", models::usage, query: Some(of::<airlock_runtime::ModelUsageQuery>), replies: &[(200, Some(of::<airlock_runtime::ModelUsagePage>))]),
     route!("GET" "/v1/audit" Access::Host(&[Operator]), "Audit records, with a cursor", audit::page, query: Some(of::<airlock_runtime::AuditQuery>), replies: &[(200, Some(of::<airlock_runtime::AuditPage>))]),
     route!("POST" "/v1/audit/verify" Access::Host(&[Operator]), "Verify the whole audit", audit::verify, takes: Takes::OptionalJson, body: Some(of::<airlock_runtime::VerifyRequest>), replies: &[(200, Some(of::<airlock_runtime::AuditVerified>))]),

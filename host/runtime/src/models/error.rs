@@ -47,6 +47,15 @@ pub enum ModelsError {
     /// The day is none.
     #[error("`{0}` is not a day such as 2026-01-31")]
     Day(String),
+    /// There is no such role.
+    #[error("there is no role `{0}`; there are: {1}")]
+    Role(String, String),
+    /// The text is too long.
+    #[error("the text has {0} bytes, and may have 65536")]
+    Text(usize),
+    /// No model answered.
+    #[error("{0}")]
+    Failed(String),
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] StoreError),
@@ -58,7 +67,9 @@ impl Failure for ModelsError {
             Self::Read { .. } | Self::Config { .. } | Self::Patterns { .. } => "models-invalid",
             Self::Client(_) => "internal",
             Self::NotConfigured => "models-not-configured",
-            Self::Day(_) => "invalid-request",
+            Self::Day(_) | Self::Text(_) => "invalid-request",
+            Self::Role(..) => "role-not-found",
+            Self::Failed(_) => "model-failed",
             Self::Store(_) => "store-failed",
         }
     }
@@ -67,8 +78,9 @@ impl Failure for ModelsError {
         match self {
             Self::Read { .. } | Self::Config { .. } | Self::Patterns { .. } => 422,
             Self::Client(_) => 500,
-            Self::NotConfigured => 404,
-            Self::Day(_) => 400,
+            Self::NotConfigured | Self::Role(..) => 404,
+            Self::Day(_) | Self::Text(_) => 400,
+            Self::Failed(_) => 502,
             Self::Store(_) => 503,
         }
     }

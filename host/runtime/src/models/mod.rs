@@ -8,6 +8,7 @@
 mod days;
 mod error;
 mod secrets;
+mod trial;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub use days::Counted;
 pub(crate) use days::{Bounds, DayBounds, Days, Took, day_of};
 pub use error::ModelsError;
 pub(crate) use secrets::HostSecrets;
+pub use trial::{ModelTrial, TryModel};
 pub use view::{ModelUsage, ModelUsagePage, ModelUsageQuery, ModelView, ModelsView, RoleView};
 
 use crate::calls::InFlight;

@@ -5,6 +5,7 @@
 //! journal is never paid for again.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use airlock_journal::Op;
 use airlock_journal::audit::AuditRecord;
@@ -24,6 +25,7 @@ use super::session::{Session, Stop};
 use super::spending::{self, Spent};
 use super::{policy, step, talks};
 use crate::ids;
+use crate::metrics::ModelRequest;
 use crate::models::{Bounds, DayBounds, InForce, Took, day_of};
 use crate::record;
 use crate::runtime::Runtime;
@@ -169,13 +171,36 @@ impl Asking {
             return Goes::Over;
         }
         unsent.part = None;
+        let began = Instant::now();
         let said = tokio::select! {
             biased;
             () = self.effect.cancel.notified() => None,
             () = self.cut_off() => None,
             said = self.said(&now, &prepared, part) => Some(said),
         };
+        self.measured(prepared.role(), said.as_ref(), began.elapsed());
         self.came(asked, &rule, prepared.role(), part, said)
+    }
+
+    /// For the figures of the host.
+    fn measured(&self, role: &str, said: Option<&Said>, wall: Duration) {
+        let used = said.map(|said| spent(&said.spent)).unwrap_or_default();
+        let failed = said.into_iter().flat_map(|said| &said.attempts);
+        self.runtime.metrics().model(ModelRequest {
+            role,
+            model: said.and_then(|said| said.model.as_deref()),
+            outcome: match said.map(|said| &said.answer) {
+                None => "cut-off",
+                Some(Ok(_)) => "ok",
+                Some(Err(error)) => crate::calls::code_of(error),
+            },
+            tokens: used.model_tokens,
+            micros: used.model_micros,
+            failed: failed
+                .map(|attempt| (attempt.model.as_str(), attempt.why.name()))
+                .collect(),
+            wall,
+        });
     }
 
     /// Begun by a host that is gone, or cut off: what it had set aside is used.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use airlock_fake_models::{Call, Damage, FakeModels, Reply, Script, What};
-use airlock_runtime::{End, ModelUsageQuery, RuntimeConfig, Secret};
+use airlock_fake_models::{Call, Damage, FakeModels, Raw, Reply, Script, What};
+use airlock_runtime::{End, Failure, ModelUsageQuery, RuntimeConfig, Secret, TryModel};
 use serde_json::{Value, json};
 
 use crate::host::{Host, audited, config, install, place};
@@ -95,6 +95,15 @@ async fn what_a_model_says_is_kept_and_paid_for_once() {
         (2, 30, 30_000)
     );
     assert_eq!(audited(&host.runtime, "model.ask").await.len(), 2);
+    let figures = host.runtime.metrics_text();
+    for line in [
+        "airlock_model_requests_total{role=\"fast\",model=\"small\",outcome=\"ok\"} 2",
+        "airlock_model_tokens_total{role=\"fast\"} 30",
+        "airlock_model_cost_micros_total{role=\"fast\"} 30000",
+        "airlock_model_wall_seconds_count 2",
+    ] {
+        assert!(figures.contains(line), "{line}: {figures}");
+    }
     let replay = host
         .runtime
         .replay_run(&host.who, &run, Default::default())
@@ -169,6 +178,50 @@ async fn what_agents_use_together_in_a_day_is_bounded() {
         assert!(error.contains(expect), "{expect}: {results}");
         assert_eq!(server.seen().len(), 0);
     }
+}
+
+/// An administrator learns whether a role's models answer, and of what they failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_can_be_tried() {
+    let (dir, disk) = place();
+    let broken = What::Raw(Raw {
+        status: 401,
+        body: r#"{"error":{"message":"bad key","code":"invalid_api_key"}}"#.to_owned(),
+        ..Raw::default()
+    });
+    let vectors = What::Answer(Reply {
+        dimensions: 3,
+        ..Reply::default()
+    });
+    let server = server([What::text("Hello."), broken, vectors]).await;
+    let host = Host::with(with_models(dir.path(), &server), &disk).await;
+    let asked = |role: &str, text: &str| TryModel {
+        role: role.to_owned(),
+        text: text.to_owned(),
+    };
+    let tried = host.runtime.try_model(&host.who, asked("fast", "Hi")).await;
+    let tried = tried.expect("an answer");
+    assert_eq!(
+        (tried.model.as_str(), tried.text.as_str()),
+        ("small", "Hello.")
+    );
+    assert_eq!((tried.tokens, tried.cost_micros), (15, 15_000));
+    let long = "x".repeat((64 << 10) + 1);
+    for (role, text, code, says) in [
+        ("fast", "Hi", "model-failed", "small: key: "),
+        ("slow", "Hi", "role-not-found", "there are: fast, near"),
+        ("fast", long.as_str(), "invalid-request", "65537 bytes"),
+    ] {
+        let failed = host.runtime.try_model(&host.who, asked(role, text)).await;
+        let failed = failed.expect_err(code);
+        assert_eq!(failed.code(), code);
+        assert!(failed.to_string().contains(says), "{failed}");
+    }
+    let tried = host.runtime.try_model(&host.who, asked("near", "Hi")).await;
+    assert_eq!(tried.expect("a vector").dimensions, Some(3));
+    assert_eq!(audited(&host.runtime, "models.try").await.len(), 3);
+    let usage = host.runtime.model_usage(&ModelUsageQuery::default());
+    assert_eq!(usage.expect("usage").all.requests, 0);
 }
 
 /// What fits once fits, though three times as much would not; many requests at once
