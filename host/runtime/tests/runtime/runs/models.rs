@@ -219,7 +219,7 @@ async fn a_role_can_be_tried() {
     }
     let tried = host.runtime.try_model(&host.who, asked("near", "Hi")).await;
     assert_eq!(tried.expect("a vector").dimensions, Some(3));
-    assert_eq!(audited(&host.runtime, "models.try").await.len(), 3);
+    assert_eq!(audited(&host.runtime, "admin.models.try").await.len(), 3);
     let usage = host.runtime.model_usage(&ModelUsageQuery::default());
     assert_eq!(usage.expect("usage").all.requests, 0);
 }
