@@ -11,6 +11,7 @@ mod models;
 mod neighbours;
 mod plot;
 mod process;
+mod react;
 mod rooms;
 mod round;
 mod runs;
@@ -36,7 +37,7 @@ struct Options {
     /// Few and short rounds: shows that the benchmarks run; the figures mean nothing.
     #[arg(long)]
     quick: bool,
-    /// Only this one: calls, rooms, http, spawn, neighbours, growth, mcp, models, runs; or one of
+    /// Only this one: calls, rooms, http, spawn, neighbours, growth, mcp, models, react, runs; or one of
     /// `runs`: runs-steps, runs-replay, runs-length, runs-stored, runs-parked.
     #[arg(long)]
     only: Option<String>,
@@ -125,7 +126,7 @@ fn main() -> Result<()> {
     if bench.quick {
         println!("quick form: shows that the benchmarks run; the figures mean nothing");
     }
-    let parts: [(&str, Part); 13] = [
+    let parts: [(&str, Part); 14] = [
         ("calls", calls::run),
         ("rooms", rooms::run),
         ("http", http::run),
@@ -134,6 +135,7 @@ fn main() -> Result<()> {
         ("growth", growth::run),
         ("mcp", mcp::run),
         ("models", models::run),
+        ("react", react::run),
         ("runs-steps", runs::steps::run),
         ("runs-replay", runs::replay::run),
         ("runs-length", runs::length::run),

@@ -75,7 +75,7 @@ fn script(pace: &Pace) -> Script {
 
 /// The same request again and again, each on a connection of its own, as the server
 /// closes them.
-async fn bare(base: &str, requests: usize) -> Result<()> {
+pub(crate) async fn bare(base: &str, requests: usize) -> Result<()> {
     let address = base.trim_start_matches("http://");
     let (address, path) = address.split_once('/').context("a base with a path")?;
     let body = json!({
@@ -109,16 +109,20 @@ async fn all_bare(base: &str, requests: usize) -> Result<Duration> {
     Ok(begun.elapsed())
 }
 
-/// A host whose agent may ask the model.
-fn host(bench: &Bench, data: &std::path::Path, base: &str) -> Result<Host> {
-    std::fs::create_dir_all(data)?;
-    let config = format!(
+/// One model behind the role `fast`.
+pub(crate) fn config(base: &str) -> String {
+    format!(
         "currency = 'USD'\nproviders.own = {{ kind = 'openai-compatible', base_url = '{base}' }}\n\
          models.small = {{ provider = 'own', id = 'small', context_tokens = 8000, output_tokens_max = 500, concurrency = 1000, prices = {{ input = '0.1', output = '0.4' }} }}\n\
          roles.fast = {{ models = ['small'] }}\n\
          redaction = {{ patterns = ['key', 'card', 'email', 'phone'], reversible = true }}\n"
-    );
-    std::fs::write(data.join("models.toml"), config)?;
+    )
+}
+
+/// A host whose agent may ask the model.
+fn host(bench: &Bench, data: &std::path::Path, base: &str) -> Result<Host> {
+    std::fs::create_dir_all(data)?;
+    std::fs::write(data.join("models.toml"), config(base))?;
     Host::new(bench, data)
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use airlock::client::Request as Call;
+use airlock::client::{Api, Request as Call};
 use airlock::commands::install;
 use airlock::harness::Server;
 use anyhow::{Context, Result};
@@ -70,6 +70,11 @@ impl Host {
         })
     }
 
+    /// Its API, as its administrator.
+    pub(crate) fn api(&self) -> Api {
+        self.server.api()
+    }
+
     /// Stops in order; the directory can be read then.
     pub(crate) fn stop(self) -> Result<PathBuf> {
         self.server.stop(STOP)?;
@@ -86,7 +91,7 @@ impl Host {
         self.server.pid()
     }
 
-    pub(super) async fn connect(&self) -> Result<Client<'_>> {
+    pub(crate) async fn connect(&self) -> Result<Client<'_>> {
         let connection = Connection::open(self.address).await?;
         Ok(Client {
             host: self,
@@ -138,7 +143,7 @@ impl Host {
 }
 
 /// A connection to it.
-pub(super) struct Client<'a> {
+pub(crate) struct Client<'a> {
     host: &'a Host,
     connection: Connection,
 }
@@ -165,7 +170,11 @@ impl Client<'_> {
 
     /// Starts a run.
     pub(super) async fn start(&mut self, input: &Value) -> Result<String> {
-        let run = json!({ "agent": "bench", "input": input });
+        self.start_of("bench", input).await
+    }
+
+    async fn start_of(&mut self, agent: &str, input: &Value) -> Result<String> {
+        let run = json!({ "agent": agent, "goal": "Echo.", "input": input });
         let run = self.post("/v1/runs", &run, 201).await?;
         Ok(run["id"].as_str().context("the run's id")?.to_owned())
     }
@@ -216,8 +225,17 @@ impl Client<'_> {
     /// One run from its start to its end, as a client sees it that follows its
     /// events.
     pub(super) async fn once(&mut self, input: &Value) -> Result<Duration> {
+        Ok(self.once_of("bench", input).await?.0)
+    }
+
+    /// The same of any agent, with the run's id.
+    pub(crate) async fn once_of(
+        &mut self,
+        agent: &str,
+        input: &Value,
+    ) -> Result<(Duration, String)> {
         let begun = Instant::now();
-        let id = self.start(input).await?;
+        let id = self.start_of(agent, input).await?;
         let (address, token) = (self.host.address, self.host.server.token());
         let path = format!("/v1/runs/{id}/events");
         let events = Request::get(address, &path, token, "text/event-stream");
@@ -226,7 +244,7 @@ impl Client<'_> {
         let text = String::from_utf8_lossy(body);
         let ended = status == 200 && text.contains("\"state\":\"succeeded\"");
         anyhow::ensure!(ended, "the run {id} ended as {status}: {text}");
-        Ok(time)
+        Ok((time, id))
     }
 
     /// When a run ended, milliseconds since 1970.

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use airlock_fake_models::{Call, Damage, FakeModels, Raw, Reply, Script, What};
-use airlock_runtime::{End, Failure, ModelUsageQuery, RuntimeConfig, Secret, TryModel};
+use airlock_journal::memory::Fault;
+use airlock_runtime::{End, Failure, ModelUsageQuery, RunDetail, RuntimeConfig, Secret, TryModel};
 use serde_json::{Value, json};
 
 use crate::host::{Host, audited, config, install, place};
@@ -296,6 +297,64 @@ async fn a_request_that_a_crash_cut_off_is_asked_again_and_both_count() {
     assert!(used.model_tokens > 15, "what was cut off counts: {used:?}");
     let usage = second.runtime.model_usage(&ModelUsageQuery::default());
     assert_eq!(usage.expect("usage").all.tokens, used.model_tokens);
+}
+
+/// Each boundary between two writes in turn: the host dies there. An answer that is
+/// in the journal is not asked for again; what was asked for counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_a_write_fails_no_answer_is_paid_for_twice() {
+    let (mut died, mut asked_again) = (0, 0);
+    for n in 0..40 {
+        let (dir, disk) = place();
+        let server = server((0..6).map(|n| What::text(&format!("answer {n}")))).await;
+        let settings = with_models(dir.path(), &server);
+        let first = Host::with(settings.clone(), &disk).await;
+        first.prepare(&[]).await;
+        first.grant("prober", rule(json!({}))).await;
+        let steps = json!([chat(&["A"]), chat(&["B", "C"])]);
+        let run = first.start_with(steps, rich()).await;
+        first.store.inject(Fault::Write { n });
+        let over = |run: &RunDetail| run.end.is_some() || first.runtime.ready().is_err();
+        first.until(&run, over).await;
+        let dies = first.runtime.ready().is_err();
+        drop(first);
+        let second = Host::with(settings, &disk).await;
+        let kept = answers(&second, &run);
+        let seen = server.seen().len();
+        second.runtime.take_up_runs().await.expect("they are read");
+        let results = second.results(&run).await;
+        assert_eq!(server.seen().len() - seen, 3 - kept.len(), "write {n}");
+        let all = answers(&second, &run);
+        assert!(all.starts_with(&kept), "write {n}: {kept:?}, then {all:?}");
+        assert_eq!(all.len(), 3, "write {n}: {results}");
+        let (used, sent) = (
+            second.run(&run).used.model_tokens,
+            server.seen().len() as u64,
+        );
+        assert!(used >= 15 * sent, "write {n}: {used} for {sent} requests");
+        let usage = second.runtime.model_usage(&ModelUsageQuery::default());
+        assert_eq!(usage.expect("usage").all.tokens, used, "write {n}");
+        died += u64::from(dies);
+        asked_again += sent - 3;
+        if !dies {
+            break;
+        }
+    }
+    assert!(
+        died >= 6 && asked_again >= 2,
+        "{died} died, {asked_again} asked again"
+    );
+}
+
+/// The texts of the answers in a run's journal.
+fn answers(host: &Host, run: &str) -> Vec<String> {
+    let page = host.runtime.run_events(&host.who, run, 0, 1_000);
+    let events = json!(page.expect("reads").events);
+    let events = events.as_array().expect("a list").iter();
+    events
+        .filter(|event| event["event"] == "answered")
+        .map(|event| event["answer"].to_string())
+        .collect()
 }
 
 /// A run that is cancelled ends its request, whose part counts.
