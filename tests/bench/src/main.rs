@@ -7,6 +7,7 @@ mod growth;
 mod http;
 mod load;
 mod mcp;
+mod memory;
 mod models;
 mod neighbours;
 mod plot;
@@ -37,7 +38,7 @@ struct Options {
     /// Few and short rounds: shows that the benchmarks run; the figures mean nothing.
     #[arg(long)]
     quick: bool,
-    /// Only this one: calls, rooms, http, spawn, neighbours, growth, mcp, models, react, runs; or one of
+    /// Only this one: calls, rooms, http, spawn, neighbours, growth, mcp, models, react, memory, runs; or one of
     /// `runs`: runs-steps, runs-replay, runs-length, runs-stored, runs-parked.
     #[arg(long)]
     only: Option<String>,
@@ -126,7 +127,7 @@ fn main() -> Result<()> {
     if bench.quick {
         println!("quick form: shows that the benchmarks run; the figures mean nothing");
     }
-    let parts: [(&str, Part); 14] = [
+    let parts: [(&str, Part); 15] = [
         ("calls", calls::run),
         ("rooms", rooms::run),
         ("http", http::run),
@@ -136,6 +137,7 @@ fn main() -> Result<()> {
         ("mcp", mcp::run),
         ("models", models::run),
         ("react", react::run),
+        ("memory", memory::run),
         ("runs-steps", runs::steps::run),
         ("runs-replay", runs::replay::run),
         ("runs-length", runs::length::run),
