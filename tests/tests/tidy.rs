@@ -458,7 +458,7 @@ fn plugins_are_rust_all_the_way_down() {
 
 /// Each proof that the pages on security and on faults name is a test, or an
 /// attack of the self-test.
-/// Pages with tables of proofs, and where these begin.
+// Pages with tables of proofs, and where these begin.
 const PROOFS: [(&str, &str); 3] = [
     ("docs/security.md", ""),
     ("docs/faults.md", ""),

@@ -3,7 +3,7 @@ checkpointer, over the model server whose base URL is given.
 
     agent.py BASE_URL RUNS DATABASE
 
-Prints the seconds of each run, a line each.
+Prints how its database is set, then the seconds of each run, a line each.
 """
 
 import sqlite3
@@ -29,6 +29,9 @@ def main() -> None:
     base_url, runs, database = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     model = ChatOpenAI(model="small", base_url=base_url, api_key="none", max_retries=0)
     saver = SqliteSaver(sqlite3.connect(database, check_same_thread=False))
+    saver.setup()
+    pragma = lambda name: saver.conn.execute(f"pragma {name}").fetchone()[0]
+    print(f"journal_mode {pragma('journal_mode')}, synchronous {pragma('synchronous')}", flush=True)
     agent = create_react_agent(model, [echo], checkpointer=saver)
     for run in range(runs):
         begun = time.perf_counter()

@@ -73,6 +73,11 @@ impl Connection {
         })
     }
 
+    /// Whether the last response has these bytes in it.
+    fn holds(&self, bytes: &[u8]) -> bool {
+        self.buffer.windows(bytes.len()).any(|part| part == bytes)
+    }
+
     /// Sends the request, waits for the whole response, and returns its status.
     pub async fn send(&mut self, request: &Request) -> Result<u16> {
         Ok(self.exchange(request).await?.0)
@@ -136,6 +141,9 @@ pub async fn throughput(request: &Request, connections: usize, time: Duration) -
             while start.elapsed() < time {
                 let status = connection.send(&request).await?;
                 anyhow::ensure!(status == 200, "status {status}");
+                // As the Model Context Protocol tells of a call that failed.
+                let failed = connection.holds(b"\"isError\":true");
+                anyhow::ensure!(!failed, "a call failed");
                 count += 1;
             }
             anyhow::Ok(count)

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::Bench;
 use crate::http::{Contender, address_of, start_airlock};
-use crate::load::Request;
+use crate::load::{Connection, Request};
 
 /// The version that needs no session.
 const PROTOCOL: &str = "2026-07-28";
@@ -34,10 +34,19 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         ("mcp-name", "echo__echo".to_owned()),
     ];
     let mcp = Request::post_with(address_of(&server)?, "/mcp", &headers, &call.to_string());
-    let mut contenders = [plain, mcp].map(|request| Contender::new(request, server.pid()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    // A call that failed would be answered with 200 too.
+    let said = runtime.block_on(async {
+        let mut connection = Connection::open(mcp.address).await?;
+        let (_, body) = connection.exchange(&mcp).await?;
+        anyhow::Ok(String::from_utf8_lossy(body).into_owned())
+    })?;
+    let echoed = said.contains("hello") && !said.contains("\"isError\":true");
+    anyhow::ensure!(echoed, "over MCP: {said}");
+    println!("requests of version {PROTOCOL}, which needs no session");
+    let mut contenders = [plain, mcp].map(|request| Contender::new(request, server.pid()));
     let time = Duration::from_millis(if bench.quick { 100 } else { 1500 });
     for connections in [1, 16, 64] {
         for _ in 0..bench.times(100).min(5) {

@@ -29,6 +29,10 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Longest line that is written over, characters: one that wraps would not be.
 const STATUS_CHARS_MAX: usize = 100;
 
+/// What is written beyond the terminal's edge goes to the next line, or nowhere.
+const WRAP: &str = "\x1b[?7h";
+const NO_WRAP: &str = "\x1b[?7l";
+
 /// Takes back the line that the cursor is in.
 const CLEAR: &str = "\r\x1b[2K";
 
@@ -85,10 +89,14 @@ fn one(session: &Session, id: &str, until: Until, view: &mut View) -> Result<()>
     let (mut silent, mut wait) = (Instant::now(), WAIT);
     loop {
         let (mut left, seen, mut shown) = (Left::BrokenOff, view.next, Ok(()));
+        let mut heard = false;
         let followed = session.api.follow(&events, seen, &mut |told| {
             match told {
                 Told::Record(record) => shown = view.show(&record),
-                Told::Delta(delta) => shown = view.hear(&delta),
+                Told::Delta(delta) => {
+                    heard = true;
+                    shown = view.hear(&delta);
+                }
                 Told::Nothing => left = Left::Idle,
             }
             if until == Until::Asked && view.timeline.asks() {
@@ -100,7 +108,7 @@ fn one(session: &Session, id: &str, until: Until, view: &mut View) -> Result<()>
         if !view.goes_on() || (left == Left::Asked && waits(session, id, view)?) {
             return Ok(());
         }
-        if view.next > seen {
+        if view.next > seen || heard {
             (silent, wait) = (Instant::now(), WAIT);
         }
         match followed {
@@ -264,8 +272,11 @@ impl View {
             text.push('\n');
         }
         if self.terminal && self.timeline.end().is_none() {
+            // One that does not fit ends at the edge: a second line would stay.
+            text.push_str(NO_WRAP);
             text.push_str("… ");
             text.push_str(&self.status());
+            text.push_str(WRAP);
         }
         text
     }

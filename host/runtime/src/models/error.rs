@@ -7,6 +7,7 @@ use airlock_models::config::ConfigError;
 use airlock_models::{ClientError, PatternError};
 
 use crate::problem::Failure;
+use crate::stop::NotReady;
 
 /// Why there are no models, or none of what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,9 @@ pub enum ModelsError {
     /// The text is too long.
     #[error("the text has {0} bytes, and may have 65536")]
     Text(usize),
+    /// The host takes nothing on.
+    #[error("{0}")]
+    NotReady(NotReady),
     /// No model answered.
     #[error("{0}")]
     Failed(String),
@@ -69,6 +73,7 @@ impl Failure for ModelsError {
             Self::NotConfigured => "models-not-configured",
             Self::Day(_) | Self::Text(_) => "invalid-request",
             Self::Role(..) => "role-not-found",
+            Self::NotReady(_) => "not-ready",
             Self::Failed(_) => "model-failed",
             Self::Store(_) => "store-failed",
         }
@@ -80,6 +85,7 @@ impl Failure for ModelsError {
             Self::Client(_) => 500,
             Self::NotConfigured | Self::Role(..) => 404,
             Self::Day(_) | Self::Text(_) => 400,
+            Self::NotReady(_) => 503,
             Self::Failed(_) => 502,
             Self::Store(_) => 503,
         }

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use airlock_models::{
-    Ask, Attempt, ConversationKey, EmbedRequest, Failure, Message, Part, Request, Spent,
+    Allowance, Ask, Attempt, ConversationKey, EmbedRequest, Failure, Message, Part, Request,
+    Router, Spent,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use serde_json::json;
 use super::ModelsError;
 use crate::principal::Principal;
 use crate::record;
+use crate::runs::ATTEMPTS_RESERVED;
 use crate::runtime::Runtime;
 
 /// Most tokens of the answer.
@@ -70,6 +72,7 @@ impl Runtime {
         asked: TryModel,
     ) -> Result<ModelTrial, ModelsError> {
         let now = self.models.now().ok_or(ModelsError::NotConfigured)?;
+        self.ready().map_err(ModelsError::NotReady)?;
         if asked.text.len() > TEXT_BYTES_MAX {
             return Err(ModelsError::Text(asked.text.len()));
         }
@@ -80,11 +83,7 @@ impl Runtime {
         })?;
         let embeds = |name: &String| now.config.models.get(name).is_some_and(|m| m.embeddings);
         let ask = Asked::new(&asked, role.models.iter().any(embeds));
-        let allowance = match &ask {
-            Asked::Chat(request) => router.bound(request),
-            Asked::Embed(request) => router.bound_embed(request),
-        };
-        let allowance = allowance.map_err(|error| ModelsError::Failed(error.to_string()))?;
+        let allowance = ask.allowance(router)?;
         let detail = json!({ "role": asked.role, "tokens_max": allowance.tokens, "cost_micros_max": allowance.cost_micros });
         let act = record::admin(who, "models.try", &asked.role, detail);
         self.audit.append(&act).await?;
@@ -93,7 +92,7 @@ impl Runtime {
             caller: &caller,
             conversation: &ConversationKey::new(crate::ids::random()),
             allowance,
-            told: None,
+            told: Some(&|_| {}),
         };
         let began = Instant::now();
         let answer = match &ask {
@@ -139,6 +138,19 @@ enum Asked {
 }
 
 impl Asked {
+    /// As much as an agent sets aside, so that another model can be asked.
+    fn allowance(&self, router: &Router) -> Result<Allowance, ModelsError> {
+        let once = match self {
+            Self::Chat(request) => router.bound(request),
+            Self::Embed(request) => router.bound_embed(request),
+        };
+        let once = once.map_err(|error| ModelsError::Failed(error.to_string()))?;
+        Ok(Allowance {
+            tokens: once.tokens.saturating_mul(ATTEMPTS_RESERVED),
+            cost_micros: once.cost_micros.saturating_mul(ATTEMPTS_RESERVED),
+        })
+    }
+
     fn new(asked: &TryModel, embeds: bool) -> Self {
         let (role, text) = (asked.role.clone(), asked.text.clone());
         if embeds {

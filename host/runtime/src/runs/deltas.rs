@@ -2,7 +2,7 @@
 //!
 //! What must stay true: nothing of it is a record, and what was told counts only
 //! once the answer is in the journal; an answer is held here until it has come or
-//! has come to nothing; a follower that reads slowly is told the same in larger
+//! has come to nothing, and no more of it than a journal would take; a follower that reads slowly is told the same in larger
 //! pieces.
 
 use std::collections::{BTreeMap, HashMap};
@@ -66,6 +66,7 @@ pub enum Delta {
 struct Draft {
     /// How many models have begun it, over all requests of this process.
     begun: u64,
+    bytes: usize,
     model: String,
     text: String,
     refusal: String,
@@ -80,6 +81,9 @@ struct Told {
     refusal: usize,
     calls: BTreeMap<u32, usize>,
 }
+
+/// What is held of an answer, bytes of text: a longer one is no answer anyway.
+const DRAFT_BYTES_MAX: usize = 1 << 20;
 
 type Drafts = BTreeMap<RequestId, Draft>;
 
@@ -129,6 +133,15 @@ impl Telling {
         let mut all = self.deltas.lock();
         let drafts = all.entry(self.run.clone()).or_default();
         let draft = drafts.entry(self.id).or_default();
+        let text = match &event {
+            Event::Text { text } | Event::Refusal { text } | Event::Arguments { text, .. } => text,
+            Event::Started { .. } => "",
+            Event::Call { name, .. } => name,
+        };
+        if draft.bytes + text.len() > DRAFT_BYTES_MAX {
+            return;
+        }
+        draft.bytes += text.len();
         match event {
             Event::Started { model } => {
                 *draft = Draft {

@@ -19,7 +19,7 @@ use crate::models::{DayBounds, InForce, Took};
 
 /// Attempts at models that a request may set something aside for: one that fails
 /// without a word takes its part, and the next one needs its own.
-const ATTEMPTS_RESERVED: u64 = 3;
+pub(crate) const ATTEMPTS_RESERVED: u64 = 3;
 
 /// Largest answer that is kept, bytes of JSON.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -121,8 +121,8 @@ fn part(bound: u64, within: [(&str, Option<u64>); 4]) -> Result<u64, CallError> 
     Ok(part)
 }
 
-/// What a run used of models, its own requests under way included; what is set aside
-/// for its children is no use of its own.
+/// What a run used of models, its own requests under way included. What a child used
+/// counts once it has ended; what is set aside for one is no use yet.
 fn used_of_models(state: &RunState) -> Spent {
     let mut used = state.spent;
     for (id, part) in &state.reserved {

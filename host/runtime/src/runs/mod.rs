@@ -66,6 +66,7 @@ pub use compare::{
 pub use deltas::{Delta, DeltaFollower, RunDelta};
 pub use error::RunError;
 pub use event::{Autonomy, Block, End};
+pub(crate) use exchange::ATTEMPTS_RESERVED;
 pub use export::RunExport;
 pub use fork::{ForkRun, ForkedFrom};
 pub use inbox::{ApprovalsPage, ApprovalsQuery};

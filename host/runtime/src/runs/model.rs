@@ -161,7 +161,8 @@ impl Asking {
         if !self.session.durable().await {
             return Goes::Over;
         }
-        if self.stands_still() {
+        // Its own records may be the last that fit; it is sent all the same.
+        if self.is_held() {
             unsent.part = None;
             return self.not_sent(asked, part);
         }
@@ -178,13 +179,13 @@ impl Asking {
             () = self.cut_off() => None,
             said = self.said(&now, &prepared, part) => Some(said),
         };
-        self.measured(prepared.role(), said.as_ref(), began.elapsed());
+        self.measured(prepared.role(), said.as_ref(), part, began.elapsed());
         self.came(asked, &rule, prepared.role(), part, said)
     }
 
     /// For the figures of the host.
-    fn measured(&self, role: &str, said: Option<&Said>, wall: Duration) {
-        let used = said.map(|said| spent(&said.spent)).unwrap_or_default();
+    fn measured(&self, role: &str, said: Option<&Said>, part: Reserve, wall: Duration) {
+        let used = said.map_or_else(|| part.took.spent(), |said| spent(&said.spent));
         let failed = said.into_iter().flat_map(|said| &said.attempts);
         self.runtime.metrics().model(ModelRequest {
             role,
@@ -309,6 +310,8 @@ impl Asking {
         let took = days.reserve(day, of, bounds, |left, count| {
             self.push_reserved(rule, bound, left, count)
         });
+        // Others wait for the days, not for what is written here.
+        self.session.kick();
         match took {
             Ok(took) => Ok(took?.map(|took| Reserve { took, day })),
             Err(error) => {
@@ -341,8 +344,6 @@ impl Asking {
         inner.push_all([Event::Reserved { id, spent }, Event::Begun { id, class }]);
         inner.intended.insert(id);
         inner.unwritten.beside.push(count(took));
-        drop(inner);
-        self.session.kick();
         Ok(Some(took))
     }
 
@@ -358,7 +359,7 @@ impl Asking {
         self.counted(part, &Spent::default(), |row| {
             let again = self.retried(asked.attempt, 0, "halted".to_owned());
             let row = row.into_iter().collect();
-            self.session.push_with([again], row, Vec::new());
+            self.session.lock().add([again], row, Vec::new());
         });
         Goes::PutOff
     }
@@ -368,9 +369,10 @@ impl Asking {
         let (agent, days) = (self.agent(), &self.runtime.models.days);
         let of = (agent.as_str(), self.session.id.as_str());
         days.settle(part.day, of, part.took, Took::default(), |row| {
-            self.session
-                .push_with([], row.into_iter().collect(), Vec::new());
+            let row = row.into_iter().collect();
+            self.session.lock().add([], row, Vec::new());
         });
+        self.session.kick();
     }
 
     async fn said(&self, now: &InForce, prepared: &Prepared, part: Reserve) -> Said {
@@ -454,8 +456,8 @@ impl Asking {
             self.counted(part, &used, |row| {
                 let used = (!used.is_nothing()).then_some(Event::Used { used });
                 let events = used.into_iter().chain([retried]);
-                self.session
-                    .push_with(events, row.into_iter().collect(), audit);
+                let row = row.into_iter().collect();
+                self.session.lock().add(events, row, audit);
             });
             return Goes::On;
         }
@@ -463,7 +465,8 @@ impl Asking {
         Goes::Over
     }
 
-    /// Counts what was used of a part in the agent's day.
+    /// Counts what was used of a part in the agent's day, in one with what `write`
+    /// adds to the run.
     fn counted(&self, part: Reserve, used: &Spent, write: impl FnOnce(Option<Op>)) {
         let took = Took {
             tokens: used.model_tokens,
@@ -475,6 +478,7 @@ impl Asking {
             .models
             .days
             .settle(part.day, of, part.took, took, write);
+        self.session.kick();
     }
 
     /// The request is answered without having been sent.
@@ -516,24 +520,29 @@ impl Asking {
         let settled = |row: Option<Op>| {
             // One write, which the records of the audit are in too.
             let audit = audit.into_iter().chain(row).collect();
-            self.session
-                .settle_all(self.id, events.into_iter().flatten(), audit)
+            let events = events.into_iter().flatten();
+            self.session.lock().settle_all(self.id, events, audit)
         };
-        let mut is_new = false;
+        let mut done = None;
         match part {
-            Some(part) => self.counted(part, &used, |row| is_new = settled(row)),
-            None => is_new = settled(None),
+            Some(part) => self.counted(part, &used, |row| done = Some(settled(row))),
+            None => done = Some(settled(None)),
         }
+        let is_new = done.is_some_and(|done| self.session.settled(done));
         if is_new && ends {
             self.session.stop(Stop::Cancelled);
         }
     }
 
-    /// Whether the kill switch, or a block, keeps the request from being sent.
+    /// Whether something keeps the request from being begun.
     fn stands_still(&self) -> bool {
+        spending::outgrown(&self.session.lock().state).is_some() || self.is_held()
+    }
+
+    /// Whether the kill switch, or a block, keeps the request from being sent.
+    fn is_held(&self) -> bool {
         let inner = self.session.lock();
-        let outgrown = spending::outgrown(&inner.state).is_some();
-        let held = inner.is_halted() || inner.state.holds_effects() || outgrown;
+        let held = inner.is_halted() || inner.state.holds_effects();
         drop(inner);
         held || self.runtime.ready().is_err() || super::stands_still(&self.runtime, &self.session)
     }

@@ -19,6 +19,7 @@ mod reads;
 mod replays;
 mod resumes;
 mod retries;
+mod shipped;
 mod signals;
 mod stops;
 mod turns;

@@ -118,10 +118,7 @@ impl Telling {
             tokio::select! {
                 () = self.call.runtime().stopping() => return None,
                 () = self.follower.grown() => {}
-                () = grown(&mut self.deltas) => {
-                    let Some(piece) = self.next_deltas() else { continue };
-                    return Some((piece, Some(self)));
-                }
+                () = grown(&mut self.deltas) => {}
                 _ = self.tokens.changed() => {}
                 () = tokio::time::sleep(self.call.app.config.events_keep_alive) => {
                     return Some((Bytes::from_static(KEEP_ALIVE), Some(self)));
