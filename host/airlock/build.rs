@@ -1,12 +1,15 @@
 //! Packs into the binary what must travel with it: the sources of the SDK and
-//! the contract for `airlock new`, and the hostile guests for `airlock selftest`
-//! where they have been built (`cargo xtask plugins`).
+//! the contract for `airlock new`, and, where they have been built (`cargo xtask
+//! plugins`), the hostile guests for `airlock selftest` and the component for
+//! `airlock plugin add --openapi`.
 
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const TEXT: &[&str] = &["rs", "toml", "wit", "md", "lock", "gitignore", "txt"];
+/// Guests that travel beside the hostile ones.
+const GUESTS: [&str; 2] = ["airlock_plugin_echo", "airlock_plugin_openapi"];
 const SKIPPED: &[&str] = &["target", "tests", ".git"];
 
 fn main() {
@@ -80,7 +83,7 @@ fn guests(out: &Path, code: &mut String) {
         let wasm = path
             .extension()
             .is_some_and(|extension| extension == "wasm");
-        let wanted = name.starts_with("evil_") || name == "airlock_plugin_echo";
+        let wanted = name.starts_with("evil_") || GUESTS.contains(&name.as_str());
         if wasm && wanted {
             println!("cargo:rerun-if-changed={}", path.display());
             writeln!(
