@@ -71,7 +71,8 @@ macro_rules! export_dynamic {
                     name: String,
                     input: String,
                     ctx: $crate::__private::bindings::airlock::tool::types::Context,
-                ) -> Result<String, $crate::__private::bindings::airlock::tool::types::Error> {
+                ) -> Result<String, $crate::__private::bindings::airlock::tool::types::Error>
+                {
                     $crate::__private::call_dynamic::<$plugin>(&name, &input, ctx)
                 }
             }

@@ -54,9 +54,7 @@ impl Source for Area {
             .iter()
             .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes());
         let skipped = start - first * size_of::<u64>();
-        read.skip(skipped)
-            .take(end.saturating_sub(start))
-            .collect()
+        read.skip(skipped).take(end.saturating_sub(start)).collect()
     }
 }
 
@@ -123,7 +121,10 @@ fn tool(name: String, listing: Listing) -> DynamicTool {
 /// # Errors
 /// The input is wrong, a grant is missing, or what the server answered.
 pub fn serve(plan: &Plan, input: &str, context: &Context) -> Result<String, Error> {
-    let secret = plan.auth.as_ref().map(|auth| secrets::placeholder(&auth.secret));
+    let secret = plan
+        .auth
+        .as_ref()
+        .map(|auth| secrets::placeholder(&auth.secret));
     let secret = secret.transpose()?;
     let key = context.idempotency_key.as_deref();
     let made = airlock_openapi::request(plan, input, secret.as_deref(), key)

@@ -70,7 +70,7 @@ pub(super) fn add_rules(
     let made = Change {
         plugin,
         why,
-        named: None,
+        named: rules.get("effects"),
         limits: Map::new(),
     };
     change(session, &made, |in_force| {

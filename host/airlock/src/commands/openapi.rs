@@ -5,7 +5,7 @@ use std::path::Path;
 
 use airlock_openapi::{At, Compiled, Options, Problem, compile, pack};
 use anyhow::{Context, Result, bail};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::plugins::{Then, inspecting, installed_text, send};
 use super::{Session, format_of, grants, read_input};
@@ -32,7 +32,7 @@ pub(super) fn add(session: &Session, args: &PluginAdd) -> Result<()> {
     let mut report = about(&made.compiled);
     if args.openapi.grant {
         let why = format!("what {} asks for", made.compiled.title);
-        let now = grants::add_rules(session, name, &rules(&made.compiled)?, &why)?;
+        let now = grants::add_rules(session, name, &wanted(&made.compiled)?, &why)?;
         report["granted"] = now["grants"].clone();
     }
     report["installed"] = installed;
@@ -121,9 +121,9 @@ fn refused(file: &Path, problems: &[Problem]) -> anyhow::Error {
 fn about(compiled: &Compiled) -> Value {
     let secrets = compiled.secrets.iter();
     let secrets = secrets.map(|(name, carrier)| json!({ "name": name, "is": carrier.words() }));
-    let wants = compiled.wants.iter().map(|want| {
-        json!({ "capability": want.capability, "scope": want.scope, "reason": want.reason })
-    });
+    let wants = compiled.wants.iter().map(
+        |want| json!({ "capability": want.capability, "scope": want.scope, "reason": want.reason }),
+    );
     json!({
         "plugin": compiled.plugin,
         "title": compiled.title,
@@ -136,21 +136,29 @@ fn about(compiled: &Compiled) -> Value {
     })
 }
 
-/// The wanted rules as grants.
-fn rules(compiled: &Compiled) -> Result<Value> {
-    let mut grants: Map<String, Value> = Map::new();
-    for want in &compiled.wants {
-        let table: toml::Table = format!("rule = {}", want.scope)
-            .parse()
-            .with_context(|| format!("the rule {}", want.scope))?;
-        let rules = grants
-            .entry(want.capability.clone())
-            .or_insert_with(|| json!([]));
-        if let (Some(rules), Some(rule)) = (rules.as_array_mut(), table.get("rule")) {
-            rules.push(serde_json::to_value(rule)?);
-        }
+/// What it asks for as grants: the rules, and the classes that its tools claim.
+fn wanted(compiled: &Compiled) -> Result<Value> {
+    let text = grants_text(&about(compiled));
+    let table: toml::Table = text.parse().with_context(|| format!("the grants {text}"))?;
+    Ok(serde_json::to_value(table)?)
+}
+
+/// The same, as a person would write it.
+fn grants_text(report: &Value) -> String {
+    let scopes: Vec<String> = list(report, "wants")
+        .iter()
+        .map(|want| cell(want, "scope"))
+        .collect();
+    let classes: Vec<String> = list(report, "tools")
+        .iter()
+        .filter(|tool| matches!(tool["effects"].as_str(), Some("read-only" | "idempotent")))
+        .map(|tool| format!("{} = \"{}\"", cell(tool, "name"), cell(tool, "effects")))
+        .collect();
+    let mut text = format!("http = [{}]\n", scopes.join(", "));
+    if !classes.is_empty() {
+        text.push_str(&format!("effects = {{ {} }}\n", classes.join(", ")));
     }
-    Ok(Value::Object(grants))
+    text
 }
 
 fn list<'v>(report: &'v Value, field: &str) -> &'v [Value] {
@@ -168,7 +176,11 @@ fn tools_text(report: &Value) -> String {
             };
             vec![
                 cell(tool, "name"),
-                format!("{} {}{deprecated}", cell(tool, "method"), cell(tool, "path")),
+                format!(
+                    "{} {}{deprecated}",
+                    cell(tool, "method"),
+                    cell(tool, "path")
+                ),
                 cell(tool, "effects"),
             ]
         })
@@ -187,20 +199,19 @@ fn tools_text(report: &Value) -> String {
 }
 
 fn wants_text(name: &str, report: &Value) -> String {
-    let scopes: Vec<String> = list(report, "wants")
-        .iter()
-        .map(|want| cell(want, "scope"))
-        .collect();
+    let grants = grants_text(report);
+    let grants = grants.trim_end();
     let mut text = match report.get("granted").is_some() {
-        true => format!("\nit was granted what it asks for:\n  http = [{}]\n", scopes.join(", ")),
+        true => format!("\nit was granted what it asks for:\n{grants}\n"),
         false => format!(
-            "\nit asks for this server, and for nothing else:\n  airlock grant {name} 'http = [{}]'\n",
-            scopes.join(", ")
+            "\nit asks for this server, and for nothing else:\nairlock grant {name} '{}'\n",
+            // The shell's quotes end at a quote.
+            grants.replace('\'', "'\\''")
         ),
     };
     for secret in list(report, "secrets") {
         text.push_str(&format!(
-            "its secret is {}:\n  airlock secret set {}\n",
+            "its secret is {}:\nairlock secret set {}\n",
             cell(secret, "is"),
             cell(secret, "name")
         ));

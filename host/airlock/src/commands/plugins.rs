@@ -96,9 +96,9 @@ fn add(session: &Session, args: &PluginAdd) -> Result<()> {
     let digest = args.digest.as_deref();
     let installed = send(&session.api, name, bytes, digest, Then::of(args))?;
     let asks = format!("\nwhat it asks for: {}", inspecting(name, &installed));
-    session
-        .format
-        .show(&installed, |installed| installed_text(name, installed) + &asks)
+    session.format.show(&installed, |installed| {
+        installed_text(name, installed) + &asks
+    })
 }
 
 /// What was installed, and how it becomes active where it is not.

@@ -271,10 +271,17 @@ impl<'a> Schemas<'_, 'a> {
                 Some(Value::Object(made))
             }
             "items" if value.is_array() => Some(self.list(child)?),
-            "items" | "additionalProperties" | "not" | "if" | "then" | "else" | "contains"
-            | "propertyNames" | "unevaluatedItems" | "unevaluatedProperties" | "contentSchema" => {
-                Some(self.convert(child)?)
-            }
+            "items"
+            | "additionalProperties"
+            | "not"
+            | "if"
+            | "then"
+            | "else"
+            | "contains"
+            | "propertyNames"
+            | "unevaluatedItems"
+            | "unevaluatedProperties"
+            | "contentSchema" => Some(self.convert(child)?),
             "allOf" | "anyOf" | "oneOf" | "prefixItems" => Some(self.list(child)?),
             "$dynamicRef" | "$recursiveRef" => {
                 return Err(child.problem(format!("`{key}` is not read: write a plain `$ref`")));
@@ -363,7 +370,7 @@ fn nullable(mut made: Map<String, Value>) -> Value {
     match made.get_mut("type") {
         Some(Value::String(one)) => {
             let one = one.clone();
-            made.insert("type".to_owned(), json!([one, null]));
+            made.insert("type".to_owned(), json!([one, "null"]));
         }
         Some(Value::Array(several)) if !several.contains(&null) => several.push(null),
         Some(_) => {}

@@ -17,10 +17,7 @@ pub(crate) struct Read<'a> {
 }
 
 /// The body of an operation, where it has one.
-pub(crate) fn read<'a>(
-    spec: &Spec<'a>,
-    operation: &Node<'a>,
-) -> Result<Option<Read<'a>>, Problem> {
+pub(crate) fn read<'a>(spec: &Spec<'a>, operation: &Node<'a>) -> Result<Option<Read<'a>>, Problem> {
     let Some(given) = operation.get("requestBody") else {
         return Ok(None);
     };
@@ -159,7 +156,9 @@ fn fields(
                 return Err(node.problem(format!("`{}` is no style of a form", name(other))));
             }
         };
-        let first = node.text("contentType").and_then(|all| all.split(',').next());
+        let first = node
+            .text("contentType")
+            .and_then(|all| all.split(',').next());
         field.media = match first.map(str::trim) {
             None | Some("") => None,
             Some(media) if is_media(media) && !media.contains('*') => Some(media.to_owned()),

@@ -213,7 +213,9 @@ impl<'d, 'a> Draft<'d, 'a> {
         let one = |problem: Problem| vec![problem];
         let root = &self.spec.root;
         let Some(paths) = root.get("paths") else {
-            return Err(one(root.problem("it has no `paths`, so nothing can be called")));
+            return Err(one(
+                root.problem("it has no `paths`, so nothing can be called")
+            ));
         };
         let mut all = Vec::new();
         for (path, item) in paths.members("`paths`").map_err(one)? {

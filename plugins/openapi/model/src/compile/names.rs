@@ -12,8 +12,8 @@ pub(crate) fn of_id(id: &str) -> Option<String> {
         if c.is_ascii_alphanumeric() {
             let after_small = before.is_ascii_lowercase() || before.is_ascii_digit();
             // `getHTTPStatus` is `get_http_status`.
-            let ends_capitals = before.is_ascii_uppercase()
-                && rest.peek().is_some_and(char::is_ascii_lowercase);
+            let ends_capitals =
+                before.is_ascii_uppercase() && rest.peek().is_some_and(char::is_ascii_lowercase);
             if c.is_ascii_uppercase() && (after_small || ends_capitals) {
                 made.push('_');
             }

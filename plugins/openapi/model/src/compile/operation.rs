@@ -109,12 +109,7 @@ impl<'a> Operation<'a> {
         check_own(&self.item, server)?;
         check_own(&self.node, server)?;
         let mut notes = Vec::new();
-        let read = parameters::read(
-            spec,
-            &self.item,
-            &self.node,
-            auth.map(|auth| &auth.carrier),
-        )?;
+        let read = parameters::read(spec, &self.item, &self.node, auth.map(|auth| &auth.carrier))?;
         let takes_body = !matches!(self.method.as_str(), "GET" | "HEAD");
         if !takes_body && self.node.get("requestBody").is_some() {
             notes.push(format!(

@@ -303,4 +303,3 @@ fn check_literals(path: &str, at: &Node<'_>) -> Result<(), Problem> {
     }
     Ok(())
 }
-

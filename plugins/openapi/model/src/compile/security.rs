@@ -44,7 +44,11 @@ pub(crate) fn of_operation(
             },
             several => reasons.push(format!(
                 "`{}` together are more secrets than one request can carry",
-                several.iter().map(|one| name(one)).collect::<Vec<_>>().join("` and `")
+                several
+                    .iter()
+                    .map(|one| name(one))
+                    .collect::<Vec<_>>()
+                    .join("` and `")
             )),
         }
     }

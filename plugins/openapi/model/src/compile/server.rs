@@ -134,8 +134,9 @@ fn parse(text: &str) -> Result<Server, String> {
         return Err("with a query or a fragment, which a server has not".to_owned());
     }
     let path = url.path().trim_end_matches('/');
-    let written = text.trim_end_matches('/');
-    if !path.is_empty() && !written.ends_with(path) {
+    let behind = text.split_once("://").map_or("", |(_, behind)| behind);
+    let written = behind.find('/').map_or("", |at| &behind[at..]);
+    if written.trim_end_matches('/') != path {
         return Err("the path of which can be read in two ways".to_owned());
     }
     let segments = || path.split('/').skip(1);

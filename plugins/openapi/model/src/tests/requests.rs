@@ -8,7 +8,12 @@ use crate::{Carrier, Plan, Request, request};
 
 /// A path, its parameters, an input, and the address behind the server; or the
 /// beginning of an error.
-type Case = (&'static str, Value, Value, Result<&'static str, &'static str>);
+type Case = (
+    &'static str,
+    Value,
+    Value,
+    Result<&'static str, &'static str>,
+);
 
 fn check(cases: &[Case]) {
     for (path, parameters, input, expected) in cases {
@@ -17,7 +22,11 @@ fn check(cases: &[Case]) {
         let base = "https://api.example.com/v1";
         match (made, expected) {
             (Ok(made), Ok(expected)) => {
-                assert_eq!(made.url, format!("{base}{expected}"), "{parameters} {input}");
+                assert_eq!(
+                    made.url,
+                    format!("{base}{expected}"),
+                    "{parameters} {input}"
+                );
             }
             (Err(error), Err(expected)) => {
                 assert!(error.contains(expected), "{parameters} {input}: {error}");
@@ -50,7 +59,13 @@ fn every_style_is_written_as_openapi_says() {
         of("path", "matrix", false, list(), "/;color=blue,black,brown"),
         of("path", "matrix", false, map(), "/;color=R,100,G,200,B,150"),
         of("path", "matrix", true, blue(), "/;color=blue"),
-        of("path", "matrix", true, list(), "/;color=blue;color=black;color=brown"),
+        of(
+            "path",
+            "matrix",
+            true,
+            list(),
+            "/;color=blue;color=black;color=brown",
+        ),
         of("path", "matrix", true, map(), "/;R=100;G=200;B=150"),
         of("path", "label", false, blue(), "/.blue"),
         of("path", "label", false, list(), "/.blue,black,brown"),
@@ -66,15 +81,56 @@ fn every_style_is_written_as_openapi_says() {
         of("query", "form", false, json!(""), "/c?color="),
         of("query", "form", false, list(), "/c?color=blue,black,brown"),
         of("query", "form", false, map(), "/c?color=R,100,G,200,B,150"),
-        of("query", "form", true, list(), "/c?color=blue&color=black&color=brown"),
+        of(
+            "query",
+            "form",
+            true,
+            list(),
+            "/c?color=blue&color=black&color=brown",
+        ),
         of("query", "form", true, map(), "/c?R=100&G=200&B=150"),
-        of("query", "spaceDelimited", false, list(), "/c?color=blue%20black%20brown"),
-        of("query", "spaceDelimited", false, map(), "/c?color=R%20100%20G%20200%20B%20150"),
-        of("query", "pipeDelimited", false, list(), "/c?color=blue%7Cblack%7Cbrown"),
-        of("query", "pipeDelimited", false, map(), "/c?color=R%7C100%7CG%7C200%7CB%7C150"),
-        of("query", "deepObject", true, map(), "/c?color%5BR%5D=100&color%5BG%5D=200&color%5BB%5D=150"),
-        of("query", "deepObject", true, json!({ "a": { "b": [1, { "c": true }] } }),
-            "/c?color%5Ba%5D%5Bb%5D%5B0%5D=1&color%5Ba%5D%5Bb%5D%5B1%5D%5Bc%5D=true"),
+        of(
+            "query",
+            "spaceDelimited",
+            false,
+            list(),
+            "/c?color=blue%20black%20brown",
+        ),
+        of(
+            "query",
+            "spaceDelimited",
+            false,
+            map(),
+            "/c?color=R%20100%20G%20200%20B%20150",
+        ),
+        of(
+            "query",
+            "pipeDelimited",
+            false,
+            list(),
+            "/c?color=blue%7Cblack%7Cbrown",
+        ),
+        of(
+            "query",
+            "pipeDelimited",
+            false,
+            map(),
+            "/c?color=R%7C100%7CG%7C200%7CB%7C150",
+        ),
+        of(
+            "query",
+            "deepObject",
+            true,
+            map(),
+            "/c?color%5BR%5D=100&color%5BG%5D=200&color%5BB%5D=150",
+        ),
+        of(
+            "query",
+            "deepObject",
+            true,
+            json!({ "a": { "b": [1, { "c": true }] } }),
+            "/c?color%5Ba%5D%5Bb%5D%5B0%5D=1&color%5Ba%5D%5Bb%5D%5B1%5D%5Bc%5D=true",
+        ),
         of("query", "form", true, json!([]), "/c"),
         of("query", "form", false, json!([]), "/c"),
         of("query", "form", false, json!({}), "/c"),
@@ -97,12 +153,32 @@ fn values_are_encoded_and_never_taken_for_anything_else() {
         ("/o/{id}", id(), of("100%"), Ok("/o/100%25")),
         ("/o/{id}", id(), of("..."), Ok("/o/...")),
         ("/o/{id}", id(), of("a..b"), Ok("/o/a..b")),
-        ("/o/{id}", id(), of("@evil.example.com"), Ok("/o/%40evil.example.com")),
+        (
+            "/o/{id}",
+            id(),
+            of("@evil.example.com"),
+            Ok("/o/%40evil.example.com"),
+        ),
         ("/o/{id}", id(), of(""), Err("must not be empty")),
-        ("/o/{id}", id(), json!({ "id": [] }), Err("must not be empty")),
-        ("/o/{id}", id(), json!({ "id": ["a", ""] }), Err("must not be empty")),
+        (
+            "/o/{id}",
+            id(),
+            json!({ "id": [] }),
+            Err("must not be empty"),
+        ),
+        (
+            "/o/{id}",
+            id(),
+            json!({ "id": ["a", ""] }),
+            Err("must not be empty"),
+        ),
         ("/o/{id}", id(), json!({}), Err("id: is missing")),
-        ("/o/{id}", id(), json!({ "id": null }), Err("id: is missing")),
+        (
+            "/o/{id}",
+            id(),
+            json!({ "id": null }),
+            Err("id: is missing"),
+        ),
         ("/o/{id}", id(), of("."), Err(ways)),
         ("/o/{id}", id(), of(".."), Err(ways)),
         ("/o/{id}", id(), of("../users"), Err(refused)),
@@ -113,21 +189,66 @@ fn values_are_encoded_and_never_taken_for_anything_else() {
         ("/o/{id}", id(), of("a;b"), Err(ways)),
         ("/o/{id}", id(), of("a\r\nHost: b"), Err(refused)),
         ("/o/{id}", id(), of("a\0"), Err(refused)),
-        ("/o/{id}", id(), json!({ "id": ["..", ".."] }), Ok("/o/..,..")),
-        ("/o/{id}", id(), json!({ "id": { "..": "a/b" } }), Err(refused)),
-        ("/o/{id}", id(), json!({ "id": [["a"]] }), Err("can't be written in this style")),
+        (
+            "/o/{id}",
+            id(),
+            json!({ "id": ["..", ".."] }),
+            Ok("/o/..,.."),
+        ),
+        (
+            "/o/{id}",
+            id(),
+            json!({ "id": { "..": "a/b" } }),
+            Err(refused),
+        ),
+        (
+            "/o/{id}",
+            id(),
+            json!({ "id": [["a"]] }),
+            Err("can't be written in this style"),
+        ),
         ("/o/.{id}", id(), of("."), Err(ways)),
         ("/o/x{id}", id(), of(".."), Ok("/o/x..")),
-        ("/o", q(), json!({ "q": "a&b=c#d?e/f" }), Ok("/o?q=a%26b%3Dc%23d%3Fe%2Ff")),
+        (
+            "/o",
+            q(),
+            json!({ "q": "a&b=c#d?e/f" }),
+            Ok("/o?q=a%26b%3Dc%23d%3Fe%2Ff"),
+        ),
         ("/o", q(), json!({ "q": "a\r\nb" }), Ok("/o?q=a%0D%0Ab")),
         ("/o", q(), json!({ "q": { "x&y": "1" } }), Ok("/o?x%26y=1")),
         ("/o", q(), json!({ "q": null }), Ok("/o")),
-        ("/o", q(), json!({ "q": 12345678901234567890_u64 }), Ok("/o?q=12345678901234567890")),
+        (
+            "/o",
+            q(),
+            json!({ "q": 12345678901234567890_u64 }),
+            Ok("/o?q=12345678901234567890"),
+        ),
         ("/o", q(), json!({ "q": true }), Ok("/o?q=true")),
-        ("/o", q(), json!({ "p": 1 }), Err("p: is not known; there are q")),
-        ("/o", json!([]), json!({ "p\u{1b}": 1 }), Err("p\\u{1b}: is not known; it takes nothing")),
-        ("/o", reserved(), json!({ "q": "a/b?c&d#e+f" }), Ok("/o?q=a/b?c%26d%23e%2Bf")),
-        ("/o", q(), json!({ "q": "x".repeat(9000) }), Err("more than 8192")),
+        (
+            "/o",
+            q(),
+            json!({ "p": 1 }),
+            Err("p: is not known; there are q"),
+        ),
+        (
+            "/o",
+            json!([]),
+            json!({ "p\u{1b}": 1 }),
+            Err("p\\u{1b}: is not known; it takes nothing"),
+        ),
+        (
+            "/o",
+            reserved(),
+            json!({ "q": "a/b?c&d#e+f" }),
+            Ok("/o?q=a/b?c%26d%23e%2Bf"),
+        ),
+        (
+            "/o",
+            q(),
+            json!({ "q": "x".repeat(9000) }),
+            Err("more than 8192"),
+        ),
     ]);
 }
 
@@ -149,20 +270,78 @@ fn a_value_is_of_its_type() {
     let of = |schema: Value| json!([{ "name": "q", "in": "query", "schema": schema }]);
     let q = |value: Value| json!({ "q": value });
     check(&[
-        ("/o", of(json!({ "type": "integer" })), q(json!(3)), Ok("/o?q=3")),
-        ("/o", of(json!({ "type": "integer" })), q(json!(-3)), Ok("/o?q=-3")),
-        ("/o", of(json!({ "type": "integer" })), q(json!(3.0)), Ok("/o?q=3.0")),
-        ("/o", of(json!({ "type": "integer" })), q(json!(3.5)), Err("q: must be a whole number")),
-        ("/o", of(json!({ "type": "integer" })), q(json!("3")), Err("q: must be a whole number")),
-        ("/o", of(json!({ "type": "boolean" })), q(json!(1)), Err("q: must be true or false")),
-        ("/o", of(json!({ "type": "array" })), q(json!("a")), Err("q: must be a list")),
-        ("/o", of(json!({ "type": ["string", "integer"] })), q(json!([1])),
-            Err("q: must be a text or a whole number")),
-        ("/o", of(json!({ "type": ["string", "null"] })), q(json!(null)), Ok("/o")),
-        ("/o", of(json!({ "anyOf": [{ "type": "string" }] })), q(json!(1)), Ok("/o?q=1")),
-        ("/o", of(json!({ "allOf": [{ "type": "string" }] })), q(json!(1)), Err("must be a text")),
-        ("/o", json!([{ "name": "q", "in": "query", "content": { "application/json": {} } }]),
-            q(json!({ "a": [1, "é"] })), Ok("/o?q=%7B%22a%22%3A%5B1%2C%22%C3%A9%22%5D%7D")),
+        (
+            "/o",
+            of(json!({ "type": "integer" })),
+            q(json!(3)),
+            Ok("/o?q=3"),
+        ),
+        (
+            "/o",
+            of(json!({ "type": "integer" })),
+            q(json!(-3)),
+            Ok("/o?q=-3"),
+        ),
+        (
+            "/o",
+            of(json!({ "type": "integer" })),
+            q(json!(3.0)),
+            Ok("/o?q=3.0"),
+        ),
+        (
+            "/o",
+            of(json!({ "type": "integer" })),
+            q(json!(3.5)),
+            Err("q: must be a whole number"),
+        ),
+        (
+            "/o",
+            of(json!({ "type": "integer" })),
+            q(json!("3")),
+            Err("q: must be a whole number"),
+        ),
+        (
+            "/o",
+            of(json!({ "type": "boolean" })),
+            q(json!(1)),
+            Err("q: must be true or false"),
+        ),
+        (
+            "/o",
+            of(json!({ "type": "array" })),
+            q(json!("a")),
+            Err("q: must be a list"),
+        ),
+        (
+            "/o",
+            of(json!({ "type": ["string", "integer"] })),
+            q(json!([1])),
+            Err("q: must be a text or a whole number"),
+        ),
+        (
+            "/o",
+            of(json!({ "type": ["string", "null"] })),
+            q(json!(null)),
+            Ok("/o"),
+        ),
+        (
+            "/o",
+            of(json!({ "anyOf": [{ "type": "string" }] })),
+            q(json!(1)),
+            Ok("/o?q=1"),
+        ),
+        (
+            "/o",
+            of(json!({ "allOf": [{ "type": "string" }] })),
+            q(json!(1)),
+            Err("must be a text"),
+        ),
+        (
+            "/o",
+            json!([{ "name": "q", "in": "query", "content": { "application/json": {} } }]),
+            q(json!({ "a": [1, "é"] })),
+            Ok("/o?q=%7B%22a%22%3A%5B1%2C%22%C3%A9%22%5D%7D"),
+        ),
     ]);
 }
 
@@ -218,12 +397,18 @@ fn headers_and_cookies_are_one_line() {
     for hostile in ["a\r\nHost: evil", "a\nb", "a\0", "\u{7f}", "é", "\u{202e}"] {
         let error = sent(operation(), &json!({ "X-Tags": hostile }), None);
         let error = error.expect_err(hostile);
-        assert!(error.starts_with("X-Tags: ") && error.contains("in one line"), "{error}");
+        assert!(
+            error.starts_with("X-Tags: ") && error.contains("in one line"),
+            "{error}"
+        );
         assert!(!error.contains(char::is_control), "{error}");
     }
     for (input, says) in [
         (json!({ "Accept": "x" }), "Accept: is not known"),
-        (json!({ "Authorization": "x" }), "Authorization: is not known"),
+        (
+            json!({ "Authorization": "x" }),
+            "Authorization: is not known",
+        ),
         (json!({ "lang": ["a"] }), "a cookie is one value"),
     ] {
         let error = sent(operation(), &input, None).expect_err(says);
@@ -248,11 +433,36 @@ fn a_key_of_the_call_is_passed_on_where_the_service_takes_one() {
 #[test]
 fn a_secret_stands_where_its_scheme_says_and_nowhere_else() {
     let cases = [
-        ("header", Carrier::Header("X-Key".to_owned()), "x-key", "PLACEHOLDER"),
-        ("cookie", Carrier::Cookie("session".to_owned()), "cookie", "session=PLACEHOLDER"),
-        ("bearer", Carrier::Bearer, "authorization", "Bearer PLACEHOLDER"),
-        ("oauth", Carrier::Bearer, "authorization", "Bearer PLACEHOLDER"),
-        ("basic", Carrier::Basic, "authorization", "Basic UExBQ0VIT0xERVI="),
+        (
+            "header",
+            Carrier::Header("X-Key".to_owned()),
+            "x-key",
+            "PLACEHOLDER",
+        ),
+        (
+            "cookie",
+            Carrier::Cookie("session".to_owned()),
+            "cookie",
+            "session=PLACEHOLDER",
+        ),
+        (
+            "bearer",
+            Carrier::Bearer,
+            "authorization",
+            "Bearer PLACEHOLDER",
+        ),
+        (
+            "oauth",
+            Carrier::Bearer,
+            "authorization",
+            "Bearer PLACEHOLDER",
+        ),
+        (
+            "basic",
+            Carrier::Basic,
+            "authorization",
+            "Basic UExBQ0VIT0xERVI=",
+        ),
     ];
     for (scheme, carrier, name, value) in cases {
         // A parameter of that name is the host's to send.
@@ -268,7 +478,10 @@ fn a_secret_stands_where_its_scheme_says_and_nowhere_else() {
     let operation = json!({ "security": [{ "query": [] }], "parameters": [
         { "name": "key", "in": "query" }, { "name": "more", "in": "query" }] });
     let made = sent(operation.clone(), &json!({ "more": "x" }), None).expect("a request");
-    assert_eq!(made.url, "https://api.example.com/v1/o?more=x&key=PLACEHOLDER");
+    assert_eq!(
+        made.url,
+        "https://api.example.com/v1/o?more=x&key=PLACEHOLDER"
+    );
     for (input, says) in [
         (json!({ "key": "mine" }), "key: is not known"),
         (json!({ "more": { "key": "mine" } }), "the host's to send"),
@@ -289,17 +502,40 @@ fn bodies_are_written_as_their_media_types_are() {
     let form = "application/x-www-form-urlencoded";
     let none = || json!({});
     let cases = [
-        ("application/json", none(), json!({ "b": [1.50, "é"] }), r#"{"b":[1.5,"é"]}"#),
+        (
+            "application/json",
+            none(),
+            json!({ "b": [1.50, "é"] }),
+            r#"{"b":[1.5,"é"]}"#,
+        ),
         ("application/merge-patch+json", none(), json!(null), ""),
         ("text/plain", none(), json!("a\nb"), "a\nb"),
         ("application/xml", none(), json!("<a/>"), "<a/>"),
-        ("application/octet-stream", none(), json!("aGVsbG8="), "hello"),
+        (
+            "application/octet-stream",
+            none(),
+            json!("aGVsbG8="),
+            "hello",
+        ),
         ("image/png", none(), json!("aGVsbG8="), "hello"),
-        (form, none(), json!({ "a b": "c d+e", "l": ["1", "2"], "n": null, "t": true }),
-            "a+b=c+d%2Be&l=1&l=2&t=true"),
-        (form, json!({ "l": { "style": "form", "explode": false } }), json!({ "l": [1, 2] }), "l=1,2"),
-        (form, json!({ "m": { "style": "deepObject" } }),
-            json!({ "m": { "a": { "b": 1 }, "c": [2] } }), "m%5Ba%5D%5Bb%5D=1&m%5Bc%5D%5B0%5D=2"),
+        (
+            form,
+            none(),
+            json!({ "a b": "c d+e", "l": ["1", "2"], "n": null, "t": true }),
+            "a+b=c+d%2Be&l=1&l=2&t=true",
+        ),
+        (
+            form,
+            json!({ "l": { "style": "form", "explode": false } }),
+            json!({ "l": [1, 2] }),
+            "l=1,2",
+        ),
+        (
+            form,
+            json!({ "m": { "style": "deepObject" } }),
+            json!({ "m": { "a": { "b": 1 }, "c": [2] } }),
+            "m%5Ba%5D%5Bb%5D=1&m%5Bc%5D%5B0%5D=2",
+        ),
     ];
     for (media, encoding, input, expected) in cases {
         if input.is_null() {
@@ -315,9 +551,21 @@ fn bodies_are_written_as_their_media_types_are() {
         ("text/plain", json!({}), "must be a text"),
         ("image/png", json!("no base64!"), "must be base64"),
         (form, json!([]), "must be an object"),
-        (form, json!({ "a": { "b": {} } }), "body.a: a list or an object"),
-        ("multipart/form-data", json!({ "a\r\nb": 1 }), "no part can have this name"),
-        ("multipart/form-data", json!({ "a\"; b=\"": 1 }), "no part can have this name"),
+        (
+            form,
+            json!({ "a": { "b": {} } }),
+            "body.a: a list or an object",
+        ),
+        (
+            "multipart/form-data",
+            json!({ "a\r\nb": 1 }),
+            "no part can have this name",
+        ),
+        (
+            "multipart/form-data",
+            json!({ "a\"; b=\"": 1 }),
+            "no part can have this name",
+        ),
     ] {
         let error = body(media, none(), none(), input).expect_err(says);
         assert!(error.contains(says), "{error}");
@@ -327,7 +575,11 @@ fn bodies_are_written_as_their_media_types_are() {
 #[test]
 fn json_goes_out_byte_for_byte() {
     let content = json!({ "application/json": {} });
-    let tool = tool("post", "/o", json!({ "requestBody": { "content": content } }));
+    let tool = tool(
+        "post",
+        "/o",
+        json!({ "requestBody": { "content": content } }),
+    );
     let written = r#"{ "n": 1.10, "big": 123456789012345678901234567890 }"#;
     let made = request(&tool.plan, &format!("{{\"body\": {written}}}"), None, None);
     assert_eq!(made.expect("a request").body, written.as_bytes());
@@ -343,7 +595,12 @@ fn parts_of_a_form_cannot_end_it() {
     let first = "airlock-part-0000000000000000";
     let input = json!({ "title": format!("--{first}--"), "file": "aGVsbG8=", "pages": ["YQ==", "Yg=="],
         "more": { "a": 1 } });
-    let made = body("multipart/form-data", encoding.clone(), schema.clone(), input);
+    let made = body(
+        "multipart/form-data",
+        encoding.clone(),
+        schema.clone(),
+        input,
+    );
     let made = made.expect("a request");
     let boundary = "airlock-part-0000000000000001";
     let expected = [
@@ -359,8 +616,17 @@ fn parts_of_a_form_cannot_end_it() {
     assert_eq!(String::from_utf8_lossy(&made.body), expected);
     let media = header(&made, "content-type").expect("a type");
     assert_eq!(media, format!("multipart/form-data; boundary={boundary}"));
-    let error = body("multipart/form-data", encoding, schema, json!({ "file": 1 }));
-    assert!(error.expect_err("no base64").contains("body.file: must be a text of base64"));
+    let error = body(
+        "multipart/form-data",
+        encoding,
+        schema,
+        json!({ "file": 1 }),
+    );
+    assert!(
+        error
+            .expect_err("no base64")
+            .contains("body.file: must be a text of base64")
+    );
 }
 
 /// The plan of a path with three variables and two values of the query.
@@ -372,7 +638,12 @@ fn plan_with_everything() -> Plan {
         { "name": "q", "in": "query", "allowReserved": true },
         { "name": "d", "in": "query", "style": "deepObject" },
     ]);
-    tool("get", "/o/{a}/x{b}/{c}", json!({ "parameters": parameters })).plan
+    tool(
+        "get",
+        "/o/{a}/x{b}/{c}",
+        json!({ "parameters": parameters }),
+    )
+    .plan
 }
 
 proptest! {
