@@ -5,6 +5,7 @@ mod compiled;
 mod hostile;
 mod outcomes;
 mod requests;
+mod sent;
 
 use serde_json::{Value, json};
 
