@@ -8,8 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const TEXT: &[&str] = &["rs", "toml", "wit", "md", "lock", "gitignore", "txt"];
-/// Guests that travel beside the hostile ones.
-const GUESTS: [&str; 2] = ["airlock_plugin_echo", "airlock_plugin_openapi"];
+/// The component that serves OpenAPI documents.
+const OPENAPI: &str = "airlock_plugin_openapi";
 const SKIPPED: &[&str] = &["target", "tests", ".git"];
 
 fn main() {
@@ -67,6 +67,7 @@ fn guests(out: &Path, code: &mut String) {
     let folder = target.join("wasm32-wasip2/guest");
     println!("cargo:rerun-if-changed={}", folder.display());
     code.push_str("pub(crate) const GUESTS: &[(&str, &[u8])] = &[\n");
+    let mut openapi = "None".to_owned();
     let mut found: Vec<PathBuf> = fs::read_dir(&folder)
         .into_iter()
         .flatten()
@@ -83,7 +84,11 @@ fn guests(out: &Path, code: &mut String) {
         let wasm = path
             .extension()
             .is_some_and(|extension| extension == "wasm");
-        let wanted = name.starts_with("evil_") || GUESTS.contains(&name.as_str());
+        if wasm && name == OPENAPI {
+            println!("cargo:rerun-if-changed={}", path.display());
+            openapi = format!("Some(include_bytes!({:?}))", path.display().to_string());
+        }
+        let wanted = name.starts_with("evil_") || name == "airlock_plugin_echo";
         if wasm && wanted {
             println!("cargo:rerun-if-changed={}", path.display());
             writeln!(
@@ -95,4 +100,5 @@ fn guests(out: &Path, code: &mut String) {
         }
     }
     code.push_str("];\n");
+    writeln!(code, "pub(crate) const OPENAPI: Option<&[u8]> = {openapi};").expect("to a string");
 }

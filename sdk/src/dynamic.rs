@@ -1,6 +1,44 @@
 //! Plugins whose tools are known only when they run, e.g. because they are read from
 //! data that the component carries. Others are written with `#[tool]` and
 //! [`plugin!`](crate::plugin), which check more.
+//!
+//! ```
+//! use airlock_sdk::dynamic::{Dynamic, DynamicTool, DynamicWant};
+//! use airlock_sdk::{Context, Effects, Error};
+//!
+//! /// One tool for each word that the component carries.
+//! struct Words;
+//!
+//! const CARRIED: &str = "yes no";
+//!
+//! impl Dynamic for Words {
+//!     fn tools() -> Vec<DynamicTool> {
+//!         let tool = |word: &str| DynamicTool {
+//!             name: word.to_owned(),
+//!             title: None,
+//!             description: format!("Says {word}."),
+//!             input_schema: r#"{ "type": "object" }"#.to_owned(),
+//!             output_schema: None,
+//!             effects: Effects { read_only: true, ..Effects::default() },
+//!         };
+//!         CARRIED.split(' ').map(tool).collect()
+//!     }
+//!
+//!     fn wants() -> Vec<DynamicWant> {
+//!         Vec::new()
+//!     }
+//!
+//!     fn call(name: &str, _input: &str, _context: &Context) -> Result<String, Error> {
+//!         Ok(format!("{name:?}"))
+//!     }
+//! }
+//!
+//! airlock_sdk::export_dynamic!(Words);
+//!
+//! # fn main() {
+//! assert_eq!(Words::tools()[1].name, "no");
+//! # }
+//! ```
 
 use crate::{Context, Effects, Error};
 

@@ -284,6 +284,10 @@ fn a_document_is_a_version_of_its_plugin() {
         .to_string();
     let written = place.add(&["--write", &file]);
     assert_eq!(written["file"], *file);
+    // The same where no server is.
+    let alone = place.folder.path().join("alone").display().to_string();
+    let there = place.add(&["--data", &alone]);
+    assert_eq!(there["installed"]["digest"], first);
     let policy = place.folder.path().join("policy.toml");
     let digest = first.as_str().expect("a digest");
     let text = format!("[plugins.shop]\nsource = \"{file}\"\ndigest = \"{digest}\"\n");
@@ -363,8 +367,8 @@ fn a_document_that_is_wrong_changes_nothing() {
             "{err}"
         );
     }
-    let (code, _, err) = place.run(&["plugin", "add", "--openapi", "-", "--json"], &cases[1].0);
-    let problem: Value = serde_json::from_str(&err).unwrap_or_else(|_| panic!("no JSON: {err}"));
+    let (code, out, _) = place.run(&["plugin", "add", "--openapi", "-", "--json"], &cases[1].0);
+    let problem: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("no JSON: {out}"));
     assert_eq!(code, 5);
     assert!(
         problem["problems"].as_array().map_or(0, Vec::len) > 3,
@@ -373,6 +377,7 @@ fn a_document_that_is_wrong_changes_nothing() {
     let file = orders().display().to_string();
     for args in [
         &["plugin", "add", "--base-url", "https://x.test"][..],
+        &["plugin", "add", "--openapi", "https://x.test/openapi.json"],
         &["plugin", "add", "a", "b.wasm", "--openapi", &file],
         &["plugin", "add", "--openapi", &file, "--include", "nothing"],
         &[

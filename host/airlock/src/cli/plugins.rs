@@ -16,7 +16,7 @@ pub enum Plugin {
     #[command(after_help = "Examples:\n  airlock plugin add fetch ./fetch.wasm\n  \
         airlock plugin add fetch ./fetch-2.wasm --activate   in place of the version before\n  \
         airlock plugin add --openapi orders.json             each operation as a tool")]
-    Add(PluginAdd),
+    Add(Box<PluginAdd>),
     /// List installed plugins.
     #[command(after_help = "Example:\n  airlock plugin list")]
     List,

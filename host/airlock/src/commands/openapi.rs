@@ -12,10 +12,7 @@ use super::{Session, format_of, grants, read_input};
 use crate::cli::{Global, OpenApi, PluginAdd};
 use crate::exit::{Failure, Misuse, problem};
 use crate::output::{cell, table};
-use crate::packed::GUESTS;
-
-/// The component that serves documents.
-const SERVES: &str = "airlock_plugin_openapi";
+use crate::packed::OPENAPI;
 
 /// What a document was made of.
 struct Made {
@@ -63,12 +60,16 @@ pub(super) fn write(global: &Global, args: &PluginAdd) -> Result<()> {
 fn make(args: &PluginAdd) -> Result<Made> {
     let OpenApi { openapi, .. } = &args.openapi;
     let file = openapi.as_deref().unwrap_or(Path::new("-"));
+    let shown = file.display().to_string();
+    if shown.starts_with("http://") || shown.starts_with("https://") {
+        let message = format!("nothing is fetched: curl {shown} | airlock plugin add --openapi -");
+        return Err(Misuse(message).into());
+    }
     let bytes = read_input(file)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Misuse(format!("{} is not UTF-8 text", file.display())))?;
     let compiled = compile(&text, &options(args)).map_err(|problems| refused(file, &problems))?;
-    let serves = GUESTS.iter().find(|(name, _)| *name == SERVES);
-    let Some((_, serves)) = serves else {
+    let Some(serves) = OPENAPI else {
         bail!(
             "this airlock was built without the component that serves OpenAPI documents: \
              `cargo xtask plugins`, then build it again"

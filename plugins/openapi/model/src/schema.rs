@@ -291,20 +291,22 @@ impl<'a> Schemas<'_, 'a> {
                 text.map(|text| text.chars().take(2_000).collect::<String>().into())
             }
             "type" => Some(types(child)?),
-            "enum" | "const" if refers(value) => {
-                return Err(child.problem("a value with `$ref` in it can't be told in a schema"));
-            }
             "enum" if !value.is_array() => {
                 return Err(child.problem("`enum` is no list"));
             }
-            "enum" | "const" => {
-                self.nodes += value.as_array().map_or(0, Vec::len);
-                Some(value.clone())
+            "enum" | "const" | "default" if weight(value, 0) > SCHEMA_BYTES_MAX => {
+                self.nodes = SCHEMA_NODES_MAX + 1;
+                None
             }
+            "enum" | "const" if refers(value) => {
+                return Err(child.problem("a value with `$ref` in it can't be told in a schema"));
+            }
+            "enum" | "const" => Some(value.clone()),
             "default" => Some(value.clone()).filter(|value| !refers(value)),
             "required" => value.is_array().then(|| value.clone()),
             "format" | "pattern" | "contentEncoding" | "contentMediaType" => {
-                value.is_string().then(|| value.clone())
+                let text = value.as_str().filter(|text| text.len() <= 4_096);
+                text.map(Value::from)
             }
             "minLength" | "maxLength" | "minimum" | "maximum" | "multipleOf" | "minItems"
             | "maxItems" | "minProperties" | "maxProperties" | "minContains" | "maxContains" => {
@@ -377,6 +379,26 @@ fn nullable(mut made: Map<String, Value>) -> Value {
         None => return json!({ "anyOf": [made, { "type": "null" }] }),
     }
     Value::Object(made)
+}
+
+/// How long a value is as text, at least; counted no further than it matters.
+fn weight(value: &Value, before: usize) -> usize {
+    let sum = before + 1;
+    if sum > SCHEMA_BYTES_MAX {
+        return sum;
+    }
+    match value {
+        Value::String(text) => sum + text.len(),
+        Value::Array(items) => items.iter().fold(sum, |sum, item| match sum {
+            sum if sum > SCHEMA_BYTES_MAX => sum,
+            sum => weight(item, sum),
+        }),
+        Value::Object(members) => members.iter().fold(sum, |sum, (name, item)| match sum {
+            sum if sum > SCHEMA_BYTES_MAX => sum,
+            sum => weight(item, sum + name.len()),
+        }),
+        _ => sum,
+    }
 }
 
 /// Whether a value has a member that the host would take for a reference.

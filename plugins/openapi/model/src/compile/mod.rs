@@ -88,7 +88,9 @@ pub fn compile(text: &str, options: &Options) -> Result<Compiled, Vec<Problem>> 
     let mut draft = Draft::new(&spec, &server, &options);
     let operations = draft.select()?;
     let schemes = draft.schemes(&operations);
-    let secrets = security::secrets(&schemes.used(), &options).map_err(one)?;
+    let used = schemes.used();
+    security::check_choice(&used, &options).map_err(one)?;
+    let secrets = security::secrets(&used, &options).map_err(one)?;
     let made = draft.tools(&operations, &schemes, &secrets);
     let Draft {
         mut notes,

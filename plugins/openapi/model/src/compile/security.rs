@@ -121,6 +121,26 @@ fn api_key(scheme: &Node<'_>) -> Result<Carrier, Problem> {
     }
 }
 
+/// The scheme that was asked for is one that operations are sent with.
+pub(crate) fn check_choice(schemes: &[Scheme], options: &Options) -> Result<(), Problem> {
+    let Some(wanted) = &options.auth else {
+        return Ok(());
+    };
+    if schemes.iter().any(|scheme| scheme.name == *wanted) {
+        return Ok(());
+    }
+    let known: Vec<String> = schemes.iter().map(|scheme| name(&scheme.name)).collect();
+    Err(Problem::option(format!(
+        "--auth {}: no operation can be sent with it; in use: {}",
+        name(wanted),
+        if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        }
+    )))
+}
+
 /// The secrets' names for the schemes in use.
 pub(crate) fn secrets(
     schemes: &[Scheme],

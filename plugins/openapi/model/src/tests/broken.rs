@@ -476,6 +476,10 @@ fn what_is_asked_for_must_be_there() {
             with(|o| o.secrets = vec!["x=key".to_owned()]),
             "--secret x=…: no operation is sent with `x`; in use: bearer",
         ),
+        (
+            with(|o| o.auth = Some("basic".to_owned())),
+            "--auth basic: no operation can be sent with it; in use: bearer",
+        ),
     ];
     for (options, says) in cases {
         check(ORDERS, &options, &[says]);
