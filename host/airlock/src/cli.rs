@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and its help.
 
 mod hooks;
+mod plugins;
 mod runs;
 mod schedules;
 mod workflow;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use hooks::{HookAdd, Hooks};
+pub use plugins::{OpenApi, Plugin, PluginAdd};
 pub use runs::{Approvals, DecideWith, Halt, Resume, Run, Runs, RunsList, Signal};
 pub use schedules::{ScheduleAdd, Schedules};
 pub use workflow::{Backfill, Workflow};
@@ -215,66 +217,6 @@ pub struct Serve {
     /// signed until then still verifies by `audit.known-keys` beside it.
     #[arg(long)]
     pub new_audit_key: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Plugin {
-    /// Install a component, or another version of an installed plugin.
-    ///
-    /// A plugin's first version is active at once, without any grant. Another one
-    /// waits until it is activated, since it gets the grants of the one before.
-    #[command(after_help = "Examples:\n  airlock plugin add fetch ./fetch.wasm\n  \
-        airlock plugin add fetch ./fetch-2.wasm --activate   in place of the version before")]
-    Add {
-        /// The plugin's name: 1 to 64 of `a-z 0-9 - _`, starting with a letter.
-        name: String,
-        /// The component (.wasm), or a folder that holds exactly one.
-        source: PathBuf,
-        /// Refuse the component unless it has this digest.
-        #[arg(long, value_name = "sha256:…")]
-        digest: Option<String>,
-        /// Make it the active version at once, with the grants there are.
-        #[arg(long)]
-        activate: bool,
-    },
-    /// List installed plugins.
-    #[command(after_help = "Example:\n  airlock plugin list")]
-    List,
-    /// Show a plugin: tools, what it wants and why, what is granted, versions.
-    #[command(
-        after_help = "Examples:\n  airlock plugin inspect fetch\n  airlock plugin inspect fetch --digest sha256:1f0c"
-    )]
-    Inspect {
-        /// The plugin.
-        name: String,
-        /// An installed version to look at before it is active, or its beginning.
-        #[arg(long, value_name = "DIGEST")]
-        digest: Option<String>,
-    },
-    /// Make another installed version the active one.
-    #[command(after_help = "Example:\n  airlock plugin activate fetch sha256:1f0c")]
-    Activate {
-        /// The plugin.
-        name: String,
-        /// The version's digest, or an unambiguous beginning of it.
-        digest: String,
-        /// Also where it was installed before the active one.
-        #[arg(long)]
-        downgrade: bool,
-    },
-    /// Remove a plugin with its grants and what it kept in `kv`. Its audit stays.
-    #[command(after_help = "Examples:\n  airlock plugin remove fetch\n  \
-        airlock plugin remove fetch --keep-data   a later `fetch` finds the data again, if granted")]
-    Remove {
-        /// The plugin.
-        name: String,
-        /// Leave what it kept in `kv`; removing the name once more erases it.
-        #[arg(long)]
-        keep_data: bool,
-        /// The reason, kept in the history and the audit.
-        #[arg(long, default_value = "")]
-        why: String,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -22,7 +22,7 @@ pub(crate) use wasi::{
     progress, timer, wait_any,
 };
 #[cfg(target_family = "wasm")]
-pub use wasi::{Component, bindings};
+pub use wasi::{Component, bindings, call_dynamic, list_dynamic, wants_dynamic};
 #[cfg(target_family = "wasm")]
 pub(crate) use wasi_agent::host;
 #[cfg(target_family = "wasm")]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::dynamic::{Dynamic, DynamicTool, DynamicWant};
 use crate::log::Level;
 use crate::{Context, Denial, Effects, Error, Plugin};
 
@@ -83,6 +84,42 @@ impl<C: Component> manifest::Guest for C {
     fn wants() -> Vec<types::Want> {
         C::plugin().wants().iter().map(want).collect()
     }
+}
+
+/// `list` of a plugin whose tools are known only when it runs.
+pub fn list_dynamic<D: Dynamic>() -> Vec<types::Tool> {
+    let tool = |tool: DynamicTool| types::Tool {
+        name: tool.name,
+        title: tool.title,
+        description: tool.description,
+        input_schema: tool.input_schema,
+        output_schema: tool.output_schema,
+        effects: effects(tool.effects),
+    };
+    D::tools().into_iter().map(tool).collect()
+}
+
+/// `wants` of such a plugin.
+pub fn wants_dynamic<D: Dynamic>() -> Vec<types::Want> {
+    let want = |want: DynamicWant| types::Want {
+        capability: want.capability,
+        scope: want.scope,
+        reason: want.reason,
+        optional: want.optional,
+    };
+    D::wants().into_iter().map(want).collect()
+}
+
+/// `call` of such a plugin.
+///
+/// # Errors
+/// Those of the tool.
+pub fn call_dynamic<D: Dynamic>(
+    name: &str,
+    input: &str,
+    ctx: types::Context,
+) -> Result<String, types::Error> {
+    D::call(name, input, &context(ctx)).map_err(types::Error::from)
 }
 
 pub(super) fn want(want: &crate::Want) -> types::Want {

@@ -15,6 +15,7 @@ mod mcp;
 mod missing;
 mod models;
 mod new;
+mod openapi;
 mod order;
 mod plugins;
 mod policy;
@@ -71,6 +72,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Serve(args) => serve::run(global, &args)?,
         Command::Selftest(args) => return selftest::run(global, &args),
         Command::Mcp => mcp::run(global)?,
+        Command::Plugin(cli::Plugin::Add(args)) if args.openapi.write.is_some() => {
+            openapi::write(global, &args)?;
+        }
         Command::Plugin(args) => plugins::run(&connect(global)?, args)?,
         Command::Grant(args) => grants::grant(&connect(global)?, &args)?,
         Command::Revoke(args) => grants::revoke(&connect(global)?, &args)?,
@@ -106,7 +110,7 @@ fn makes_data(command: &Command) -> bool {
         Command::Apply(args) => args.yes,
         other => matches!(
             other,
-            Command::Plugin(cli::Plugin::Add { .. })
+            Command::Plugin(cli::Plugin::Add(_))
                 | Command::Secret(cli::Secret::Set { .. })
                 | Command::Token(cli::Token::Create { .. })
         ),

@@ -6,27 +6,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::Session;
 use super::described::{changes, describe};
-use crate::cli::Plugin;
+use super::{Session, openapi};
+use crate::cli::{Plugin, PluginAdd};
 use crate::client::{Api, Request, encode};
 use crate::exit::{Failure, Misuse};
 use crate::output::{cell, table};
 
 pub(super) fn run(session: &Session, command: Plugin) -> Result<()> {
     match command {
-        Plugin::Add {
-            name,
-            source,
-            digest,
-            activate,
-        } => {
-            let then = match activate {
-                true => Then::Activate,
-                false => Then::Install,
-            };
-            add(session, &name, &source, digest.as_deref(), then)
-        }
+        Plugin::Add(args) if args.openapi.openapi.is_some() => openapi::add(session, &args),
+        Plugin::Add(args) => add(session, &args),
         Plugin::List => list(session),
         Plugin::Inspect { name, digest } => inspect(session, &name, digest.as_deref()),
         Plugin::Activate {
@@ -97,34 +87,39 @@ fn remove(session: &Session, name: &str, keep_data: bool, why: &str) -> Result<(
     })
 }
 
-fn add(
-    session: &Session,
-    name: &str,
-    source: &Path,
-    digest: Option<&str>,
-    then: Then,
-) -> Result<()> {
+fn add(session: &Session, args: &PluginAdd) -> Result<()> {
+    let (Some(name), Some(source)) = (&args.name, &args.source) else {
+        return Err(Misuse("give a name and a component".to_owned()).into());
+    };
     let file = component_file(source)?;
     let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
-    let installed = send(&session.api, name, bytes, digest, then)?;
+    let digest = args.digest.as_deref();
+    let installed = send(&session.api, name, bytes, digest, Then::of(args))?;
+    let asks = format!("\nwhat it asks for: {}", inspecting(name, &installed));
     session.format.show(&installed, |installed| {
-        let mut text = format!("installed {name} {}", cell(installed, "digest"));
-        if installed["active"] == false {
-            text.push_str(&format!(
-                "\nnot active yet: airlock plugin activate {name} {}",
-                cell(installed, "digest")
-            ));
-        }
-        text.push_str(&changes(&installed["changes"]));
-        let version = match installed["active"] == false {
-            true => format!(" --digest {}", cell(installed, "digest")),
-            false => String::new(),
-        };
-        text.push_str(&format!(
-            "\nwhat it asks for: airlock plugin inspect {name}{version}"
-        ));
-        text
+        installed_text(name, installed) + &asks
     })
+}
+
+/// What was installed, and how it becomes active where it is not.
+pub(super) fn installed_text(name: &str, installed: &Value) -> String {
+    let digest = cell(installed, "digest");
+    let mut text = format!("installed {name} {digest}");
+    if installed["active"] == false {
+        text.push_str(&format!(
+            "\nnot active yet: airlock plugin activate {name} {digest}"
+        ));
+    }
+    text + &changes(&installed["changes"])
+}
+
+/// The command that shows what was installed.
+pub(super) fn inspecting(name: &str, installed: &Value) -> String {
+    let version = match installed["active"] == false {
+        true => format!(" --digest {}", cell(installed, "digest")),
+        false => String::new(),
+    };
+    format!("airlock plugin inspect {name}{version}")
 }
 
 /// Installs a component as the active version and waits until the server is done
@@ -145,6 +140,15 @@ pub(crate) enum Then {
     Install,
     /// It is installed, and active in place of any other.
     Activate,
+}
+
+impl Then {
+    pub(super) fn of(args: &PluginAdd) -> Self {
+        match args.activate {
+            true => Self::Activate,
+            false => Self::Install,
+        }
+    }
 }
 
 /// Sends a component and waits until the server is done with it.

@@ -1,0 +1,117 @@
+//! Plugins: what can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// Install a component, or another version of an installed plugin.
+    ///
+    /// A plugin's first version is active at once, without any grant. Another one
+    /// waits until it is activated, since it gets the grants of the one before.
+    ///
+    /// With --openapi, each operation of an OpenAPI document becomes a tool, without
+    /// a component of one's own. All that the plugin asks for is that one server.
+    #[command(after_help = "Examples:\n  airlock plugin add fetch ./fetch.wasm\n  \
+        airlock plugin add fetch ./fetch-2.wasm --activate   in place of the version before\n  \
+        airlock plugin add --openapi orders.json             each operation as a tool")]
+    Add(Box<PluginAdd>),
+    /// List installed plugins.
+    #[command(after_help = "Example:\n  airlock plugin list")]
+    List,
+    /// Show a plugin: tools, what it wants and why, what is granted, versions.
+    #[command(
+        after_help = "Examples:\n  airlock plugin inspect fetch\n  airlock plugin inspect fetch --digest sha256:1f0c"
+    )]
+    Inspect {
+        /// The plugin.
+        name: String,
+        /// An installed version to look at before it is active, or its beginning.
+        #[arg(long, value_name = "DIGEST")]
+        digest: Option<String>,
+    },
+    /// Make another installed version the active one.
+    #[command(after_help = "Example:\n  airlock plugin activate fetch sha256:1f0c")]
+    Activate {
+        /// The plugin.
+        name: String,
+        /// The version's digest, or an unambiguous beginning of it.
+        digest: String,
+        /// Also where it was installed before the active one.
+        #[arg(long)]
+        downgrade: bool,
+    },
+    /// Remove a plugin with its grants and what it kept in `kv`. Its audit stays.
+    #[command(after_help = "Examples:\n  airlock plugin remove fetch\n  \
+        airlock plugin remove fetch --keep-data   a later `fetch` finds the data again, if granted")]
+    Remove {
+        /// The plugin.
+        name: String,
+        /// Leave what it kept in `kv`; removing the name once more erases it.
+        #[arg(long)]
+        keep_data: bool,
+        /// The reason, kept in the history and the audit.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct PluginAdd {
+    /// The plugin's name: 1 to 64 of `a-z 0-9 - _`, starting with a letter. With
+    /// --openapi the document's title, unless given.
+    #[arg(required_unless_present = "openapi")]
+    pub name: Option<String>,
+    /// The component (.wasm), or a folder that holds exactly one.
+    #[arg(required_unless_present = "openapi", conflicts_with = "openapi")]
+    pub source: Option<PathBuf>,
+    /// Refuse the component unless it has this digest.
+    #[arg(long, value_name = "sha256:…")]
+    pub digest: Option<String>,
+    /// Make it the active version at once, with the grants there are.
+    #[arg(long)]
+    pub activate: bool,
+    #[command(flatten)]
+    pub openapi: OpenApi,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Of an OpenAPI document")]
+pub struct OpenApi {
+    /// Make a tool of each operation of this document: OpenAPI 3.0 or 3.1, JSON or
+    /// YAML; `-` reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub openapi: Option<PathBuf>,
+    /// The server, in place of the document's, e.g. https://api.example.com/v1.
+    #[arg(long, value_name = "URL", requires = "openapi")]
+    pub base_url: Option<String>,
+    /// Only these operations: a tag, an operationId, a path such as `/orders/*`, or
+    /// `GET /orders`. Can be given several times.
+    #[arg(long, value_name = "WHICH", requires = "openapi")]
+    pub include: Vec<String>,
+    /// All but these operations.
+    #[arg(long, value_name = "WHICH", requires = "openapi")]
+    pub exclude: Vec<String>,
+    /// The security scheme to use, where operations leave the choice.
+    #[arg(long, value_name = "SCHEME", requires = "openapi")]
+    pub auth: Option<String>,
+    /// The name of the secret that is sent; `NAME-key` unless given. With several
+    /// schemes one for each, as SCHEME=SECRET.
+    #[arg(long, value_name = "SECRET", requires = "openapi")]
+    pub secret: Vec<String>,
+    /// The server has a private address: ask for a rule with `allow_private`.
+    #[arg(long, requires = "openapi")]
+    pub private: bool,
+    /// Leave out operations that can't be tools, and say which, instead of refusing
+    /// the document.
+    #[arg(long, requires = "openapi")]
+    pub skip: bool,
+    /// Put what it asks for in force at once.
+    #[arg(long, requires = "openapi")]
+    pub grant: bool,
+    /// Write the component to a file instead of installing it, e.g. as the `source`
+    /// of a policy.
+    #[arg(long, value_name = "FILE", requires = "openapi", conflicts_with_all = ["grant", "digest", "activate"])]
+    pub write: Option<PathBuf>,
+}
