@@ -134,10 +134,15 @@ fn crates_depend_downwards_only() {
         ("journal", &[][..]),
         ("models", &[][..]),
         ("memory", &["airlock-journal"][..]),
-        ("sandbox", &["airlock-journal"][..]),
+        ("sandbox", &["airlock-journal", "airlock-memory"][..]),
         (
             "runtime",
-            &["airlock-journal", "airlock-models", "airlock-sandbox"][..],
+            &[
+                "airlock-journal",
+                "airlock-memory",
+                "airlock-models",
+                "airlock-sandbox",
+            ][..],
         ),
         ("mcp", &["airlock-runtime"][..]),
         (

@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and its help.
 
 mod hooks;
+mod memory;
 mod runs;
 mod schedules;
 mod workflow;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use hooks::{HookAdd, Hooks};
+pub use memory::{Memory, MemoryImport, MemoryPut, MemorySearch};
 pub use runs::{Approvals, DecideWith, Halt, Resume, Run, Runs, RunsList, Signal};
 pub use schedules::{ScheduleAdd, Schedules};
 pub use workflow::{Backfill, Workflow};
@@ -149,6 +151,9 @@ pub enum Command {
     /// Language models that agents ask: what is configured, what was used.
     #[command(subcommand)]
     Models(Models),
+    /// Documents that agents and tools keep: look at them, search, import files.
+    #[command(subcommand)]
+    Memory(Memory),
     /// Make and revoke tokens for the API.
     #[command(subcommand)]
     Token(Token),

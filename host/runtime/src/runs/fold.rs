@@ -318,7 +318,10 @@ impl Asked {
             Request::Call { .. } if self.to_approve.is_some() => {
                 self.terms.due_ms.map_or(Waits::ForSomebody, Waits::Until)
             }
-            Request::Call { .. } | Request::Chat { .. } | Request::Embed { .. } => Waits::Here,
+            Request::Call { .. }
+            | Request::Chat { .. }
+            | Request::Embed { .. }
+            | Request::Memory { .. } => Waits::Here,
         }
     }
 
