@@ -249,6 +249,11 @@ const NAMED_ELSEWHERE: &[(&str, usize, &str)] = &[
         "the network is the host's: one pool, one list of addresses",
     ),
     ("kv", 1, "what a plugin kept is erased with it"),
+    (
+        "memory",
+        6,
+        "runs ask the memory, administrators look into it, what goes with a plugin or a run",
+    ),
     ("models", 3, "runs ask models, within a rule's bounds"),
     (
         "log",

@@ -267,13 +267,13 @@ pub enum Plugin {
         #[arg(long)]
         downgrade: bool,
     },
-    /// Remove a plugin with its grants and what it kept in `kv`. Its audit stays.
+    /// Remove a plugin with its grants and what it kept. Its audit stays.
     #[command(after_help = "Examples:\n  airlock plugin remove fetch\n  \
         airlock plugin remove fetch --keep-data   a later `fetch` finds the data again, if granted")]
     Remove {
         /// The plugin.
         name: String,
-        /// Leave what it kept in `kv`; removing the name once more erases it.
+        /// Leave what it kept in `kv` and `memory`; removing the name once more erases it.
         #[arg(long)]
         keep_data: bool,
         /// The reason, kept in the history and the audit.

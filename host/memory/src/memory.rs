@@ -127,14 +127,15 @@ impl Memory {
     ///
     /// # Errors
     /// [`MemoryError::Store`] and [`MemoryError::Corrupt`] when the store can't be
-    /// read, [`MemoryError::Index`] when `dir` can't be written.
+    /// read, [`MemoryError::Index`] when `dir` can't be written,
+    /// [`MemoryError::Busy`] when another memory has had it for 10 s.
     pub fn open(
         store: Arc<dyn Store>,
         dir: impl Into<PathBuf>,
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Self, MemoryError> {
-        let home = Folder(dir.into().join("fulltext"));
+        let home = Folder::locked(&dir.into())?;
         Self::open_with(store, Box::new(home), clock, options)
     }
 

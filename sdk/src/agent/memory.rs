@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Request;
+use crate::Error;
 use crate::backend::host;
 use crate::memory::{Delete, Document, Expect, Hits, Listed, Put, Search, Stored, requests};
 
@@ -58,6 +59,19 @@ pub fn delete_if(namespace: &str, id: &str, expect: Expect) -> Request<Delete> {
 /// Documents of which the ids begin so, behind `after`, 100 at most.
 pub fn list(namespace: &str, prefix: &str, after: Option<&str>) -> Request<Listed> {
     ask(&requests::list(namespace, prefix, after))
+}
+
+/// Looks for documents by words, and by what means the same: the vector of the
+/// search's text is asked of a role of language models first, which must be granted
+/// (`models`) and be the one that made the vectors of the namespaces.
+///
+/// # Errors
+/// Those of [`embed`](super::embed) and of [`search`].
+pub async fn search_near(role: &str, text: &str, search: Search) -> Result<Hits, Error> {
+    let mut made = super::embed(role, &[text]).await?;
+    let vector = made.vectors.pop().unwrap_or_default();
+    let search = search.text(text).vector(vector);
+    self::search(&search).await
 }
 
 /// Looks for documents.

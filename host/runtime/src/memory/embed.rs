@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use super::MemoryFailure;
 use crate::ids;
+use crate::models::ModelsError;
 use crate::runtime::Runtime;
 
 /// Makes vectors with a role of the host's models.
@@ -35,8 +36,7 @@ impl Embedder {
     pub(super) async fn vectors(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, MemoryFailure> {
         let failed = |why: String| MemoryFailure::Embedding(why);
         let now = self.runtime.models.now();
-        let now =
-            now.ok_or_else(|| failed("the host has no models (docs/models.md)".to_owned()))?;
+        let now = now.ok_or(ModelsError::NotConfigured)?;
         let request = EmbedRequest {
             role: self.role.clone(),
             texts,

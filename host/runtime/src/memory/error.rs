@@ -5,6 +5,7 @@ use std::time::Duration;
 use airlock_journal::StoreError;
 use airlock_memory::MemoryError;
 
+use crate::models::ModelsError;
 use crate::problem::Failure;
 
 /// Why an administrator's request to the memory failed.
@@ -37,6 +38,9 @@ pub enum MemoryFailure {
     /// No vectors were made.
     #[error("no vectors were made: {0}")]
     Embedding(String),
+    /// There are no models that could make them.
+    #[error(transparent)]
+    Models(#[from] ModelsError),
     /// The memory.
     #[error(transparent)]
     Memory(#[from] MemoryError),
@@ -58,6 +62,7 @@ impl Failure for MemoryFailure {
             Self::OutsideScope(_) => "outside-scope",
             Self::Auth(error) => error.code(),
             Self::Embedding(_) => "embedding-failed",
+            Self::Models(error) => error.code(),
             Self::Memory(error) => match error {
                 MemoryError::Invalid { .. } => "invalid-request",
                 MemoryError::TooLarge { .. } => "document-too-large",
@@ -79,6 +84,7 @@ impl Failure for MemoryFailure {
             Self::OutsideScope(_) => 403,
             Self::Auth(error) => error.status(),
             Self::Embedding(_) => 502,
+            Self::Models(error) => error.status(),
             Self::Memory(error) => match error {
                 MemoryError::Invalid { .. } | MemoryError::Dimension { .. } => 400,
                 MemoryError::TooLarge { .. } => 413,

@@ -323,9 +323,8 @@ async fn wherever_a_write_fails_a_change_happens_once() {
             (&json!("two"), &json!(2)),
             "{fault:?}"
         );
-        let entry = host
-            .runtime
-            .memory_document(&host.who, &format!("run/{run}"), "note");
+        let notes = format!("run/{run}");
+        let entry = host.runtime.memory_document(&host.who, &notes, "note");
         assert_eq!(entry.await.expect("a note").entry.version, 1, "{fault:?}");
     }
     assert!(deaths >= 12, "the host died {deaths} times");
