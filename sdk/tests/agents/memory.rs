@@ -118,7 +118,7 @@ fn a_tool_has_the_same_and_an_agent_has_not_the_tools() {
             drop(tools::get("agent", "a"));
             Outcome::done("unreachable")
         };
-        testing::agent().memory(&memory).run(uses, "use", json!({}))
+        drop(testing::agent().memory(&memory).run(uses, "use", json!({})));
     };
     let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(uses));
     let panic = panic.expect_err("an agent has no such import");

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::host::{Host, audited, config, install, place};
 
 /// A configuration with one model of the server, at 1,000 millionths a token.
-fn with_models(dir: &Path, server: &FakeModels) -> RuntimeConfig {
+pub(super) fn with_models(dir: &Path, server: &FakeModels) -> RuntimeConfig {
     let file = dir.join("models.toml");
     let base = server.base_url();
     let text = format!(
@@ -44,7 +44,7 @@ models = ["vectors"]
     }
 }
 
-async fn server(steps: impl IntoIterator<Item = What>) -> FakeModels {
+pub(super) async fn server(steps: impl IntoIterator<Item = What>) -> FakeModels {
     FakeModels::start(Script::of(steps))
         .await
         .expect("a server")
