@@ -134,10 +134,15 @@ fn crates_depend_downwards_only() {
         ("journal", &[][..]),
         ("models", &[][..]),
         ("memory", &["airlock-journal"][..]),
-        ("sandbox", &["airlock-journal"][..]),
+        ("sandbox", &["airlock-journal", "airlock-memory"][..]),
         (
             "runtime",
-            &["airlock-journal", "airlock-models", "airlock-sandbox"][..],
+            &[
+                "airlock-journal",
+                "airlock-memory",
+                "airlock-models",
+                "airlock-sandbox",
+            ][..],
         ),
         ("mcp", &["airlock-runtime"][..]),
         (
@@ -244,6 +249,11 @@ const NAMED_ELSEWHERE: &[(&str, usize, &str)] = &[
         "the network is the host's: one pool, one list of addresses",
     ),
     ("kv", 1, "what a plugin kept is erased with it"),
+    (
+        "memory",
+        6,
+        "runs ask the memory, administrators look into it, what goes with a plugin or a run",
+    ),
     ("models", 3, "runs ask models, within a rule's bounds"),
     (
         "log",

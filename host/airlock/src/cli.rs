@@ -2,6 +2,7 @@
 
 mod hooks;
 mod plugins;
+mod memory;
 mod runs;
 mod schedules;
 mod workflow;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use hooks::{HookAdd, Hooks};
 pub use plugins::{OpenApi, Plugin, PluginAdd};
+pub use memory::{Memory, MemoryImport, MemoryPut, MemorySearch};
 pub use runs::{Approvals, DecideWith, Halt, Resume, Run, Runs, RunsList, Signal};
 pub use schedules::{ScheduleAdd, Schedules};
 pub use workflow::{Backfill, Workflow};
@@ -151,6 +153,9 @@ pub enum Command {
     /// Language models that agents ask: what is configured, what was used.
     #[command(subcommand)]
     Models(Models),
+    /// Documents that agents and tools keep: look at them, search, import files.
+    #[command(subcommand)]
+    Memory(Memory),
     /// Make and revoke tokens for the API.
     #[command(subcommand)]
     Token(Token),

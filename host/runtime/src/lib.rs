@@ -18,6 +18,7 @@ mod halt;
 mod hooks;
 pub mod idempotency;
 mod ids;
+mod memory;
 mod metrics;
 mod models;
 pub mod names;
@@ -42,6 +43,7 @@ pub use admission::NotAdmitted;
 pub use airlock_journal::views::{CallEntry, GrantUsage, ToolStats};
 pub use airlock_sandbox::capability::Explanation;
 pub use airlock_sandbox::capability::log::Progress;
+pub use airlock_sandbox::capability::memory::{DocumentView, EntryView, HitView};
 pub use airlock_sandbox::capability::secrets::Secret;
 pub use backup::{BackupError, RestoreError, restore};
 pub use calls::{CallRefused, CallStage, ToolCall, status_of};
@@ -58,6 +60,11 @@ pub use hooks::{
 };
 pub use idempotency::{IdempotencyError, StoredReply};
 pub use ids::{digest, new_id, now_ms};
+pub use memory::{
+    DocumentPut, DocumentsPage, DocumentsQuery, ImportFile, MemoryFailure, MemoryFound,
+    MemoryImport, MemoryImported, MemoryPage, MemoryQuery, MemorySearch, NamespaceDeleted,
+    NamespaceView,
+};
 pub use metrics::Metrics;
 pub use models::{
     Counted, ModelTrial, ModelUsage, ModelUsagePage, ModelUsageQuery, ModelView, ModelsError,

@@ -11,6 +11,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::runtime::Runtime;
+
 const BUCKETS_S: [f64; 12] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0,
 ];
@@ -255,5 +257,42 @@ impl Metrics {
         // Writing into a string does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+impl Runtime {
+    /// The figures, for Prometheus.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        let gauge = |name, help, value| Gauge { name, help, value };
+        let installs = self.operations.unfinished();
+        let ready = u64::from(self.health().is_ok());
+        let plugins = self.registry.all();
+        let waiting = plugins
+            .iter()
+            .map(|(slot, _)| slot.admission.load().1 as u64)
+            .sum();
+        let mut gauges = vec![
+            gauge("ready", "1 while work is taken and brought on", ready),
+            gauge(
+                "calls_in_flight",
+                "Calls that have not ended",
+                self.in_flight.count(),
+            ),
+            gauge("calls_waiting", "Calls that wait for their turn", waiting),
+            gauge("plugins", "Installed plugins", plugins.len() as u64),
+            gauge(
+                "runs_in_memory",
+                "Runs that are looked after",
+                self.runs.live(),
+            ),
+            gauge("installs_queued", "Installs that wait", installs["queued"]),
+            gauge(
+                "installs_running",
+                "Installs under way",
+                installs["running"],
+            ),
+        ];
+        gauges.extend(crate::engine::gauges(&self.sandbox));
+        self.metrics().text(&gauges)
     }
 }

@@ -48,7 +48,7 @@ pub enum Plugin {
     Remove {
         /// The plugin.
         name: String,
-        /// Leave what it kept in `kv`; removing the name once more erases it.
+        /// Leave what it kept in `kv` and `memory`; removing the name once more erases it.
         #[arg(long)]
         keep_data: bool,
         /// The reason, kept in the history and the audit.

@@ -78,11 +78,12 @@ fn remove(session: &Session, name: &str, keep_data: bool, why: &str) -> Result<(
         };
         match removed.get("erased") {
             Some(erased) => format!(
-                "{what}; erased {} pairs, {} bytes",
+                "{what}; erased {} pairs, {} bytes, {} namespaces of documents",
                 cell(erased, "pairs"),
-                cell(erased, "bytes")
+                cell(erased, "bytes"),
+                cell(erased, "namespaces")
             ),
-            None => format!("{what}; what it kept in kv stays"),
+            None => format!("{what}; what it kept stays"),
         }
     })
 }

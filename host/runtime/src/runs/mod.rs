@@ -29,6 +29,7 @@ mod inbox;
 mod list;
 mod listing;
 mod loops;
+mod memory;
 mod model;
 mod news;
 mod park;
