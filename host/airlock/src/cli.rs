@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and its help.
 
 mod hooks;
+mod plugins;
 mod runs;
 mod schedules;
 mod workflow;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use hooks::{HookAdd, Hooks};
+pub use plugins::{PluginAdd, ServerAdd};
 pub use runs::{Approvals, DecideWith, Halt, Resume, Run, Runs, RunsList, Signal};
 pub use schedules::{ScheduleAdd, Schedules};
 pub use workflow::{Backfill, Workflow};
@@ -223,20 +225,15 @@ pub enum Plugin {
     ///
     /// A plugin's first version is active at once, without any grant. Another one
     /// waits until it is activated, since it gets the grants of the one before.
+    ///
+    /// With --mcp-url or --mcp-command, an MCP server of others in the place of a
+    /// component. It is not sandboxed: whatever it does, no grant holds it back. Its
+    /// tools are pinned as it lists them; see `airlock plugin accept`.
     #[command(after_help = "Examples:\n  airlock plugin add fetch ./fetch.wasm\n  \
-        airlock plugin add fetch ./fetch-2.wasm --activate   in place of the version before")]
-    Add {
-        /// The plugin's name: 1 to 64 of `a-z 0-9 - _`, starting with a letter.
-        name: String,
-        /// The component (.wasm), or a folder that holds exactly one.
-        source: PathBuf,
-        /// Refuse the component unless it has this digest.
-        #[arg(long, value_name = "sha256:…")]
-        digest: Option<String>,
-        /// Make it the active version at once, with the grants there are.
-        #[arg(long)]
-        activate: bool,
-    },
+        airlock plugin add fetch ./fetch-2.wasm --activate   in place of the version before\n  \
+        airlock plugin add tickets --mcp-url https://mcp.example.com/mcp --header-secret Authorization=tickets-key\n  \
+        airlock plugin add notes --mcp-command /usr/local/bin/notes-mcp --env-secret TOKEN=notes-token")]
+    Add(PluginAdd),
     /// List installed plugins.
     #[command(after_help = "Example:\n  airlock plugin list")]
     List,
@@ -250,6 +247,21 @@ pub enum Plugin {
         /// An installed version to look at before it is active, or its beginning.
         #[arg(long, value_name = "DIGEST")]
         digest: Option<String>,
+    },
+    /// Show how the tools of an MCP server differ from those that were accepted, and
+    /// accept them.
+    #[command(
+        after_help = "Examples:\n  airlock plugin accept notes                  show the difference\n  \
+        airlock plugin accept notes sha256:1f0c…     accept it, as it was shown"
+    )]
+    Accept {
+        /// The plugin.
+        name: String,
+        /// The digest that was shown.
+        digest: Option<String>,
+        /// The reason, kept in the audit.
+        #[arg(long, default_value = "")]
+        why: String,
     },
     /// Make another installed version the active one.
     #[command(after_help = "Example:\n  airlock plugin activate fetch sha256:1f0c")]

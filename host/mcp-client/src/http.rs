@@ -21,17 +21,16 @@ use rustls::pki_types::ServerName;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use url::Host;
 
 use crate::error::Fault;
-use crate::link::Progress;
+use crate::link::Tell;
 use crate::rpc::{self, Incoming};
 use crate::server::Target;
-use crate::stdio::Unasked;
+use crate::stdio::{CLOSED, Unasked};
 use crate::{MESSAGE_BYTES_MAX, Server, Surroundings, text};
 
 /// How long a connection may take.
@@ -120,6 +119,11 @@ impl Http {
         self.state().version = HeaderValue::from_str(version).ok();
     }
 
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.closed.get_or_insert_with(|| CLOSED.to_owned());
+    }
+
     pub(crate) fn closed(&self) -> Option<String> {
         self.state().closed.clone()
     }
@@ -133,7 +137,7 @@ impl Http {
         &self,
         id: u64,
         line: String,
-        progress: Option<watch::Sender<Option<Progress>>>,
+        progress: Option<Tell>,
         until: Instant,
     ) -> Result<Box<RawValue>, Fault> {
         let request = self.post(line)?;
@@ -270,7 +274,7 @@ impl Http {
         &self,
         id: u64,
         response: Response<Body>,
-        progress: Option<watch::Sender<Option<Progress>>>,
+        progress: Option<Tell>,
     ) -> Result<Box<RawValue>, Fault> {
         self.check_head(&response)?;
         let named = |name: HeaderName| response.headers().get(name);
@@ -316,7 +320,7 @@ impl Http {
 struct Taking<'a> {
     http: &'a Http,
     id: u64,
-    progress: Option<watch::Sender<Option<Progress>>>,
+    progress: Option<Tell>,
     unasked: Unasked,
     replies: u32,
 }
@@ -374,7 +378,7 @@ impl Taking<'_> {
             }
             Incoming::Progress(id, progress) if id == self.id => {
                 if let Some(told) = &self.progress {
-                    told.send_replace(Some(progress));
+                    told(progress);
                 }
             }
             Incoming::ToolsChanged => self.http.state().changed = true,

@@ -28,7 +28,7 @@ use crate::{Server, Surroundings};
 
 /// What every program may read and execute: the system's libraries and programs,
 /// and how names and certificates are found.
-const READABLE: [&str; 15] = [
+pub const READABLE: [&str; 15] = [
     "/usr",
     "/lib",
     "/lib64",

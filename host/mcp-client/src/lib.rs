@@ -37,8 +37,9 @@ use zeroize::Zeroizing;
 
 pub use error::Fault;
 pub use http::Client;
+pub use launch::READABLE;
 pub use launch::{Confinement, child_main, confinement};
-pub use link::{Call, Link, Progress};
+pub use link::{Call, Link, Progress, Tell};
 pub use output::Output;
 pub use pinned::{Difference, Pinned, PinnedError};
 pub use server::{Server, ServerError};
@@ -48,11 +49,8 @@ pub use tool::{Annotations, Tool};
 pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
 /// Most tools of one server.
 pub const TOOLS_MAX: usize = 256;
-/// How long a server may take from its start, or the first byte to it, until it is
-/// ready.
-pub const READY_WAIT: Duration = Duration::from_secs(20);
-/// How long it may take to list its tools.
-pub const LIST_WAIT: Duration = Duration::from_secs(20);
+/// How long a server may take until it is ready, and again to list its tools.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a connection needs of the host.
 pub trait Host: Send + Sync + 'static {
@@ -86,4 +84,7 @@ pub struct Surroundings {
     pub launcher_args: Vec<std::ffi::OsString>,
     /// The server's own directory, where it is a program; made when absent.
     pub dir: PathBuf,
+    /// How long a server may take until it is ready, and again to list its tools,
+    /// e.g. [`PATIENCE`].
+    pub patience: Duration,
 }

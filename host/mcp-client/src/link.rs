@@ -2,12 +2,13 @@
 //! called.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::Fault;
@@ -15,7 +16,7 @@ use crate::http::Http;
 use crate::output::{self, Output};
 use crate::stdio::Stdio;
 use crate::tool::{self, Tool};
-use crate::{LIST_WAIT, READY_WAIT, Server, Surroundings, TOOLS_MAX, rpc, text};
+use crate::{Server, Surroundings, TOOLS_MAX, rpc, text};
 
 /// The version that is asked for, and those that are understood.
 const VERSION: &str = "2025-11-25";
@@ -36,6 +37,9 @@ pub struct Progress {
     pub message: String,
 }
 
+/// Is told each report.
+pub type Tell = Arc<dyn Fn(Progress) + Send + Sync>;
+
 /// A call of a tool.
 pub struct Call<'a> {
     /// The tool.
@@ -45,7 +49,7 @@ pub struct Call<'a> {
     /// Equal for all attempts at the same work; the server is told it.
     pub idempotency_key: Option<&'a str>,
     /// Where its progress is told.
-    pub progress: watch::Sender<Option<Progress>>,
+    pub progress: Tell,
     /// Until when it is waited for.
     pub until: Instant,
     /// Largest output, bytes.
@@ -56,6 +60,7 @@ pub struct Call<'a> {
 pub struct Link {
     line: Line,
     ids: AtomicU64,
+    patience: Duration,
 }
 
 enum Line {
@@ -94,6 +99,7 @@ impl Link {
         let link = Self {
             line,
             ids: AtomicU64::new(1),
+            patience: around.patience,
         };
         match link.initialize().await {
             Ok(()) => Ok(link),
@@ -102,7 +108,7 @@ impl Link {
     }
 
     async fn initialize(&self) -> Result<(), Fault> {
-        let until = Instant::now() + READY_WAIT;
+        let until = Instant::now() + self.patience;
         let params = json!({
             "protocolVersion": VERSION,
             "capabilities": {},
@@ -141,7 +147,7 @@ impl Link {
     }
 
     async fn pages(&self) -> Result<Vec<Value>, Fault> {
-        let until = Instant::now() + LIST_WAIT;
+        let until = Instant::now() + self.patience;
         let (mut listed, mut bytes) = (Vec::new(), 0);
         let mut cursors = HashSet::new();
         let mut params = json!({});
@@ -188,6 +194,15 @@ impl Link {
             call.tool.output_schema.as_ref(),
             call.output_bytes_max,
         )
+    }
+
+    /// Ends the connection: a program ends with all its calls, over HTTP no other one
+    /// begins.
+    pub fn close(&self) {
+        match &self.line {
+            Line::Stdio(stdio) => stdio.close(),
+            Line::Http(http) => http.close(),
+        }
     }
 
     /// Why there is no connection any more.

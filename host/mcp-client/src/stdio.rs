@@ -14,15 +14,17 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::error::Fault;
-use crate::link::Progress;
+use crate::link::{Progress, Tell};
 use crate::rpc::{self, Incoming};
 use crate::{MESSAGE_BYTES_MAX, Server, Surroundings, launch, text};
 
+/// What ended a connection that this side ended.
+pub(crate) const CLOSED: &str = "the connection was closed";
 /// Messages that wait to be written.
 const WRITES_MAX: usize = 64;
 /// Requests that were taken back and may still be answered.
@@ -39,8 +41,8 @@ const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 pub(crate) struct Stdio {
     shared: Arc<Shared>,
     writes: mpsc::Sender<Write>,
-    /// Dropped with it: the program is killed.
-    _stop: oneshot::Sender<()>,
+    /// Once it is gone, the program is killed.
+    stop: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 #[derive(Default)]
@@ -60,7 +62,7 @@ struct State {
 
 struct Waiting {
     answer: oneshot::Sender<Result<Box<RawValue>, Fault>>,
-    progress: Option<watch::Sender<Option<Progress>>>,
+    progress: Option<Tell>,
     written: bool,
 }
 
@@ -117,7 +119,7 @@ impl Shared {
         let state = self.state();
         let waiting = state.waiting.get(&id);
         if let Some(told) = waiting.and_then(|waiting| waiting.progress.as_ref()) {
-            told.send_replace(Some(progress));
+            told(progress);
         }
     }
 }
@@ -164,7 +166,7 @@ impl Stdio {
         Ok(Self {
             shared,
             writes,
-            _stop: stop,
+            stop: Mutex::new(Some(stop)),
         })
     }
 
@@ -173,7 +175,7 @@ impl Stdio {
         &self,
         id: u64,
         line: String,
-        progress: Option<watch::Sender<Option<Progress>>>,
+        progress: Option<Tell>,
         until: Instant,
     ) -> Result<Box<RawValue>, Fault> {
         let (answer, mut answered) = oneshot::channel();
@@ -216,6 +218,16 @@ impl Stdio {
     pub(crate) async fn notify(&self, line: String) -> Result<(), Fault> {
         let sent = self.writes.send(Write { id: None, line }).await;
         sent.map_err(|_| Fault::NotSent("the connection ended".to_owned()))
+    }
+
+    pub(crate) fn close(&self) {
+        let stop = self
+            .stop
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(stop);
+        self.shared.close(CLOSED);
     }
 
     /// Why there is no connection any more.
@@ -263,7 +275,7 @@ async fn keep(
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     let group = Group(id.and_then(Pid::from_raw));
     let (why, read) = tokio::select! {
-        _ = stopped => ("the connection was closed".to_owned(), false),
+        _ = stopped => (CLOSED.to_owned(), false),
         ended = child.wait() => (end_of(ended.ok()), false),
         _ = &mut reader => (end_of(soon(child.wait()).await.and_then(Result::ok)), true),
     };

@@ -373,7 +373,7 @@ mod tests {
                     "outputSchema",
                     json!({ "type": "object", "unevaluatedProperties": false }),
                 )],
-                Err("can't be checked: /unevaluatedProperties"),
+                Err("can't be checked: : `unevaluatedProperties`"),
             ),
             (
                 vec![with("description", json!("x\u{202e}y"))],

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use airlock_journal::Store;
 use airlock_sandbox::capability::files::Reserved;
-use airlock_sandbox::capability::http::Network;
+pub(crate) use airlock_sandbox::capability::http::Network;
 use airlock_sandbox::compile::{Compiler, InstallLimits};
 use airlock_sandbox::services::AuditSink;
 use airlock_sandbox::{SandboxConfig, Services};

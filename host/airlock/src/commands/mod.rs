@@ -24,6 +24,7 @@ mod runs;
 mod schedules;
 mod secrets;
 mod serve;
+mod servers;
 mod tokens;
 mod tools;
 mod views;
@@ -106,7 +107,7 @@ fn makes_data(command: &Command) -> bool {
         Command::Apply(args) => args.yes,
         other => matches!(
             other,
-            Command::Plugin(cli::Plugin::Add { .. })
+            Command::Plugin(cli::Plugin::Add(_))
                 | Command::Secret(cli::Secret::Set { .. })
                 | Command::Token(cli::Token::Create { .. })
         ),

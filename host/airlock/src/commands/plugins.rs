@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Session;
 use super::described::{changes, describe};
+use super::servers;
 use crate::cli::Plugin;
 use crate::client::{Api, Request, encode};
 use crate::exit::{Failure, Misuse};
@@ -15,17 +16,20 @@ use crate::output::{cell, table};
 
 pub(super) fn run(session: &Session, command: Plugin) -> Result<()> {
     match command {
-        Plugin::Add {
-            name,
-            source,
-            digest,
-            activate,
-        } => {
-            let then = match activate {
-                true => Then::Activate,
-                false => Then::Install,
-            };
-            add(session, &name, &source, digest.as_deref(), then)
+        Plugin::Add(request) => match servers::of(&request.server)? {
+            Some(server) => servers::add(session, &request, server),
+            None => {
+                let then = match request.activate {
+                    true => Then::Activate,
+                    false => Then::Install,
+                };
+                let source = request.source.as_deref().unwrap_or(Path::new("."));
+                let digest = request.digest.as_deref();
+                add(session, &request.name, source, digest, then)
+            }
+        },
+        Plugin::Accept { name, digest, why } => {
+            servers::accept(session, &name, digest.as_deref(), &why)
         }
         Plugin::List => list(session),
         Plugin::Inspect { name, digest } => inspect(session, &name, digest.as_deref()),
@@ -107,24 +111,29 @@ fn add(
     let file = component_file(source)?;
     let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
     let installed = send(&session.api, name, bytes, digest, then)?;
-    session.format.show(&installed, |installed| {
-        let mut text = format!("installed {name} {}", cell(installed, "digest"));
-        if installed["active"] == false {
-            text.push_str(&format!(
-                "\nnot active yet: airlock plugin activate {name} {}",
-                cell(installed, "digest")
-            ));
-        }
-        text.push_str(&changes(&installed["changes"]));
-        let version = match installed["active"] == false {
-            true => format!(" --digest {}", cell(installed, "digest")),
-            false => String::new(),
-        };
+    session
+        .format
+        .show(&installed, |installed| installed_text(name, installed))
+}
+
+/// What an install made, and what to do next.
+pub(super) fn installed_text(name: &str, installed: &Value) -> String {
+    let mut text = format!("installed {name} {}", cell(installed, "digest"));
+    if installed["active"] == false {
         text.push_str(&format!(
-            "\nwhat it asks for: airlock plugin inspect {name}{version}"
+            "\nnot active yet: airlock plugin activate {name} {}",
+            cell(installed, "digest")
         ));
-        text
-    })
+    }
+    text.push_str(&changes(&installed["changes"]));
+    let version = match installed["active"] == false {
+        true => format!(" --digest {}", cell(installed, "digest")),
+        false => String::new(),
+    };
+    text.push_str(&format!(
+        "\nwhat it asks for: airlock plugin inspect {name}{version}"
+    ));
+    text
 }
 
 /// Installs a component as the active version and waits until the server is done
@@ -164,8 +173,12 @@ pub(crate) fn send(
         .map(|digest| format!("&digest={}", encode(digest)))
         .unwrap_or_default();
     let path = format!("/v1/plugins?name={}&wait=true{then}{pinned}", encode(name));
-    let mut operation: Value =
-        api.value(&Request::bytes("POST", path, "application/wasm", bytes))?;
+    let operation = api.value(&Request::bytes("POST", path, "application/wasm", bytes))?;
+    ended(api, operation)
+}
+
+/// Waits until the server is done with an install: what it made.
+pub(super) fn ended(api: &Api, mut operation: Value) -> Result<Value> {
     loop {
         match operation["state"].as_str() {
             Some("succeeded") => return Ok(operation["installed"].clone()),
@@ -247,7 +260,10 @@ fn list(session: &Session) -> Result<()> {
                         false => names("tools"),
                     },
                     names("granted"),
-                    cell(plugin, "wants_ungranted"),
+                    match plugin["sandboxed"] == false {
+                        true => "NOT SANDBOXED".to_owned(),
+                        false => cell(plugin, "wants_ungranted"),
+                    },
                 ]
             })
             .collect();
