@@ -3,6 +3,7 @@
 
 mod confined;
 mod hostile;
+mod npm;
 mod real;
 
 use std::net::SocketAddr;
