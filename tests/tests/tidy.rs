@@ -133,11 +133,17 @@ fn crates_depend_downwards_only() {
     let layers: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("journal", &[][..]),
         ("models", &[][..]),
+        ("mcp-client", &["airlock-models"][..]),
         ("memory", &["airlock-journal"][..]),
         ("sandbox", &["airlock-journal"][..]),
         (
             "runtime",
-            &["airlock-journal", "airlock-models", "airlock-sandbox"][..],
+            &[
+                "airlock-journal",
+                "airlock-mcp-client",
+                "airlock-models",
+                "airlock-sandbox",
+            ][..],
         ),
         ("mcp", &["airlock-runtime"][..]),
         (

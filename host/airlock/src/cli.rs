@@ -263,6 +263,13 @@ pub enum Plugin {
         #[arg(long, default_value = "")]
         why: String,
     },
+    /// Print an MCP server with its tools as they were accepted: a document that a
+    /// policy file can name as its `source`.
+    #[command(after_help = "Example:\n  airlock plugin pinned notes > notes.json")]
+    Pinned {
+        /// The plugin.
+        name: String,
+    },
     /// Make another installed version the active one.
     #[command(after_help = "Example:\n  airlock plugin activate fetch sha256:1f0c")]
     Activate {

@@ -13,7 +13,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use airlock_sandbox::capability::secrets::{Secret, SecretInfo, Vault, VaultError};
+pub(crate) use airlock_sandbox::capability::secrets::{
+    Secret, SecretInfo, Vault, VaultError, masked,
+};
 pub(crate) use airlock_sandbox::inspect::Effects;
 pub(crate) use airlock_sandbox::{
     ComponentSource, InstallError, Manifest, Plugin, Sandbox, ToolInfo, Want,

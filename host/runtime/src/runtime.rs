@@ -187,7 +187,7 @@ impl Runtime {
             &config,
         );
         let sandbox = engine::open_sandbox(&config, services, Arc::clone(&components))?;
-        let remotes = Remotes::open(&config, &vault, &network, &components, &sandbox)?;
+        let remotes = Remotes::open(&config, &vault, &network, &components, &sandbox, &audit)?;
         let mut runtime = Self {
             remotes: Arc::new(remotes),
             registry: Registry::open(Arc::clone(&store))?,

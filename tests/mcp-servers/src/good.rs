@@ -87,6 +87,7 @@ fn tools() -> Vec<Tool> {
         plain("connect", json!({ "address": text })),
         plain("kill", json!({ "pid": { "type": "integer" } })),
         plain("renew", json!({ "text": text })),
+        plain("authorization", json!({})),
         plain("fail", json!({})),
         plain("die", json!({})),
         plain("big", json!({ "bytes": { "type": "integer" } })),
@@ -146,6 +147,7 @@ impl ServerHandler for Good {
                 let _ = context.peer.notify_tool_list_changed().await;
                 Ok("renewed".to_owned())
             }
+            "authorization" => Ok(authorization(&context)),
             "fail" => Err("it can't be done".to_owned()),
             "die" => std::process::exit(3),
             "big" => Ok("x".repeat(given["bytes"].as_u64().unwrap_or_default() as usize)),
@@ -157,6 +159,14 @@ impl ServerHandler for Good {
         }
         .into())
     }
+}
+
+/// What the request over HTTP carried.
+fn authorization(context: &RequestContext<RoleServer>) -> String {
+    let parts = context.extensions.get::<axum::http::request::Parts>();
+    let header = parts.and_then(|parts| parts.headers.get("authorization"));
+    let text = header.and_then(|header| header.to_str().ok());
+    text.unwrap_or("nothing").to_owned()
 }
 
 /// An effect: one more line.

@@ -28,6 +28,7 @@ pub(super) fn run(session: &Session, command: Plugin) -> Result<()> {
                 add(session, &request.name, source, digest, then)
             }
         },
+        Plugin::Pinned { name } => servers::pinned(session, &name),
         Plugin::Accept { name, digest, why } => {
             servers::accept(session, &name, digest.as_deref(), &why)
         }

@@ -9,7 +9,7 @@ use super::plugins::{ended, installed_text, join};
 use crate::cli::{PluginAdd, ServerAdd};
 use crate::client::{Request, encode};
 use crate::exit::Misuse;
-use crate::output::{cell, one_line};
+use crate::output::{cell, one_line, print_bytes};
 
 /// The server that is to be installed, if it is one.
 pub(super) fn of(add: &ServerAdd) -> Result<Option<Value>> {
@@ -61,6 +61,13 @@ pub(super) fn add(session: &Session, request: &PluginAdd, server: Value) -> Resu
         let text = installed_text(&request.name, installed);
         format!("{text}\nNOT SANDBOXED: no grant holds back what this server does")
     })
+}
+
+/// The very bytes that its digest is of.
+pub(super) fn pinned(session: &Session, name: &str) -> Result<()> {
+    let path = format!("/v1/plugins/{}/mcp", encode(name));
+    let reply = session.api.ok(&Request::new("GET", path))?;
+    print_bytes(&reply.body)
 }
 
 pub(super) fn accept(session: &Session, name: &str, digest: Option<&str>, why: &str) -> Result<()> {

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Progress;
 use airlock_mcp_client::Fault;
-use airlock_sandbox::capability::log::Progress;
 use airlock_sandbox::{CallError, CallReport, CallRequest};
 use tokio::sync::watch;
 
@@ -17,6 +17,7 @@ use crate::calls::run::{Ending, Ready, in_force, remaining, told_to};
 use crate::calls::{CallRefused, CallStage};
 use crate::engine::Plugin;
 use crate::plugins::Active;
+use crate::principal::Principal;
 use crate::remote::{Linked, Remote, Served, ServedWatch, Serving};
 use crate::runtime::Runtime;
 use crate::stop::Stop;
@@ -90,13 +91,14 @@ impl Runtime {
     /// what is changed meanwhile must hold for this call too.
     pub(super) async fn side(
         &self,
+        who: &Principal,
         ready: &mut Ready,
         tool: &str,
         end: &Ending<'_>,
     ) -> Result<Side, CallRefused> {
         loop {
             let side = match &ready.active.remote {
-                Some(remote) => Side::Server(self.linked(ready, remote, end).await?),
+                Some(remote) => Side::Server(self.linked(who, ready, remote, end).await?),
                 None => Side::Guest(self.made(&ready.active).await?),
             };
             let (active, class) = in_force(&ready.slot, tool)?;
@@ -130,6 +132,7 @@ impl Runtime {
     /// on record yet, so whoever ends it ends it without a trace.
     async fn linked(
         &self,
+        who: &Principal,
         ready: &Ready,
         remote: &Remote,
         end: &Ending<'_>,
@@ -140,7 +143,7 @@ impl Runtime {
         let mut stop = self.stop.subscribe();
         tokio::select! {
             biased;
-            linked = tokio::time::timeout(wall, remote.linked(&self.remotes)) => Ok(linked.unwrap_or_else(|_| {
+            linked = tokio::time::timeout(wall, remote.linked(&self.remotes, &who.name)) => Ok(linked.unwrap_or_else(|_| {
                 Err(Fault::NotSent("it was not ready in time".to_owned()))
             })),
             () = told_to(end.step.map(|step| step.cancel)) => Err(CallRefused::Cancelled),

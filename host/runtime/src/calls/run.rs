@@ -183,7 +183,7 @@ impl Runtime {
             ready = self.admit(who, &call, turn) => ready?,
             () = told_to(cancel) => return Err(CallRefused::Cancelled),
         };
-        let side = self.side(&mut ready, &call.tool, end).await?;
+        let side = self.side(who, &mut ready, &call.tool, end).await?;
         if let Some(step) = end.step {
             let now = Judged::of(&self.registry, step.run.agent, &ready.active, &call.tool);
             if now != *step.judged {

@@ -120,7 +120,7 @@ impl Runtime {
         let _turn = turn.map_err(|_| PluginError::ShuttingDown)?;
         progress.running();
         if let Some(server) = server {
-            request.component = self.pin(&request.name, server).await?;
+            request.component = self.pin(who, &request.name, server).await?;
         }
         let component = request.component.clone();
         let digest = self.blocking(move || ids::digest(&component)).await?;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use airlock_mcp_client::{Fault, Link, Pinned, Server};
+use airlock_mcp_client::{Fault, Pinned, Server};
 use airlock_sandbox::inspect::Kind;
 use bytes::Bytes;
 use schemars::JsonSchema;
@@ -91,7 +91,7 @@ impl Runtime {
         may_install(who, plugin)?;
         let server = match request.server {
             Some(server) => server,
-            None => self.installed_server(who, plugin).await?,
+            None => self.installed_pinned(who, plugin).await?.server,
         };
         server
             .check()
@@ -113,13 +113,32 @@ impl Runtime {
         self.begin_install(who, install, Some(server))
     }
 
+    /// What was pinned of a server in force, as a document for policies.
+    ///
+    /// # Errors
+    /// No such plugin, it is no server, outside the token's scope, or it can't be
+    /// read.
+    pub async fn server_document(
+        &self,
+        who: &Principal,
+        plugin: &str,
+    ) -> Result<String, PluginError> {
+        let pinned = self.installed_pinned(who, plugin).await?;
+        String::from_utf8(pinned.bytes()).map_err(|error| PluginError::BadServer(error.to_string()))
+    }
+
     /// Asks a server for its tools: the document to install.
-    pub(crate) async fn pin(&self, plugin: &str, server: Server) -> Result<Bytes, PluginError> {
+    pub(crate) async fn pin(
+        &self,
+        who: &Principal,
+        plugin: &str,
+        server: Server,
+    ) -> Result<Bytes, PluginError> {
         let failed = |fault: Fault| {
             let why = self.remotes.masked(&server, fault.to_string());
             PluginError::Unreachable(why)
         };
-        let link = Link::open(&server, &self.remotes.around(plugin)).await;
+        let link = self.remotes.connect(plugin, &server, &who.name).await;
         let link = link.map_err(failed)?;
         let tools = link.tools(&server).await.map_err(failed)?;
         Ok(Pinned::new(server, tools).bytes().into())
@@ -142,13 +161,13 @@ impl Runtime {
         Ok(Arc::new(super::manifest(&pinned, digest, bytes.len())))
     }
 
-    async fn installed_server(&self, who: &Principal, plugin: &str) -> Result<Server, PluginError> {
+    async fn installed_pinned(&self, who: &Principal, plugin: &str) -> Result<Pinned, PluginError> {
         let (_, active) = self.installed(who, plugin)?;
         if !is_server(&active.manifest) {
             return Err(PluginError::NotAServer(plugin.to_owned()));
         }
         let (remotes, digest) = (Arc::clone(&self.remotes), active.manifest.digest.clone());
         let pinned = self.blocking(move || remotes.pinned(&digest)).await?;
-        Ok(pinned.map_err(PluginError::BadServer)?.server)
+        pinned.map_err(PluginError::BadServer)
     }
 }

@@ -1,17 +1,22 @@
 //! What servers need of the host: secrets, the network's rules, a launcher and a
 //! directory each.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use airlock_mcp_client::{Client, Host, PATIENCE, Pinned, READABLE, Server, Surroundings};
+use airlock_journal::audit::{Audit, AuditRecord};
+use airlock_mcp_client::{
+    Client, Fault, Host, Link, PATIENCE, Pinned, READABLE, Server, Surroundings,
+};
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::components::Components;
 use crate::config::RuntimeConfig;
-use crate::engine::{ComponentSource, Network, Sandbox, Vault};
+use crate::engine::{ComponentSource, Network, Sandbox, Secret, Vault, masked};
 use crate::runtime::OpenError;
 
 /// The way to all servers.
@@ -23,6 +28,7 @@ pub(crate) struct Remotes {
     dir: PathBuf,
     components: Arc<Components>,
     sandbox: Arc<Sandbox>,
+    audit: Audit,
 }
 
 struct Side {
@@ -55,6 +61,7 @@ impl Remotes {
         network: &Arc<Network>,
         components: &Arc<Components>,
         sandbox: &Arc<Sandbox>,
+        audit: &Audit,
     ) -> Result<Self, OpenError> {
         let client = airlock_models::Client::new(config.ca_file.as_deref());
         let client = client.map_err(|error| OpenError::Sandbox(Box::new(error)))?;
@@ -69,11 +76,34 @@ impl Remotes {
             dir: config.servers_dir(),
             components: Arc::clone(components),
             sandbox: Arc::clone(sandbox),
+            audit: audit.clone(),
         })
     }
 
+    /// Connects, for a call or an administrator `by` name. That it is given secrets
+    /// is on record before.
+    pub(crate) async fn connect(
+        &self,
+        plugin: &str,
+        server: &Server,
+        by: &str,
+    ) -> Result<Link, Fault> {
+        let secrets: BTreeSet<&str> = server.secrets().collect();
+        if !secrets.is_empty() {
+            let detail =
+                json!({ "secrets": secrets, "server": server.place(), "sandboxed": false });
+            let record = AuditRecord::now(by, "secret.use", plugin).detail(detail);
+            let recorded = self.audit.append(&record).await;
+            recorded.map_err(|error| {
+                tracing::error!(plugin, %error, "the use of a secret could not be recorded");
+                Fault::NotSent("the use of its secrets can't be put on record".to_owned())
+            })?;
+        }
+        Link::open(server, &self.around(plugin)).await
+    }
+
     /// Where a plugin's server is started from.
-    pub(crate) fn around(&self, plugin: &str) -> Surroundings {
+    fn around(&self, plugin: &str) -> Surroundings {
         Surroundings {
             host: Arc::clone(&self.side) as Arc<dyn Host>,
             client: self.client.clone(),
@@ -113,19 +143,13 @@ impl Remotes {
         Ok(())
     }
 
-    /// A text without the values of secrets that a server was given.
-    pub(crate) fn masked(&self, server: &Server, mut text: String) -> String {
-        for name in server.secrets() {
-            let Some(value) = self.side.secret(name).filter(|value| value.len() >= 4) else {
-                continue;
-            };
-            let json = Zeroizing::new(serde_json::to_string(&*value).unwrap_or_default());
-            for form in [json.trim_matches('"'), value.as_str()] {
-                if text.contains(form) {
-                    text = text.replace(form, &format!("[secret {name}]"));
-                }
-            }
+    /// A text with the values of secrets masked that a server was given.
+    pub(crate) fn masked(&self, server: &Server, text: String) -> String {
+        let values = server.secrets().filter_map(|name| self.side.secret(name));
+        let values: Vec<Secret> = values.map(|value| Secret::new(value.as_str())).collect();
+        match values.is_empty() {
+            true => text,
+            false => masked(&values, &text).unwrap_or(text),
         }
-        text
     }
 }

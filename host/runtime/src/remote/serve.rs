@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::Progress;
 use airlock_mcp_client::{Call, Fault, Output};
-use airlock_sandbox::capability::log::Progress;
 use airlock_sandbox::{CallError, CallReport, EffectClass, Usage};
 use tokio::sync::watch;
 

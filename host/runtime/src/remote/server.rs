@@ -123,11 +123,25 @@ impl Remote {
         }
     }
 
-    /// A connection whose tools were compared not long ago.
+    /// Ends the connection where the server was given a secret, which it has another
+    /// value of than is right by now.
+    pub(crate) fn secret_changed(&self, name: &str) {
+        let linked = self.state().linked.clone();
+        if linked.is_some_and(|linked| linked.pinned.server.secrets().any(|secret| secret == name))
+        {
+            self.close();
+        }
+    }
+
+    /// A connection whose tools were compared not long ago; `by`: for whose call.
     ///
     /// # Errors
     /// What kept it from being there; always [`Fault::NotSent`].
-    pub(crate) async fn linked(&self, remotes: &Arc<Remotes>) -> Result<Arc<Linked>, Fault> {
+    pub(crate) async fn linked(
+        &self,
+        remotes: &Arc<Remotes>,
+        by: &str,
+    ) -> Result<Arc<Linked>, Fault> {
         if let Some(linked) = self.fresh() {
             return Ok(linked);
         }
@@ -140,7 +154,7 @@ impl Remote {
         if let Some((_, fault)) = turn.as_ref().filter(|(at, _)| *at >= asked) {
             return Err(fault.clone());
         }
-        let made = self.renewed(remotes).await.map_err(Fault::before);
+        let made = self.renewed(remotes, by).await.map_err(Fault::before);
         *turn = made
             .as_ref()
             .err()
@@ -162,14 +176,14 @@ impl Remote {
         (listed.elapsed() < LISTED_FOR).then_some(linked)
     }
 
-    async fn renewed(&self, remotes: &Arc<Remotes>) -> Result<Arc<Linked>, Fault> {
+    async fn renewed(&self, remotes: &Arc<Remotes>, by: &str) -> Result<Arc<Linked>, Fault> {
         let (before, closings) = {
             let state = self.state();
             (state.linked.clone(), state.closings)
         };
         let linked = match before {
             Some(linked) => linked,
-            None => Arc::new(self.connect(remotes).await?),
+            None => Arc::new(self.connect(remotes, by).await?),
         };
         let listed = linked.link.tools(&linked.pinned.server).await;
         let mut state = self.state();
@@ -204,7 +218,7 @@ impl Remote {
         Ok(linked)
     }
 
-    async fn connect(&self, remotes: &Arc<Remotes>) -> Result<Linked, Fault> {
+    async fn connect(&self, remotes: &Arc<Remotes>, by: &str) -> Result<Linked, Fault> {
         let (reading, digest) = (Arc::clone(remotes), self.digest.clone());
         let read = tokio::task::spawn_blocking(move || {
             let pinned = reading.pinned(&digest)?;
@@ -214,7 +228,7 @@ impl Remote {
             .await
             .unwrap_or_else(|_| Err("the work was interrupted".to_owned()));
         let pinned = Arc::new(read.map_err(Fault::NotSent)?);
-        let link = Link::open(&pinned.server, &remotes.around(&self.plugin)).await?;
+        let link = remotes.connect(&self.plugin, &pinned.server, by).await?;
         Ok(Linked { link, pinned })
     }
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::dispatch::Call;
-use crate::reply::{Refusal, Reply};
+use crate::reply::{JSON, Refusal, Reply};
 
 /// Plugins.
 #[derive(Serialize, JsonSchema)]
@@ -114,6 +114,13 @@ pub(crate) async fn install_server(call: Call) -> Result<Reply, Refusal> {
     let runtime = call.runtime();
     let operation = runtime.install_server(&call.who, plugin, request).await?;
     begun(&call, operation, query.wait).await
+}
+
+/// As it was pinned: its digest is that of these bytes.
+pub(crate) async fn server_document(call: Call) -> Result<Reply, Refusal> {
+    let plugin = call.param("plugin");
+    let document = call.runtime().server_document(&call.who, plugin).await?;
+    Ok(Reply::bytes(200, JSON, document))
 }
 
 async fn begun(call: &Call, mut operation: Operation, wait: bool) -> Result<Reply, Refusal> {

@@ -45,7 +45,7 @@ async fn works(server: &Server, dir: &Path) -> Connected {
     let around = around(dir);
     let good = connect(server, &around).await.expect("connects");
     let names: Vec<&str> = good.tools.iter().map(|tool| &*tool.name).collect();
-    assert_eq!(names.len(), 13, "{names:?}");
+    assert_eq!(names.len(), 14, "{names:?}");
     let table = [
         (
             "echo",
