@@ -47,6 +47,8 @@ const SESSION_BYTES_MAX: usize = 1 << 10;
 const REPLIES_MAX: u32 = 16;
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// Sends requests.
@@ -72,8 +74,23 @@ struct Inner {
     state: Mutex<State>,
 }
 
+/// What is asked, for those in between who look at headers alone.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    method: &'a str,
+    name: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn new(method: &'a str, name: Option<&'a str>) -> Self {
+        Self { method, name }
+    }
+}
+
 #[derive(Default)]
 struct State {
+    /// Whether requests say in headers what they ask.
+    modern: bool,
     session: Option<HeaderValue>,
     version: Option<HeaderValue>,
     changed: bool,
@@ -115,8 +132,10 @@ impl Http {
     }
 
     /// From now on each request names this version.
-    pub(crate) fn set_version(&self, version: &str) {
-        self.state().version = HeaderValue::from_str(version).ok();
+    pub(crate) fn set_version(&self, version: &str, modern: bool) {
+        let mut state = self.state();
+        state.version = HeaderValue::from_str(version).ok();
+        state.modern = modern;
     }
 
     pub(crate) fn close(&self) {
@@ -136,11 +155,12 @@ impl Http {
     pub(crate) async fn request(
         &self,
         id: u64,
+        asked: Asked<'_>,
         line: String,
         progress: Option<Tell>,
         until: Instant,
     ) -> Result<Box<RawValue>, Fault> {
-        let request = self.post(line)?;
+        let request = self.post(Some(asked), line)?;
         let late = "it did not answer in time";
         let connecting = until.min(Instant::now() + CONNECT_WAIT);
         let connection = timeout_at(connecting, self.connect()).await;
@@ -162,7 +182,7 @@ impl Http {
 
     /// Sends what wants no answer.
     pub(crate) async fn notify(&self, line: String) -> Result<(), Fault> {
-        let request = self.post(line)?;
+        let request = self.post(None, line)?;
         let sent = async {
             let mut connection = self.connect().await?;
             let response = connection.send(request).await?;
@@ -172,7 +192,7 @@ impl Http {
         sent.unwrap_or_else(|_| Err(Fault::Lost("it did not answer in time".to_owned())))
     }
 
-    fn post(&self, line: String) -> Result<Request<Full<Bytes>>, Fault> {
+    fn post(&self, asked: Option<Asked<'_>>, line: String) -> Result<Request<Full<Bytes>>, Fault> {
         let (server, target) = (&self.0.server, &self.0.target);
         let none = || Fault::NotSent("its URL or a header makes no request".to_owned());
         let mut request = Request::post(&target.path)
@@ -194,6 +214,12 @@ impl Http {
             request = request.header(name, value);
         }
         let state = self.state();
+        if let Some(asked) = asked.filter(|_| state.modern) {
+            request = request.header(METHOD, asked.method);
+            if let Some(name) = asked.name {
+                request = request.header(NAME, name);
+            }
+        }
         for (name, value) in [(SESSION, &state.session), (VERSION, &state.version)] {
             if let Some(value) = value {
                 request = request.header(name, value);

@@ -12,15 +12,18 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::error::Fault;
-use crate::http::Http;
+use crate::http::{Asked, Http};
 use crate::output::{self, Output};
 use crate::stdio::Stdio;
 use crate::tool::{self, Tool};
 use crate::{Server, Surroundings, TOOLS_MAX, rpc, text};
 
-/// The version that is asked for, and those that are understood.
+/// The version with an `initialize` that is asked for, and those that are understood.
 const VERSION: &str = "2025-11-25";
 const VERSIONS: [&str; 4] = [VERSION, "2025-06-18", "2025-03-26", "2024-11-05"];
+/// The version without one, which a server that knows no other is spoken to in: each
+/// request says what it needs by itself.
+const MODERN: &str = "2026-07-28";
 /// Most pages of a list of tools.
 const PAGES_MAX: usize = 64;
 /// Bytes of all pages together.
@@ -61,6 +64,8 @@ pub struct Link {
     line: Line,
     ids: AtomicU64,
     patience: Duration,
+    /// Whether each request says what it needs by itself.
+    modern: bool,
 }
 
 enum Line {
@@ -72,6 +77,14 @@ enum Line {
 #[serde(rename_all = "camelCase")]
 struct Initialized {
     protocol_version: String,
+    #[serde(default)]
+    capabilities: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Discovered {
+    supported_versions: Vec<String>,
     #[serde(default)]
     capabilities: Value,
 }
@@ -96,12 +109,21 @@ impl Link {
             true => Line::Stdio(Stdio::open(server, around).await?),
             false => Line::Http(Http::new(server, around)?),
         };
-        let link = Self {
+        let mut link = Self {
             line,
+            modern: false,
             ids: AtomicU64::new(1),
             patience: around.patience,
         };
-        match link.initialize().await {
+        let mut ready = link.initialize().await;
+        if let Err(Fault::Refused { .. }) = &ready {
+            // It may know no `initialize` any more; its program may have ended over it.
+            if let Line::Stdio(stdio) = &mut link.line {
+                *stdio = Stdio::open(server, around).await?;
+            }
+            ready = link.discover().await.or(ready);
+        }
+        match ready {
             Ok(()) => Ok(link),
             Err(fault) => Err(link.with_last_words(fault)),
         }
@@ -112,9 +134,9 @@ impl Link {
         let params = json!({
             "protocolVersion": VERSION,
             "capabilities": {},
-            "clientInfo": { "name": "airlock", "version": env!("CARGO_PKG_VERSION") },
+            "clientInfo": client_info(),
         });
-        let result = self.request("initialize", &params, until).await?;
+        let result = self.request("initialize", params, until).await?;
         let read: Initialized = serde_json::from_str(result.get()).map_err(|error| {
             Fault::Broken(format!("its answer to `initialize` is none ({error})"))
         })?;
@@ -124,14 +146,46 @@ impl Link {
                 text::line(&read.protocol_version)
             )));
         }
-        if !read.capabilities["tools"].is_object() {
-            return Err(Fault::Broken("it offers no tools".to_owned()));
-        }
+        has_tools(&read.capabilities)?;
         if let Line::Http(http) = &self.line {
-            http.set_version(&read.protocol_version);
+            http.set_version(&read.protocol_version, false);
         }
         self.notify(rpc::notify("notifications/initialized", None))
             .await
+    }
+
+    async fn discover(&mut self) -> Result<(), Fault> {
+        self.modern = true;
+        if let Line::Http(http) = &self.line {
+            http.set_version(MODERN, true);
+        }
+        let until = Instant::now() + self.patience;
+        let result = self.request("server/discover", json!({}), until).await?;
+        let read: Discovered = serde_json::from_str(result.get()).map_err(|error| {
+            Fault::Broken(format!("its answer to `server/discover` is none ({error})"))
+        })?;
+        if !read
+            .supported_versions
+            .iter()
+            .any(|version| version == MODERN)
+        {
+            return Err(Fault::Broken(
+                "it speaks no version of the protocol that is understood here".to_owned(),
+            ));
+        }
+        has_tools(&read.capabilities)
+    }
+
+    /// What a request says of itself in `_meta`.
+    fn meta(&self) -> Value {
+        match self.modern {
+            false => json!({}),
+            true => json!({
+                "io.modelcontextprotocol/protocolVersion": MODERN,
+                "io.modelcontextprotocol/clientInfo": client_info(),
+                "io.modelcontextprotocol/clientCapabilities": {},
+            }),
+        }
     }
 
     /// All its tools, judged; of those only the `tools` of the server that are named.
@@ -152,7 +206,7 @@ impl Link {
         let mut cursors = HashSet::new();
         let mut params = json!({});
         for _ in 0..PAGES_MAX {
-            let result = self.request("tools/list", &params, until).await?;
+            let result = self.request("tools/list", params, until).await?;
             bytes += result.get().len();
             let page: Page = serde_json::from_str(result.get())
                 .map_err(|error| Fault::Broken(format!("its list of tools is none ({error})")))?;
@@ -179,7 +233,8 @@ impl Link {
     /// What became of it.
     pub async fn call(&self, call: Call<'_>) -> Result<Output, Fault> {
         let id = self.next_id();
-        let mut meta = json!({ "progressToken": id });
+        let mut meta = self.meta();
+        meta["progressToken"] = Value::from(id);
         if let Some(key) = call.idempotency_key {
             meta["airlock/idempotency-key"] = Value::from(key);
         }
@@ -187,7 +242,10 @@ impl Link {
         let progress = Some(call.progress);
         let result = match &self.line {
             Line::Stdio(stdio) => stdio.request(id, line, progress, call.until).await,
-            Line::Http(http) => http.request(id, line, progress, call.until).await,
+            Line::Http(http) => {
+                let asked = Asked::new("tools/call", Some(&call.tool.name));
+                http.request(id, asked, line, progress, call.until).await
+            }
         }?;
         output::read(
             &result,
@@ -230,14 +288,20 @@ impl Link {
     async fn request(
         &self,
         method: &str,
-        params: &Value,
+        mut params: Value,
         until: Instant,
     ) -> Result<Box<RawValue>, Fault> {
         let id = self.next_id();
-        let line = rpc::request(id, method, params);
+        if self.modern {
+            params["_meta"] = self.meta();
+        }
+        let line = rpc::request(id, method, &params);
         match &self.line {
             Line::Stdio(stdio) => stdio.request(id, line, None, until).await,
-            Line::Http(http) => http.request(id, line, None, until).await,
+            Line::Http(http) => {
+                let asked = Asked::new(method, None);
+                http.request(id, asked, line, None, until).await
+            }
         }
     }
 
@@ -257,6 +321,17 @@ impl Link {
             true => fault,
             false => Fault::NotSent(format!("{fault}; it wrote: {words}")),
         }
+    }
+}
+
+fn client_info() -> Value {
+    json!({ "name": "airlock", "version": env!("CARGO_PKG_VERSION") })
+}
+
+fn has_tools(capabilities: &Value) -> Result<(), Fault> {
+    match capabilities["tools"].is_object() {
+        true => Ok(()),
+        false => Err(Fault::Broken("it offers no tools".to_owned())),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A server by `rmcp`, as others write them. What it keeps lies in the folder it is
 //! started in.
 
+use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, JsonObject,
-    ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities,
-    ServerConfig, Tool, ToolAnnotations,
+    ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
+    ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
 };
 use rmcp::service::{RequestContext, serve_server};
 use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
@@ -22,29 +23,34 @@ use serde_json::{Value, json};
 const DESCRIPTION: &str = "description";
 
 #[derive(Clone)]
-struct Good;
+struct Good {
+    /// It knows the version without `initialize` alone.
+    modern: bool,
+}
 
-pub fn serve(over_http: bool) {
+pub fn serve(over_http: bool, modern: bool) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     runtime.block_on(async {
         match over_http {
-            true => http().await,
+            true => http(modern).await,
             false => {
                 let streams = (tokio::io::stdin(), tokio::io::stdout());
-                let service = serve_server(Good, streams).await.expect("begins");
+                let service = serve_server(Good { modern }, streams)
+                    .await
+                    .expect("begins");
                 let _ = service.waiting().await;
             }
         }
     });
 }
 
-async fn http() {
+async fn http(modern: bool) {
     let config = StreamableHttpServerConfig::default();
     let sessions = Arc::new(LocalSessionManager::default());
-    let service = StreamableHttpService::new(|| Ok(Good), sessions, config);
+    let service = StreamableHttpService::new(move || Ok(Good { modern }), sessions, config);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");
@@ -105,6 +111,13 @@ impl ServerHandler for Good {
             .enable_tool_list_changed()
             .build();
         ServerConfig::new(capabilities)
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        match self.modern {
+            true => Cow::Borrowed(&[ProtocolVersion::V_2026_07_28]),
+            false => Cow::Borrowed(ProtocolVersion::KNOWN_VERSIONS),
+        }
     }
 
     async fn list_tools(

@@ -45,6 +45,11 @@ fn a_changed_description_blocks_its_tool_until_it_is_accepted() {
         "Gives back its text",
         "what was accepted stays"
     );
+    let offered = crate::places::over_mcp(&host).to_string();
+    assert!(
+        !offered.contains("notes__echo") && offered.contains("notes__count"),
+        "{offered}"
+    );
     // Accepted is what was shown, and nothing else.
     let shown = text(&detail["server"]["found"], "digest");
     let checked = host.install("notes", &json!({ "check": true }));

@@ -110,7 +110,10 @@ pub(super) fn describe(detail: &Value) -> String {
     for (label, member) in [("headers", "headers"), ("environment", "env")] {
         let pairs = of[member].as_object().into_iter().flatten();
         let pairs: Vec<String> = pairs
-            .map(|(name, secret)| format!("{name} from the secret {secret}"))
+            .map(|(name, secret)| {
+                let secret = secret.as_str().unwrap_or("?");
+                format!("{name} from the secret {secret}")
+            })
             .collect();
         if !pairs.is_empty() {
             text.push_str(&format!("  {label}: {}\n", one_line(&pairs.join(", "))));

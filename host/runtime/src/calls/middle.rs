@@ -137,11 +137,12 @@ impl Runtime {
         remote: &Remote,
         end: &Ending<'_>,
     ) -> Result<Result<Arc<Linked>, Fault>, CallRefused> {
+        let before = remote.seen();
         let wall = ready.active.limits.wall.0;
         let wall = remaining(ready.waits_until).map_or(wall, |left| left.min(wall));
         let plugin = ready.slot.name.clone();
         let mut stop = self.stop.subscribe();
-        tokio::select! {
+        let linked = tokio::select! {
             biased;
             linked = tokio::time::timeout(wall, remote.linked(&self.remotes, &who.name)) => Ok(linked.unwrap_or_else(|_| {
                 Err(Fault::NotSent("it was not ready in time".to_owned()))
@@ -153,7 +154,11 @@ impl Runtime {
             _ = stop.wait_for(|stop| matches!(stop, Stop::Halted | Stop::Now)) => {
                 Err(NotAdmitted::Halted.into())
             }
+        };
+        if remote.offers_others_than(before.as_deref()) {
+            self.registry.touch();
         }
+        linked
     }
 
     /// Begins a call. `here`: on this very task, see [`airlock_sandbox::Begun::here`].

@@ -235,6 +235,12 @@ impl Registry {
         self.changed.subscribe()
     }
 
+    /// Tells whoever listens that what is offered changed, though nothing was put in
+    /// force.
+    pub(crate) fn touch(&self) {
+        self.changed.send_replace(());
+    }
+
     /// All installed plugins by name.
     pub(crate) fn all(&self) -> Vec<(Arc<Slot>, Arc<Active>)> {
         let installed = |slot: &Arc<Slot>| Some((Arc::clone(slot), slot.active()?));

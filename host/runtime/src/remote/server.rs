@@ -100,6 +100,16 @@ impl Remote {
         self.state().seen.clone()
     }
 
+    /// Whether other tools are withheld than were `before`.
+    pub(crate) fn offers_others_than(&self, before: Option<&Seen>) -> bool {
+        let of = |seen: Option<&Seen>| {
+            seen.map_or_else(Default::default, |seen| {
+                (seen.changed.clone(), seen.gone.clone())
+            })
+        };
+        of(self.state().seen.as_deref()) != of(before)
+    }
+
     /// Why a tool is not called; `None`: it may be.
     pub(crate) fn withheld(&self, tool: &str) -> Option<Withheld> {
         let state = self.state();

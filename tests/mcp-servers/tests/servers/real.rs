@@ -20,10 +20,10 @@ impl Drop for Serving {
     }
 }
 
-fn serving(dir: &Path) -> (Serving, Server) {
+fn serving(dir: &Path, which: &str) -> (Serving, Server) {
     std::fs::create_dir_all(dir.join("own")).expect("a directory");
     let mut child = Command::new(PROGRAM)
-        .arg("good-http")
+        .arg(which)
         .current_dir(dir.join("own"))
         .stdout(Stdio::piped())
         .spawn()
@@ -142,7 +142,7 @@ async fn a_program_is_a_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_url_is_a_server() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (serving, server) = serving(dir.path());
+    let (serving, server) = serving(dir.path(), "good-http");
     let good = works(&server, dir.path()).await;
     is_taken_back(&good, dir.path()).await;
     changes_are_seen(&good, &server).await;
@@ -172,4 +172,19 @@ async fn an_address_that_may_not_be_reached_is_not() {
         shown(Err(refused.expect_err("refused"))),
         "not sent: 127.0.0.1:1 is not to be reached"
     );
+}
+
+/// A server that knows no `initialize` any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_of_the_newest_version_alone_is_understood() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (serving, server) = serving(dir.path(), "modern-http");
+    works(&server, dir.path()).await;
+    drop(serving);
+    if can_start() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let server = program(&["modern"]);
+        let good = works(&server, dir.path()).await;
+        is_taken_back(&good, dir.path()).await;
+    }
 }
