@@ -38,6 +38,20 @@ pub fn airlock() -> PathBuf {
     binary
 }
 
+/// The MCP servers of `tests/mcp-servers`, of the same build.
+///
+/// # Panics
+/// When they have not been built.
+pub fn mcp_servers() -> PathBuf {
+    let binary = profile_dir().join("airlock-mcp-servers");
+    assert!(
+        binary.is_file(),
+        "{} is missing: run `cargo xtask test`, or `cargo build -p airlock-mcp-servers`",
+        binary.display()
+    );
+    binary
+}
+
 /// A component built from the workspace, by package name.
 ///
 /// # Panics

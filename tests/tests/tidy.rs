@@ -133,6 +133,7 @@ fn crates_depend_downwards_only() {
     let layers: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("journal", &[][..]),
         ("models", &[][..]),
+        ("mcp-client", &["airlock-models"][..]),
         ("memory", &["airlock-journal"][..]),
         ("sandbox", &["airlock-journal", "airlock-memory"][..]),
         (
@@ -140,6 +141,7 @@ fn crates_depend_downwards_only() {
             &[
                 "airlock-journal",
                 "airlock-memory",
+                "airlock-mcp-client",
                 "airlock-models",
                 "airlock-sandbox",
             ][..],

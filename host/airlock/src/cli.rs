@@ -1,8 +1,8 @@
 //! The command line: what can be typed, and its help.
 
 mod hooks;
-mod plugins;
 mod memory;
+mod plugins;
 mod runs;
 mod schedules;
 mod workflow;
@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use hooks::{HookAdd, Hooks};
-pub use plugins::{OpenApi, Plugin, PluginAdd};
 pub use memory::{Memory, MemoryImport, MemoryPut, MemorySearch};
+pub use plugins::{OpenApi, Plugin, PluginAdd, ServerAdd};
 pub use runs::{Approvals, DecideWith, Halt, Resume, Run, Runs, RunsList, Signal};
 pub use schedules::{ScheduleAdd, Schedules};
 pub use workflow::{Backfill, Workflow};

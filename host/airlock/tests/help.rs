@@ -226,6 +226,7 @@ const ROLES: [(&str, &[&str]); 9] = [
             "GET /v1/memory",
             "GET /v1/plugins",
             "GET /v1/plugins/{plugin}",
+            "GET /v1/plugins/{plugin}/mcp",
             "GET /v1/plugins/{plugin}/grants",
             "GET /v1/plugins/{plugin}/grants/history",
             "POST /v1/plugins/{plugin}/explain",

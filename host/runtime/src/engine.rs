@@ -6,7 +6,7 @@ use std::sync::Arc;
 use airlock_journal::Store;
 use airlock_memory::MemoryHome;
 use airlock_sandbox::capability::files::Reserved;
-use airlock_sandbox::capability::http::Network;
+pub(crate) use airlock_sandbox::capability::http::Network;
 use airlock_sandbox::compile::{Compiler, InstallLimits};
 use airlock_sandbox::services::AuditSink;
 use airlock_sandbox::{SandboxConfig, Services};
@@ -14,7 +14,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use airlock_sandbox::capability::secrets::{Secret, SecretInfo, Vault, VaultError};
+pub(crate) use airlock_sandbox::capability::secrets::{
+    Secret, SecretInfo, Vault, VaultError, masked,
+};
 pub(crate) use airlock_sandbox::inspect::Effects;
 pub(crate) use airlock_sandbox::{
     ComponentSource, InstallError, Manifest, Plugin, Sandbox, ToolInfo, Want,

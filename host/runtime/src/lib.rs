@@ -29,6 +29,7 @@ mod policy;
 mod principal;
 pub mod problem;
 mod record;
+mod remote;
 mod rows;
 mod runs;
 mod runtime;
@@ -41,6 +42,7 @@ mod views;
 
 pub use admission::NotAdmitted;
 pub use airlock_journal::views::{CallEntry, GrantUsage, ToolStats};
+pub use airlock_mcp_client::{Server as McpServer, child_main as launch_main};
 pub use airlock_sandbox::capability::Explanation;
 pub use airlock_sandbox::capability::log::Progress;
 pub use airlock_sandbox::capability::memory::{DocumentView, EntryView, HitView};
@@ -85,6 +87,7 @@ pub use problem::{Failure, Problem};
 pub use record::{
     AuditFailure, AuditPage, AuditQuery, AuditVerified, VerifyRequest, verify_offline,
 };
+pub use remote::{FoundView, InstallServer, McpServerView};
 pub use runs::{
     AgentStatsView, Approval, ApprovalView, ApprovalsPage, ApprovalsQuery, AtDue, Autonomy, Block,
     Budget, BudgetChange, Decide, Delta, DeltaFollower, Difference, DifferenceKind, End, Follower,

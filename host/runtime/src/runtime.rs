@@ -28,6 +28,7 @@ use crate::operations::Operations;
 use crate::plugins::{Active, Registry};
 use crate::principal::{Principal, Role};
 use crate::record::{self, AuditFailure, AuditPage, AuditQuery, AuditVerified, Refusals};
+use crate::remote::Remotes;
 use crate::runs::Runs;
 use crate::schedules::Schedules;
 use crate::stop::Stop;
@@ -110,6 +111,7 @@ pub struct Runtime {
     pub(crate) vault: Arc<Vault>,
     pub(crate) models: Models,
     pub(crate) memory: Arc<MemoryHome>,
+    pub(crate) remotes: Arc<Remotes>,
     network: Arc<Network>,
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) components: Arc<Components>,
@@ -192,7 +194,9 @@ impl Runtime {
             &config,
         );
         let sandbox = engine::open_sandbox(&config, services, Arc::clone(&components))?;
+        let remotes = Remotes::open(&config, &vault, &network, &components, &sandbox, &audit)?;
         let mut runtime = Self {
+            remotes: Arc::new(remotes),
             registry: Registry::open(Arc::clone(&store))?,
             tokens: Tokens::open(Arc::clone(&store))?,
             idempotency: Idempotency::new(Arc::clone(&store), config.idempotency_keep),

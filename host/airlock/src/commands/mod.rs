@@ -26,6 +26,7 @@ mod runs;
 mod schedules;
 mod secrets;
 mod serve;
+mod servers;
 mod tokens;
 mod tools;
 mod views;

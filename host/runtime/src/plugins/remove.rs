@@ -4,6 +4,8 @@
 //! kept, unless an administrator asked to keep it; an erasure that was
 //! interrupted is finished at the next start, or before the name is used again.
 
+use std::io::ErrorKind;
+
 use airlock_journal::Op;
 use airlock_sandbox::capability::kv;
 use airlock_sandbox::{Grants, Limits};
@@ -71,6 +73,14 @@ impl Runtime {
         slot: &Slot,
         row: &mut PluginRow,
     ) -> Result<ErasedData, PluginError> {
+        let dir = self.remotes.dir(&slot.name);
+        let gone = self.blocking(move || std::fs::remove_dir_all(dir)).await?;
+        match gone {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(PluginError::Disk(error));
+            }
+            _ => {}
+        }
         let erased = kv::erase(self.store(), &slot.name).await?;
         let erased = ErasedData {
             pairs: erased.pairs,
@@ -148,6 +158,7 @@ fn removal(
         why: why.to_owned(),
         action: "remove".to_owned(),
         restored: None,
+        sandboxed: active.remote.is_none(),
     };
     let detail = json!({
         "digest": active.manifest.digest, "why": why, "keep_data": keep_data,
