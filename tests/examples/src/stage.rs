@@ -1,0 +1,408 @@
+//! An example on a stage of its own: a copy of its folder, the real server as a
+//! process over it, a model server that says what the script says, its services, and
+//! a sink that is none of them and that nobody was granted.
+//!
+//! What must stay true: what is done here is done with the binary and the files that
+//! the README names; only addresses and places differ.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use airlock_fake_models::{FakeModels, Script, Step};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::services::Services;
+use crate::{MODELS, SERVICES, models, root};
+
+/// Where the components are, as the examples' policies say.
+const COMPONENTS: &str = "../../target/wasm32-wasip2/guest";
+
+/// A model that is a real one, named by `AIRLOCK_TEST_MODEL_URL`.
+pub struct RealModel {
+    url: String,
+    id: String,
+    key: Option<String>,
+}
+
+impl RealModel {
+    /// The one that the environment names; says so where it names none.
+    #[must_use]
+    pub fn named() -> Option<Self> {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let Some(url) = set("AIRLOCK_TEST_MODEL_URL") else {
+            println!("skipped: AIRLOCK_TEST_MODEL_URL names no model");
+            return None;
+        };
+        let id = set("AIRLOCK_TEST_MODEL").unwrap_or_else(|| "default".to_owned());
+        let key = set("AIRLOCK_TEST_MODEL_KEY");
+        Some(Self { url, id, key })
+    }
+}
+
+/// A command that ran.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code; -1 where a signal ended it.
+    pub code: i32,
+    /// What it printed.
+    pub out: String,
+    /// What it printed to standard error.
+    pub err: String,
+}
+
+/// An example at work.
+pub struct Stage {
+    /// What the model says, and what it was asked.
+    pub models: FakeModels,
+    /// The services that the example may ask.
+    pub services: Services,
+    /// A server that nobody may ask.
+    pub sink: Services,
+    /// Its address.
+    pub sink_url: String,
+    name: String,
+    folder: TempDir,
+    server: Server,
+    _runtime: Runtime,
+}
+
+/// The server's process; it ends when this is dropped.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Stage {
+    /// An example with its script, its server running and its policy in force.
+    ///
+    /// # Errors
+    /// Something of it does not work; with what was printed.
+    pub fn open(example: &str) -> Result<Self> {
+        Self::open_with(example, None, &|_| {})
+    }
+
+    /// The same with a real model, where there is one, after `change` has been at its
+    /// folder.
+    ///
+    /// # Errors
+    /// As [`Stage::open`].
+    pub fn open_with(
+        example: &str,
+        model: Option<&RealModel>,
+        change: &dyn Fn(&Path),
+    ) -> Result<Self> {
+        let runtime = Runtime::new().context("a runtime")?;
+        let from = root().join("examples").join(example);
+        let folder = tempfile::tempdir().context("a folder")?;
+        let here = folder.path().join(example);
+        copy(&from, &here)?;
+        let script = models::read(&here.join("script.json"))?;
+        let models = runtime.block_on(FakeModels::start(script))?;
+        let services = Services::read(&here)?;
+        let services_at = begin(&runtime, &services)?;
+        let sink = Services::default();
+        let sink_url = format!("http://{}", begin(&runtime, &sink)?);
+        let models_at = models.address().to_string();
+        let components = components().display().to_string();
+        replace(
+            &here,
+            &[
+                (MODELS, &models_at),
+                (SERVICES, &services_at),
+                (COMPONENTS, &components),
+            ],
+        )?;
+        if let Some(model) = model {
+            name_model(&here, &models_at, model)?;
+        }
+        change(&here);
+        let server = serve(&here)?;
+        let stage = Self {
+            models,
+            services,
+            sink,
+            sink_url,
+            name: example.to_owned(),
+            folder,
+            server,
+            _runtime: runtime,
+        };
+        if let Some(key) = model.and_then(|model| model.key.as_ref()) {
+            stage.secret("model-key", key)?;
+            stage.ok(&["models", "reload"])?;
+        }
+        Ok(stage)
+    }
+
+    /// A file or folder of the example's copy.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(&self.name).join(name)
+    }
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn text(&self, name: &str) -> Result<String> {
+        let path = self.path(name);
+        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    }
+
+    /// The server's process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.server.0.id()
+    }
+
+    /// Has the model say these, one after the other, and forgets what it and the
+    /// services were asked.
+    pub fn plays(&self, steps: impl IntoIterator<Item = Step>) {
+        let steps = steps.into_iter().collect();
+        self.models.play(Script { key: None, steps });
+        self.services.forget();
+        self.sink.forget();
+    }
+
+    /// Has the model say what the example's script says.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn plays_script(&self, file: &str) -> Result<()> {
+        self.plays(models::read(&self.path(file))?.steps);
+        Ok(())
+    }
+
+    /// The blocks of commands in the README. The first one starts what is running here
+    /// already.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn blocks(&self) -> Result<Vec<String>> {
+        let readme = self.text("README.md")?;
+        let blocks = readme.split("```sh\n").skip(1);
+        let blocks = blocks.filter_map(|block| block.split_once("```"));
+        let blocks: Vec<String> = blocks.map(|(block, _)| block.to_owned()).collect();
+        anyhow::ensure!(blocks.len() > 1, "the README has no commands");
+        Ok(blocks)
+    }
+
+    /// Runs the README's second block, which puts its policy in force.
+    ///
+    /// # Errors
+    /// A command of it fails.
+    pub fn set_up(&self) -> Result<()> {
+        let ran = self.shell(&self.blocks()?[1])?;
+        match ran.code {
+            0 => Ok(()),
+            _ => bail!("setting up: {ran:#?}"),
+        }
+    }
+
+    /// Runs lines as a person types them, until one fails.
+    ///
+    /// # Errors
+    /// There is no shell.
+    pub fn shell(&self, lines: &str) -> Result<Ran> {
+        let mut command = self.command("sh");
+        run(command.args(["-ec", lines]))
+    }
+
+    /// Runs `airlock` with these arguments.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn airlock(&self, args: &[&str]) -> Result<Ran> {
+        run(self.command("airlock").args(args))
+    }
+
+    /// The same; what it printed.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn ok(&self, args: &[&str]) -> Result<String> {
+        let ran = self.airlock(args)?;
+        match ran.code {
+            0 => Ok(ran.out),
+            _ => bail!("airlock {args:?}: {ran:#?}"),
+        }
+    }
+
+    /// The same with `--json`.
+    ///
+    /// # Errors
+    /// It fails, or prints no JSON.
+    pub fn json(&self, args: &[&str]) -> Result<Value> {
+        let text = self.ok(&[args, &["--json"]].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("{args:?} printed no JSON: {text}"))
+    }
+
+    /// Stores a secret.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn secret(&self, name: &str, value: &str) -> Result<()> {
+        let file = self.path("secret.txt");
+        fs::write(&file, value).context("writing a secret")?;
+        self.ok(&["secret", "set", name, "--file", &file.display().to_string()])?;
+        fs::remove_file(&file).context("removing it")
+    }
+
+    /// Runs an agent until it has ended or waits for a person.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn run(&self, agent: &str, goal: &str, input: &Value) -> Result<crate::runs::Run<'_>> {
+        let input = input.to_string();
+        let args = [
+            "run", agent, "--goal", goal, "--input", &input, "--follow", "--json",
+        ];
+        crate::runs::Run::of(self, &self.airlock(&args)?)
+    }
+
+    /// The same of a workflow of the example.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn work(&self, file: &str, inputs: &Value) -> Result<crate::runs::Run<'_>> {
+        let input = serde_json::json!({ "workflow": self.text(file)?, "inputs": inputs });
+        self.run("workflow", "as the workflow says", &input)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        command(program, &self.path(""))
+    }
+}
+
+fn command(program: &str, here: &Path) -> Command {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let paths = std::iter::once(binaries()).chain(std::env::split_paths(&paths));
+    let paths = std::env::join_paths(paths).unwrap_or_default();
+    let program = match program {
+        "airlock" => binaries().join(program),
+        other => other.into(),
+    };
+    let mut command = Command::new(program);
+    command
+        .current_dir(here)
+        .env("PATH", paths)
+        .env("AIRLOCK_DATA", here.join("data"))
+        .env("AIRLOCK_CONFIG", here.join("airlock.toml"))
+        .env_remove("AIRLOCK_TOKEN")
+        .env_remove("AIRLOCK_SERVER")
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(command: &mut Command) -> Result<Ran> {
+    let output = command
+        .output()
+        .with_context(|| format!("starting {}", command.get_program().display()))?;
+    Ok(Ran {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// The folder that `airlock` was built into, e.g. `target/debug`.
+fn binaries() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    let dir = own.parent().unwrap_or(Path::new("."));
+    match dir.ends_with("deps") {
+        true => dir.parent().unwrap_or(dir).to_path_buf(),
+        false => dir.to_path_buf(),
+    }
+}
+
+fn components() -> PathBuf {
+    let target = binaries();
+    let target = target.parent().unwrap_or(&target);
+    target.join("wasm32-wasip2/guest")
+}
+
+fn begin(runtime: &Runtime, services: &Services) -> Result<String> {
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+    let address = listener.local_addr()?.to_string();
+    runtime.spawn(services.clone().serve_on(listener));
+    Ok(address)
+}
+
+/// Starts the server over the example's own data.
+fn serve(here: &Path) -> Result<Server> {
+    let log = fs::File::create(here.join("server.log")).context("a log")?;
+    let mut command = command("airlock", here);
+    command.args(["serve", "--listen", "127.0.0.1:0"]);
+    let child = command.stdout(Stdio::piped()).stderr(log).spawn();
+    let mut server = Server(child.context("starting the server")?);
+    let out = server.0.stdout.take().context("no standard output")?;
+    let mut lines = BufReader::new(out).lines().map_while(Result::ok);
+    if !lines.any(|line| line.contains("listening on")) {
+        let log = fs::read_to_string(here.join("server.log")).unwrap_or_default();
+        bail!("the server did not start: {log}");
+    }
+    // What it prints later is read, so that it never waits for a reader.
+    std::thread::spawn(move || lines.for_each(drop));
+    Ok(server)
+}
+
+/// Copies what is in a folder.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        // What running it leaves.
+        if matches!(name.to_str(), Some("data" | "data-keys" | "out")) {
+            continue;
+        }
+        let target = to.join(&name);
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &target)?,
+            false => drop(fs::copy(entry.path(), &target)?),
+        }
+    }
+    Ok(())
+}
+
+/// Puts other texts in the files of a folder.
+fn replace(folder: &Path, pairs: &[(&str, &str)]) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            replace(&path, pairs)?;
+            continue;
+        }
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let changed = pairs
+            .iter()
+            .fold(text.clone(), |text, (from, to)| text.replace(from, to));
+        if changed != text {
+            fs::write(&path, changed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Has the example ask a real model.
+fn name_model(here: &Path, models_at: &str, model: &RealModel) -> Result<()> {
+    let file = here.join("models.toml");
+    let text = fs::read_to_string(&file).context("models.toml")?;
+    let base = format!("base_url = \"http://{models_at}/v1\"");
+    anyhow::ensure!(text.contains(&base), "models.toml names no {base}");
+    let key = model.key.as_ref().map_or("", |_| "\nkey = \"model-key\"");
+    let text = text
+        .replace(&base, &format!("base_url = {:?}{key}", model.url))
+        .replace("id = \"scripted\"", &format!("id = {:?}", model.id));
+    fs::write(&file, text).context("models.toml")
+}
