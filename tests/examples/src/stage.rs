@@ -6,9 +6,11 @@
 //! the README names; only addresses and places differ.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use airlock_fake_models::{FakeModels, Script, Step};
 use anyhow::{Context, Result, bail};
@@ -21,6 +23,16 @@ use crate::{MODELS, SERVICES, models, root};
 
 /// Where the components are, as the examples' policies say.
 const COMPONENTS: &str = "../../target/wasm32-wasip2/guest";
+
+/// How long a command may take, on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// How long a model may take, as the examples say, and as a test waits for one that
+/// never answers.
+const PATIENT: &str = "first_byte_ms = 120000";
+const IMPATIENT: &str = "first_byte_ms = 1500";
 
 /// A model that is a real one, named by `AIRLOCK_TEST_MODEL_URL`.
 pub struct RealModel {
@@ -113,12 +125,14 @@ impl Stage {
         let sink_url = format!("http://{}", begin(&runtime, &sink)?);
         let models_at = models.address().to_string();
         let components = components().display().to_string();
+        fs::create_dir_all(here.join("out")).context("out")?;
         replace(
             &here,
             &[
                 (MODELS, &models_at),
                 (SERVICES, &services_at),
                 (COMPONENTS, &components),
+                (PATIENT, if model.is_some() { PATIENT } else { IMPATIENT }),
             ],
         )?;
         if let Some(model) = model {
@@ -257,6 +271,61 @@ impl Stage {
         fs::remove_file(&file).context("removing it")
     }
 
+    /// Has somebody else than who started the runs answer a question.
+    ///
+    /// # Errors
+    /// It was answered already, or the choice is none of its own.
+    pub fn decide(&self, question: &Value, choice: &str) -> Result<()> {
+        self.decide_as("approver", question, choice)
+    }
+
+    /// The same as somebody with this role.
+    ///
+    /// # Errors
+    /// As [`Stage::decide`], and where the question is not for the role.
+    pub fn decide_as(&self, role: &str, question: &Value, choice: &str) -> Result<()> {
+        let id = question["id"].as_str().context("a question has an id")?;
+        let made = self.json(&["token", "create", role, "--role", role, "--role", "viewer"])?;
+        let token = made["token"].as_str().context("no token")?;
+        let args = match choice {
+            "approve" | "deny" => vec!["approvals", choice, id],
+            other => vec!["approvals", "decide", id, other],
+        };
+        let mut command = self.command("airlock");
+        let ran = run(command.args(&args).env("AIRLOCK_TOKEN", token))?;
+        match ran.code {
+            0 => Ok(()),
+            _ => bail!("deciding {choice}: {ran:#?}"),
+        }
+    }
+
+    /// The first question of whichever run, once there is one.
+    ///
+    /// # Errors
+    /// There is none for long.
+    pub fn any_question(&self) -> Result<Value> {
+        let begun = Instant::now();
+        loop {
+            let list = self.json(&["approvals", "list"])?;
+            let list = list.as_array().or(list["approvals"].as_array());
+            let first = list.and_then(|list| list.first());
+            if let Some(id) = first.and_then(|question| question["id"].as_str()) {
+                return self.json(&["approvals", "show", id]);
+            }
+            anyhow::ensure!(begun.elapsed() < PATIENCE, "no question came");
+        }
+    }
+
+    /// Starts a run of a workflow of the example and does not wait for anything.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn begin(&self, file: &str, inputs: &Value) -> Result<crate::runs::Run<'_>> {
+        let input = serde_json::json!({ "workflow": self.text(file)?, "inputs": inputs });
+        let args = ["run", "workflow", "--input", &input.to_string()];
+        crate::runs::Run::of(self, &self.airlock(&args)?)
+    }
+
     /// Runs an agent until it has ended or waits for a person.
     ///
     /// # Errors
@@ -303,15 +372,43 @@ fn command(program: &str, here: &Path) -> Command {
     command
 }
 
+/// Runs a command to its end, and for no longer than [`PATIENCE`].
 fn run(command: &mut Command) -> Result<Ran> {
-    let output = command
-        .output()
-        .with_context(|| format!("starting {}", command.get_program().display()))?;
+    let about = format!("{command:?}");
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("starting {about}"))?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let out = std::thread::spawn(move || all(out));
+    let err = std::thread::spawn(move || all(err));
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if begun.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            let text = |thread: JoinHandle<String>| thread.join().unwrap_or_default();
+            let (out, err) = (text(out), text(err));
+            bail!("no end after {PATIENCE:?}: {about}\n{out}{err}");
+        }
+        std::thread::sleep(LOOK_EVERY);
+    };
     Ok(Ran {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        code: status.code().unwrap_or(-1),
+        out: out.join().unwrap_or_default(),
+        err: err.join().unwrap_or_default(),
     })
+}
+
+/// What is read until the end.
+fn all(from: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    // What can't be read is missed by whoever looks at it.
+    let _ = from.map(|mut from| from.read_to_end(&mut bytes));
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The folder that `airlock` was built into, e.g. `target/debug`.
