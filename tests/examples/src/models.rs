@@ -1,10 +1,14 @@
 //! What the model of an example says, as its `script.json` has it.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use airlock_fake_models::{Call, Counted, Reply, Script, Step, What};
 use anyhow::{Context, Result};
 use serde_json::Value;
+
+/// Answers with calls that were made so far.
+static MADE: AtomicUsize = AtomicUsize::new(0);
 
 /// Reads a script. `say` in a step is short for an answer: a text as it is, any other
 /// JSON as the text of it. `call` is one for a call of a tool: `[name, arguments]`, or
@@ -62,7 +66,8 @@ fn reply(say: Option<Value>, calls: Option<Value>) -> Result<Reply> {
         };
         // As providers spell it, which take no `/`.
         let name = name.replace('/', "_");
-        let id = format!("call_{at}");
+        // No two calls of a conversation have one id.
+        let id = format!("call_{}_{at}", MADE.fetch_add(1, Ordering::Relaxed));
         Ok(Call {
             id,
             name,

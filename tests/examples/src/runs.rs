@@ -37,6 +37,11 @@ impl End {
 }
 
 impl<'s> Run<'s> {
+    pub(crate) fn named(stage: &'s Stage, id: &str) -> Self {
+        let id = id.to_owned();
+        Self { stage, id }
+    }
+
     /// The run that a command followed.
     pub(crate) fn of(stage: &'s Stage, ran: &Ran) -> Result<Self> {
         let first = ran.out.lines().next().unwrap_or_default();

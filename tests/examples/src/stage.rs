@@ -117,12 +117,13 @@ impl Stage {
         let folder = tempfile::tempdir().context("a folder")?;
         let here = folder.path().join(example);
         copy(&from, &here)?;
-        let script = models::read(&here.join("script.json"))?;
-        let models = runtime.block_on(FakeModels::start(script))?;
-        let services = Services::read(&here)?;
-        let services_at = begin(&runtime, &services)?;
+        let models = runtime.block_on(FakeModels::start(Script::default()))?;
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+        let services_at = listener.local_addr()?.to_string();
         let sink = Services::default();
-        let sink_url = format!("http://{}", begin(&runtime, &sink)?);
+        let sink_at = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+        let sink_url = format!("http://{}", sink_at.local_addr()?);
+        runtime.spawn(sink.clone().serve_on(sink_at));
         let models_at = models.address().to_string();
         let components = components().display().to_string();
         fs::create_dir_all(here.join("out")).context("out")?;
@@ -139,6 +140,9 @@ impl Stage {
             name_model(&here, &models_at, model)?;
         }
         change(&here);
+        models.play(models::read(&here.join("script.json"))?);
+        let services = Services::read(&here)?;
+        runtime.spawn(services.clone().serve_on(listener));
         let server = serve(&here)?;
         let stage = Self {
             models,
@@ -285,7 +289,8 @@ impl Stage {
     /// As [`Stage::decide`], and where the question is not for the role.
     pub fn decide_as(&self, role: &str, question: &Value, choice: &str) -> Result<()> {
         let id = question["id"].as_str().context("a question has an id")?;
-        let made = self.json(&["token", "create", role, "--role", role, "--role", "viewer"])?;
+        let name = format!("another-{role}");
+        let made = self.json(&["token", "create", &name, "--role", role, "--role", "viewer"])?;
         let token = made["token"].as_str().context("no token")?;
         let args = match choice {
             "approve" | "deny" => vec!["approvals", choice, id],
@@ -314,6 +319,19 @@ impl Stage {
             }
             anyhow::ensure!(begun.elapsed() < PATIENCE, "no question came");
         }
+    }
+
+    /// The run of an agent that was started last.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn latest(&self, agent: &str) -> Result<crate::runs::Run<'_>> {
+        let list = self.json(&["runs", "list", "--agent", agent])?;
+        let list = list.as_array().or(list["runs"].as_array());
+        let newest = list.and_then(|list| list.first());
+        let id = newest.and_then(|run| run["id"].as_str());
+        let id = id.with_context(|| format!("no run of {agent}"))?;
+        Ok(crate::runs::Run::named(self, id))
     }
 
     /// Starts a run of a workflow of the example and does not wait for anything.
@@ -425,13 +443,6 @@ fn components() -> PathBuf {
     let target = binaries();
     let target = target.parent().unwrap_or(&target);
     target.join("wasm32-wasip2/guest")
-}
-
-fn begin(runtime: &Runtime, services: &Services) -> Result<String> {
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
-    let address = listener.local_addr()?.to_string();
-    runtime.spawn(services.clone().serve_on(listener));
-    Ok(address)
 }
 
 /// Starts the server over the example's own data.

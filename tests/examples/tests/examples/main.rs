@@ -2,6 +2,11 @@
 //! end with the model as scripted, and to a clean end with models that are bad.
 
 mod bad;
+mod code;
+mod content;
+mod finance;
+mod operations;
+mod security;
 mod support;
 
 use airlock_examples::runs::Run;
