@@ -100,6 +100,30 @@ impl<'s> Run<'s> {
         self.stage.ok(&["runs", "export", &self.id])
     }
 
+    /// Its journal and those of its children, and of theirs.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn journals(&self) -> Result<String> {
+        let mut all = self.journal()?;
+        let shown = self.show()?;
+        let children = shown["children"].as_array();
+        for child in children.into_iter().flatten() {
+            let id = child.as_str().or(child["run"].as_str());
+            let id = id.context("a child has an id")?;
+            all += &Run::named(self.stage, id).journals()?;
+        }
+        Ok(all)
+    }
+
+    /// Ends it, where it has not ended.
+    ///
+    /// # Errors
+    /// The command does not start.
+    pub fn cancel(&self) -> Result<()> {
+        self.stage.airlock(&["runs", "cancel", &self.id]).map(drop)
+    }
+
     /// Goes on following it until it has ended or waits for a person.
     ///
     /// # Errors

@@ -155,6 +155,17 @@ impl Services {
         lock(&self.shared.pages).get(path).cloned()
     }
 
+    /// All that is served.
+    #[must_use]
+    pub fn pages(&self) -> BTreeMap<String, Page> {
+        lock(&self.shared.pages).clone()
+    }
+
+    /// Serves these and nothing else.
+    pub fn put_all(&self, pages: BTreeMap<String, Page>) {
+        *lock(&self.shared.pages) = pages;
+    }
+
     /// What came so far, in order.
     #[must_use]
     pub fn came(&self) -> Vec<Came> {

@@ -84,12 +84,15 @@ pub struct Stage {
 }
 
 /// The server's process; it ends when this is dropped.
-struct Server(Child);
+struct Server {
+    child: Child,
+    url: String,
+}
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -176,10 +179,10 @@ impl Stage {
         fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
     }
 
-    /// The server's process.
+    /// The address of the host's own interface.
     #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.server.0.id()
+    pub fn host_url(&self) -> &str {
+        &self.server.url
     }
 
     /// Has the model say these, one after the other, and forgets what it and the
@@ -365,6 +368,26 @@ impl Stage {
         self.run("workflow", "as the workflow says", &input)
     }
 
+    /// Starts a workflow of the example and waits until it has ended or somebody, also one
+    /// of its children, waits for a person.
+    ///
+    /// # Errors
+    /// It does neither for long.
+    pub fn settle(&self, file: &str, inputs: &Value) -> Result<crate::runs::Run<'_>> {
+        let run = self.begin(file, inputs)?;
+        let begun = Instant::now();
+        loop {
+            let end = run.end()?;
+            let list = self.json(&["approvals", "list"])?;
+            let list = list.as_array().or(list["approvals"].as_array());
+            let asked = list.is_some_and(|list| !list.is_empty());
+            if asked || !matches!(&*end.state, "running" | "waiting") {
+                return Ok(run);
+            }
+            anyhow::ensure!(begun.elapsed() < PATIENCE, "it goes on and on: {end:#?}");
+        }
+    }
+
     fn command(&self, program: &str) -> Command {
         command(program, &self.path(""))
     }
@@ -451,13 +474,20 @@ fn serve(here: &Path) -> Result<Server> {
     let mut command = command("airlock", here);
     command.args(["serve", "--listen", "127.0.0.1:0"]);
     let child = command.stdout(Stdio::piped()).stderr(log).spawn();
-    let mut server = Server(child.context("starting the server")?);
-    let out = server.0.stdout.take().context("no standard output")?;
+    let child = child.context("starting the server")?;
+    let url = String::new();
+    let mut server = Server { child, url };
+    let out = server.child.stdout.take().context("no standard output")?;
     let mut lines = BufReader::new(out).lines().map_while(Result::ok);
-    if !lines.any(|line| line.contains("listening on")) {
+    let listening = lines.find(|line| line.contains("listening on"));
+    let Some(line) = listening else {
         let log = fs::read_to_string(here.join("server.log")).unwrap_or_default();
         bail!("the server did not start: {log}");
-    }
+    };
+    let url = line
+        .split_whitespace()
+        .find(|word| word.starts_with("http"));
+    server.url = url.context("no address was printed")?.to_owned();
     // What it prints later is read, so that it never waits for a reader.
     std::thread::spawn(move || lines.for_each(drop));
     Ok(server)
