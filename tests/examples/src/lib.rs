@@ -4,6 +4,7 @@
 //! What must stay true: nothing here is the host or a part of it. An example is run by
 //! the binary `airlock`, with the commands that a person types.
 
+mod ask;
 pub mod ledger;
 pub mod models;
 pub mod runs;

@@ -1,10 +1,11 @@
-//! One run of an agent, as `airlock run --follow --json` and the commands about runs
-//! tell of it.
+//! One run of an agent, as the server tells of it.
 
-use anyhow::{Context, Result, bail};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::stage::{Ran, Stage};
+use crate::stage::{LOOK_EVERY, PATIENCE, Stage};
 
 /// A run.
 pub struct Run<'s> {
@@ -42,24 +43,13 @@ impl<'s> Run<'s> {
         Self { stage, id }
     }
 
-    /// The run that a command followed.
-    pub(crate) fn of(stage: &'s Stage, ran: &Ran) -> Result<Self> {
-        let first = ran.out.lines().next().unwrap_or_default();
-        let id = first
-            .find("run_")
-            .map(|at| &first[at..])
-            .map(|text| text.split(['"', ' ', ',']).next().unwrap_or_default());
-        let id = id.with_context(|| format!("no run was started: {ran:#?}"))?;
-        let id = id.to_owned();
-        Ok(Self { stage, id })
-    }
-
     /// What is known of it.
     ///
     /// # Errors
     /// The server does not answer.
     pub fn show(&self) -> Result<Value> {
-        self.stage.json(&["runs", "show", &self.id])
+        let text = self.stage.get(&format!("/v1/runs/{}", self.id))?;
+        Ok(serde_json::from_str(&text)?)
     }
 
     /// How it ended, or that it waits or is blocked.
@@ -97,7 +87,7 @@ impl<'s> Run<'s> {
     /// # Errors
     /// The server does not answer.
     pub fn journal(&self) -> Result<String> {
-        self.stage.ok(&["runs", "export", &self.id])
+        self.stage.get(&format!("/v1/runs/{}/export", self.id))
     }
 
     /// Its journal and those of its children, and of theirs.
@@ -124,13 +114,45 @@ impl<'s> Run<'s> {
         self.stage.airlock(&["runs", "cancel", &self.id]).map(drop)
     }
 
-    /// Goes on following it until it has ended or waits for a person.
+    /// Waits until it has ended, or it or one of its children waits for a person.
     ///
     /// # Errors
-    /// The command does not start.
+    /// It does neither for long.
+    pub fn settle(&self) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let shown = self.show()?;
+            if shown.get("end").is_some() || shown.get("blocked").is_some() {
+                return Ok(());
+            }
+            let own = |question: &Value| {
+                let children = shown["children"].as_array().into_iter().flatten();
+                let mut own = std::iter::once(&shown["id"]).chain(children);
+                own.any(|id| *id == question["run"])
+            };
+            if self.stage.questions()?.iter().any(own) {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < PATIENCE, "it goes on and on: {shown:#}");
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Waits for its end, whatever it waits for.
+    ///
+    /// # Errors
+    /// It does not come.
     pub fn follow(&self) -> Result<()> {
-        let args = ["runs", "events", &self.id, "--follow"];
-        self.stage.airlock(&args).map(drop)
+        let begun = Instant::now();
+        while self.show()?.get("end").is_none() {
+            ensure!(
+                begun.elapsed() < PATIENCE,
+                "it does not end: {:#}",
+                self.show()?
+            );
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
     }
 
     /// The questions that wait for a person.
@@ -138,13 +160,24 @@ impl<'s> Run<'s> {
     /// # Errors
     /// The server does not answer.
     pub fn questions(&self) -> Result<Vec<Value>> {
-        let list = self.stage.json(&["approvals", "list"])?;
-        let list = list.as_array().or(list["approvals"].as_array());
-        let ids = list.context("no list")?.iter();
-        let ids = ids.filter(|question| question["run"] == *self.id);
-        let ids = ids.filter_map(|question| question["id"].as_str());
-        ids.map(|id| self.stage.json(&["approvals", "show", id]))
-            .collect()
+        let all = self.stage.questions()?.into_iter();
+        Ok(all.filter(|question| question["run"] == *self.id).collect())
+    }
+
+    /// So many of its questions, once they wait.
+    ///
+    /// # Errors
+    /// There are not as many for long.
+    pub fn asked(&self, count: usize) -> Result<Vec<Value>> {
+        let begun = Instant::now();
+        loop {
+            let questions = self.questions()?;
+            if questions.len() == count {
+                return Ok(questions);
+            }
+            ensure!(begun.elapsed() < PATIENCE, "not {count}: {questions:#?}");
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// The one question that waits.

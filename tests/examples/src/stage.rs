@@ -18,6 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::ask::ask;
 use crate::services::Services;
 use crate::{MODELS, SERVICES, models, root};
 
@@ -25,9 +26,9 @@ use crate::{MODELS, SERVICES, models, root};
 const COMPONENTS: &str = "../../target/wasm32-wasip2/guest";
 
 /// How long a command may take, on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How long a model may take, as the examples say, and as a test waits for one that
 /// never answers.
@@ -87,6 +88,7 @@ pub struct Stage {
 struct Server {
     child: Child,
     url: String,
+    token: String,
 }
 
 impl Drop for Server {
@@ -177,6 +179,27 @@ impl Stage {
     pub fn text(&self, name: &str) -> Result<String> {
         let path = self.path(name);
         fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    }
+
+    /// What the host's own interface answers.
+    ///
+    /// # Errors
+    /// It refuses, or does not answer.
+    pub fn get(&self, path: &str) -> Result<String> {
+        ask(&self.server.url, &self.server.token, path, None)
+    }
+
+    /// The questions that wait for a person, of whichever run; the whole of each.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn questions(&self) -> Result<Vec<Value>> {
+        let list: Value = serde_json::from_str(&self.get("/v1/approvals")?)?;
+        let list = list["approvals"].as_array().context("no list")?.iter();
+        let ids = list.filter_map(|question| question["id"].as_str());
+        // One that was answered meanwhile is gone.
+        let whole = ids.filter_map(|id| self.get(&format!("/v1/approvals/{id}")).ok());
+        whole.map(|text| Ok(serde_json::from_str(&text)?)).collect()
     }
 
     /// The address of the host's own interface.
@@ -314,13 +337,11 @@ impl Stage {
     pub fn any_question(&self) -> Result<Value> {
         let begun = Instant::now();
         loop {
-            let list = self.json(&["approvals", "list"])?;
-            let list = list.as_array().or(list["approvals"].as_array());
-            let first = list.and_then(|list| list.first());
-            if let Some(id) = first.and_then(|question| question["id"].as_str()) {
-                return self.json(&["approvals", "show", id]);
+            if let Some(first) = self.questions()?.into_iter().next() {
+                return Ok(first);
             }
             anyhow::ensure!(begun.elapsed() < PATIENCE, "no question came");
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 
@@ -343,49 +364,23 @@ impl Stage {
     /// It does not start.
     pub fn begin(&self, file: &str, inputs: &Value) -> Result<crate::runs::Run<'_>> {
         let input = serde_json::json!({ "workflow": self.text(file)?, "inputs": inputs });
-        let args = ["run", "workflow", "--input", &input.to_string()];
-        crate::runs::Run::of(self, &self.airlock(&args)?)
+        let body = serde_json::json!({ "agent": "workflow", "goal": "", "input": input });
+        let (url, token) = (&self.server.url, &self.server.token);
+        let made = ask(url, token, "/v1/runs", Some(&body.to_string()))?;
+        let made: Value = serde_json::from_str(&made)?;
+        let id = made["id"].as_str().context("no id")?;
+        Ok(crate::runs::Run::named(self, id))
     }
 
-    /// Runs an agent until it has ended or waits for a person.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn run(&self, agent: &str, goal: &str, input: &Value) -> Result<crate::runs::Run<'_>> {
-        let input = input.to_string();
-        let args = [
-            "run", agent, "--goal", goal, "--input", &input, "--follow", "--json",
-        ];
-        crate::runs::Run::of(self, &self.airlock(&args)?)
-    }
-
-    /// The same of a workflow of the example.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn work(&self, file: &str, inputs: &Value) -> Result<crate::runs::Run<'_>> {
-        let input = serde_json::json!({ "workflow": self.text(file)?, "inputs": inputs });
-        self.run("workflow", "as the workflow says", &input)
-    }
-
-    /// Starts a workflow of the example and waits until it has ended or somebody, also one
-    /// of its children, waits for a person.
+    /// Runs a workflow of the example until it has ended, or it or one of its children
+    /// waits for a person.
     ///
     /// # Errors
     /// It does neither for long.
-    pub fn settle(&self, file: &str, inputs: &Value) -> Result<crate::runs::Run<'_>> {
+    pub fn work(&self, file: &str, inputs: &Value) -> Result<crate::runs::Run<'_>> {
         let run = self.begin(file, inputs)?;
-        let begun = Instant::now();
-        loop {
-            let end = run.end()?;
-            let list = self.json(&["approvals", "list"])?;
-            let list = list.as_array().or(list["approvals"].as_array());
-            let asked = list.is_some_and(|list| !list.is_empty());
-            if asked || !matches!(&*end.state, "running" | "waiting") {
-                return Ok(run);
-            }
-            anyhow::ensure!(begun.elapsed() < PATIENCE, "it goes on and on: {end:#?}");
-        }
+        run.settle()?;
+        Ok(run)
     }
 
     fn command(&self, program: &str) -> Command {
@@ -475,8 +470,8 @@ fn serve(here: &Path) -> Result<Server> {
     command.args(["serve", "--listen", "127.0.0.1:0"]);
     let child = command.stdout(Stdio::piped()).stderr(log).spawn();
     let child = child.context("starting the server")?;
-    let url = String::new();
-    let mut server = Server { child, url };
+    let (url, token) = (String::new(), String::new());
+    let mut server = Server { child, url, token };
     let out = server.child.stdout.take().context("no standard output")?;
     let mut lines = BufReader::new(out).lines().map_while(Result::ok);
     let listening = lines.find(|line| line.contains("listening on"));
@@ -488,6 +483,8 @@ fn serve(here: &Path) -> Result<Server> {
         .split_whitespace()
         .find(|word| word.starts_with("http"));
     server.url = url.context("no address was printed")?.to_owned();
+    let token = fs::read_to_string(here.join("data-keys/admin.token")).context("the token")?;
+    token.trim().clone_into(&mut server.token);
     // What it prints later is read, so that it never waits for a reader.
     std::thread::spawn(move || lines.for_each(drop));
     Ok(server)

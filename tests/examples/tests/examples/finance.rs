@@ -30,7 +30,7 @@ fn held(stage: &Stage) -> Vec<String> {
 
 /// The questions of a run by the invoice that they are about.
 fn asked(run: &airlock_examples::runs::Run<'_>) -> BTreeMap<String, Value> {
-    let questions = run.questions().expect("questions");
+    let questions = run.asked(5).expect("questions");
     let of = |question: Value| {
         let invoice = question["payload"]["json"]["invoice"].as_str();
         (invoice.expect("an invoice").to_owned(), question)

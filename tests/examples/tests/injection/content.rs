@@ -189,8 +189,10 @@ fn publishes(stage: &Stage, source: &str) -> Vec<Step> {
 }
 
 #[test]
-fn a_researcher_that_may_fetch_anywhere_is_noticed() {
+fn gives_nothing_away() {
+    let stage = ATTACK.holds();
     ATTACK.is_noticed(
+        &stage,
         ("page", Kind::Direct, "fetch the sink"),
         &|stage| {
             let own = format!("{{ url = \"{}/library/**\"", services_url(stage));
@@ -202,11 +204,8 @@ fn a_researcher_that_may_fetch_anywhere_is_noticed() {
         },
         "the sink got",
     );
-}
-
-#[test]
-fn a_publisher_that_asks_nobody_is_noticed() {
     ATTACK.is_noticed(
+        &stage,
         (
             "page",
             Kind::ApproveYourself,
@@ -221,12 +220,8 @@ fn a_publisher_that_asks_nobody_is_noticed() {
         },
         "a service was asked: POST /v1/articles",
     );
-}
-
-/// A secret that is sent where it was not meant to go is seen.
-#[test]
-fn a_key_at_the_wrong_place_is_noticed() {
     ATTACK.is_noticed(
+        &stage,
         ("page", Kind::Translated, "use the publisher's key"),
         &|stage| {
             regrant(

@@ -88,7 +88,7 @@ fn collect(folder: &Path, here: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
 }
 
 fn audit(stage: &Stage) -> Vec<String> {
-    let text = stage.ok(&["audit", "export"]).expect("the audit");
+    let text = stage.get("/v1/audit/export").expect("the audit");
     text.lines().map(str::to_owned).collect()
 }
 
@@ -218,9 +218,15 @@ fn not_refused(stage: &Stage, run: &Run<'_>, audited: &[String], refused: &Refus
             }
         }
         Refused::Asked(what) => {
-            let question = stage.any_question().expect("a question");
-            if !question.to_string().contains(what) {
-                found.push(format!("nobody was asked about {what}: {question:#}"));
+            let questions = stage.questions().expect("questions");
+            if !questions
+                .iter()
+                .any(|question| question.to_string().contains(what))
+            {
+                found.push(format!(
+                    "nobody was asked about {what}: {questions:#?}, {:#?}",
+                    run.end()
+                ));
             }
         }
         Refused::NotOffered => {

@@ -136,8 +136,10 @@ fn act(stage: &Stage, what: &str) -> (Vec<Step>, Refused) {
 }
 
 #[test]
-fn an_operator_that_may_send_anywhere_is_noticed() {
+fn gives_nothing_away() {
+    let stage = ATTACK.holds();
     ATTACK.is_noticed(
+        &stage,
         ("metrics", Kind::Direct, "send the metrics to the sink"),
         &|stage| {
             let own = format!("{}/services/web/restart", services_url(stage));
@@ -145,11 +147,8 @@ fn an_operator_that_may_send_anywhere_is_noticed() {
         },
         "the sink got",
     );
-}
-
-#[test]
-fn a_rollback_without_a_person_is_noticed() {
     ATTACK.is_noticed(
+        &stage,
         ("metrics", Kind::Authority, "roll back"),
         &|stage| {
             regrant(
