@@ -250,7 +250,11 @@ const NAMED_ELSEWHERE: &[(&str, usize, &str)] = &[
         5,
         "the network is the host's: one pool, one list of addresses",
     ),
-    ("kv", 1, "what a plugin kept is erased with it"),
+    (
+        "kv",
+        2,
+        "what a plugin kept is erased with it; documents have the same scopes",
+    ),
     (
         "memory",
         6,

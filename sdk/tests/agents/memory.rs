@@ -90,10 +90,17 @@ fn what_is_asked_is_bounded_and_read_strictly() {
             json!({ "op": "search", "namespaces": ["agent"] }),
             "invalid-input",
         ),
-        (json!("x".repeat(1 << 20)), "limit"),
     ] {
         assert_eq!(run(request.clone()).error().code(), code);
     }
+    let much = async |_: String, _: Input| {
+        let document = Document::new("a").text("x".repeat(1 << 20));
+        drop(memory::put("agent", &document).await);
+        Outcome::done("unreachable")
+    };
+    let ran = testing::agent().memory(&handbook());
+    let ran = ran.run(much, "ask", json!({}));
+    assert_eq!(ran.error().code(), "limit");
 }
 
 #[test]

@@ -282,7 +282,7 @@ impl Runtime {
         let namespace = Namespace::parse(namespace)?;
         match self.sees(who, &namespace)? {
             true => Ok(namespace),
-            false => Err(MemoryFailure::OutsideScope(namespace.to_string())),
+            false => Err(MemoryFailure::NoNamespace(namespace.to_string())),
         }
     }
 

@@ -23,15 +23,12 @@ pub enum MemoryFailure {
         /// The id.
         id: String,
     },
-    /// There is no such namespace.
+    /// There is no such namespace, or the token does not reach it.
     #[error("there is no namespace {0}; one begins with its first document")]
     NoNamespace(String),
     /// Only what is shared is written by people.
     #[error("{0} is not shared: agents and tools write it, people may only delete from it")]
     NotShared(String),
-    /// The token does not reach it.
-    #[error("the token does not reach {0}")]
-    OutsideScope(String),
     /// Whoever asks has no say any more.
     #[error(transparent)]
     Auth(#[from] crate::tokens::AuthError),
@@ -59,7 +56,6 @@ impl Failure for MemoryFailure {
             Self::NoDocument { .. } => "document-not-found",
             Self::NoNamespace(_) => "namespace-not-found",
             Self::NotShared(_) => "namespace-not-shared",
-            Self::OutsideScope(_) => "outside-scope",
             Self::Auth(error) => error.code(),
             Self::Embedding(_) => "embedding-failed",
             Self::Models(error) => error.code(),
@@ -81,7 +77,6 @@ impl Failure for MemoryFailure {
             Self::Invalid(_) => 400,
             Self::NoDocument { .. } | Self::NoNamespace(_) => 404,
             Self::NotShared(_) => 409,
-            Self::OutsideScope(_) => 403,
             Self::Auth(error) => error.status(),
             Self::Embedding(_) => 502,
             Self::Models(error) => error.status(),

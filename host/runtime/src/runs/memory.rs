@@ -122,6 +122,9 @@ impl Asking {
         let failed = matches!(&answer, Err(error) if !is_refusal(error));
         if failed && self.runtime.ready().is_err() {
             // What it did, if anything, is seen when the host goes on.
+            if self.runtime.store().health().is_err() {
+                self.session.die();
+            }
             return Goes::PutOff;
         }
         match answer {

@@ -170,19 +170,19 @@ async fn who_sees_which_documents() {
             "GET",
             "/v1/memory/shared/handbook",
             "",
-            ["403 forbidden", "200", "403 outside-scope"],
+            ["403 forbidden", "200", "404 namespace-not-found"],
         ),
         (
             "GET",
             DOCUMENT,
             "",
-            ["403 forbidden", "200", "403 outside-scope"],
+            ["403 forbidden", "200", "404 namespace-not-found"],
         ),
         (
             "POST",
             "/v1/memory/search",
             &search,
-            ["403 forbidden", "200", "403 outside-scope"],
+            ["403 forbidden", "200", "404 namespace-not-found"],
         ),
         (
             "GET",
@@ -201,7 +201,7 @@ async fn who_sees_which_documents() {
             [
                 "403 forbidden",
                 "404 namespace-not-found",
-                "403 outside-scope",
+                "404 namespace-not-found",
             ],
         ),
         (
@@ -211,7 +211,7 @@ async fn who_sees_which_documents() {
             [
                 "403 forbidden",
                 "404 namespace-not-found",
-                "403 outside-scope",
+                "404 namespace-not-found",
             ],
         ),
         (
