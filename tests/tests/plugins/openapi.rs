@@ -24,6 +24,11 @@ fn each_operation_is_a_tool_like_any_other() {
     place.bad("list_orders", json!({}), "denied", "orders-key");
     place.bad("health", json!({}), "denied", "/v1/health");
     assert_eq!(place.shop.seen().len(), 0);
+    // What is suggested can be typed; granting it again changes nothing.
+    let shown = place.ok(&["plugin", "inspect", "orders"]);
+    let command = shown.split("airlock grant orders '").nth(1);
+    let command = command.and_then(|rest| rest.split('\'').next());
+    place.ok(&["grant", "orders", command.expect("a suggestion")]);
     let granted = place.add(&["--grant"]);
     assert_eq!(
         granted["granted"]["http"].as_array().map(Vec::len),

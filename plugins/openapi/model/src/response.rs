@@ -147,9 +147,53 @@ fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
     found.map(|(_, value)| value.as_str())
 }
 
-/// Seconds; a date is not read.
+/// Seconds, or until a date from the one that the server gives beside it.
 fn retry_after(response: &Response) -> Option<u64> {
-    header(response, "retry-after")?.trim().parse().ok()
+    let text = header(response, "retry-after")?.trim();
+    let by_date = || seconds(text)?.checked_sub(seconds(header(response, "date")?)?);
+    text.parse().ok().or_else(by_date)
+}
+
+/// A date of HTTP (RFC 9110, 5.6.7) in seconds since the year 1: not to be read as
+/// anything else than a difference.
+fn seconds(date: &str) -> Option<u64> {
+    const MONTHS: [(&str, u64); 12] = [
+        ("Jan", 0),
+        ("Feb", 31),
+        ("Mar", 59),
+        ("Apr", 90),
+        ("May", 120),
+        ("Jun", 151),
+        ("Jul", 181),
+        ("Aug", 212),
+        ("Sep", 243),
+        ("Oct", 273),
+        ("Nov", 304),
+        ("Dec", 334),
+    ];
+    let (_, rest) = date.trim().split_once(", ")?;
+    let words: Vec<&str> = rest.split(' ').collect();
+    let [day, month, year, time, "GMT"] = words.as_slice() else {
+        return None;
+    };
+    let (_, before) = MONTHS.iter().find(|(name, _)| name == month)?;
+    let day: u64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
+    let year: u64 = year
+        .parse()
+        .ok()
+        .filter(|year| (1..=9_999).contains(year))?;
+    let clock: Vec<u64> = time
+        .split(':')
+        .map(|part| part.parse().ok().filter(|part| *part <= 60))
+        .collect::<Option<_>>()?;
+    let [hour, minute, second] = clock.as_slice() else {
+        return None;
+    };
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let leap_day = u64::from(is_leap && *before > 31);
+    let years = year - 1;
+    let days = years * 365 + years / 4 - years / 100 + years / 400 + before + leap_day + day;
+    Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
 /// The beginning of the server's own words, in one line.

@@ -332,6 +332,7 @@ fn wants(title: &str, tools: &[Tool], server: &Server, options: &Options) -> Vec
         true => "the API".to_owned(),
         false => title.to_owned(),
     };
+    let carriers = in_use(tools);
     let want = |(secret, methods): (Option<&str>, BTreeSet<&str>)| {
         let methods: Vec<String> = methods.into_iter().map(str::to_owned).collect();
         Want {
@@ -339,7 +340,10 @@ fn wants(title: &str, tools: &[Tool], server: &Server, options: &Options) -> Vec
             scope: server.rule(&methods, secret, options.private),
             reason: match secret {
                 Some(secret) => {
-                    format!("To call {title}, with the secret `{secret}` as its credentials.")
+                    let of_it = carriers.iter().filter(|(name, _)| name == secret);
+                    let sent: Vec<String> = of_it.map(|(_, sent)| sent.words()).take(3).collect();
+                    let sent = shown(&sent.join("; "), 600);
+                    format!("To call {title}. The secret `{secret}` is {sent}.")
                 }
                 None => format!("To call {title}."),
             },

@@ -68,12 +68,49 @@ fn each_status_tells_the_caller_what_to_do() {
         let found = outcome(&plan(method), &response(status, retry, b""));
         assert_eq!(kind(&found), expected, "{status} {method}: {found:?}");
     }
-    let date = response(
-        503,
-        &[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")],
-        b"",
-    );
-    assert_eq!(kind(&outcome(&plan("get"), &date)), "transient");
+}
+
+#[test]
+fn a_date_to_retry_after_is_one_from_the_servers_own() {
+    let of = |after: &str, date: &str| {
+        let found = response(503, &[("retry-after", after), ("date", date)], b"");
+        match outcome(&plan("get"), &found) {
+            Outcome::Transient(_, seconds) => seconds,
+            other => panic!("{other:?}"),
+        }
+    };
+    let date = "Wed, 21 Oct 2026 07:28:00 GMT";
+    let cases = [
+        (date, date, Some(0)),
+        ("Wed, 21 Oct 2026 07:29:01 GMT", date, Some(61)),
+        ("Thu, 22 Oct 2026 00:00:00 GMT", date, Some(59_520)),
+        (
+            "Fri, 01 Jan 2027 00:00:00 GMT",
+            "Thu, 31 Dec 2026 23:59:50 GMT",
+            Some(10),
+        ),
+        (
+            "Wed, 01 Mar 2028 00:00:00 GMT",
+            "Mon, 28 Feb 2028 00:00:00 GMT",
+            Some(172_800),
+        ),
+        (
+            "Mon, 01 Mar 2027 00:00:00 GMT",
+            "Sun, 28 Feb 2027 00:00:00 GMT",
+            Some(86_400),
+        ),
+        ("Wed, 21 Oct 2026 07:27:59 GMT", date, None),
+        ("12", "", Some(12)),
+        ("-1", date, None),
+        (date, "", None),
+        ("soon", date, None),
+        ("Wed, 21 Oct 99999999999 07:28:00 GMT", date, None),
+        ("Wed, 99 Oct 2026 07:28:00 GMT", date, None),
+        ("Wed, 21 Oct 2026 07:28 GMT", date, None),
+    ];
+    for (after, date, expected) in cases {
+        assert_eq!(of(after, date), expected, "{after} {date}");
+    }
 }
 
 #[test]
