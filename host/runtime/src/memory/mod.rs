@@ -49,6 +49,7 @@ impl Runtime {
         &self,
         work: impl FnOnce(&Memory) -> Result<T, MemoryError> + Send + 'static,
     ) -> Result<T, MemoryError> {
+        let _place = self.memory.place().await?;
         let home = Arc::clone(&self.memory);
         let done = tokio::task::spawn_blocking(move || work(&*home.open()?));
         done.await.unwrap_or_else(|_| Err(interrupted()))

@@ -171,6 +171,7 @@ impl Asking {
         request: memory::Request,
         again: bool,
     ) -> Result<Came, MemoryError> {
+        let _place = self.runtime.memory.place().await?;
         let this = Arc::clone(self);
         let work = move || {
             let documents = this.runtime.memory.open()?;

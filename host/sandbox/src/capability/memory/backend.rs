@@ -369,6 +369,8 @@ impl Backend {
         work: impl FnOnce() -> Result<T, MemoryError> + Send + 'static,
         writes: bool,
     ) -> Result<T, CallError> {
+        let place = self.home.place().await;
+        let _place = place.map_err(|error| error_of(error, writes))?;
         let done = self.io.spawn_blocking(work).await;
         let interrupted = |_| CallError::Transient {
             message: "the host is stopping".to_owned(),
