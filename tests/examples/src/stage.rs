@@ -364,7 +364,15 @@ impl Stage {
     /// It does not start.
     pub fn begin(&self, file: &str, inputs: &Value) -> Result<crate::runs::Run<'_>> {
         let input = serde_json::json!({ "workflow": self.text(file)?, "inputs": inputs });
-        let body = serde_json::json!({ "agent": "workflow", "goal": "", "input": input });
+        self.start("workflow", &input)
+    }
+
+    /// Starts a run of an agent and does not wait for anything.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(&self, agent: &str, input: &Value) -> Result<crate::runs::Run<'_>> {
+        let body = serde_json::json!({ "agent": agent, "goal": "", "input": input });
         let (url, token) = (&self.server.url, &self.server.token);
         let made = ask(url, token, "/v1/runs", Some(&body.to_string()))?;
         let made: Value = serde_json::from_str(&made)?;
@@ -455,6 +463,12 @@ fn binaries() -> PathBuf {
         true => dir.parent().unwrap_or(dir).to_path_buf(),
         false => dir.to_path_buf(),
     }
+}
+
+/// A component of the workspace, by package name.
+#[must_use]
+pub fn component(package: &str) -> PathBuf {
+    components().join(format!("{}.wasm", package.replace('-', "_")))
 }
 
 fn components() -> PathBuf {

@@ -33,7 +33,7 @@ fn content() {
     run.follow().expect("it goes on");
     ends(&run, "done", "true");
     let sent = published(&stage);
-    assert_eq!(sent, [article.clone()]);
+    assert_eq!(sent, std::slice::from_ref(article));
     let came = stage.services.came();
     let came = came
         .iter()
