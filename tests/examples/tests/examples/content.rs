@@ -70,6 +70,7 @@ fn content() {
         (Bad::RateLimits, "escalated"),
         (Bad::ContradictsItself, "escalated"),
         (Bad::TooLong, "escalated"),
+        (Bad::OverBudget, "escalated"),
     ];
     ends_cleanly(&stage, &table, || {
         stage.work("content.yaml", &input).expect("a run")

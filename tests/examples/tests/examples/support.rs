@@ -101,6 +101,7 @@ fn support() {
         (Bad::RateLimits, "escalated"),
         (Bad::ContradictsItself, "escalated"),
         (Bad::TooLong, "escalated"),
+        (Bad::OverBudget, "escalated"),
     ];
     let booked = stage.services.ledger.booked();
     ends_cleanly(&stage, &table, || {
