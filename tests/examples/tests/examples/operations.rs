@@ -101,6 +101,7 @@ fn operations() {
         (Bad::RateLimits, "waiting"),
         (Bad::ContradictsItself, "waiting"),
         (Bad::TooLong, "waiting"),
+        (Bad::OverBudget, "waiting"),
     ];
     ends_cleanly(&stage, &table, || {
         let run = stage.work("operations.yaml", &json!({})).expect("a run");
