@@ -21,6 +21,10 @@ use landlock::{
 use rustix::process::{
     Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit,
 };
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
+    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+};
 use serde::{Deserialize, Serialize};
 use tokio::process::Child;
 
@@ -216,6 +220,9 @@ fn become_server(order: OsString) -> String {
     if let Err(error) = confine(&order) {
         return format!("confining the program: {error}");
     }
+    if let Err(error) = drop_capabilities() {
+        return format!("taking root's rights from the program: {error}");
+    }
     let error = std::process::Command::new(&order.program)
         .args(&order.args)
         .exec();
@@ -240,10 +247,38 @@ fn limit(order: &Order) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Started by root, the program is root's in name alone: what root may beyond others
+/// would undo what it is held to.
+fn drop_capabilities() -> std::io::Result<()> {
+    if capabilities(None)?.permitted.is_empty() {
+        return Ok(());
+    }
+    for bit in 0..u64::BITS {
+        let one = CapabilitySet::from_bits_retain(1 << bit);
+        match capability_is_in_bounding_set(one) {
+            Ok(true) => remove_capability_from_bounding_set(one)?,
+            Ok(false) => {}
+            // The kernel knows no more of them.
+            Err(_) => break,
+        }
+    }
+    clear_ambient_capability_set()?;
+    let none = CapabilitySet::empty();
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: none,
+            permitted: none,
+            inheritable: none,
+        },
+    )?;
+    Ok(())
+}
+
 /// Files and TCP as far as was promised, and besides whatever more the kernel can:
-/// signals and abstract sockets outside, commands of devices.
+/// signals and sockets outside, commands of devices.
 fn confine(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
-    let (all, read) = (AccessFs::from_all(ABI::V5), AccessFs::from_read(ABI::V5));
+    let (all, read) = (AccessFs::from_all(ABI::V9), AccessFs::from_read(ABI::V9));
     let mut ruleset = hard()
         .handle_access(AccessFs::from_all(FILES_ABI))?
         .set_compatibility(CompatLevel::BestEffort)
@@ -271,7 +306,7 @@ fn confine(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
         .create()?
         .add_rules(path_beneath_rules(READABLE, read))?
         .add_rules(path_beneath_rules(given, read))?
-        .add_rules(path_beneath_rules(WRITABLE, AccessFs::from_file(ABI::V5)))?
+        .add_rules(path_beneath_rules(WRITABLE, AccessFs::from_file(ABI::V9)))?
         .add_rules(path_beneath_rules([&order.dir], all))?
         .restrict_self()?;
     match status.no_new_privs && status.ruleset != RulesetStatus::NotEnforced {
