@@ -125,13 +125,7 @@ struct Order {
 /// # Errors
 /// Why it can't be started.
 pub(crate) async fn start(server: &Server, around: &Surroundings) -> Result<Child, String> {
-    let can = confinement();
-    if can == Confinement::None || (can == Confinement::Files && !server.allow_network) {
-        return Err(
-            "the kernel has no Landlock that holds it to its directory and off the network: it is not started"
-                .to_owned(),
-        );
-    }
+    may_start(confinement(), server.allow_network)?;
     let dir = around
         .dir
         .to_str()
@@ -163,6 +157,21 @@ pub(crate) async fn start(server: &Server, around: &Surroundings) -> Result<Chil
         command.env(name, value.as_str());
     }
     spawned(command).await
+}
+
+/// Strict is the only mode: what the kernel can't hold a program to is not left out.
+fn may_start(can: Confinement, allow_network: bool) -> Result<(), String> {
+    match (can, allow_network) {
+        (Confinement::Network, _) | (Confinement::Files, true) => Ok(()),
+        (Confinement::Files, false) => Err(
+            "the kernel has no Landlock that holds it off the network (Linux 6.7), and it may not use it: it is not started"
+                .to_owned(),
+        ),
+        (Confinement::None, _) => Err(
+            "the kernel has no Landlock that holds it to its directory (Linux 6.2): it is not started"
+                .to_owned(),
+        ),
+    }
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -312,5 +321,29 @@ fn confine(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
     match status.no_new_privs && status.ruleset != RulesetStatus::NotEnforced {
         true => Ok(()),
         false => Err("the kernel does not do it".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_not_be_held_is_not_started() {
+        let table = [
+            (Confinement::None, false, Some("Linux 6.2")),
+            (Confinement::None, true, Some("Linux 6.2")),
+            (Confinement::Files, false, Some("Linux 6.7")),
+            (Confinement::Files, true, None),
+            (Confinement::Network, false, None),
+            (Confinement::Network, true, None),
+        ];
+        for (can, network, expect) in table {
+            match (may_start(can, network), expect) {
+                (Ok(()), None) => {}
+                (Err(why), Some(expect)) => assert!(why.contains(expect), "{why}"),
+                (found, _) => panic!("{can:?} {network}: {found:?}"),
+            }
+        }
     }
 }

@@ -202,6 +202,18 @@ fn only_who_may_everything_brings_in_a_server() {
         assert_eq!(reply.status, 403);
         assert!(String::from_utf8_lossy(&reply.body).contains(expect));
     }
+    // A version that is there is put in force by nobody else either.
+    let mut fewer = notes();
+    fewer["tools"] = json!(["echo"]);
+    let installed = host.install("notes", &json!({ "server": fewer }));
+    assert_eq!(installed["active"], false, "{installed}");
+    let activate = json!({ "digest": installed["digest"] });
+    let reply = limited.send(&Request::json(
+        "POST",
+        "/v1/plugins/notes/activate",
+        &activate,
+    ));
+    assert_eq!(reply.expect("a reply").status, 403);
     // The same as a document, by the way of components.
     let digest = text(&host.plugin("notes"), "digest").replacen(':', "-", 1);
     let file = host
@@ -340,7 +352,10 @@ fn a_call_in_flight_ends_with_a_halt_and_is_on_record() {
         return;
     }
     let host = Host::with_notes();
-    host.set("notes", json!({ "limits": { "wall": "60s" } }));
+    host.set(
+        "notes",
+        json!({ "limits": { "wall": "60s", "concurrency": 1, "queue": 0 } }),
+    );
     let api = host.api();
     let calling = std::thread::spawn(move || {
         let request = Request::json("POST", "/v1/tools/notes/wait", &json!({ "ms": 60_000 }));
@@ -349,6 +364,8 @@ fn a_call_in_flight_ends_with_a_halt_and_is_on_record() {
     wait_for("the call begins", || {
         host.own("notes").join("began").exists()
     });
+    let beside = host.says("echo", json!({}));
+    assert!(beside.starts_with("plugin-busy"), "{beside}");
     let halt = json!({ "halted": true, "plugin": "notes" });
     assert_eq!(host.ask("POST", "/v1/halt", &halt).0, 200);
     assert_eq!(calling.join().expect("it ends"), 503);
