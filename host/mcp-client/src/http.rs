@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use airlock_models::sse::SseParser;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming as Body;
 use hyper::client::conn::http1;
@@ -21,6 +21,7 @@ use rustls::pki_types::ServerName;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -107,7 +108,7 @@ struct Taken<'a> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         if self.armed
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && let Ok(runtime) = Handle::try_current()
         {
             let (http, line) = (self.http.clone(), rpc::cancel(self.id));
             runtime.spawn(async move { drop(http.notify(line).await) });
@@ -138,9 +139,25 @@ impl Http {
         state.modern = modern;
     }
 
+    /// Ends the connection; a server that keeps a session is told.
     pub(crate) fn close(&self) {
-        let mut state = self.state();
-        state.closed.get_or_insert_with(|| CLOSED.to_owned());
+        let session = {
+            let mut state = self.state();
+            state.closed.get_or_insert_with(|| CLOSED.to_owned());
+            state.session.take()
+        };
+        if let (Some(session), Ok(runtime)) = (session, Handle::try_current()) {
+            let http = self.clone();
+            runtime.spawn(async move { drop(timeout(NOTIFY_WAIT, http.end(session)).await) });
+        }
+    }
+
+    async fn end(&self, session: HeaderValue) -> Result<(), Fault> {
+        let mut request = self.post(None, String::new())?;
+        *request.method_mut() = Method::DELETE;
+        request.headers_mut().remove(header::CONTENT_TYPE);
+        request.headers_mut().insert(SESSION, session);
+        self.connect().await?.send(request).await.map(drop)
     }
 
     pub(crate) fn closed(&self) -> Option<String> {

@@ -21,6 +21,10 @@ use landlock::{
 use rustix::process::{
     Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit,
 };
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
+    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+};
 use serde::{Deserialize, Serialize};
 use tokio::process::Child;
 
@@ -121,13 +125,7 @@ struct Order {
 /// # Errors
 /// Why it can't be started.
 pub(crate) async fn start(server: &Server, around: &Surroundings) -> Result<Child, String> {
-    let can = confinement();
-    if can == Confinement::None || (can == Confinement::Files && !server.allow_network) {
-        return Err(
-            "the kernel has no Landlock that holds it to its directory and off the network: it is not started"
-                .to_owned(),
-        );
-    }
+    may_start(confinement(), server.allow_network)?;
     let dir = around
         .dir
         .to_str()
@@ -159,6 +157,21 @@ pub(crate) async fn start(server: &Server, around: &Surroundings) -> Result<Chil
         command.env(name, value.as_str());
     }
     spawned(command).await
+}
+
+/// Strict is the only mode: what the kernel can't hold a program to is not left out.
+fn may_start(can: Confinement, allow_network: bool) -> Result<(), String> {
+    match (can, allow_network) {
+        (Confinement::Network, _) | (Confinement::Files, true) => Ok(()),
+        (Confinement::Files, false) => Err(
+            "the kernel has no Landlock that holds it off the network (Linux 6.7), and it may not use it: it is not started"
+                .to_owned(),
+        ),
+        (Confinement::None, _) => Err(
+            "the kernel has no Landlock that holds it to its directory (Linux 6.2): it is not started"
+                .to_owned(),
+        ),
+    }
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -216,6 +229,9 @@ fn become_server(order: OsString) -> String {
     if let Err(error) = confine(&order) {
         return format!("confining the program: {error}");
     }
+    if let Err(error) = drop_capabilities() {
+        return format!("taking root's rights from the program: {error}");
+    }
     let error = std::process::Command::new(&order.program)
         .args(&order.args)
         .exec();
@@ -240,10 +256,38 @@ fn limit(order: &Order) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Started by root, the program is root's in name alone: what root may beyond others
+/// would undo what it is held to.
+fn drop_capabilities() -> std::io::Result<()> {
+    if capabilities(None)?.permitted.is_empty() {
+        return Ok(());
+    }
+    for bit in 0..u64::BITS {
+        let one = CapabilitySet::from_bits_retain(1 << bit);
+        match capability_is_in_bounding_set(one) {
+            Ok(true) => remove_capability_from_bounding_set(one)?,
+            Ok(false) => {}
+            // The kernel knows no more of them.
+            Err(_) => break,
+        }
+    }
+    clear_ambient_capability_set()?;
+    let none = CapabilitySet::empty();
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: none,
+            permitted: none,
+            inheritable: none,
+        },
+    )?;
+    Ok(())
+}
+
 /// Files and TCP as far as was promised, and besides whatever more the kernel can:
-/// signals and abstract sockets outside, commands of devices.
+/// signals and sockets outside, commands of devices.
 fn confine(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
-    let (all, read) = (AccessFs::from_all(ABI::V5), AccessFs::from_read(ABI::V5));
+    let (all, read) = (AccessFs::from_all(ABI::V9), AccessFs::from_read(ABI::V9));
     let mut ruleset = hard()
         .handle_access(AccessFs::from_all(FILES_ABI))?
         .set_compatibility(CompatLevel::BestEffort)
@@ -271,11 +315,35 @@ fn confine(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
         .create()?
         .add_rules(path_beneath_rules(READABLE, read))?
         .add_rules(path_beneath_rules(given, read))?
-        .add_rules(path_beneath_rules(WRITABLE, AccessFs::from_file(ABI::V5)))?
+        .add_rules(path_beneath_rules(WRITABLE, AccessFs::from_file(ABI::V9)))?
         .add_rules(path_beneath_rules([&order.dir], all))?
         .restrict_self()?;
     match status.no_new_privs && status.ruleset != RulesetStatus::NotEnforced {
         true => Ok(()),
         false => Err("the kernel does not do it".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_not_be_held_is_not_started() {
+        let table = [
+            (Confinement::None, false, Some("Linux 6.2")),
+            (Confinement::None, true, Some("Linux 6.2")),
+            (Confinement::Files, false, Some("Linux 6.7")),
+            (Confinement::Files, true, None),
+            (Confinement::Network, false, None),
+            (Confinement::Network, true, None),
+        ];
+        for (can, network, expect) in table {
+            match (may_start(can, network), expect) {
+                (Ok(()), None) => {}
+                (Err(why), Some(expect)) => assert!(why.contains(expect), "{why}"),
+                (found, _) => panic!("{can:?} {network}: {found:?}"),
+            }
+        }
     }
 }

@@ -324,6 +324,12 @@ impl Link {
     }
 }
 
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 fn client_info() -> Value {
     json!({ "name": "airlock", "version": env!("CARGO_PKG_VERSION") })
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use airlock::client::{Api, Request};
 use airlock::harness::Server;
+use airlock_mcp_client::{Confinement, confinement};
 use airlock_tests::{airlock, mcp_servers};
 use serde_json::{Value, json};
 
@@ -28,13 +29,7 @@ struct Host {
 
 /// Whether programs are started here; says so where not.
 fn can_start() -> bool {
-    // The interface that holds TCP, of Linux 6.7.
-    let can = std::fs::read_to_string("/proc/sys/kernel/osrelease").is_ok_and(|release| {
-        let mut parts = release
-            .split(['.', '-'])
-            .map(|part| part.parse::<u32>().unwrap_or(0));
-        (parts.next(), parts.next()) >= (Some(6), Some(7))
-    });
+    let can = confinement() == Confinement::Network;
     if !can {
         println!("skipped: the kernel has no Landlock that holds the network");
     }

@@ -202,6 +202,18 @@ fn only_who_may_everything_brings_in_a_server() {
         assert_eq!(reply.status, 403);
         assert!(String::from_utf8_lossy(&reply.body).contains(expect));
     }
+    // A version that is there is put in force by nobody else either.
+    let mut fewer = notes();
+    fewer["tools"] = json!(["echo"]);
+    let installed = host.install("notes", &json!({ "server": fewer }));
+    assert_eq!(installed["active"], false, "{installed}");
+    let activate = json!({ "digest": installed["digest"] });
+    let reply = limited.send(&Request::json(
+        "POST",
+        "/v1/plugins/notes/activate",
+        &activate,
+    ));
+    assert_eq!(reply.expect("a reply").status, 403);
     // The same as a document, by the way of components.
     let digest = text(&host.plugin("notes"), "digest").replacen(':', "-", 1);
     let file = host
@@ -297,11 +309,10 @@ fn what_is_halted_or_removed_ends_its_program() {
     // A mark of its own, by which its processes are found.
     let mark = format!("mark-{}", std::process::id());
     host.install("notes", &json!({ "server": { "command": "/bin/sh", "args": ["-c", format!("exec {} good", program()), &mark], "read": [program()] } }));
-    // The shell's argument is gone once it has become the server.
     let first = host.says("environment", json!({}));
-    assert_eq!(
-        first,
-        "[(\"PWD\", \"".to_owned() + host.own("notes").to_str().expect("UTF-8") + "\")]"
+    assert!(
+        !first.contains("HOME") && !first.contains("AIRLOCK"),
+        "{first}"
     );
     let alive = || {
         processes("good").iter().any(|pid| {
@@ -333,6 +344,34 @@ fn what_is_halted_or_removed_ends_its_program() {
     assert_eq!(removed.expect("a reply").status, 200);
     wait_for("it ends with its plugin", || !alive());
     assert!(!host.own("notes").exists(), "what it kept is gone");
+}
+
+#[test]
+fn a_call_in_flight_ends_with_a_halt_and_is_on_record() {
+    if !can_start() {
+        return;
+    }
+    let host = Host::with_notes();
+    host.set(
+        "notes",
+        json!({ "limits": { "wall": "60s", "concurrency": 1, "queue": 0 } }),
+    );
+    let api = host.api();
+    let calling = std::thread::spawn(move || {
+        let request = Request::json("POST", "/v1/tools/notes/wait", &json!({ "ms": 60_000 }));
+        api.send(&request).expect("a reply").status
+    });
+    wait_for("the call begins", || {
+        host.own("notes").join("began").exists()
+    });
+    let beside = host.says("echo", json!({}));
+    assert!(beside.starts_with("plugin-busy"), "{beside}");
+    let halt = json!({ "halted": true, "plugin": "notes" });
+    assert_eq!(host.ask("POST", "/v1/halt", &halt).0, 200);
+    assert_eq!(calling.join().expect("it ends"), 503);
+    let calls = host.audited("call.done");
+    assert_eq!(calls[0]["outcome"], "cancelled", "{calls:?}");
+    assert_eq!(calls[0]["detail"]["sandboxed"], false, "{calls:?}");
 }
 
 #[test]

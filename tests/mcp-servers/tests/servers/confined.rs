@@ -1,5 +1,6 @@
 //! What a program can reach: its own directory and the system's libraries.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::{Connected, around, can_start, connect, program};
@@ -84,4 +85,22 @@ async fn a_program_uses_the_network_where_it_may() {
         let said = good.text("connect", &arguments("address", &address)).await;
         assert!(said.contains(expect), "{network}: {said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_root_starts_has_none_of_roots_rights() {
+    if !can_start() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let good = good(dir.path(), false).await;
+    let file = dir.path().join("own/anothers");
+    std::fs::write(&file, "x").expect("written");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("set");
+    if std::os::unix::fs::chown(&file, Some(65_534), Some(65_534)).is_err() {
+        println!("skipped: these tests are not run by root");
+        return;
+    }
+    let said = good.text("look", &arguments("path", "anothers")).await;
+    assert!(said.starts_with("failed: Permission denied"), "{said}");
 }

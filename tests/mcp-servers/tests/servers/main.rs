@@ -4,6 +4,7 @@
 mod confined;
 mod hostile;
 mod npm;
+mod raw;
 mod real;
 
 use std::net::SocketAddr;
