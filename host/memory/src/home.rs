@@ -70,6 +70,14 @@ impl MemoryHome {
         Ok(self.store.get(META, HEAD)?.is_some())
     }
 
+    /// The memory, where it is open.
+    pub fn opened(&self) -> Option<Arc<Memory>> {
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(memory) => Some(Arc::clone(memory)),
+            State::NotOpened | State::Closed => None,
+        }
+    }
+
     /// The memory; blocks while it is opened.
     ///
     /// # Errors

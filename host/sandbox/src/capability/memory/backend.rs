@@ -230,7 +230,8 @@ pub fn error_of(error: MemoryError, writes: bool) -> CallError {
                 "the memory failed"
             );
             let message = "the host's memory failed".to_owned();
-            match writes {
+            // Nothing but the store's own failure leaves open what became of a write.
+            match writes && matches!(error, MemoryError::Store(_)) {
                 true => CallError::Unknown { message },
                 false => CallError::Permanent { message },
             }
