@@ -78,6 +78,7 @@ pub mod flow;
 pub mod http;
 pub mod kv;
 pub mod log;
+pub mod memory;
 pub mod prompt;
 pub mod retry;
 pub mod schema;

@@ -1,7 +1,8 @@
 //! What the end-to-end tests share: where the built things are.
 
-pub mod ledger;
 pub mod runs;
+
+pub use airlock_examples::ledger;
 
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,20 @@ pub fn airlock() -> PathBuf {
     assert!(
         binary.is_file(),
         "{} is missing: run `cargo xtask test`, or `cargo build -p airlock`",
+        binary.display()
+    );
+    binary
+}
+
+/// The MCP servers of `tests/mcp-servers`, of the same build.
+///
+/// # Panics
+/// When they have not been built.
+pub fn mcp_servers() -> PathBuf {
+    let binary = profile_dir().join("airlock-mcp-servers");
+    assert!(
+        binary.is_file(),
+        "{} is missing: run `cargo xtask test`, or `cargo build -p airlock-mcp-servers`",
         binary.display()
     );
     binary

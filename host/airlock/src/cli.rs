@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and its help.
 
 mod hooks;
+mod memory;
 mod plugins;
 mod runs;
 mod schedules;
@@ -12,7 +13,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use hooks::{HookAdd, Hooks};
-pub use plugins::{OpenApi, Plugin, PluginAdd};
+pub use memory::{Memory, MemoryImport, MemoryPut, MemorySearch};
+pub use plugins::{OpenApi, Plugin, PluginAdd, ServerAdd};
 pub use runs::{Approvals, DecideWith, Halt, Resume, Run, Runs, RunsList, Signal};
 pub use schedules::{ScheduleAdd, Schedules};
 pub use workflow::{Backfill, Workflow};
@@ -151,6 +153,9 @@ pub enum Command {
     /// Language models that agents ask: what is configured, what was used.
     #[command(subcommand)]
     Models(Models),
+    /// Documents that agents and tools keep: look at them, search, import files.
+    #[command(subcommand)]
+    Memory(Memory),
     /// Make and revoke tokens for the API.
     #[command(subcommand)]
     Token(Token),
@@ -373,6 +378,15 @@ pub enum Models {
     Check {
         /// The file.
         file: PathBuf,
+    },
+    /// Ask the models of a role once: whether they answer, how fast and for how much.
+    /// It costs what the provider takes, and counts in no budget.
+    #[command(after_help = "Example:\n  airlock models try fast")]
+    Try {
+        /// The role.
+        role: String,
+        /// What to ask; a greeting without it.
+        text: Option<String>,
     },
     /// Have the server read its file of models anew. One that can't be used changes
     /// nothing.

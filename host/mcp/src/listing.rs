@@ -9,7 +9,7 @@ use airlock_runtime::{Hints, Offer, OfferedAgent, OfferedTool, Principal, Role, 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rmcp::ErrorData;
-use rmcp::model::{CacheScope, JsonObject, ListToolsResult, Tool, ToolAnnotations};
+use rmcp::model::{CacheScope, JsonObject, ListToolsResult, MetaObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -23,6 +23,11 @@ const CURSOR: &str = "after:";
 /// A member of schemas by which clients send arguments as headers, where whoever
 /// stands in between can read them. No plugin may ask for that.
 const AS_HEADER: &str = "x-mcp-header";
+
+/// What is said of a tool that is not called in a sandbox, and the member of its
+/// `_meta` that says so.
+const NOT_SANDBOXED: &str = "\n\n(Not sandboxed: a tool of another MCP server.)";
+const SANDBOXED: &str = "airlock/sandboxed";
 
 /// Who may look at runs: any role.
 const LOOKERS: &[Role] = &[Role::Viewer, Role::Caller, Role::Operator, Role::Approver];
@@ -97,7 +102,15 @@ fn tools(runtime: &Runtime, who: &Principal) -> Vec<Tool> {
 fn tool(offered: OfferedTool) -> Tool {
     let OfferedTool { tool, hints } = offered;
     let name = tool_name(&tool.plugin, &tool.name);
-    let mut listed = Tool::new(name, tool.description, object(tool.input_schema));
+    let mut description = tool.description;
+    if !tool.sandboxed {
+        description.push_str(NOT_SANDBOXED);
+    }
+    let mut listed = Tool::new(name, description, object(tool.input_schema));
+    if !tool.sandboxed {
+        let said = JsonObject::from_iter([(SANDBOXED.to_owned(), Value::Bool(false))]);
+        listed.meta = Some(MetaObject(said));
+    }
     listed.title = tool.title;
     listed.output_schema = tool.output_schema.and_then(output);
     listed.annotations = Some(annotations(hints));

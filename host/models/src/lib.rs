@@ -30,7 +30,7 @@ mod request;
 mod router;
 mod schema;
 mod secret;
-mod sse;
+pub mod sse;
 #[cfg(test)]
 mod tests;
 
@@ -44,4 +44,5 @@ pub use request::{
     Message, OutputSchema, Part, REQUEST_BYTES_MAX, Request, Tool, ToolCall, ToolChoice,
 };
 pub use router::{Allowance, Ask, Clock, Router, SystemClock};
+pub use schema::{STEPS_MAX as SCHEMA_STEPS_MAX, Schema, Violation};
 pub use secret::{Secret, Secrets};

@@ -7,25 +7,27 @@
 
 /// An event with data. Comments, ids and retry times are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct SseEvent {
+pub struct SseEvent {
     /// Empty where the stream names none.
-    pub(crate) name: String,
+    pub name: String,
     /// The data lines, with line feeds between them.
-    pub(crate) data: String,
+    pub data: String,
 }
 
 /// Why a stream can't be read on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SseError {
+pub enum SseError {
+    /// A line or an event goes beyond its bound.
     #[error("an event of the stream is larger than {0} bytes")]
     TooLarge(usize),
+    /// It holds bytes that are no text.
     #[error("the stream is no UTF-8")]
     NotUtf8,
 }
 
 /// Reads events.
 #[derive(Debug)]
-pub(crate) struct SseParser {
+pub struct SseParser {
     bytes_max: usize,
     line: Vec<u8>,
     /// The last byte was a carriage return: a line feed right after it belongs to
@@ -41,7 +43,8 @@ const BOM: &[u8] = "\u{feff}".as_bytes();
 
 impl SseParser {
     /// `bytes_max`: longest line and longest event.
-    pub(crate) fn new(bytes_max: usize) -> Self {
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
             line: Vec::new(),
@@ -57,7 +60,7 @@ impl SseParser {
     ///
     /// # Errors
     /// The stream is of no use from here on.
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<SseEvent>, SseError> {
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<SseEvent>, SseError> {
         if self.after_cr && !bytes.is_empty() {
             self.after_cr = false;
             bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);

@@ -4,7 +4,9 @@
 //! - `journal/`: the truth (plugins, grants, tokens, kv, secrets, audit, replies);
 //! - `components/sha256-….wasm`: component bytes, named by digest, verified when read;
 //! - `cache/`: compiled code; may be deleted at any time;
-//! - `views/`: computed from the truth; may be deleted at any time.
+//! - `mcp/NAME/`: what the program of an MCP server keeps; its own, in no backup;
+//! - `views/`: computed from the truth; may be deleted at any time;
+//! - `memory/`: the full-text index of documents; may be deleted while nothing runs.
 //!
 //! The keys directory, outside the data directory so that a copy of the data is
 //! not a copy of the keys: `cache.key`, `vault.key`, `audit.key`, `admin.token`.
@@ -24,6 +26,10 @@ pub struct RuntimeConfig {
     pub compiler: PathBuf,
     /// Its arguments.
     pub compiler_args: Vec<OsString>,
+    /// The program that confines itself and becomes an MCP server's.
+    pub launcher: PathBuf,
+    /// Its arguments, before the order.
+    pub launcher_args: Vec<OsString>,
     /// Certificates (PEM) that plugins' requests trust besides Mozilla's.
     pub ca_file: Option<PathBuf>,
     /// The configuration of language models (docs/models.md); `None`: there are none.
@@ -63,7 +69,7 @@ pub struct RuntimeConfig {
 
 impl RuntimeConfig {
     /// The defaults for a data and a keys directory. The compiler is this
-    /// program itself with the argument `__compile`.
+    /// program itself with the argument `__compile`, the launcher with `__launch`.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>, keys_dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -71,6 +77,8 @@ impl RuntimeConfig {
             keys_dir: keys_dir.into(),
             compiler: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("airlock")),
             compiler_args: vec![OsString::from("__compile")],
+            launcher: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("airlock")),
+            launcher_args: vec![OsString::from("__launch")],
             ca_file: None,
             models_file: None,
             guest_workers: None,
@@ -111,6 +119,18 @@ impl RuntimeConfig {
     #[must_use]
     pub fn views_dir(&self) -> PathBuf {
         self.data_dir.join("views")
+    }
+
+    /// The index of documents.
+    #[must_use]
+    pub fn memory_dir(&self) -> PathBuf {
+        self.data_dir.join("memory")
+    }
+
+    /// Directories of MCP servers' programs, by plugin.
+    #[must_use]
+    pub fn servers_dir(&self) -> PathBuf {
+        self.data_dir.join("mcp")
     }
 
     /// A file of the keys directory.

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use airlock_journal::Store;
+use airlock_memory::MemoryHome;
 use airlock_sandbox::capability::files::Reserved;
-use airlock_sandbox::capability::http::Network;
+pub(crate) use airlock_sandbox::capability::http::Network;
 use airlock_sandbox::compile::{Compiler, InstallLimits};
 use airlock_sandbox::services::AuditSink;
 use airlock_sandbox::{SandboxConfig, Services};
@@ -13,7 +14,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use airlock_sandbox::capability::secrets::{Secret, SecretInfo, Vault, VaultError};
+pub(crate) use airlock_sandbox::capability::secrets::{
+    Secret, SecretInfo, Vault, VaultError, masked,
+};
 pub(crate) use airlock_sandbox::inspect::Effects;
 pub(crate) use airlock_sandbox::{
     ComponentSource, InstallError, Manifest, Plugin, Sandbox, ToolInfo, Want,
@@ -95,10 +98,12 @@ pub(crate) fn services(
     audit: Arc<dyn AuditSink>,
     vault: Arc<Vault>,
     network: Arc<Network>,
+    memory: Arc<MemoryHome>,
     config: &RuntimeConfig,
 ) -> Arc<Services> {
     Arc::new(Services {
         store,
+        memory,
         audit,
         vault,
         network,

@@ -384,6 +384,9 @@ impl Runtime {
 
     fn set_part(self: &Arc<Self>, part: &Part, halted: bool) {
         self.halts.set(part, halted);
+        if let (true, Part::Plugin(name)) = (halted, part) {
+            self.close_servers(|plugin| plugin == name);
+        }
         self.runs.halt(self, halted);
     }
 
@@ -419,7 +422,24 @@ impl Runtime {
             }
             changes
         });
+        if halted {
+            self.close_servers(|_| true);
+        }
         self.runs.halt(self, halted);
+    }
+
+    /// Ends the connections to MCP servers, and with them their programs.
+    fn close_servers(&self, which: impl Fn(&str) -> bool) {
+        let all = self.registry.all().into_iter();
+        for (slot, active) in all.filter(|(slot, _)| which(&slot.name)) {
+            if let Some(remote) = &active.remote {
+                tracing::info!(
+                    plugin = slot.name,
+                    "the connection to an MCP server is ended"
+                );
+                remote.close();
+            }
+        }
     }
 }
 

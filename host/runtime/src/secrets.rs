@@ -86,7 +86,7 @@ impl Runtime {
         airlock_sandbox::capability::secrets::secret::check_name(name).map_err(VaultError::Name)?;
         self.secret_act(who, "secret.set", name, "asked").await?;
         let set = self.vault.set(name, value).await;
-        self.models.secrets_changed();
+        self.secret_changed(name);
         let outcome = set.as_ref().map_or_else(VaultError::code, |_| "ok");
         self.secret_act(who, "secret.set", name, outcome).await?;
         Ok(set?.into())
@@ -113,7 +113,7 @@ impl Runtime {
         airlock_sandbox::capability::secrets::secret::check_name(name).map_err(VaultError::Name)?;
         self.secret_act(who, "secret.remove", name, "asked").await?;
         let removed = self.vault.remove(name).await;
-        self.models.secrets_changed();
+        self.secret_changed(name);
         let outcome = match &removed {
             Ok(true) => "ok",
             Ok(false) => "not-found",
@@ -123,6 +123,16 @@ impl Runtime {
         match removed? {
             true => Ok(()),
             false => Err(SecretError::NotFound(name.to_owned())),
+        }
+    }
+
+    /// Whoever holds its value asks again.
+    fn secret_changed(&self, name: &str) {
+        self.models.secrets_changed();
+        for (_, active) in self.registry.all() {
+            if let Some(remote) = &active.remote {
+                remote.secret_changed(name);
+            }
         }
     }
 

@@ -80,6 +80,10 @@ impl Loaded {
                 let reason = "an agent has no tools".to_owned();
                 return Err(InstallError::Contract { reason });
             }
+            Kind::Server => {
+                let reason = "an MCP server is no component".to_owned();
+                return Err(InstallError::Contract { reason });
+            }
         };
         Ok(Self {
             engine,

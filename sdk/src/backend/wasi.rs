@@ -27,6 +27,7 @@ pub mod bindings {
             "wit/deps/keyvalue-0.2.0-draft2",
             "wit/deps/config-0.2.0-rc.1",
             "wit/airlock-tool",
+            "wit/airlock-memory",
         ],
         inline: "
             package airlock:sdk;
@@ -38,6 +39,7 @@ pub mod bindings {
                 import wasi:keyvalue/store@0.2.0-draft2;
                 import wasi:keyvalue/atomics@0.2.0-draft2;
                 import wasi:config/store@0.2.0-rc.1;
+                import airlock:memory/memory@0.1.0;
             }
         ",
         world: "airlock:sdk/plugin",
@@ -47,6 +49,7 @@ pub mod bindings {
     });
 }
 
+use bindings::airlock::memory::memory as documents;
 use bindings::airlock::tool::{host, secrets, types};
 use bindings::exports::airlock::tool::{manifest, tools};
 use bindings::wasi::clocks::monotonic_clock;
@@ -207,6 +210,10 @@ pub(crate) fn log(level: Level, message: &str, fields: &[(String, String)]) {
 
 pub(crate) fn progress(done: f64, total: Option<f64>, message: &str) {
     host::progress(done, total, message);
+}
+
+pub(crate) fn memory(request: &str) -> Result<String, Error> {
+    documents::ask(request).map_err(Error::from)
 }
 
 pub(crate) fn config_get(key: &str) -> Result<Option<String>, Error> {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use stage::{Case, Stage, advisories, bad, contracts, good, invoices};
 
 /// All plugins that ship.
-const PLUGINS: [&str; 17] = [
+const PLUGINS: [&str; 19] = [
     "advisories",
     "echo",
     "fetch",
@@ -30,6 +30,8 @@ const PLUGINS: [&str; 17] = [
     "reconcile",
     "refund",
     "report",
+    "submit",
+    "supervisor",
     "table",
     "verifier",
     "watch",

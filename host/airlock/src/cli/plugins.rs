@@ -13,9 +13,15 @@ pub enum Plugin {
     ///
     /// With --openapi, each operation of an OpenAPI document becomes a tool, without
     /// a component of one's own. All that the plugin asks for is that one server.
+    ///
+    /// With --mcp-url or --mcp-command, an MCP server of others in the place of a
+    /// component. It is not sandboxed: whatever it does, no grant holds it back. Its
+    /// tools are pinned as it lists them; see `airlock plugin accept`.
     #[command(after_help = "Examples:\n  airlock plugin add fetch ./fetch.wasm\n  \
         airlock plugin add fetch ./fetch-2.wasm --activate   in place of the version before\n  \
-        airlock plugin add --openapi orders.json             each operation as a tool")]
+        airlock plugin add --openapi orders.json             each operation as a tool\n  \
+        airlock plugin add tickets --mcp-url https://mcp.example.com/mcp --header-secret Authorization=tickets-key\n  \
+        airlock plugin add notes --mcp-command /usr/local/bin/notes-mcp --env-secret TOKEN=notes-token")]
     Add(Box<PluginAdd>),
     /// List installed plugins.
     #[command(after_help = "Example:\n  airlock plugin list")]
@@ -30,6 +36,28 @@ pub enum Plugin {
         /// An installed version to look at before it is active, or its beginning.
         #[arg(long, value_name = "DIGEST")]
         digest: Option<String>,
+    },
+    /// Show how the tools of an MCP server differ from those that were accepted, and
+    /// accept them.
+    #[command(
+        after_help = "Examples:\n  airlock plugin accept notes                  show the difference\n  \
+        airlock plugin accept notes sha256:1f0c…     accept it, as it was shown"
+    )]
+    Accept {
+        /// The plugin.
+        name: String,
+        /// The digest that was shown.
+        digest: Option<String>,
+        /// The reason, kept in the audit.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// Print an MCP server with its tools as they were accepted: a document that a
+    /// policy file can name as its `source`.
+    #[command(after_help = "Example:\n  airlock plugin pinned notes > notes.json")]
+    Pinned {
+        /// The plugin.
+        name: String,
     },
     /// Make another installed version the active one.
     #[command(after_help = "Example:\n  airlock plugin activate fetch sha256:1f0c")]
@@ -48,7 +76,7 @@ pub enum Plugin {
     Remove {
         /// The plugin.
         name: String,
-        /// Leave what it kept in `kv`; removing the name once more erases it.
+        /// Leave what it kept in `kv` and `memory`; removing the name once more erases it.
         #[arg(long)]
         keep_data: bool,
         /// The reason, kept in the history and the audit.
@@ -64,7 +92,7 @@ pub struct PluginAdd {
     #[arg(required_unless_present = "openapi")]
     pub name: Option<String>,
     /// The component (.wasm), or a folder that holds exactly one.
-    #[arg(required_unless_present = "openapi", conflicts_with = "openapi")]
+    #[arg(required_unless_present_any = ["openapi", "mcp_url", "mcp_command"], conflicts_with = "openapi")]
     pub source: Option<PathBuf>,
     /// Refuse the component unless it has this digest.
     #[arg(long, value_name = "sha256:…")]
@@ -74,6 +102,8 @@ pub struct PluginAdd {
     pub activate: bool,
     #[command(flatten)]
     pub openapi: OpenApi,
+    #[command(flatten)]
+    pub server: ServerAdd,
 }
 
 #[derive(Debug, Args)]
@@ -114,4 +144,54 @@ pub struct OpenApi {
     /// of a policy.
     #[arg(long, value_name = "FILE", requires = "openapi", conflicts_with_all = ["grant", "digest", "activate"])]
     pub write: Option<PathBuf>,
+}
+
+/// An MCP server.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Of an MCP server")]
+pub struct ServerAdd {
+    /// An MCP server at this URL (streamable HTTP). It is not sandboxed.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["source", "mcp_command", "openapi"])]
+    pub mcp_url: Option<String>,
+    /// A header of each request to the server, with the secret that is its value.
+    #[arg(
+        long = "header-secret",
+        value_name = "HEADER=SECRET",
+        requires = "mcp_url"
+    )]
+    pub headers: Vec<String>,
+    /// The URL may lead to an address that is not public.
+    #[arg(long, requires = "mcp_url")]
+    pub allow_private: bool,
+    /// An MCP server that is this program, an absolute path. It is not sandboxed: it
+    /// runs with the host's user, an empty environment, a directory of its own, and
+    /// what Landlock holds it to.
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["source", "openapi"])]
+    pub mcp_command: Option<String>,
+    /// An argument of the program. Can be given several times.
+    #[arg(
+        long = "arg",
+        value_name = "ARG",
+        requires = "mcp_command",
+        allow_hyphen_values = true
+    )]
+    pub args: Vec<String>,
+    /// A variable of the program's environment, with the secret that is its value.
+    #[arg(
+        long = "env-secret",
+        value_name = "NAME=SECRET",
+        requires = "mcp_command"
+    )]
+    pub env: Vec<String>,
+    /// A file or folder that the program may read and execute besides the system's
+    /// libraries.
+    #[arg(long, value_name = "PATH", requires = "mcp_command")]
+    pub read: Vec<String>,
+    /// The program may open TCP connections and ports.
+    #[arg(long, requires = "mcp_command")]
+    pub allow_network: bool,
+    /// Take only this tool of the server, by the server's name for it. Can be given
+    /// several times.
+    #[arg(long = "tool", value_name = "TOOL")]
+    pub tools: Vec<String>,
 }

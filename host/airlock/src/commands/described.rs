@@ -84,6 +84,7 @@ pub(super) fn describe(detail: &Value) -> String {
     }) {
         text.push_str("\nNOT ACTIVE: this is how it would be under the grants in force.\n");
     }
+    text.push_str(&super::servers::describe(detail));
     text.push_str(&match &detail["agent"] {
         Value::Null => tools_text(detail),
         agent => agent_text(&cell(detail, "name"), agent),
@@ -140,6 +141,9 @@ fn tools_text(detail: &Value) -> String {
         let first = first_line(&cell(tool, "description"));
         let (class, claim) = (cell(tool, "class"), claim(&tool["claim"]));
         let claims = match (class == claim, tool["claim_changed"] == true) {
+            _ if tool["tool_changed"] == true => {
+                " (its server says something else of it now: refused until accepted)".to_owned()
+            }
             (_, true) => {
                 format!(" (it claims {claim}, another class than before: refused until granted)")
             }

@@ -390,8 +390,12 @@ fn version_text(version: &Value) -> String {
         .filter(|ms| *ms > 0)
         .map(time)
         .unwrap_or_default();
+    let held = match version["sandboxed"] == false {
+        true => "\nNOT SANDBOXED: an MCP server of others, which no grant holds back",
+        false => "",
+    };
     let head = format!(
-        "{} grants version {} {at}",
+        "{} grants version {} {at}{held}",
         cell(version, "plugin"),
         cell(version, "version")
     );

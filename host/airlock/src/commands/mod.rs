@@ -12,6 +12,7 @@ mod halt;
 mod history;
 mod hooks;
 mod mcp;
+mod memory;
 mod missing;
 mod models;
 mod new;
@@ -25,6 +26,7 @@ mod runs;
 mod schedules;
 mod secrets;
 mod serve;
+mod servers;
 mod tokens;
 mod tools;
 mod views;
@@ -45,6 +47,7 @@ use crate::logging::{FILTER, start_logging};
 use crate::output::{Format, print_bytes, print_error};
 use crate::place::check_place;
 use crate::selftest;
+pub use memory::READ_PDF;
 pub use plugins::install;
 pub use views::usage_text;
 
@@ -97,6 +100,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Restore { file, force } => backup::restore(global, &file, force)?,
         Command::Models(cli::Models::Check { file }) => models::check(&file)?,
         Command::Models(args) => models::run(&connect(global)?, args)?,
+        Command::Memory(args) => return memory::run(&connect(global)?, args),
         Command::Views(args) => views::run(&connect(global)?, args)?,
         Command::Apply(args) => policy::apply(&connect(global)?, &args)?,
     }
@@ -113,6 +117,7 @@ fn makes_data(command: &Command) -> bool {
             Command::Plugin(cli::Plugin::Add(_))
                 | Command::Secret(cli::Secret::Set { .. })
                 | Command::Token(cli::Token::Create { .. })
+                | Command::Memory(cli::Memory::Import(_) | cli::Memory::Put(_))
         ),
     }
 }

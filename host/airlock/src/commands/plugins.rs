@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::described::{changes, describe};
-use super::{Session, openapi};
+use super::{Session, openapi, servers};
 use crate::cli::{Plugin, PluginAdd};
 use crate::client::{Api, Request, encode};
 use crate::exit::{Failure, Misuse};
@@ -16,7 +16,14 @@ use crate::output::{cell, table};
 pub(super) fn run(session: &Session, command: Plugin) -> Result<()> {
     match command {
         Plugin::Add(args) if args.openapi.openapi.is_some() => openapi::add(session, &args),
-        Plugin::Add(args) => add(session, &args),
+        Plugin::Add(args) => match servers::of(&args.server)? {
+            Some(server) => servers::add(session, &args, server),
+            None => add(session, &args),
+        },
+        Plugin::Pinned { name } => servers::pinned(session, &name),
+        Plugin::Accept { name, digest, why } => {
+            servers::accept(session, &name, digest.as_deref(), &why)
+        }
         Plugin::List => list(session),
         Plugin::Inspect { name, digest } => inspect(session, &name, digest.as_deref()),
         Plugin::Activate {
@@ -78,11 +85,12 @@ fn remove(session: &Session, name: &str, keep_data: bool, why: &str) -> Result<(
         };
         match removed.get("erased") {
             Some(erased) => format!(
-                "{what}; erased {} pairs, {} bytes",
+                "{what}; erased {} pairs, {} bytes, {} namespaces of documents",
                 cell(erased, "pairs"),
-                cell(erased, "bytes")
+                cell(erased, "bytes"),
+                cell(erased, "namespaces")
             ),
-            None => format!("{what}; what it kept in kv stays"),
+            None => format!("{what}; what it kept stays"),
         }
     })
 }
@@ -168,8 +176,12 @@ pub(crate) fn send(
         .map(|digest| format!("&digest={}", encode(digest)))
         .unwrap_or_default();
     let path = format!("/v1/plugins?name={}&wait=true{then}{pinned}", encode(name));
-    let mut operation: Value =
-        api.value(&Request::bytes("POST", path, "application/wasm", bytes))?;
+    let operation = api.value(&Request::bytes("POST", path, "application/wasm", bytes))?;
+    ended(api, operation)
+}
+
+/// Waits until the server is done with an install: what it made.
+pub(super) fn ended(api: &Api, mut operation: Value) -> Result<Value> {
     loop {
         match operation["state"].as_str() {
             Some("succeeded") => return Ok(operation["installed"].clone()),
@@ -251,7 +263,10 @@ fn list(session: &Session) -> Result<()> {
                         false => names("tools"),
                     },
                     names("granted"),
-                    cell(plugin, "wants_ungranted"),
+                    match plugin["sandboxed"] == false {
+                        true => "NOT SANDBOXED".to_owned(),
+                        false => cell(plugin, "wants_ungranted"),
+                    },
                 ]
             })
             .collect();

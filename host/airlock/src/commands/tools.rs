@@ -147,7 +147,10 @@ fn list(session: &Session, plugin: Option<&str>, schemas: bool) -> Result<()> {
             .map(|tool| {
                 vec![
                     format!("{}/{}", cell(tool, "plugin"), cell(tool, "name")),
-                    cell(tool, "class"),
+                    match tool["sandboxed"] == false {
+                        true => format!("{}, not sandboxed", cell(tool, "class")),
+                        false => cell(tool, "class"),
+                    },
                     first_line(&cell(tool, "description")),
                 ]
             })

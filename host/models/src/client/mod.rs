@@ -124,6 +124,12 @@ impl Client {
         Ok(Self { tls: Arc::new(tls) })
     }
 
+    /// How TLS is spoken, for whoever else speaks it in the host's name.
+    #[must_use]
+    pub fn tls(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.tls)
+    }
+
     /// Sends a request; its answer's head.
     pub(crate) async fn send(
         &self,

@@ -17,7 +17,7 @@ use serde_json::Value;
 const COMPILED_BYTES_MAX: usize = 256 << 10;
 const PATTERNS_MAX: usize = 32;
 /// Steps that checking one answer takes at most, all its calls together.
-pub(crate) const STEPS_MAX: u64 = 2_000_000;
+pub const STEPS_MAX: u64 = 2_000_000;
 /// Most nodes of a schema.
 const NODES_MAX: usize = 20_000;
 
@@ -37,17 +37,18 @@ const UNKNOWN: [&str; 10] = [
 
 /// A schema that can be checked against.
 #[derive(Debug, Clone)]
-pub(crate) struct Schema {
+pub struct Schema {
     root: Value,
     patterns: BTreeMap<String, Regex>,
 }
 
 /// Where a value is not as its schema says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Violation {
+pub struct Violation {
     /// JSON pointer into the value.
-    pub(crate) at: String,
-    pub(crate) message: String,
+    pub at: String,
+    /// What is wrong there.
+    pub message: String,
 }
 
 impl Schema {
@@ -55,7 +56,7 @@ impl Schema {
     ///
     /// # Errors
     /// Why it can't be used, with the place.
-    pub(crate) fn compile(text: &str) -> Result<Self, String> {
+    pub fn compile(text: &str) -> Result<Self, String> {
         let root = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
         let mut schema = Self {
             root: Value::Null,
@@ -75,7 +76,7 @@ impl Schema {
     ///
     /// # Errors
     /// The first place where it is not.
-    pub(crate) fn check(&self, value: &Value, steps: &mut u64) -> Result<(), Violation> {
+    pub fn check(&self, value: &Value, steps: &mut u64) -> Result<(), Violation> {
         check::check(self, value, steps)
     }
 }

@@ -38,6 +38,16 @@ pub enum CallRefused {
         /// The tool.
         tool: String,
     },
+    /// Its MCP server says something else of it than when it was accepted.
+    #[error(
+        "`{tool}` of `{plugin}`, an MCP server, says something else of itself than when it was accepted; an administrator sees the difference in `plugin inspect`, and accepts it with `plugin accept`"
+    )]
+    ToolChanged {
+        /// The plugin.
+        plugin: String,
+        /// The tool.
+        tool: String,
+    },
     /// The body is no JSON.
     #[error("the input is not JSON: {0}")]
     InvalidJson(String),
@@ -92,6 +102,7 @@ impl Failure for CallRefused {
             Self::Plugin(error) => error.code(),
             Self::ToolNotFound { .. } => "tool-not-found",
             Self::ClaimChanged { .. } => "effects-changed",
+            Self::ToolChanged { .. } => "tool-changed",
             Self::InvalidJson(_) => "invalid-json",
             Self::InputTooLarge { .. } => "input-too-large",
             Self::NotAdmitted(error) => error.code(),
@@ -107,7 +118,7 @@ impl Failure for CallRefused {
         match self {
             Self::Plugin(error) => error.status(),
             Self::ToolNotFound { .. } => 404,
-            Self::ClaimChanged { .. } => 409,
+            Self::ClaimChanged { .. } | Self::ToolChanged { .. } => 409,
             Self::InvalidJson(_) => 400,
             Self::InputTooLarge { .. } => 413,
             Self::NotAdmitted(error) => error.status(),

@@ -6,6 +6,7 @@
 
 mod error;
 mod in_flight;
+mod middle;
 mod principal_ids;
 mod recorded;
 mod reply;

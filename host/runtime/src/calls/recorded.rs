@@ -18,6 +18,8 @@ pub(crate) struct CallInfo {
     pub(crate) digest: String,
     pub(crate) grants_version: u64,
     pub(crate) subject: String,
+    /// Whether it was made in a sandbox.
+    pub(crate) sandboxed: bool,
     /// Whether the caller asked for what the tool writes.
     pub(crate) with_log: bool,
     /// The request of a run that it is made for.
@@ -55,6 +57,9 @@ struct Done<'a> {
     cpu_us: u64,
     peak_memory_bytes: u64,
     usage: &'a [CapabilityUsage],
+    /// `false`, or not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandboxed: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<&'a str>,
     #[serde(flatten)]
@@ -85,6 +90,7 @@ pub(crate) fn done(who: &Principal, info: &CallInfo, report: &CallReport) -> Op 
         cpu_us: usage.cpu_us,
         peak_memory_bytes: usage.peak_memory_bytes,
         usage: &usage.capabilities,
+        sandboxed: (!info.sandboxed).then_some(false),
         token_id: who.token_id.as_deref(),
         step: info.step.as_ref(),
     };

@@ -7,29 +7,26 @@ use std::time::{Duration, Instant};
 use airlock_journal::{Batch, Op, StoreError};
 use airlock_sandbox::agent::RequestId;
 use airlock_sandbox::capability::log::Progress;
-use airlock_sandbox::{Begun, CallError, CallReport, CallRequest, EffectClass, Watch};
+use airlock_sandbox::{CallError, CallReport, CallRequest, EffectClass};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 
 use crate::admission::{NotAdmitted, Permit};
 use crate::calls::in_flight::Place;
+use crate::calls::middle::{Begun, Told, Watch};
 use crate::calls::recorded::{self, CallInfo};
 use crate::calls::turn::{Judged, Turn};
 use crate::calls::{CallRefused, reply};
-use crate::engine::Plugin;
 use crate::halt::OfRun;
 use crate::idempotency::{Begin, Fingerprint, IdempotencyError, StoredReply, Ticket};
 use crate::ids;
 use crate::plugins::{Active, Slot};
 use crate::principal::Principal;
 use crate::problem::Failure;
+use crate::remote::Withheld;
 use crate::runtime::Runtime;
 use crate::stop::Stop;
-
-/// How long a cancelled guest is waited for before its call is put on record; it
-/// ends at its next epoch tick or host call.
-const CUT_SHORT_WAIT: Duration = Duration::from_secs(5);
 
 /// A call as it comes in.
 #[derive(Debug, Clone)]
@@ -63,12 +60,12 @@ pub enum CallStage {
 }
 
 /// A call that may start.
-struct Ready {
-    slot: Arc<Slot>,
-    active: Arc<Active>,
-    class: EffectClass,
+pub(super) struct Ready {
+    pub(super) slot: Arc<Slot>,
+    pub(super) active: Arc<Active>,
+    pub(super) class: EffectClass,
     input: String,
-    waits_until: Option<Instant>,
+    pub(super) waits_until: Option<Instant>,
     permit: Permit,
     place: Place,
 }
@@ -186,7 +183,7 @@ impl Runtime {
             ready = self.admit(who, &call, turn) => ready?,
             () = told_to(cancel) => return Err(CallRefused::Cancelled),
         };
-        let plugin = self.plugin_side(&mut ready, &call.tool).await?;
+        let side = self.side(who, &mut ready, &call.tool, end).await?;
         if let Some(step) = end.step {
             let now = Judged::of(&self.registry, step.run.agent, &ready.active, &call.tool);
             if now != *step.judged {
@@ -214,11 +211,7 @@ impl Runtime {
             class: ready.class,
             timeout: remaining(ready.waits_until),
         };
-        let begun = self.sandbox.begin(&plugin, request);
-        let begun = match end.step {
-            Some(_) => begun.here(),
-            None => begun,
-        };
+        let begun = self.begin(side, request, &ready.active, end.step.is_some());
         let mut unrecorded = Unrecorded {
             runtime: Arc::clone(self),
             who: Arc::clone(who),
@@ -286,38 +279,6 @@ impl Runtime {
         })
     }
 
-    /// The sandbox's side of what is in force now. Making it takes a while, and
-    /// what is changed meanwhile must hold for this call too.
-    async fn plugin_side(&self, ready: &mut Ready, tool: &str) -> Result<Arc<Plugin>, CallRefused> {
-        loop {
-            let plugin = self.made(&ready.active).await?;
-            let (active, class) = in_force(&ready.slot, tool)?;
-            if Arc::ptr_eq(&active, &ready.active) {
-                return Ok(plugin);
-            }
-            (ready.active, ready.class) = (active, class);
-        }
-    }
-
-    async fn made(&self, active: &Arc<Active>) -> Result<Arc<Plugin>, CallRefused> {
-        let failed = |why: String| {
-            tracing::error!(plugin = active.name, why, "grants can't be put in force");
-            CallRefused::Prepare {
-                plugin: active.name.clone(),
-                why,
-            }
-        };
-        match active.made() {
-            Some(plugin) => Ok(plugin),
-            None => {
-                let active = self.prepared(Arc::clone(active)).await.map_err(failed)?;
-                active
-                    .made()
-                    .ok_or_else(|| failed("it was changed meanwhile".to_owned()))
-            }
-        }
-    }
-
     async fn run(
         &self,
         begun: Begun<'_>,
@@ -343,7 +304,7 @@ impl Runtime {
                 }
             }
         };
-        (cut_short(&watch).await, Some(cut))
+        (watch.cut_short().await, Some(cut))
     }
 
     /// One batch: denials, the kept reply, the call's record.
@@ -388,10 +349,10 @@ impl Runtime {
 }
 
 /// How a call is bound to whoever asked for it.
-struct Ending<'a> {
+pub(super) struct Ending<'a> {
     attempt: u32,
     ticket: Option<&'a Ticket>,
-    step: Option<Step<'a>>,
+    pub(super) step: Option<Step<'a>>,
 }
 
 /// Which step of a run a call is.
@@ -437,53 +398,10 @@ pub(crate) struct StepMade {
     _place: Option<Place>,
 }
 
-async fn told_to(cancel: Option<&Notify>) {
+pub(super) async fn told_to(cancel: Option<&Notify>) {
     match cancel {
         Some(cancel) => cancel.notified().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Passes on what a guest reports, the last of it too.
-struct Told {
-    progress: watch::Receiver<Option<Progress>>,
-    stage: watch::Sender<CallStage>,
-}
-
-impl Told {
-    fn new(watch: &Watch, stage: watch::Sender<CallStage>) -> Self {
-        let progress = watch.progress();
-        stage.send_replace(CallStage::Running(None));
-        Self { progress, stage }
-    }
-
-    /// Waits for the next report and passes it on; for ever when nobody asked.
-    async fn more(told: &mut Option<Self>) {
-        let Some(told) = told else {
-            return std::future::pending().await;
-        };
-        match told.progress.changed().await {
-            Ok(()) => told.pass_on(),
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    /// The end of a call publishes its last report once more.
-    fn pass_on(&mut self) {
-        let next = CallStage::Running(self.progress.borrow_and_update().clone());
-        self.stage.send_if_modified(|stage| {
-            let changed = *stage != next;
-            *stage = next;
-            changed
-        });
-    }
-}
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        if self.progress.has_changed().unwrap_or(false) {
-            self.pass_on();
-        }
     }
 }
 
@@ -510,7 +428,7 @@ impl Drop for Unrecorded {
             return;
         };
         handle.spawn(async move {
-            let report = cut_short(&watch).await;
+            let report = watch.cut_short().await;
             if let Err(error) = runtime.record(&who, &info, report, None).await {
                 tracing::error!(call_id = info.call_id, %error, "a cancelled call is not on record");
             }
@@ -540,6 +458,15 @@ fn check_tool(active: &Active, tool: &str) -> Result<EffectClass, CallRefused> {
         let (plugin, tool) = (plugin.clone(), name.to_owned());
         return Err(CallRefused::ClaimChanged { plugin, tool });
     }
+    let (plugin, tool) = (plugin.clone(), name.to_owned());
+    match terms.withheld {
+        None => {}
+        Some(Withheld::Changed) => return Err(CallRefused::ToolChanged { plugin, tool }),
+        Some(Withheld::Gone) => {
+            let hint = ": its MCP server lists it no more".to_owned();
+            return Err(CallRefused::ToolNotFound { plugin, tool, hint });
+        }
+    }
     Ok(terms.class)
 }
 
@@ -549,7 +476,7 @@ fn near(active: &Active, tool: &str) -> String {
     crate::nearest::hint(tool, &names)
 }
 
-fn in_force(slot: &Slot, tool: &str) -> Result<(Arc<Active>, EffectClass), CallRefused> {
+pub(super) fn in_force(slot: &Slot, tool: &str) -> Result<(Arc<Active>, EffectClass), CallRefused> {
     let gone = || crate::plugins::PluginError::NotFound(slot.name.clone());
     let active = slot.active().ok_or_else(gone)?;
     let class = check_tool(&active, tool)?;
@@ -579,21 +506,10 @@ fn info(active: &Active, tool: &str, with_log: bool) -> CallInfo {
         digest: active.manifest.digest.clone(),
         grants_version: active.grants.version,
         subject: format!("{}/{tool}", active.name),
+        sandboxed: active.remote.is_none(),
     }
 }
 
-fn remaining(until: Option<Instant>) -> Option<Duration> {
+pub(super) fn remaining(until: Option<Instant>) -> Option<Duration> {
     until.map(|until| until.saturating_duration_since(Instant::now()))
-}
-
-/// What a call did whose future was dropped, once its guest is gone, so that
-/// nothing it does is left out.
-async fn cut_short(watch: &Watch) -> CallReport {
-    if tokio::time::timeout(CUT_SHORT_WAIT, watch.ended())
-        .await
-        .is_err()
-    {
-        tracing::error!("a cancelled guest is still there");
-    }
-    watch.report(Err(CallError::Cancelled))
 }

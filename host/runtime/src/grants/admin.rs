@@ -41,7 +41,10 @@ impl Runtime {
     /// No such plugin, or outside the token's scope.
     pub fn grants(&self, who: &Principal, plugin: &str) -> Result<GrantsVersion, GrantError> {
         let (_, active) = self.installed(who, plugin)?;
-        Ok((*active.grants).clone())
+        Ok(GrantsVersion {
+            sandboxed: active.remote.is_none(),
+            ..(*active.grants).clone()
+        })
     }
 
     /// Earlier versions, newest first, those before `before`; at most 100.
@@ -314,6 +317,7 @@ fn next_version(active: &Active, version: u64, change: &GrantsChange<'_>) -> Gra
         why: change.why.to_owned(),
         action: change.action.to_owned(),
         restored: change.restored.map(|earlier| earlier.version),
+        sandboxed: active.remote.is_none(),
     }
 }
 

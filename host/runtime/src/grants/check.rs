@@ -6,6 +6,7 @@ use crate::engine::Manifest;
 use crate::grants::{Descriptions, GrantError};
 use crate::nearest;
 use crate::plugins::Active;
+use crate::remote::is_server;
 
 /// Most rules of one capability.
 const RULES_MAX: usize = 1_000;
@@ -32,6 +33,14 @@ pub(crate) fn check(grants: &Grants, manifest: &Manifest) -> Result<(), GrantErr
     if json.to_string().len() > GRANTS_BYTES_MAX {
         return Err(invalid(format!(
             "the grants are over {GRANTS_BYTES_MAX} bytes"
+        )));
+    }
+    let ruled = json.as_object().into_iter().flatten();
+    let mut ruled =
+        ruled.filter(|(_, rules)| rules.as_array().is_some_and(|rules| !rules.is_empty()));
+    if let Some((name, _)) = ruled.next().filter(|_| is_server(manifest)) {
+        return Err(invalid(format!(
+            "`{name}`: an MCP server is not sandboxed, so that a rule would hold nothing back; `effects`, limits and descriptions can be set"
         )));
     }
     let tools: Vec<&str> = manifest

@@ -81,5 +81,6 @@ fn nothing(plugin: &str, digest: &str) -> GrantsVersion {
         why: String::new(),
         action: "none".to_owned(),
         restored: None,
+        sandboxed: true,
     }
 }

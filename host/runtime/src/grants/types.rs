@@ -6,7 +6,7 @@ use airlock_sandbox::{Grants, Limits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::plugins::Claims;
+use crate::plugins::{Claims, is_yes, yes};
 
 /// Descriptions that an administrator wrote for tools, by tool, in place of the
 /// component's own.
@@ -70,6 +70,10 @@ pub struct GrantsVersion {
     /// For a rollback, the version it went back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<u64>,
+    /// `false`: the plugin is an MCP server of others, and nothing holds it to what
+    /// is granted; absent otherwise.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub sandboxed: bool,
 }
 
 /// A page of a plugin's grants history, newest first.

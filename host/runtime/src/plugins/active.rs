@@ -10,6 +10,7 @@ use airlock_sandbox::{EffectClass, Limits};
 use crate::engine::{Effects, Manifest, Plugin, Sandbox};
 use crate::grants::GrantsVersion;
 use crate::plugins::{Claims, EffectsView};
+use crate::remote::{Remote, Withheld, is_server};
 
 /// A component with a name, as it stands now.
 pub(crate) struct Active {
@@ -17,6 +18,8 @@ pub(crate) struct Active {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) grants: Arc<GrantsVersion>,
     pub(crate) limits: Arc<Limits>,
+    /// The server, where it is no component but one of MCP.
+    pub(crate) remote: Option<Arc<Remote>>,
     tools: HashMap<String, ToolTerms>,
     /// Made at the first call: directories are opened and pools made then.
     plugin: Mutex<Option<Arc<Plugin>>>,
@@ -32,6 +35,8 @@ pub(crate) struct ToolTerms {
     /// The grant names the tool's class, and the tool's claim is another one
     /// than when that was granted.
     pub(crate) claim_changed: bool,
+    /// Of an MCP server's: why it is not called.
+    pub(crate) withheld: Option<Withheld>,
 }
 
 impl Active {
@@ -43,6 +48,7 @@ impl Active {
     ) -> Self {
         Self {
             name: name.to_owned(),
+            remote: is_server(&manifest).then(|| Remote::new(name, &manifest.digest)),
             tools: terms(&manifest, &grants),
             limits: Arc::new(grants.limits.clone()),
             manifest,
@@ -54,7 +60,30 @@ impl Active {
 
     /// The terms of a tool; `None`: there is no such tool.
     pub(crate) fn tool(&self, name: &str) -> Option<ToolTerms> {
-        self.tools.get(name).copied()
+        let terms = self.tools.get(name).copied()?;
+        let withheld = self
+            .remote
+            .as_ref()
+            .and_then(|remote| remote.withheld(name));
+        Some(ToolTerms { withheld, ..terms })
+    }
+
+    /// Goes on with the connection of what was in force before, where it is the
+    /// same server.
+    pub(crate) fn adopt(&mut self, previous: Option<&Self>) {
+        let before = previous.and_then(|previous| previous.remote.clone());
+        if let Some(before) = before.filter(|before| *before.digest() == self.manifest.digest) {
+            self.remote = Some(before);
+        }
+    }
+
+    /// Ends its connection, where what is in force now did not take it over.
+    pub(crate) fn leave(&self, next: Option<&Self>) {
+        let Some(remote) = &self.remote else { return };
+        let taken = next.and_then(|next| next.remote.as_ref());
+        if !taken.is_some_and(|taken| Arc::ptr_eq(taken, remote)) {
+            remote.close();
+        }
     }
 
     /// The sandbox's side of it, made when it is not there yet. What can't be
@@ -128,6 +157,7 @@ fn terms(manifest: &Manifest, grants: &GrantsVersion) -> HashMap<String, ToolTer
         let terms = ToolTerms {
             class: granted.unwrap_or_else(|| unasked(&tool.effects)),
             claim_changed: granted.is_some() && !same,
+            withheld: None,
         };
         (tool.name.clone(), terms)
     };

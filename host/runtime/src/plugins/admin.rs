@@ -12,6 +12,7 @@ use crate::plugins::{
 };
 use crate::principal::Principal;
 use crate::record;
+use crate::remote::check_reach;
 use crate::runtime::Runtime;
 
 impl Runtime {
@@ -87,6 +88,7 @@ impl Runtime {
         if digest == active.manifest.digest {
             return Ok(installed);
         }
+        check_reach(who, &slot.name, &manifest)?;
         // Another component under rules that reach the host.
         let in_force = &active.grants.grants;
         grants::reach::check(who, &slot.name, &Grants::default(), in_force)?;

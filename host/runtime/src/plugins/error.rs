@@ -66,6 +66,18 @@ pub enum PluginError {
     /// Replacing an active version takes an administrator.
     #[error("only an administrator may replace the active version of `{0}`")]
     NeedsAdmin(String),
+    /// Installing an MCP server takes an administrator.
+    #[error("`{0}` is an MCP server, which is not sandboxed: only an administrator may install it")]
+    ServerNeedsAdmin(String),
+    /// The plugin is a component.
+    #[error("`{0}` is no MCP server: say which `server` to install")]
+    NotAServer(String),
+    /// What is said of an MCP server makes no sense.
+    #[error("the MCP server can't be installed: {0}")]
+    BadServer(String),
+    /// The MCP server gave no list of tools that can be taken.
+    #[error("the MCP server can't be asked for its tools: {0}")]
+    Unreachable(String),
     /// Too many installs wait.
     #[error("{0} installs are waiting already")]
     Busy(usize),
@@ -110,7 +122,10 @@ impl Failure for PluginError {
             Self::VersionNotFound { .. } => "version-not-found",
             Self::DigestMismatch { .. } => "digest-mismatch",
             Self::Downgrade { .. } => "downgrade",
-            Self::NeedsAdmin(_) => "forbidden",
+            Self::NeedsAdmin(_) | Self::ServerNeedsAdmin(_) => "forbidden",
+            Self::NotAServer(_) => "not-a-server",
+            Self::BadServer(_) => "bad-server",
+            Self::Unreachable(_) => "server-unusable",
             Self::Busy(_) => "overloaded",
             Self::TooManyVersions { .. } => "too-many-versions",
             Self::Unauthenticated(error) => error.code(),
@@ -125,10 +140,17 @@ impl Failure for PluginError {
         match self {
             Self::BadName(_) => 400,
             Self::Unauthenticated(error) => error.status(),
-            Self::OutsideScope(_) | Self::BeyondScope { .. } | Self::NeedsAdmin(_) => 403,
+            Self::OutsideScope(_)
+            | Self::BeyondScope { .. }
+            | Self::NeedsAdmin(_)
+            | Self::ServerNeedsAdmin(_) => 403,
             Self::NotFound(_) | Self::OperationNotFound(_) | Self::VersionNotFound { .. } => 404,
             Self::Downgrade { .. } | Self::TooManyVersions { .. } | Self::Prepare(_) => 409,
-            Self::DigestMismatch { .. } | Self::Component(_) => 422,
+            Self::DigestMismatch { .. }
+            | Self::Component(_)
+            | Self::NotAServer(_)
+            | Self::BadServer(_) => 422,
+            Self::Unreachable(_) => 502,
             Self::Busy(_) | Self::ShuttingDown | Self::Interrupted => 503,
             Self::Disk(_) | Self::Store(_) => 503,
         }

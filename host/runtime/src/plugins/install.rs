@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use airlock_journal::Op;
+use airlock_mcp_client::{Pinned, Server as McpServer};
 use bytes::Bytes;
 use serde_json::json;
 
@@ -22,6 +23,7 @@ use crate::plugins::{
 use crate::principal::{Principal, Role};
 use crate::problem::{Problem, log_failure};
 use crate::record;
+use crate::remote::is_server;
 use crate::runtime::Runtime;
 use crate::{ids, names, rows};
 
@@ -43,6 +45,17 @@ impl Runtime {
             return Err(PluginError::OutsideScope(request.name));
         }
         names::plugin_name(&request.name)?;
+        self.begin_install(who, request, None)
+    }
+
+    /// The same for an MCP server, where one is given: the component is what it
+    /// says of itself.
+    pub(crate) fn begin_install(
+        self: &Arc<Self>,
+        who: &Principal,
+        request: InstallRequest,
+        server: Option<McpServer>,
+    ) -> Result<Operation, PluginError> {
         names::why(&request.why)?;
         if let Some(expected) = &request.digest {
             names::digest(expected)?;
@@ -55,7 +68,8 @@ impl Runtime {
         let (operation, progress) = begun.ok_or(PluginError::Busy(queue_max))?;
         let (runtime, who) = (Arc::clone(self), who.clone());
         tokio::spawn(async move {
-            let result = runtime.install_now(&who, request, &progress).await;
+            let result = runtime.install_now(&who, request, server, &progress);
+            let result = result.await;
             progress.end(result.map_err(|error| {
                 log_failure(&error);
                 Problem::of(&error)
@@ -98,12 +112,16 @@ impl Runtime {
     async fn install_now(
         &self,
         who: &Principal,
-        request: InstallRequest,
+        mut request: InstallRequest,
+        server: Option<McpServer>,
         progress: &Progress,
     ) -> Result<Installed, PluginError> {
         let turn = self.install_turns.acquire().await;
         let _turn = turn.map_err(|_| PluginError::ShuttingDown)?;
         progress.running();
+        if let Some(server) = server {
+            request.component = self.pin(who, &request.name, server).await?;
+        }
         let component = request.component.clone();
         let digest = self.blocking(move || ids::digest(&component)).await?;
         if let Some(expected) = request
@@ -116,7 +134,10 @@ impl Runtime {
                 found: digest,
             });
         }
-        let manifest = self.manifest_of(&digest, &request.component).await?;
+        let manifest = match Pinned::is_meant(&request.component) {
+            true => self.pinned_manifest(who, &request.name, &digest, &request.component)?,
+            false => self.manifest_of(&digest, &request.component).await?,
+        };
         if request.check {
             return self.checked(&request.name, &manifest).await;
         }
@@ -244,7 +265,10 @@ impl Runtime {
         if first {
             changed.active = Some(manifest.digest.clone());
         }
-        let detail = json!({ "digest": manifest.digest, "active": first, "why": why });
+        let mut detail = json!({ "digest": manifest.digest, "active": first, "why": why });
+        if is_server(manifest) {
+            detail["sandboxed"] = json!(false);
+        }
         let record = record::admin(who, "plugin.install", &slot.name, detail);
         self.registry
             .commit(&changed, vec![known(manifest), record::op(&record)])

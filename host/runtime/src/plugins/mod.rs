@@ -22,3 +22,4 @@ pub use types::{
     Installed, Operation, OperationState, PluginDetail, PluginSummary, Removed, SchemaChange,
     ToolChange, ToolView, VersionChanges, VersionView, WantView,
 };
+pub(crate) use types::{is_yes, yes};

@@ -105,8 +105,9 @@ fn of(active: &Active) -> Vec<Offer> {
         let name = active.name.clone();
         return vec![Offer::Agent(OfferedAgent { name, agent })];
     }
-    let open_world = !active.grants.grants.http.is_empty();
-    let usable = tools(active).into_iter().filter(|tool| !tool.claim_changed);
+    let open_world = !active.grants.grants.http.is_empty() || active.remote.is_some();
+    let offered = |tool: &ToolView| !tool.claim_changed && !tool.tool_changed;
+    let usable = tools(active).into_iter().filter(offered);
     let offer = |tool: ToolView| {
         let hints = hints(tool.class, open_world);
         Offer::Tool(OfferedTool { tool, hints })

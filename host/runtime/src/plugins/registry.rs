@@ -118,7 +118,10 @@ impl Slot {
 
     /// Puts a new state in force: the grants reach calls in flight at once, of
     /// whichever version they are.
-    pub(crate) fn swap(&self, next: Option<Active>) {
+    pub(crate) fn swap(&self, mut next: Option<Active>) {
+        if let Some(next) = &mut next {
+            next.adopt(self.active().as_deref());
+        }
         let next = next.map(Arc::new);
         if let Some(next) = &next {
             self.admission.set(&next.limits);
@@ -127,6 +130,9 @@ impl Slot {
             let mut active = self.active.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *active, next.clone())
         };
+        if let Some(previous) = &previous {
+            previous.leave(next.as_deref());
+        }
         let made = next.as_ref().and_then(|next| next.made());
         let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
         earlier.retain(|plugin| plugin.strong_count() > 0);
@@ -227,6 +233,12 @@ impl Registry {
     /// Changes with what is in force for any plugin.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
+    }
+
+    /// Tells whoever listens that what is offered changed, though nothing was put in
+    /// force.
+    pub(crate) fn touch(&self) {
+        self.changed.send_replace(());
     }
 
     /// All installed plugins by name.

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::engine::Effects;
 use crate::problem::Problem;
+use crate::remote::McpServerView;
 
 /// A component to install as a version of a plugin.
 #[derive(Debug, Clone)]
@@ -117,6 +118,9 @@ pub struct Removed {
 /// Data that was erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErasedData {
+    /// Namespaces of documents.
+    #[serde(default)]
+    pub namespaces: u64,
     /// Pairs of key and value.
     pub pairs: u64,
     /// Their size as they were stored, bytes.
@@ -267,6 +271,10 @@ pub struct PluginSummary {
     /// Whether it is an agent: it is run, and has no tools.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_agent: bool,
+    /// `false`: it is an MCP server of others, and nothing holds it to what is
+    /// granted; absent otherwise.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub sandboxed: bool,
     /// How many versions are installed.
     pub versions: usize,
     /// The version of the grants in force; 0: never granted anything.
@@ -300,6 +308,13 @@ pub struct PluginDetail {
     /// What it is for, where it is an agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentView>,
+    /// `false`: it is an MCP server of others, and nothing holds it to what is
+    /// granted; absent otherwise.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub sandboxed: bool,
+    /// The server, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<McpServerView>,
     /// What it asks for, beside what is granted.
     pub wants: Vec<WantView>,
     /// Capabilities whose interfaces it imports.
@@ -363,6 +378,23 @@ pub struct ToolView {
     /// effects are granted again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub claim_changed: bool,
+    /// `false`: it is called at an MCP server of others, outside of any sandbox;
+    /// absent otherwise.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub sandboxed: bool,
+    /// Its server says something else of it than what was accepted, or lists it no
+    /// more: it is refused until an administrator accepts that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tool_changed: bool,
+}
+
+pub(crate) fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+pub(crate) fn is_yes(is: &bool) -> bool {
+    *is
 }
 
 /// A tool's claims by tool, pinned with a grant.

@@ -13,6 +13,7 @@ use crate::plugins::{
     VersionView, WantView,
 };
 use crate::principal::Principal;
+use crate::remote::is_server;
 use crate::runtime::Runtime;
 
 impl Runtime {
@@ -56,6 +57,8 @@ impl Runtime {
             false => None,
         };
         Ok(PluginDetail {
+            sandboxed: !is_server(&active.manifest),
+            server: self.server_view(&active).await,
             name: name.to_owned(),
             versions,
             tools: tools_inspected(&active),
@@ -124,6 +127,7 @@ fn summary(active: &Active, versions: usize) -> PluginSummary {
             .map(|tool| tool.name.clone())
             .collect(),
         is_agent: manifest.agent.is_some(),
+        sandboxed: !is_server(manifest),
         versions,
         grants_version: active.grants.version,
         granted: rules(grants).into_iter().map(|(name, _)| name).collect(),
@@ -146,6 +150,8 @@ pub(super) fn tools(active: &Active) -> Vec<ToolView> {
             class: terms.class,
             claim: EffectsView::from(&tool.effects),
             claim_changed: terms.claim_changed,
+            sandboxed: active.remote.is_none(),
+            tool_changed: terms.withheld.is_some(),
         })
     };
     active.manifest.tools.iter().filter_map(view).collect()

@@ -16,6 +16,7 @@ use crate::policy::{
 };
 use crate::principal::Principal;
 use crate::record;
+use crate::remote;
 use crate::runtime::Runtime;
 
 impl Runtime {
@@ -203,6 +204,7 @@ impl Runtime {
             true => Arc::clone(&active),
             false => {
                 let manifest = self.registry.manifest(after)?;
+                remote::check_reach(who, name, &manifest)?;
                 let detail = json!({ "from": active.manifest.digest, "to": after, "why": why });
                 more.push(record::op(&record::admin(
                     who,

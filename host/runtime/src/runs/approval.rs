@@ -81,6 +81,8 @@ pub(super) fn question(
         agent: start.agent.clone(),
         by: start.by.clone(),
         text: String::new(),
+        tool: None,
+        sandboxed: true,
         choices: Vec::new(),
         payload: None,
         payload_bytes: None,
@@ -109,6 +111,7 @@ pub(super) fn question(
         Request::Call { tool, input } => {
             view.binding = Some(asked.to_approve.clone()?);
             view.choices = [APPROVE, DENY].map(str::to_owned).to_vec();
+            view.tool = Some(tool.clone());
             view.text = format!("May `{}` call `{tool}` with this input?", start.agent);
             view.payload = Some(json(input));
             view.escalates_to = asked.terms.escalate.as_ref().map(|escalate| escalate.to);
@@ -122,7 +125,8 @@ pub(super) fn question(
         | Request::Record { .. }
         | Request::Start { .. }
         | Request::Chat { .. }
-        | Request::Embed { .. } => return None,
+        | Request::Embed { .. }
+        | Request::Memory { .. } => return None,
     }
     Some(view)
 }

@@ -36,6 +36,9 @@ const LISTED_MAX: usize = 1_000;
 /// alone.
 const PAYLOAD_BYTES_MAX: usize = 4 << 10;
 
+/// What is said of a call that is made outside of any sandbox.
+const NOT_SANDBOXED: &str = " It is a tool of an MCP server, which is not sandboxed.";
+
 /// Who may open a run to answer its questions; each question says who decides it.
 const DECIDERS: &[Role] = &[Role::Approver, Role::Operator];
 
@@ -286,11 +289,22 @@ impl Runtime {
                 None => past(run),
             };
         };
-        let approvals = turns.taken();
+        let mut approvals = turns.taken();
+        approvals.iter_mut().for_each(|view| self.mark(view));
         Ok(ApprovalsPage {
             approvals,
             next_after,
         })
+    }
+
+    /// Says of a call that it is made outside of any sandbox.
+    fn mark(&self, view: &mut ApprovalView) {
+        let plugin = view.tool.as_deref().and_then(|tool| tool.split_once('/'));
+        let found = plugin.and_then(|(plugin, _)| self.registry.get(plugin));
+        if found.is_some_and(|(_, active)| active.remote.is_some()) {
+            view.sandboxed = false;
+            view.text.push_str(NOT_SANDBOXED);
+        }
     }
 
     fn is_open(&self, run: &str) -> Result<bool, RunError> {
@@ -311,7 +325,9 @@ impl Runtime {
             Err(RunError::NotFound(_)) => return Err(none()),
             Err(error) => return Err(error),
         };
-        view?.filter(|view| is_shown(who, view)).ok_or_else(none)
+        let mut view = view?.filter(|view| is_shown(who, view)).ok_or_else(none)?;
+        self.mark(&mut view);
+        Ok(view)
     }
 
     /// The oldest open question of a run that is `who`'s to decide now, whole;
@@ -337,7 +353,10 @@ impl Runtime {
             let view = approval::question(run, start, id, asked)?;
             may_decide(who, asked, &view, now_ms).then_some(view)
         });
-        Ok(theirs.next())
+        Ok(theirs.next().map(|mut view| {
+            self.mark(&mut view);
+            view
+        }))
     }
 
     /// Answers a question; once.

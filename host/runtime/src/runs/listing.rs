@@ -40,7 +40,7 @@ fn of_plugin(active: &Active) -> Vec<AgentTool> {
     let tool = |tool: &crate::engine::ToolInfo| {
         let terms = active
             .tool(&tool.name)
-            .filter(|terms| !terms.claim_changed)?;
+            .filter(|terms| !terms.claim_changed && terms.withheld.is_none())?;
         let written = active.grants.descriptions.get(&tool.name);
         Some(AgentTool {
             name: format!("{}/{}", active.name, tool.name),

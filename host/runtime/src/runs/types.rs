@@ -9,6 +9,7 @@ use super::ForkedFrom;
 use super::event::{Autonomy, Block, End, Record};
 use super::people::Approval;
 use super::spending::{Budget, BudgetChange, Spent};
+use crate::plugins::{is_yes, yes};
 use crate::principal::Role;
 
 /// Starts a run.
@@ -199,6 +200,13 @@ pub struct ApprovalView {
     pub by: String,
     /// What is asked.
     pub text: String,
+    /// For a call: the tool, `plugin/tool`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// `false`: the tool is an MCP server's, outside of any sandbox; absent
+    /// otherwise.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub sandboxed: bool,
     /// The answers to choose from.
     pub choices: Vec<String>,
     /// A JSON value to look at.

@@ -43,6 +43,9 @@ pub enum Kind {
     Typed,
     /// It exports `airlock:agent/agent`, and has no tools.
     Agent,
+    /// It is no component, but an MCP server of others: its tools are called there,
+    /// outside of any sandbox.
+    Server,
 }
 
 /// What an agent says it is for.

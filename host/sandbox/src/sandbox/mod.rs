@@ -199,6 +199,16 @@ impl Sandbox {
         files::check_reserved(&grants.files, &self.services.reserved)
     }
 
+    /// Refuses a path that is, holds or lies in what belongs to the host itself.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// Which place that is.
+    pub fn check_path(&self, path: &std::path::Path) -> Result<(), String> {
+        let checked = self.services.reserved.check(path);
+        checked.map_err(|overlap| overlap.to_string())
+    }
+
     /// Runs one call in a fresh sandbox. Dropping the future cancels it.
     pub async fn call(&self, plugin: &Arc<Plugin>, request: CallRequest) -> CallReport {
         self.begin(plugin, request).run().await

@@ -1,11 +1,14 @@
 //! Plugins and their versions.
 
-use airlock_runtime::{ActivateRequest, InstallRequest, OperationState, PluginSummary, Problem};
+use airlock_runtime::{
+    ActivateRequest, InstallRequest, InstallServer, Operation, OperationState, PluginSummary,
+    Problem,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::dispatch::Call;
-use crate::reply::{Refusal, Reply};
+use crate::reply::{JSON, Refusal, Reply};
 
 /// Plugins.
 #[derive(Serialize, JsonSchema)]
@@ -43,6 +46,15 @@ pub(crate) struct InstallQuery {
     /// Why, for the audit.
     #[serde(default)]
     why: String,
+}
+
+/// Whether to wait.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WaitQuery {
+    /// Reply when it is done, instead of 202 at once.
+    #[serde(default)]
+    wait: bool,
 }
 
 /// How to remove.
@@ -91,8 +103,28 @@ pub(crate) async fn install(call: Call) -> Result<Reply, Refusal> {
         check: query.check,
         why: query.why,
     };
-    let mut operation = call.runtime().install(&call.who, request)?;
-    if query.wait {
+    let operation = call.runtime().install(&call.who, request)?;
+    begun(&call, operation, query.wait).await
+}
+
+pub(crate) async fn install_server(call: Call) -> Result<Reply, Refusal> {
+    let query: WaitQuery = call.query()?;
+    let request: InstallServer = call.json()?;
+    let plugin = call.param("plugin");
+    let runtime = call.runtime();
+    let operation = runtime.install_server(&call.who, plugin, request).await?;
+    begun(&call, operation, query.wait).await
+}
+
+/// As it was pinned: its digest is that of these bytes.
+pub(crate) async fn server_document(call: Call) -> Result<Reply, Refusal> {
+    let plugin = call.param("plugin");
+    let document = call.runtime().server_document(&call.who, plugin).await?;
+    Ok(Reply::bytes(200, JSON, document))
+}
+
+async fn begun(call: &Call, mut operation: Operation, wait: bool) -> Result<Reply, Refusal> {
+    if wait {
         operation = call
             .runtime()
             .wait_operation(&call.who, &operation.id)

@@ -92,6 +92,9 @@ fn valid_body(path: &str) -> Value {
         "/v1/plugins/{plugin}/grants/rollback" => json!({ "version": 1, "why": "fuzz" }),
         "/v1/plugins/{plugin}/explain" => json!({ "capability": "files", "operation": "read /a" }),
         "/v1/plugins/{plugin}/activate" => json!({ "digest": digest, "downgrade": true }),
+        "/v1/plugins/{plugin}/mcp" => json!({
+            "server": { "url": "https://127.0.0.1:1/mcp", "headers": { "x-key": "key" } }, "check": true,
+        }),
         "/v1/policy/diff" | "/v1/policy/apply" => {
             json!({ "plugins": { "echo": { "digest": digest, "grants": grants, "limits": limits } } })
         }

@@ -35,6 +35,14 @@ pub(crate) use redact::{Matcher, Redactor};
 pub use secret::Secret;
 pub use vault::{SecretInfo, Vault, VaultError};
 
+/// A copy of `text` with the values of secrets masked, in each of the formats that
+/// are looked for in answers; `None` where there is none.
+#[must_use]
+pub fn masked<'a>(secrets: impl IntoIterator<Item = &'a Secret>, text: &str) -> Option<String> {
+    let masked = redact::Matcher::new(secrets).mask(text.as_bytes())?;
+    Some(String::from_utf8_lossy(&masked).into_owned())
+}
+
 /// The capability `secrets`.
 pub enum Secrets {}
 

@@ -14,6 +14,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 
+use crate::capability::http::address::{AddressClass, classify};
+
 /// Names resolved at once, over all plugins. The system's resolver cannot be
 /// interrupted and holds a thread each.
 const LOOKUPS_MAX: usize = 32;
@@ -131,6 +133,32 @@ impl Network {
     /// its rule says `allow_own`.
     pub fn set_own_addresses(&self, addresses: Vec<SocketAddr>) {
         *self.own.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// Whether what an administrator pinned by its URL may be dialled at `address`;
+    /// `local` is the near end of the connection, once there is one. The host's own
+    /// listeners never are.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_dial(
+        &self,
+        address: SocketAddr,
+        local: Option<SocketAddr>,
+        allow_private: bool,
+    ) -> Result<(), String> {
+        if self.is_own(address, local) {
+            return Err("it is this host's own API".to_owned());
+        }
+        match classify(address.ip()) {
+            AddressClass::Public => Ok(()),
+            AddressClass::Private(_) if allow_private => Ok(()),
+            AddressClass::Private(what) => Err(format!(
+                "its address is not public ({what}): that needs `allow_private`"
+            )),
+            AddressClass::Metadata => Err("its address is the cloud's metadata service".to_owned()),
+            AddressClass::Never(what) => Err(format!("its address is of no host ({what})")),
+        }
     }
 
     /// How TLS is spoken. Sessions are remembered apart from those of others.

@@ -1,0 +1,32 @@
+//! Why a server gave no result.
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It was not written: nothing of it happened.
+    #[error("{0}")]
+    NotSent(String),
+    /// It was written, or a part of it, and no answer came: it may have happened.
+    #[error("{0}")]
+    Lost(String),
+    /// It was answered, against the protocol or beyond a bound.
+    #[error("{0}")]
+    Broken(String),
+    /// The server says that it failed.
+    #[error("the server refused it ({code}): {message}")]
+    Refused {
+        /// JSON-RPC's.
+        code: i64,
+        /// The server's words, one line, escaped and bounded.
+        message: String,
+    },
+}
+
+impl Fault {
+    /// The same, for a request that came before: it is what kept the one that is
+    /// asked for from being written.
+    #[must_use]
+    pub fn before(self) -> Self {
+        Self::NotSent(self.to_string())
+    }
+}

@@ -1,0 +1,173 @@
+//! Installing a server, and taking the tools that it lists now.
+//!
+//! What must stay true: what an administrator accepts is what was shown, by its
+//! digest; nobody whose token is limited to some plugins brings in what reaches the
+//! whole host.
+
+use std::sync::Arc;
+
+use airlock_mcp_client::{Fault, Pinned, Server};
+use airlock_sandbox::inspect::Kind;
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::engine::Manifest;
+use crate::names;
+use crate::plugins::{InstallRequest, Operation, PluginError};
+use crate::principal::{Principal, Role};
+use crate::runtime::Runtime;
+
+/// What a limited token can't bring in.
+const REACHES: &str = "an MCP server, which is not sandboxed,";
+
+/// An MCP server to install as a version of a plugin: it is asked for its tools,
+/// which are pinned.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InstallServer {
+    /// The server; absent: the one that is installed, with the tools that it lists
+    /// now.
+    #[serde(default)]
+    pub server: Option<Server>,
+    /// `sha256:…` that it must have with its tools, as it was shown.
+    #[serde(default)]
+    pub digest: Option<String>,
+    /// Make it the active version, also in place of another.
+    #[serde(default)]
+    pub activate: bool,
+    /// Only look, and say what it would change: nothing is installed.
+    #[serde(default)]
+    pub check: bool,
+    /// Why, for the audit.
+    #[serde(default)]
+    pub why: String,
+}
+
+/// Whether a version is a server.
+pub(crate) fn is_server(manifest: &Manifest) -> bool {
+    manifest.kind == Kind::Server
+}
+
+/// Whether `who` may put this version in force, as far as it is a server.
+pub(crate) fn check_reach(
+    who: &Principal,
+    plugin: &str,
+    manifest: &Manifest,
+) -> Result<(), PluginError> {
+    match is_server(manifest) {
+        true => may_install(who, plugin),
+        false => Ok(()),
+    }
+}
+
+fn may_install(who: &Principal, plugin: &str) -> Result<(), PluginError> {
+    let plugin = plugin.to_owned();
+    if !who.has_one_of(&[Role::Admin]) {
+        return Err(PluginError::ServerNeedsAdmin(plugin));
+    }
+    match who.is_scoped() {
+        true => Err(PluginError::BeyondScope {
+            plugin,
+            rule: REACHES,
+        }),
+        false => Ok(()),
+    }
+}
+
+impl Runtime {
+    /// Starts installing a server; see [`Runtime::install`].
+    ///
+    /// # Errors
+    /// As [`Runtime::install`]; besides, only an administrator may whose token is
+    /// not limited, and what makes no sense as a server is refused.
+    pub async fn install_server(
+        self: &Arc<Self>,
+        who: &Principal,
+        plugin: &str,
+        request: InstallServer,
+    ) -> Result<Operation, PluginError> {
+        names::plugin_name(plugin)?;
+        may_install(who, plugin)?;
+        let server = match request.server {
+            Some(server) => server,
+            None => self.installed_pinned(who, plugin).await?.server,
+        };
+        server
+            .check()
+            .map_err(|error| PluginError::BadServer(error.to_string()))?;
+        for secret in server.secrets() {
+            names::secret_name(secret)?;
+        }
+        let (remotes, checked) = (Arc::clone(&self.remotes), server.clone());
+        let checked = self.blocking(move || remotes.check_paths(&checked)).await?;
+        checked.map_err(PluginError::BadServer)?;
+        let install = InstallRequest {
+            name: plugin.to_owned(),
+            component: Bytes::new(),
+            digest: request.digest,
+            activate: request.activate,
+            check: request.check,
+            why: request.why,
+        };
+        self.begin_install(who, install, Some(server))
+    }
+
+    /// What was pinned of a server in force, as a document for policies.
+    ///
+    /// # Errors
+    /// No such plugin, it is no server, outside the token's scope, or it can't be
+    /// read.
+    pub async fn server_document(
+        &self,
+        who: &Principal,
+        plugin: &str,
+    ) -> Result<String, PluginError> {
+        let pinned = self.installed_pinned(who, plugin).await?;
+        String::from_utf8(pinned.bytes()).map_err(|error| PluginError::BadServer(error.to_string()))
+    }
+
+    /// Asks a server for its tools: the document to install.
+    pub(crate) async fn pin(
+        &self,
+        who: &Principal,
+        plugin: &str,
+        server: Server,
+    ) -> Result<Bytes, PluginError> {
+        let failed = |fault: Fault| {
+            let why = self.remotes.masked(&server, fault.to_string());
+            PluginError::Unreachable(why)
+        };
+        let link = self.remotes.connect(plugin, &server, &who.name).await;
+        let link = link.map_err(failed)?;
+        let tools = link.tools(&server).await.map_err(failed)?;
+        Ok(Pinned::new(server, tools).bytes().into())
+    }
+
+    /// The manifest of a document.
+    pub(crate) fn pinned_manifest(
+        &self,
+        who: &Principal,
+        plugin: &str,
+        digest: &str,
+        bytes: &[u8],
+    ) -> Result<Arc<Manifest>, PluginError> {
+        may_install(who, plugin)?;
+        let pinned = Pinned::read(bytes);
+        let pinned = pinned.map_err(|error| PluginError::BadServer(error.to_string()))?;
+        self.remotes
+            .check_paths(&pinned.server)
+            .map_err(PluginError::BadServer)?;
+        Ok(Arc::new(super::manifest(&pinned, digest, bytes.len())))
+    }
+
+    async fn installed_pinned(&self, who: &Principal, plugin: &str) -> Result<Pinned, PluginError> {
+        let (_, active) = self.installed(who, plugin)?;
+        if !is_server(&active.manifest) {
+            return Err(PluginError::NotAServer(plugin.to_owned()));
+        }
+        let (remotes, digest) = (Arc::clone(&self.remotes), active.manifest.digest.clone());
+        let pinned = self.blocking(move || remotes.pinned(&digest)).await?;
+        pinned.map_err(PluginError::BadServer)
+    }
+}
