@@ -2,6 +2,7 @@
 //! behind a real server, against a service on loopback that says what it saw.
 
 mod place;
+mod raw;
 mod shop;
 
 use std::fs;

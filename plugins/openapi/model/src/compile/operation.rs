@@ -105,16 +105,7 @@ impl<'a> Operation<'a> {
         server: &Server,
         auth: Option<&Auth>,
     ) -> Result<(Tool, Vec<String>), Problem> {
-        let Some(tool) = &self.name else {
-            return Err(self.node.problem(
-                "its `operationId` has no letter or digit of ASCII, of which a tool's name is made",
-            ));
-        };
-        if self.method == "TRACE" {
-            return Err(self
-                .node
-                .problem("TRACE can't be granted: leave it out with --exclude"));
-        }
+        let tool = self.tool_name()?;
         check_own(self.names_server(), server)?;
         let mut notes = Vec::new();
         let read = parameters::read(spec, &self.item, &self.node, auth.map(|auth| &auth.carrier))?;
@@ -163,12 +154,26 @@ impl<'a> Operation<'a> {
         let listing = self.listing(&plan, input, output);
         Ok((
             Tool {
-                name: tool.clone(),
+                name: tool.to_owned(),
                 plan,
                 listing,
             },
             notes,
         ))
+    }
+
+    fn tool_name(&self) -> Result<&str, Problem> {
+        let Some(tool) = &self.name else {
+            return Err(self.node.problem(
+                "its `operationId` has no letter or digit of ASCII, of which a tool's name is made",
+            ));
+        };
+        if self.method == "TRACE" {
+            return Err(self
+                .node
+                .problem("TRACE can't be granted: leave it out with --exclude"));
+        }
+        Ok(tool)
     }
 
     fn listing(&self, plan: &Plan, input: Value, output: Value) -> Listing {
