@@ -341,7 +341,10 @@ fn serve(runtime: &tokio::runtime::Runtime, ledger: &Ledger) -> String {
         .route("/v1/contracts", get(all))
         .route("/v1/contracts/{id}", get(one))
         .route("/advisories.jsonl", get(|| async { FEED }))
-        .route("/v1/articles", post(|body: String| async { (StatusCode::CREATED, body) }))
+        .route(
+            "/v1/articles",
+            post(|body: String| async { (StatusCode::CREATED, body) }),
+        )
         .merge(ledger.router(KEY));
     runtime.spawn(async move { axum::serve(listener, router).await });
     base

@@ -94,7 +94,10 @@ fn invoices_are_checked_and_reported() {
     assert_eq!(run.output(), json!({ "total": 1600, "published": true }));
     let written = run.calls_of("files/write")[0];
     assert_eq!(written["path"], "/out/2026-05.html");
-    assert!(written["content"].is_string(), "as `files` takes it: {written}");
+    assert!(
+        written["content"].is_string(),
+        "as `files` takes it: {written}"
+    );
 }
 
 #[test]
