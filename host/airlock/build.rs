@@ -1,12 +1,15 @@
 //! Packs into the binary what must travel with it: the sources of the SDK and
-//! the contract for `airlock new`, and the hostile guests for `airlock selftest`
-//! where they have been built (`cargo xtask plugins`).
+//! the contract for `airlock new`, and, where they have been built (`cargo xtask
+//! plugins`), the hostile guests for `airlock selftest` and the component for
+//! `airlock plugin add --openapi`.
 
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const TEXT: &[&str] = &["rs", "toml", "wit", "md", "lock", "gitignore", "txt"];
+/// The component that serves OpenAPI documents.
+const OPENAPI: &str = "airlock_plugin_openapi";
 const SKIPPED: &[&str] = &["target", "tests", ".git"];
 
 fn main() {
@@ -64,6 +67,7 @@ fn guests(out: &Path, code: &mut String) {
     let folder = target.join("wasm32-wasip2/guest");
     println!("cargo:rerun-if-changed={}", folder.display());
     code.push_str("pub(crate) const GUESTS: &[(&str, &[u8])] = &[\n");
+    let mut openapi = "None".to_owned();
     let mut found: Vec<PathBuf> = fs::read_dir(&folder)
         .into_iter()
         .flatten()
@@ -80,6 +84,10 @@ fn guests(out: &Path, code: &mut String) {
         let wasm = path
             .extension()
             .is_some_and(|extension| extension == "wasm");
+        if wasm && name == OPENAPI {
+            println!("cargo:rerun-if-changed={}", path.display());
+            openapi = format!("Some(include_bytes!({:?}))", path.display().to_string());
+        }
         let wanted = name.starts_with("evil_") || name == "airlock_plugin_echo";
         if wasm && wanted {
             println!("cargo:rerun-if-changed={}", path.display());
@@ -92,4 +100,5 @@ fn guests(out: &Path, code: &mut String) {
         }
     }
     code.push_str("];\n");
+    writeln!(code, "pub(crate) const OPENAPI: Option<&[u8]> = {openapi};").expect("to a string");
 }

@@ -2,7 +2,7 @@
 //!
 //! An agent is an `async fn` from a goal and an input to an [`Outcome`]. It has
 //! no effects of its own: it calls tools it was granted, asks language models
-//! ([`Chat`]), waits for timers and signals, and asks people. The host keeps each request and each answer, so the
+//! ([`Chat`]), keeps documents and looks them up ([`memory`]), waits for timers and signals, and asks people. The host keeps each request and each answer, so the
 //! run goes on after a crash: the function is run again from its start and is
 //! given the same answers, in the same order, until it has caught up. So it must
 //! decide by what it was given alone; clocks and randomness of the standard
@@ -62,6 +62,7 @@ use crate::log::Level;
 use crate::task;
 
 pub(crate) mod chat;
+pub mod memory;
 mod types;
 
 pub use chat::{

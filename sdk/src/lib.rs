@@ -73,10 +73,12 @@ mod plugin;
 
 pub mod agent;
 pub mod config;
+pub mod dynamic;
 pub mod flow;
 pub mod http;
 pub mod kv;
 pub mod log;
+pub mod memory;
 pub mod prompt;
 pub mod retry;
 pub mod schema;
@@ -105,7 +107,10 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     #[cfg(target_family = "wasm")]
-    pub use crate::backend::{AgentComponent, Component, agent_bindings, bindings};
+    pub use crate::backend::{
+        AgentComponent, Component, agent_bindings, bindings, call_dynamic, list_dynamic,
+        wants_dynamic,
+    };
     pub use crate::input::{
         NoInput, ToolResult, input_schema, or_fail, output_schema, read_input, write_output,
     };

@@ -36,6 +36,7 @@ use crate::{Context, Denial, Error, Plugin, Want};
 mod agent;
 mod bounds;
 pub(crate) mod chats;
+pub(crate) mod memory;
 pub(crate) mod models;
 mod people;
 mod result;
@@ -45,6 +46,7 @@ mod signals;
 pub(crate) mod step;
 
 pub use agent::{AgentHost, agent, check_agent, not_approved};
+pub use memory::Memory;
 pub use models::{ModelRequest, Says};
 pub use people::{Answer, Question};
 pub use result::{AgentRun, Child, End, Note};
@@ -83,6 +85,7 @@ pub(crate) struct World {
     pub(crate) logs: Vec<LogRecord>,
     pub(crate) progress: Vec<ProgressReport>,
     pub(crate) last_denial: Option<Denial>,
+    pub(crate) memory: Memory,
 }
 
 thread_local! {
@@ -129,6 +132,13 @@ impl Host {
     #[must_use]
     pub fn secret(self, name: &str) -> Self {
         self.world.borrow_mut().secrets.insert(name.to_owned());
+        self
+    }
+
+    /// Grants what a memory grants.
+    #[must_use]
+    pub fn memory(self, memory: &Memory) -> Self {
+        self.world.borrow_mut().memory = memory.clone();
         self
     }
 

@@ -1,7 +1,8 @@
 //! What the end-to-end tests share: where the built things are.
 
-pub mod ledger;
 pub mod runs;
+
+pub use airlock_examples::ledger;
 
 use std::path::{Path, PathBuf};
 

@@ -16,7 +16,14 @@ pub fn run(args: &[String]) -> Result<()> {
     } else {
         ("release", "release")
     };
-    let mut build = vec!["build", "--profile", profile, "--bins"];
+    let mut build = vec![
+        "build",
+        "--profile",
+        profile,
+        "--bins",
+        "--example",
+        "search_bench",
+    ];
     let selection = components::workspace()?;
     build.extend(selection.iter().map(String::as_str));
     cargo::run("cargo", &build)?;

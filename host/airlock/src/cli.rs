@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and its help.
 
 mod hooks;
+mod memory;
 mod plugins;
 mod runs;
 mod schedules;
@@ -12,7 +13,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use hooks::{HookAdd, Hooks};
-pub use plugins::{PluginAdd, ServerAdd};
+pub use memory::{Memory, MemoryImport, MemoryPut, MemorySearch};
+pub use plugins::{OpenApi, Plugin, PluginAdd, ServerAdd};
 pub use runs::{Approvals, DecideWith, Halt, Resume, Run, Runs, RunsList, Signal};
 pub use schedules::{ScheduleAdd, Schedules};
 pub use workflow::{Backfill, Workflow};
@@ -151,6 +153,9 @@ pub enum Command {
     /// Language models that agents ask: what is configured, what was used.
     #[command(subcommand)]
     Models(Models),
+    /// Documents that agents and tools keep: look at them, search, import files.
+    #[command(subcommand)]
+    Memory(Memory),
     /// Make and revoke tokens for the API.
     #[command(subcommand)]
     Token(Token),
@@ -217,83 +222,6 @@ pub struct Serve {
     /// signed until then still verifies by `audit.known-keys` beside it.
     #[arg(long)]
     pub new_audit_key: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Plugin {
-    /// Install a component, or another version of an installed plugin.
-    ///
-    /// A plugin's first version is active at once, without any grant. Another one
-    /// waits until it is activated, since it gets the grants of the one before.
-    ///
-    /// With --mcp-url or --mcp-command, an MCP server of others in the place of a
-    /// component. It is not sandboxed: whatever it does, no grant holds it back. Its
-    /// tools are pinned as it lists them; see `airlock plugin accept`.
-    #[command(after_help = "Examples:\n  airlock plugin add fetch ./fetch.wasm\n  \
-        airlock plugin add fetch ./fetch-2.wasm --activate   in place of the version before\n  \
-        airlock plugin add tickets --mcp-url https://mcp.example.com/mcp --header-secret Authorization=tickets-key\n  \
-        airlock plugin add notes --mcp-command /usr/local/bin/notes-mcp --env-secret TOKEN=notes-token")]
-    Add(PluginAdd),
-    /// List installed plugins.
-    #[command(after_help = "Example:\n  airlock plugin list")]
-    List,
-    /// Show a plugin: tools, what it wants and why, what is granted, versions.
-    #[command(
-        after_help = "Examples:\n  airlock plugin inspect fetch\n  airlock plugin inspect fetch --digest sha256:1f0c"
-    )]
-    Inspect {
-        /// The plugin.
-        name: String,
-        /// An installed version to look at before it is active, or its beginning.
-        #[arg(long, value_name = "DIGEST")]
-        digest: Option<String>,
-    },
-    /// Show how the tools of an MCP server differ from those that were accepted, and
-    /// accept them.
-    #[command(
-        after_help = "Examples:\n  airlock plugin accept notes                  show the difference\n  \
-        airlock plugin accept notes sha256:1f0c…     accept it, as it was shown"
-    )]
-    Accept {
-        /// The plugin.
-        name: String,
-        /// The digest that was shown.
-        digest: Option<String>,
-        /// The reason, kept in the audit.
-        #[arg(long, default_value = "")]
-        why: String,
-    },
-    /// Print an MCP server with its tools as they were accepted: a document that a
-    /// policy file can name as its `source`.
-    #[command(after_help = "Example:\n  airlock plugin pinned notes > notes.json")]
-    Pinned {
-        /// The plugin.
-        name: String,
-    },
-    /// Make another installed version the active one.
-    #[command(after_help = "Example:\n  airlock plugin activate fetch sha256:1f0c")]
-    Activate {
-        /// The plugin.
-        name: String,
-        /// The version's digest, or an unambiguous beginning of it.
-        digest: String,
-        /// Also where it was installed before the active one.
-        #[arg(long)]
-        downgrade: bool,
-    },
-    /// Remove a plugin with its grants and what it kept in `kv`. Its audit stays.
-    #[command(after_help = "Examples:\n  airlock plugin remove fetch\n  \
-        airlock plugin remove fetch --keep-data   a later `fetch` finds the data again, if granted")]
-    Remove {
-        /// The plugin.
-        name: String,
-        /// Leave what it kept in `kv`; removing the name once more erases it.
-        #[arg(long)]
-        keep_data: bool,
-        /// The reason, kept in the history and the audit.
-        #[arg(long, default_value = "")]
-        why: String,
-    },
 }
 
 #[derive(Debug, Args)]
@@ -450,6 +378,15 @@ pub enum Models {
     Check {
         /// The file.
         file: PathBuf,
+    },
+    /// Ask the models of a role once: whether they answer, how fast and for how much.
+    /// It costs what the provider takes, and counts in no budget.
+    #[command(after_help = "Example:\n  airlock models try fast")]
+    Try {
+        /// The role.
+        role: String,
+        /// What to ask; a greeting without it.
+        text: Option<String>,
     },
     /// Have the server read its file of models anew. One that can't be used changes
     /// nothing.

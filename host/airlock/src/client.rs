@@ -193,6 +193,21 @@ impl Remote {
     }
 }
 
+/// What a server tells of a run.
+#[derive(Debug)]
+pub enum Told {
+    /// A record of its journal.
+    Record(Value),
+    /// More of what a language model answers.
+    Delta(Value),
+    /// That it goes on.
+    Nothing,
+}
+
+fn value(event: &Event) -> Value {
+    serde_json::from_slice(&event.data).unwrap_or_default()
+}
+
 /// Reads to the end of the stream, or until nobody wants more.
 fn follow(reader: &mut dyn Read, on_part: OnPart<'_>) -> Result<()> {
     let mut part = [0; 64 << 10];
@@ -278,10 +293,9 @@ impl Api {
         serde_json::from_slice(&reply.body).context("reading the call's result")
     }
 
-    /// Follows a run's journal from record `from` on: gives each record to
-    /// `on_record`, and `None` when there was none for a while, until that says
-    /// that it is enough, the server has no more to tell, or the connection breaks
-    /// off.
+    /// Follows a run's journal from record `from` on: gives each record, and that
+    /// there was none for a while, to `on_told`, until that says that it is enough,
+    /// the server has no more to tell, or the connection breaks off.
     ///
     /// # Errors
     /// [`Failure`] with the problem the server described; anything else is worth
@@ -290,7 +304,7 @@ impl Api {
         &self,
         path: &str,
         from: u64,
-        on_record: &mut dyn FnMut(Option<Value>) -> bool,
+        on_told: &mut dyn FnMut(Told) -> bool,
     ) -> Result<()> {
         let request = Request {
             follows: true,
@@ -304,15 +318,13 @@ impl Api {
         let reply = self.send_and_follow(&request, &mut |part| {
             let comments = events.comments();
             events.push(part, &mut |event| match event.name.as_str() {
-                "record" if more => {
-                    let record = serde_json::from_slice(&event.data).unwrap_or_default();
-                    more = on_record(Some(record));
-                }
+                "record" if more => more = on_told(Told::Record(value(&event))),
+                "delta" if more => more = on_told(Told::Delta(value(&event))),
                 "problem" => problem = Some(event.data),
                 _ => {}
             });
             if more && events.comments() > comments {
-                more = on_record(None);
+                more = on_told(Told::Nothing);
             }
             more && problem.is_none()
         })?;

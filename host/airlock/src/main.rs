@@ -18,6 +18,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// under limits. Not for people, so that it is no command.
 const COMPILE: &str = "__compile";
 
+/// The argument by which `memory import` starts this program to read one PDF file,
+/// under limits.
+const READ_PDF: &str = airlock::commands::READ_PDF;
+
 /// The argument by which the server starts this program to become that of an MCP
 /// server, confined.
 const LAUNCH: &str = "__launch";
@@ -25,6 +29,12 @@ const LAUNCH: &str = "__launch";
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|arg| arg == COMPILE) {
         return airlock_sandbox::compile::child_main();
+    }
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|arg| arg == READ_PDF)
+    {
+        return airlock_memory::import::pdf_child_main();
     }
     if std::env::args_os().nth(1).is_some_and(|arg| arg == LAUNCH) {
         return airlock_runtime::launch_main();

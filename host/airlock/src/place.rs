@@ -14,11 +14,12 @@ use crate::exit::Misuse;
 
 /// What a directory may hold before its first start: the configuration, what an
 /// interrupted start left behind, and what a file system has of its own.
-const NO_DATA: [&str; 6] = [
+const NO_DATA: [&str; 7] = [
     "airlock.toml",
     "cache",
     "components",
     "lost+found",
+    "models.toml",
     "server.address",
     "views",
 ];

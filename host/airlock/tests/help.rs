@@ -19,7 +19,7 @@ fn text(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 28] = [
     "serve",
     "plugin",
     "grant",
@@ -38,6 +38,7 @@ const COMMANDS: [&str; 27] = [
     "workflow",
     "secret",
     "models",
+    "memory",
     "token",
     "audit",
     "views",
@@ -80,7 +81,7 @@ fn no_text_lists_what_is_not_for_people() {
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         assert!(
-            !said.is_empty() && !said.contains("__compile"),
+            !said.is_empty() && !said.contains("__compile") && !said.contains("__read-pdf"),
             "{args:?}: {said}"
         );
     }
@@ -151,6 +152,7 @@ fn every_subcommand_has_an_example() {
         "hooks",
         "secret",
         "models",
+        "memory",
         "workflow",
         "token",
         "audit",
@@ -221,6 +223,7 @@ const ROLES: [(&str, &[&str]); 9] = [
             "GET /metrics",
             "GET /v1/models",
             "GET /v1/models/usage",
+            "GET /v1/memory",
             "GET /v1/plugins",
             "GET /v1/plugins/{plugin}",
             "GET /v1/plugins/{plugin}/mcp",
@@ -270,6 +273,9 @@ const ROLES: [(&str, &[&str]); 9] = [
             "POST /v1/audit/verify",
             "GET /v1/audit/export",
             "POST /v1/views/rebuild",
+            "POST /v1/memory/search",
+            "GET /v1/memory/{kind}/{name}",
+            "GET /v1/memory/{kind}/{name}/{id}",
         ],
     ),
     (

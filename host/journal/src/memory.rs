@@ -10,6 +10,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::chain;
 use crate::rows::{self, Done, LeaseRow, Rows, Work};
@@ -45,10 +46,14 @@ pub enum Fault {
 pub struct MemoryStore {
     disk: Disk,
     control: Mutex<Control>,
+    /// Whether what was held goes on.
+    released: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
 struct Control {
+    /// Batches that are taken before those that wait.
+    hold_after: Option<u64>,
     faults: Vec<Fault>,
     poisoned: Option<String>,
     /// Batches and leases that were taken.
@@ -86,7 +91,32 @@ impl MemoryStore {
         Arc::new(Self {
             disk: disk.clone(),
             control: Mutex::default(),
+            released: watch::Sender::default(),
         })
+    }
+
+    /// Batches after the next `n` wait, as on a disk that hangs, until
+    /// [`MemoryStore::release`].
+    pub fn hold_after(&self, n: u64) {
+        self.released.send_replace(false);
+        lock(&self.control).hold_after = Some(n);
+    }
+
+    /// Lets batches that wait be taken, and those that come.
+    pub fn release(&self) {
+        lock(&self.control).hold_after = None;
+        self.released.send_replace(true);
+    }
+
+    fn is_held(&self) -> bool {
+        match &mut lock(&self.control).hold_after {
+            None => false,
+            Some(0) => true,
+            Some(more) => {
+                *more -= 1;
+                false
+            }
+        }
     }
 
     /// Makes a later commit fail; several faults may be pending.
@@ -127,8 +157,17 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        let done = self.perform(&Work::Batch(batch));
-        Box::pin(ready(done.map(Done::committed)))
+        let work = Work::Batch(batch);
+        if !self.is_held() {
+            let done = self.perform(&work);
+            return Box::pin(ready(done.map(Done::committed)));
+        }
+        let mut released = self.released.subscribe();
+        Box::pin(async move {
+            // The sender lives as long as this.
+            let _ = released.wait_for(|released| *released).await;
+            self.perform(&work).map(Done::committed)
+        })
     }
 
     fn get(&self, space: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {

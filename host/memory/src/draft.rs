@@ -16,7 +16,7 @@ use crate::model::{Expect, Namespace, Provenance, Written};
 use crate::prepare::{PreparedChange, PreparedPut, PreparedWrite};
 use crate::rows::{
     self, DOCS, DocRow, EXPIRY, GONE, HEAD, HeadRow, LOG, LogRow, LogWhat, META, NAMES, NameRow,
-    VECTORS, VectorRow,
+    RECEIPTS, VECTORS, VectorRow,
 };
 use crate::text::words::WordList;
 
@@ -63,6 +63,7 @@ pub(crate) struct Draft<'s> {
     pub(crate) head: HeadRow,
     names: Overlay<NameRow>,
     docs: Overlay<Arc<DocRow>>,
+    receipts: HashMap<Bytes, Vec<Written>>,
     pub(crate) ops: Vec<Op>,
     effects: Vec<Effect>,
     undo: Vec<Undo>,
@@ -90,6 +91,7 @@ impl<'s> Draft<'s> {
             head,
             names: HashMap::new(),
             docs: HashMap::new(),
+            receipts: HashMap::new(),
             ops: Vec::new(),
             effects: Vec::new(),
             undo: Vec::new(),
@@ -118,7 +120,31 @@ impl<'s> Draft<'s> {
         result
     }
 
+    /// One with a receipt that was written before does nothing again.
     pub(crate) fn write(&mut self, write: &PreparedWrite) -> Result<Vec<Written>, MemoryError> {
+        let Some(receipt) = &write.receipt else {
+            return self.changes(write);
+        };
+        if let Some(written) = self.receipt(receipt)? {
+            return Ok(written);
+        }
+        let written = self.changes(write)?;
+        self.put_row(RECEIPTS, receipt.clone(), rows::json(&written)?);
+        self.receipts.insert(receipt.clone(), written.clone());
+        Ok(written)
+    }
+
+    /// What the write of a receipt did, if it happened.
+    fn receipt(&self, receipt: &Bytes) -> Result<Option<Vec<Written>>, MemoryError> {
+        if let Some(written) = self.receipts.get(receipt) {
+            return Ok(Some(written.clone()));
+        }
+        let row = self.store.get(RECEIPTS, receipt)?;
+        row.map(|row| rows::from_json(RECEIPTS, receipt, &row))
+            .transpose()
+    }
+
+    fn changes(&mut self, write: &PreparedWrite) -> Result<Vec<Written>, MemoryError> {
         let each = write.changes.iter().map(|change| match change {
             PreparedChange::Put(put, expect) => {
                 let version = self.put(

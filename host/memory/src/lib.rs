@@ -16,6 +16,7 @@
 
 mod draft;
 mod error;
+mod home;
 pub mod import;
 pub mod limits;
 mod memory;
@@ -33,6 +34,7 @@ mod wait;
 mod writer;
 
 pub use error::MemoryError;
+pub use home::MemoryHome;
 pub use limits::Quota;
 pub use memory::{Clock, Memory, Options, Page, SystemClock};
 pub use model::{

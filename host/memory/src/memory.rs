@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use airlock_journal::{Store, StoreError};
+use airlock_journal::{Batch, Op, Store, StoreError};
 use bytes::Bytes;
 
 use crate::error::{MemoryError, bounded};
@@ -19,7 +19,7 @@ use crate::model::{
 };
 use crate::prepare::PreparedWrite;
 use crate::recent::Recent;
-use crate::rows::{self, DOCS, DocRow, NAMES, NameRow, VECTORS, VectorRow};
+use crate::rows::{self, DOCS, DocRow, NAMES, NameRow, RECEIPTS, VECTORS, VectorRow};
 use crate::search::{self, Hit, Search};
 use crate::sweep::Swept;
 use crate::text::disk::{Folder, Home};
@@ -127,14 +127,15 @@ impl Memory {
     ///
     /// # Errors
     /// [`MemoryError::Store`] and [`MemoryError::Corrupt`] when the store can't be
-    /// read, [`MemoryError::Index`] when `dir` can't be written.
+    /// read, [`MemoryError::Index`] when `dir` can't be written,
+    /// [`MemoryError::Busy`] when another memory has had it for 10 s.
     pub fn open(
         store: Arc<dyn Store>,
         dir: impl Into<PathBuf>,
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Self, MemoryError> {
-        let home = Folder(dir.into().join("fulltext"));
+        let home = Folder::locked(&dir.into())?;
         Self::open_with(store, Box::new(home), clock, options)
     }
 
@@ -195,6 +196,70 @@ impl Memory {
         let write = PreparedWrite::new(namespace, changes, provenance, quota);
         let queued = write.map(|write| self.writer.write(write));
         async move { queued?.await }
+    }
+
+    /// As [`Memory::write`], at most once for a `request` of a `run`, however often it
+    /// is called: what the first that happened did is written down with its changes,
+    /// and told again by each that follows. A write that was refused did not happen.
+    ///
+    /// # Errors
+    /// As [`Memory::write`]; after [`MemoryError::Store`] it may be called again.
+    pub fn write_once(
+        &self,
+        (run, request): (&str, u64),
+        namespace: &Namespace,
+        changes: Vec<Change>,
+        provenance: &Provenance,
+        quota: Quota,
+    ) -> impl Future<Output = Result<Vec<Written>, MemoryError>> + Send + use<> {
+        let write = PreparedWrite::new(namespace, changes, provenance, quota);
+        let queued = write.map(|write| {
+            self.writer.write(PreparedWrite {
+                receipt: Some(rows::receipt_key(run, request)),
+                ..write
+            })
+        });
+        async move { queued?.await }
+    }
+
+    /// What the write of a request did that [`Memory::write_once`] wrote down; `None`:
+    /// it did not happen. Blocks for a read of the store.
+    ///
+    /// # Errors
+    /// [`MemoryError::Store`]; [`MemoryError::Corrupt`].
+    pub fn written_once(
+        &self,
+        run: &str,
+        request: u64,
+    ) -> Result<Option<Vec<Written>>, MemoryError> {
+        let key = rows::receipt_key(run, request);
+        let row = self.shared.store.get(RECEIPTS, &key)?;
+        row.map(|row| rows::from_json(RECEIPTS, &key, &row))
+            .transpose()
+    }
+
+    /// Removes what is written down of a run's writes: none of them is asked for again.
+    ///
+    /// # Errors
+    /// [`MemoryError::Store`]; what was removed before stays removed.
+    pub async fn forget_receipts(&self, run: &str) -> Result<(), MemoryError> {
+        let (from, to) = rows::receipt_range(run);
+        loop {
+            let keys = self
+                .shared
+                .store
+                .keys(RECEIPTS, &from, Some(&to), PAGE_MAX)?;
+            let last = keys.len() < PAGE_MAX;
+            let space = RECEIPTS;
+            let ops = keys.into_iter().map(|key| Op::Delete { space, key });
+            let batch = Batch { ops: ops.collect() };
+            if !batch.ops.is_empty() {
+                self.shared.store.commit(batch).await?;
+            }
+            if last {
+                return Ok(());
+            }
+        }
     }
 
     /// Writes one document, whole; gives its version.

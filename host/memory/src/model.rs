@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{MemoryError, bounded};
@@ -103,7 +104,7 @@ impl fmt::Display for Namespace {
 }
 
 /// Who wrote a document, and in the course of what.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Provenance {
     /// The principal.
     pub by: String,
@@ -119,9 +120,11 @@ pub struct Provenance {
 }
 
 /// Where a text came from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Source {
     /// A path or an address.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uri: String,
     /// Bytes of it, from and to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,26 +147,34 @@ pub struct Source {
 }
 
 /// A document to be written.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewDocument {
     /// Its id in the namespace.
     pub id: String,
     /// What is searched and shown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
     /// Whatever else belongs to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<serde_json::Value>,
     /// What a search can ask for exactly.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Its embedding, of any length but zero; kept with length 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vector: Option<Vec<f32>>,
     /// How long it lives from now, milliseconds; `None`: until it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
     /// Where the text came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
 }
 
 /// What a document has to be like for its change to happen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Expect {
     /// Anything.
     #[default]
@@ -209,7 +220,7 @@ impl Change {
 }
 
 /// What became of a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// The document's id.
     pub id: String,
@@ -259,7 +270,7 @@ pub struct Document {
 
 /// How much a namespace holds. Documents that have expired count until they are
 /// swept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     /// Documents.
     pub documents: u64,
@@ -269,6 +280,7 @@ pub struct Usage {
     /// Documents with a vector.
     pub vectors: u64,
     /// The length of those vectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dimension: Option<usize>,
 }
 

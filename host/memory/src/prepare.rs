@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::error::{MemoryError, bounded};
@@ -47,6 +48,8 @@ pub(crate) struct PreparedWrite {
     pub(crate) provenance: Provenance,
     pub(crate) quota: Quota,
     pub(crate) bytes: u64,
+    /// Where it is written down that it happened; it then happens once.
+    pub(crate) receipt: Option<Bytes>,
 }
 
 impl PreparedWrite {
@@ -74,6 +77,7 @@ impl PreparedWrite {
             provenance: provenance.clone(),
             quota,
             bytes,
+            receipt: None,
         })
     }
 }

@@ -29,6 +29,9 @@ pub(crate) const LOG: &str = "memory.log";
 /// Moment, number and id: a document that expires then; the value is its
 /// namespace's key.
 pub(crate) const EXPIRY: &str = "memory.expiry";
+/// Run, a zero and a request of it: what its write did. See
+/// [`crate::Memory::write_once`].
+pub(crate) const RECEIPTS: &str = "memory.receipts";
 /// One row, see [`HeadRow`].
 pub(crate) const META: &str = "memory.meta";
 /// Its key.
@@ -255,6 +258,19 @@ pub(crate) fn label_hashes(labels: &BTreeMap<String, String>) -> Vec<u64> {
     let mut hashes: Vec<u64> = labels.iter().map(|(k, v)| label_hash(k, v)).collect();
     hashes.sort_unstable();
     hashes
+}
+
+pub(crate) fn receipt_key(run: &str, request: u64) -> Bytes {
+    let mut key = BytesMut::from(run.as_bytes());
+    key.put_u8(0);
+    key.put_u64(request);
+    key.freeze()
+}
+
+/// The receipts of a run.
+pub(crate) fn receipt_range(run: &str) -> (Bytes, Bytes) {
+    let key = |end: u8| [run.as_bytes(), &[end]].concat().into();
+    (key(0), key(1))
 }
 
 pub(crate) fn name_key(namespace: &Namespace) -> Bytes {

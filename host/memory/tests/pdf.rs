@@ -87,8 +87,8 @@ fn outcomes(files: &[(&str, Vec<u8>)]) -> (Vec<Outcome>, Memory, tempfile::TempD
     let memory = memory.expect("the memory");
     let report = import(
         &memory,
+        &folder,
         &Import {
-            dir: &folder,
             namespace: &Namespace::parse("shared/pdf").expect("a namespace"),
             prefix: "",
             labels: BTreeMap::new(),
@@ -97,10 +97,10 @@ fn outcomes(files: &[(&str, Vec<u8>)]) -> (Vec<Outcome>, Memory, tempfile::TempD
                 ..Provenance::default()
             },
             quota: Quota::default(),
-            prune: false,
             embed: None,
-            pdf: Some(&reader()),
         },
+        Some(&reader()),
+        false,
     );
     let report = report.expect("it is imported").into_iter();
     (report.map(|file| file.outcome).collect(), memory, dir)

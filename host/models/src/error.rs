@@ -93,6 +93,30 @@ pub enum Why {
     Faulty,
 }
 
+impl Why {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unfit => "unfit",
+            Self::CircuitOpen => "circuit-open",
+            Self::Busy => "busy",
+            Self::Budget => "budget",
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::RateLimit => "rate-limit",
+            Self::Quota => "quota",
+            Self::Server => "server",
+            Self::Key => "key",
+            Self::Rejected => "rejected",
+            Self::Refusal => "refusal",
+            Self::Cut => "cut",
+            Self::Garbled => "garbled",
+            Self::Faulty => "faulty",
+        }
+    }
+}
+
 /// What is known of what became of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -36,6 +36,14 @@ pub struct Prices {
     pub cached: Option<Price>,
 }
 
+impl Price {
+    /// In millionths of the currency.
+    #[must_use]
+    pub fn micros(self) -> u64 {
+        self.micros
+    }
+}
+
 impl FromStr for Price {
     type Err = String;
 

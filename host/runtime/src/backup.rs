@@ -357,11 +357,13 @@ fn files_of(step: &'static str, path: &Path, source: std::io::Error) -> RestoreE
 
 /// They are of other data, and are computed again.
 fn remove_views(config: &RuntimeConfig) -> Result<(), RestoreError> {
-    let path = config.views_dir();
-    match fs::remove_dir_all(&path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(files_of("removing", &path, source))
+    for path in [config.views_dir(), config.memory_dir()] {
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(files_of("removing", &path, source));
+            }
+            _ => {}
         }
-        _ => Ok(()),
     }
+    Ok(())
 }

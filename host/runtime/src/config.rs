@@ -5,7 +5,8 @@
 //! - `components/sha256-….wasm`: component bytes, named by digest, verified when read;
 //! - `cache/`: compiled code; may be deleted at any time;
 //! - `mcp/NAME/`: what the program of an MCP server keeps; its own, in no backup;
-//! - `views/`: computed from the truth; may be deleted at any time.
+//! - `views/`: computed from the truth; may be deleted at any time;
+//! - `memory/`: the full-text index of documents; may be deleted while nothing runs.
 //!
 //! The keys directory, outside the data directory so that a copy of the data is
 //! not a copy of the keys: `cache.key`, `vault.key`, `audit.key`, `admin.token`.
@@ -118,6 +119,12 @@ impl RuntimeConfig {
     #[must_use]
     pub fn views_dir(&self) -> PathBuf {
         self.data_dir.join("views")
+    }
+
+    /// The index of documents.
+    #[must_use]
+    pub fn memory_dir(&self) -> PathBuf {
+        self.data_dir.join("memory")
     }
 
     /// Directories of MCP servers' programs, by plugin.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use airlock_journal::Store;
+use airlock_memory::MemoryHome;
 use airlock_sandbox::capability::files::Reserved;
 pub(crate) use airlock_sandbox::capability::http::Network;
 use airlock_sandbox::compile::{Compiler, InstallLimits};
@@ -97,10 +98,12 @@ pub(crate) fn services(
     audit: Arc<dyn AuditSink>,
     vault: Arc<Vault>,
     network: Arc<Network>,
+    memory: Arc<MemoryHome>,
     config: &RuntimeConfig,
 ) -> Arc<Services> {
     Arc::new(Services {
         store,
+        memory,
         audit,
         vault,
         network,

@@ -18,6 +18,7 @@ mod halt;
 mod hooks;
 pub mod idempotency;
 mod ids;
+mod memory;
 mod metrics;
 mod models;
 pub mod names;
@@ -44,6 +45,7 @@ pub use airlock_journal::views::{CallEntry, GrantUsage, ToolStats};
 pub use airlock_mcp_client::{Server as McpServer, child_main as launch_main};
 pub use airlock_sandbox::capability::Explanation;
 pub use airlock_sandbox::capability::log::Progress;
+pub use airlock_sandbox::capability::memory::{DocumentView, EntryView, HitView};
 pub use airlock_sandbox::capability::secrets::Secret;
 pub use backup::{BackupError, RestoreError, restore};
 pub use calls::{CallRefused, CallStage, ToolCall, status_of};
@@ -60,10 +62,15 @@ pub use hooks::{
 };
 pub use idempotency::{IdempotencyError, StoredReply};
 pub use ids::{digest, new_id, now_ms};
+pub use memory::{
+    DocumentPut, DocumentsPage, DocumentsQuery, ImportFile, MemoryFailure, MemoryFound,
+    MemoryImport, MemoryImported, MemoryPage, MemoryQuery, MemorySearch, NamespaceDeleted,
+    NamespaceView,
+};
 pub use metrics::Metrics;
 pub use models::{
-    Counted, ModelUsage, ModelUsagePage, ModelUsageQuery, ModelView, ModelsError, ModelsView,
-    RoleView, check_models_file,
+    Counted, ModelTrial, ModelUsage, ModelUsagePage, ModelUsageQuery, ModelView, ModelsError,
+    ModelsView, RoleView, TryModel, check_models_file,
 };
 pub use plugins::{
     ActivateRequest, AgentView, Claims, EffectsChange, EffectsView, ErasedData, Hints,
@@ -83,10 +90,10 @@ pub use record::{
 pub use remote::{FoundView, InstallServer, McpServerView};
 pub use runs::{
     AgentStatsView, Approval, ApprovalView, ApprovalsPage, ApprovalsQuery, AtDue, Autonomy, Block,
-    Budget, BudgetChange, Decide, Difference, DifferenceKind, End, Follower, ForkRun, ForkedFrom,
-    OpenRequest, Outcome, ProgressView, ReplayEnd, ReplayRun, ReplayStep, ReplayVerdict, Resume,
-    RunDetail, RunError, RunEvent, RunEvents, RunReplay, RunStatus, RunView, RunsPage, RunsQuery,
-    SignalTarget, Spent, StartRun, Took,
+    Budget, BudgetChange, Decide, Delta, DeltaFollower, Difference, DifferenceKind, End, Follower,
+    ForkRun, ForkedFrom, OpenRequest, Outcome, ProgressView, ReplayEnd, ReplayRun, ReplayStep,
+    ReplayVerdict, Resume, RunDelta, RunDetail, RunError, RunEvent, RunEvents, RunReplay,
+    RunStatus, RunView, RunsPage, RunsQuery, SignalTarget, Spent, StartRun, Took,
 };
 pub use runs::{PruneRequest, PrunedRuns, RunExport};
 pub use runtime::{OpenError, Runtime};

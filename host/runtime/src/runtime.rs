@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use airlock_journal::audit::Audit;
 use airlock_journal::{Batch, SqliteStore, Store, StoreError};
+use airlock_memory::MemoryHome;
 use airlock_sandbox::capability::http::Network;
 use serde_json::json;
 use tokio::sync::{RwLock, Semaphore, watch};
@@ -21,7 +22,7 @@ use crate::engine::{self, Sandbox, Vault};
 use crate::hooks::Hooks;
 use crate::idempotency::Idempotency;
 use crate::ids;
-use crate::metrics::{Gauge, Metrics};
+use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::operations::Operations;
 use crate::plugins::{Active, Registry};
@@ -90,6 +91,9 @@ pub enum OpenError {
     /// The configuration of language models.
     #[error("opening the models")]
     Models(#[from] crate::models::ModelsError),
+    /// The documents.
+    #[error("opening the memory")]
+    Memory(#[from] airlock_memory::MemoryError),
     /// The sandbox.
     #[error("starting the sandbox")]
     Sandbox(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -106,6 +110,7 @@ pub struct Runtime {
     pub(crate) audit: Audit,
     pub(crate) vault: Arc<Vault>,
     pub(crate) models: Models,
+    pub(crate) memory: Arc<MemoryHome>,
     pub(crate) remotes: Arc<Remotes>,
     network: Arc<Network>,
     pub(crate) sandbox: Arc<Sandbox>,
@@ -179,11 +184,13 @@ impl Runtime {
         })?;
         let components = Arc::new(components);
         let sink = Arc::new(record::Sink(audit.clone()));
+        let memory = MemoryHome::new(Arc::clone(&store), config.memory_dir(), Default::default());
         let services = engine::services(
             Arc::clone(&store),
             sink,
             Arc::clone(&vault),
             Arc::clone(&network),
+            Arc::clone(&memory),
             &config,
         );
         let sandbox = engine::open_sandbox(&config, services, Arc::clone(&components))?;
@@ -214,11 +221,13 @@ impl Runtime {
             audit,
             vault,
             models,
+            memory,
             network,
             sandbox,
             components,
         };
         runtime.first_token().await?;
+        runtime.open_memory().await?;
         let runtime = Arc::new(runtime);
         runtime.start_chores();
         runtime.adopt_backup().await?;
@@ -411,42 +420,6 @@ impl Runtime {
     #[must_use]
     pub fn audit_heads(&self) -> watch::Receiver<Option<airlock_journal::audit::SignedHead>> {
         self.audit.heads()
-    }
-
-    /// The figures, for Prometheus.
-    #[must_use]
-    pub fn metrics_text(&self) -> String {
-        let gauge = |name, help, value| Gauge { name, help, value };
-        let installs = self.operations.unfinished();
-        let ready = u64::from(self.health().is_ok());
-        let plugins = self.registry.all();
-        let waiting = plugins
-            .iter()
-            .map(|(slot, _)| slot.admission.load().1 as u64)
-            .sum();
-        let mut gauges = vec![
-            gauge("ready", "1 while work is taken and brought on", ready),
-            gauge(
-                "calls_in_flight",
-                "Calls that have not ended",
-                self.in_flight.count(),
-            ),
-            gauge("calls_waiting", "Calls that wait for their turn", waiting),
-            gauge("plugins", "Installed plugins", plugins.len() as u64),
-            gauge(
-                "runs_in_memory",
-                "Runs that are looked after",
-                self.runs.live(),
-            ),
-            gauge("installs_queued", "Installs that wait", installs["queued"]),
-            gauge(
-                "installs_running",
-                "Installs under way",
-                installs["running"],
-            ),
-        ];
-        gauges.extend(engine::gauges(&self.sandbox));
-        self.metrics.text(&gauges)
     }
 
     /// Runs work that blocks off the async threads.

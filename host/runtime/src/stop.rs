@@ -97,6 +97,7 @@ impl Runtime {
         }
         self.runs.durable().await;
         self.runs.let_go();
+        self.close_memory().await;
         if let Err(error) = self.audit.checkpoint().await {
             tracing::error!(%error, "no last checkpoint of the audit");
         }

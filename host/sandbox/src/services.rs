@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use airlock_journal::Store;
 use airlock_journal::store::BoxFuture;
+use airlock_memory::MemoryHome;
 
 use crate::capability::files::Reserved;
 use crate::capability::http::Network;
@@ -35,6 +36,8 @@ pub trait AuditSink: Send + Sync + 'static {
 pub struct Services {
     /// Durable storage (kv, secrets, quotas).
     pub store: Arc<dyn Store>,
+    /// Documents, for `memory`.
+    pub memory: Arc<MemoryHome>,
     /// The audit.
     pub audit: Arc<dyn AuditSink>,
     /// Secrets, sealed.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use airlock_journal::store::BoxFuture;
 use airlock_journal::{MemoryStore, Store, StoreError};
+use airlock_memory::MemoryHome;
 use airlock_sandbox::capability::files::Reserved;
 use airlock_sandbox::capability::http::Network;
 use airlock_sandbox::capability::secrets::Vault;
@@ -42,6 +43,7 @@ fn sandbox(dir: &Path, change: impl FnOnce(&mut SandboxConfig)) -> Arc<Sandbox> 
     let store: Arc<dyn Store> = MemoryStore::new();
     let services = Services {
         vault: Arc::new(Vault::with_key(Arc::clone(&store), &[7; 32].into()).expect("a vault")),
+        memory: MemoryHome::new(Arc::clone(&store), dir.join("memory"), Default::default()),
         store,
         audit: Arc::new(Nothing),
         network: Arc::new(Network::new(None).expect("a network")),

@@ -28,6 +28,8 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 const JSON_BYTES_MAX: usize = 4 << 20;
 /// Components, bytes; the sandbox has the same bound.
 const COMPONENT_BYTES_MAX: usize = 64 << 20;
+/// Chunks of imported files, bytes: those of one file as JSON.
+const CHUNKS_BYTES_MAX: usize = 64 << 20;
 /// Secrets, bytes; the vault refuses less.
 const VALUE_BYTES_MAX: usize = 64 << 10;
 /// Inputs of plugins that there are not: enough to say so.
@@ -196,7 +198,7 @@ async fn handle(
     if body.is_empty()
         && matches!(
             route.takes,
-            Takes::Json | Takes::Message | Takes::Policy | Takes::Component
+            Takes::Json | Takes::Chunks | Takes::Message | Takes::Policy | Takes::Component
         )
     {
         return Err(Refusal::new(
@@ -301,9 +303,12 @@ fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
 fn check_media(route: &Route, headers: &HeaderMap) -> Result<(), Refusal> {
     let takes: &[&str] = match route.takes {
         Takes::Nothing | Takes::Value => return Ok(()),
-        Takes::Json | Takes::OptionalJson | Takes::Delivery | Takes::Input | Takes::Message => {
-            &["application/json"]
-        }
+        Takes::Json
+        | Takes::Chunks
+        | Takes::OptionalJson
+        | Takes::Delivery
+        | Takes::Input
+        | Takes::Message => &["application/json"],
         Takes::Component => &["application/wasm", "application/octet-stream"],
         Takes::Policy => &["application/json", "application/toml"],
     };
@@ -326,6 +331,7 @@ fn bytes_max(app: &App, route: &Route, params: &[(String, String)]) -> usize {
         Takes::Nothing => 0,
         Takes::Json | Takes::OptionalJson | Takes::Policy | Takes::Message => JSON_BYTES_MAX,
         Takes::Component => COMPONENT_BYTES_MAX,
+        Takes::Chunks => CHUNKS_BYTES_MAX,
         Takes::Delivery => airlock_runtime::HOOK_BODY_BYTES_MAX,
         Takes::Value => VALUE_BYTES_MAX,
         Takes::Input => {

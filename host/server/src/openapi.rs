@@ -219,9 +219,12 @@ fn body(route: &Route, generator: &mut SchemaGenerator) -> Option<Value> {
         .map_or(json!({}), |schema| schema(generator).to_value());
     let content = match route.takes {
         Takes::Nothing => return None,
-        Takes::Json | Takes::OptionalJson | Takes::Delivery | Takes::Input | Takes::Message => {
-            json!({ "application/json": { "schema": schema } })
-        }
+        Takes::Json
+        | Takes::Chunks
+        | Takes::OptionalJson
+        | Takes::Delivery
+        | Takes::Input
+        | Takes::Message => json!({ "application/json": { "schema": schema } }),
         Takes::Component => json!({ "application/wasm": {} }),
         Takes::Value => json!({ "application/octet-stream": {} }),
         Takes::Policy => json!({

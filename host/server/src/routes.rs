@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::dispatch::Call;
 use crate::handlers::{
-    audit, backup, grants, health, hooks, mcp, models, operations, plugins, policy, runs,
+    audit, backup, grants, health, hooks, mcp, memory, models, operations, plugins, policy, runs,
     schedules, secrets, tokens, tools, views,
 };
 use crate::reply::{Refusal, Reply};
@@ -50,6 +50,8 @@ pub(crate) enum Takes {
     /// JSON that may be left out.
     OptionalJson,
     Json,
+    /// JSON with chunks of files.
+    Chunks,
     /// What another service sends.
     Delivery,
     /// A tool's input; its plugin's `input` limit holds.
@@ -197,7 +199,16 @@ pub static ROUTES: &[Route] = &[
     route!("DELETE" "/v1/secrets/{name}" Access::Host(ADMIN), "Remove a secret", secrets::remove),
     route!("GET" "/v1/models" Access::Host(READERS), "Language models and the roles that agents ask for, without keys", models::list, replies: &[(200, Some(of::<airlock_runtime::ModelsView>))]),
     route!("POST" "/v1/models/reload" Access::Host(ADMIN), "Read the file of models anew; requests under way end on what they began with", models::reload, replies: &[(200, Some(of::<airlock_runtime::ModelsView>))]),
+    route!("POST" "/v1/models/try" Access::Host(ADMIN), "Ask the models of a role once, which costs what it costs and counts in no budget", models::attempt, body: Some(of::<airlock_runtime::TryModel>), replies: &[(200, Some(of::<airlock_runtime::ModelTrial>))]),
     route!("GET" "/v1/models/usage" Access::Host(READERS), "What agents used of language models on a day", models::usage, query: Some(of::<airlock_runtime::ModelUsageQuery>), replies: &[(200, Some(of::<airlock_runtime::ModelUsagePage>))]),
+    route!("GET" "/v1/memory" Access::Roles(READERS), "Namespaces of documents, with what they hold", memory::namespaces, query: Some(of::<airlock_runtime::MemoryQuery>), replies: &[(200, Some(of::<airlock_runtime::MemoryPage>))]),
+    route!("POST" "/v1/memory/search" Access::Roles(&[Operator]), "Look for documents by words, by a vector, or by both", memory::search, takes: Takes::Json, body: Some(of::<airlock_runtime::MemorySearch>), replies: &[(200, Some(of::<airlock_runtime::MemoryFound>))]),
+    route!("POST" "/v1/memory/import" Access::Host(ADMIN), "Bring the documents of files to what their chunks say, each file whole", memory::import, once: true, takes: Takes::Chunks, body: Some(of::<airlock_runtime::MemoryImport>), replies: &[(200, Some(of::<airlock_runtime::MemoryImported>))]),
+    route!("GET" "/v1/memory/{kind}/{name}" Access::Roles(&[Operator]), "Documents of a namespace, without their texts", memory::documents, query: Some(of::<airlock_runtime::DocumentsQuery>), replies: &[(200, Some(of::<airlock_runtime::DocumentsPage>))]),
+    route!("DELETE" "/v1/memory/{kind}/{name}" Access::Host(ADMIN), "Delete a namespace with all its documents, from every index", memory::delete_namespace, query: Some(of::<plugins::WhyQuery>), replies: &[(200, Some(of::<airlock_runtime::NamespaceDeleted>))]),
+    route!("GET" "/v1/memory/{kind}/{name}/{id}" Access::Roles(&[Operator]), "A document", memory::document, replies: &[(200, Some(of::<airlock_runtime::DocumentView>))]),
+    route!("PUT" "/v1/memory/{kind}/{name}/{id}" Access::Host(ADMIN), "Write a document of a shared namespace, whole", memory::put, takes: Takes::Json, body: Some(of::<airlock_runtime::DocumentPut>), replies: &[(200, Some(of::<airlock_runtime::EntryView>))]),
+    route!("DELETE" "/v1/memory/{kind}/{name}/{id}" Access::Host(ADMIN), "Remove a document", memory::delete, query: Some(of::<plugins::WhyQuery>)),
     route!("GET" "/v1/audit" Access::Host(&[Operator]), "Audit records, with a cursor", audit::page, query: Some(of::<airlock_runtime::AuditQuery>), replies: &[(200, Some(of::<airlock_runtime::AuditPage>))]),
     route!("POST" "/v1/audit/verify" Access::Host(&[Operator]), "Verify the whole audit", audit::verify, takes: Takes::OptionalJson, body: Some(of::<airlock_runtime::VerifyRequest>), replies: &[(200, Some(of::<airlock_runtime::AuditVerified>))]),
     route!("GET" "/v1/audit/export" Access::Host(&[Operator]), "All audit records as JSON lines", audit::export, query: Some(of::<audit::ExportQuery>), replies: &[(200, None)]),

@@ -11,7 +11,7 @@ use syn::spanned::Spanned;
 use syn::{Error, Ident, LitStr, Path, Result, Token, bracketed, parenthesized};
 
 /// What a grants file has rules for; a secret is a part of an `http` rule.
-const CAPABILITIES: [&str; 5] = ["config", "env", "files", "http", "kv"];
+const CAPABILITIES: [&str; 6] = ["config", "env", "files", "http", "kv", "memory"];
 const TOOLS_MAX: usize = 256;
 const WANTS_MAX: usize = 64;
 const SCOPE_BYTES_MAX: usize = 4 * 1024;

@@ -18,11 +18,11 @@ pub(crate) use native::*;
 pub(crate) use native_agent::{execute, host};
 #[cfg(target_family = "wasm")]
 pub(crate) use wasi::{
-    Bucket, Source, config_all, config_get, is_ready, jitter, last_denial, log, placeholder,
-    progress, timer, wait_any,
+    Bucket, Source, config_all, config_get, is_ready, jitter, last_denial, log, memory,
+    placeholder, progress, timer, wait_any,
 };
 #[cfg(target_family = "wasm")]
-pub use wasi::{Component, bindings};
+pub use wasi::{Component, bindings, call_dynamic, list_dynamic, wants_dynamic};
 #[cfg(target_family = "wasm")]
 pub(crate) use wasi_agent::host;
 #[cfg(target_family = "wasm")]

@@ -74,6 +74,16 @@ pub(crate) fn config_all() -> Result<Vec<(String, String)>, Error> {
     Ok(world(|world| world.config.clone().into_iter().collect()))
 }
 
+pub(crate) fn memory(request: &str) -> Result<String, Error> {
+    native_agent::has_no("memory", "use `agent::memory`");
+    let memory = world(|world| world.memory.clone());
+    memory.ask(request).inspect_err(|error| {
+        if let Error::Denied(denial) = error {
+            world(|world| world.last_denial = Some(denial.clone()));
+        }
+    })
+}
+
 /// What a future waits for.
 pub(crate) enum Source {
     /// A moment of the machine's clock.

@@ -269,6 +269,12 @@ pub(crate) mod host {
         })
     }
 
+    pub(crate) fn memory(request: &str) -> Handle {
+        asked(Request::Memory {
+            request: request.to_owned(),
+        })
+    }
+
     pub(crate) fn tools() -> Vec<ToolInfo> {
         act(&current(), |run| run.tools()).unwrap_or_default()
     }

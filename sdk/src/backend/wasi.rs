@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::dynamic::{Dynamic, DynamicTool, DynamicWant};
 use crate::log::Level;
 use crate::{Context, Denial, Effects, Error, Plugin};
 
@@ -26,6 +27,7 @@ pub mod bindings {
             "wit/deps/keyvalue-0.2.0-draft2",
             "wit/deps/config-0.2.0-rc.1",
             "wit/airlock-tool",
+            "wit/airlock-memory",
         ],
         inline: "
             package airlock:sdk;
@@ -37,6 +39,7 @@ pub mod bindings {
                 import wasi:keyvalue/store@0.2.0-draft2;
                 import wasi:keyvalue/atomics@0.2.0-draft2;
                 import wasi:config/store@0.2.0-rc.1;
+                import airlock:memory/memory@0.1.0;
             }
         ",
         world: "airlock:sdk/plugin",
@@ -46,6 +49,7 @@ pub mod bindings {
     });
 }
 
+use bindings::airlock::memory::memory as documents;
 use bindings::airlock::tool::{host, secrets, types};
 use bindings::exports::airlock::tool::{manifest, tools};
 use bindings::wasi::clocks::monotonic_clock;
@@ -83,6 +87,42 @@ impl<C: Component> manifest::Guest for C {
     fn wants() -> Vec<types::Want> {
         C::plugin().wants().iter().map(want).collect()
     }
+}
+
+/// `list` of a plugin whose tools are known only when it runs.
+pub fn list_dynamic<D: Dynamic>() -> Vec<types::Tool> {
+    let tool = |tool: DynamicTool| types::Tool {
+        name: tool.name,
+        title: tool.title,
+        description: tool.description,
+        input_schema: tool.input_schema,
+        output_schema: tool.output_schema,
+        effects: effects(tool.effects),
+    };
+    D::tools().into_iter().map(tool).collect()
+}
+
+/// `wants` of such a plugin.
+pub fn wants_dynamic<D: Dynamic>() -> Vec<types::Want> {
+    let want = |want: DynamicWant| types::Want {
+        capability: want.capability,
+        scope: want.scope,
+        reason: want.reason,
+        optional: want.optional,
+    };
+    D::wants().into_iter().map(want).collect()
+}
+
+/// `call` of such a plugin.
+///
+/// # Errors
+/// Those of the tool.
+pub fn call_dynamic<D: Dynamic>(
+    name: &str,
+    input: &str,
+    ctx: types::Context,
+) -> Result<String, types::Error> {
+    D::call(name, input, &context(ctx)).map_err(types::Error::from)
 }
 
 pub(super) fn want(want: &crate::Want) -> types::Want {
@@ -170,6 +210,10 @@ pub(crate) fn log(level: Level, message: &str, fields: &[(String, String)]) {
 
 pub(crate) fn progress(done: f64, total: Option<f64>, message: &str) {
     host::progress(done, total, message);
+}
+
+pub(crate) fn memory(request: &str) -> Result<String, Error> {
+    documents::ask(request).map_err(Error::from)
 }
 
 pub(crate) fn config_get(key: &str) -> Result<Option<String>, Error> {

@@ -101,6 +101,10 @@ pub(crate) mod host {
         Handle(wit::embed(request))
     }
 
+    pub(crate) fn memory(request: &str) -> Handle {
+        Handle(wit::memory(request))
+    }
+
     pub(crate) fn tools() -> Vec<ToolInfo> {
         wit::tools().into_iter().map(ToolInfo::from).collect()
     }

@@ -52,6 +52,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::bounds;
+use super::memory::Memory;
 use super::models::{ModelRequest, Says};
 use super::people::{Answer, Question};
 use super::result::AgentRun;
@@ -150,6 +151,12 @@ impl AgentHost {
     /// input, and plain.
     pub fn tool_info(self, info: ToolInfo) -> Self {
         self.script().infos.insert(info.name.clone(), info);
+        self
+    }
+
+    /// Grants what a memory grants; its documents are those of the run.
+    pub fn memory(self, memory: &Memory) -> Self {
+        self.script().memory = memory.clone();
         self
     }
 

@@ -59,9 +59,9 @@ pub(super) fn request(request: &Request) -> Result<(), Error> {
                 false => Err(Error::limit("request", "2 to 16 choices")),
             }
         }
-        Request::Chat { request, .. } | Request::Embed { request } => {
-            bound("the request", request.len(), INPUT_BYTES_MAX)
-        }
+        Request::Chat { request, .. }
+        | Request::Embed { request }
+        | Request::Memory { request } => bound("the request", request.len(), INPUT_BYTES_MAX),
         Request::Sleep { .. } | Request::Timer { .. } => Ok(()),
     }
 }

@@ -106,7 +106,8 @@ impl Told {
             Request::Timer { .. }
             | Request::Signal { .. }
             | Request::Chat { .. }
-            | Request::Embed { .. } => {}
+            | Request::Embed { .. }
+            | Request::Memory { .. } => {}
         }
     }
 }

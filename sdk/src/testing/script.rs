@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::chats;
+use super::memory::Memory;
 use super::models::{ModelRequest, Says, Told};
 use super::people::{Answer, Question};
 use super::run::Coming;
@@ -32,6 +33,7 @@ pub(crate) struct Script {
     /// Calls that models asked for; each has an id of its own.
     model_calls: usize,
     pub(super) decides: Option<Decides>,
+    pub(super) memory: Memory,
     /// Milliseconds that calls and children take.
     pub(super) takes: BTreeMap<String, u64>,
 }
@@ -114,6 +116,10 @@ impl Script {
             Request::Record { value } => Some((0, Ok(value.clone()))),
             Request::Ask(asked) => Self::ask(script, asked),
             Request::Embed { request } => Some((0, Self::embed(script, request))),
+            Request::Memory { request } => {
+                let memory = script.borrow().memory.clone();
+                Some((0, memory.ask(request)))
+            }
             Request::Signal { .. } | Request::Chat { .. } => None,
         }
     }

@@ -42,6 +42,9 @@ pub(crate) enum Request {
     Embed {
         request: String,
     },
+    Memory {
+        request: String,
+    },
 }
 
 /// What an agent does.
@@ -95,6 +98,7 @@ impl fmt::Display for Request {
                 }
             }
             Self::Embed { request } => write!(f, "asks for vectors {}", cut(request)),
+            Self::Memory { request } => write!(f, "asks the memory {}", cut(request)),
         }
     }
 }

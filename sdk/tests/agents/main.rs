@@ -3,6 +3,7 @@
 mod again;
 mod answers;
 mod ends;
+mod memory;
 mod models;
 
 use std::cell::{Cell, RefCell};

@@ -179,7 +179,7 @@ pub(crate) fn unlimited(server: &Server, plugin: &str) -> Result<()> {
 }
 
 /// One of the compared servers.
-struct Contender {
+pub(crate) struct Contender {
     request: Request,
     pid: u32,
     rates: Vec<f64>,
@@ -188,7 +188,7 @@ struct Contender {
 }
 
 impl Contender {
-    fn new(request: Request, pid: u32) -> Self {
+    pub(crate) fn new(request: Request, pid: u32) -> Self {
         Self {
             request,
             pid,
@@ -197,7 +197,7 @@ impl Contender {
         }
     }
 
-    async fn round(&mut self, connections: usize, time: Duration) -> Result<()> {
+    pub(crate) async fn round(&mut self, connections: usize, time: Duration) -> Result<()> {
         let before = cpu_s(self.pid)?;
         let rate = throughput(&self.request, connections, time).await?;
         self.spent.0 += cpu_s(self.pid)? - before;
@@ -208,7 +208,7 @@ impl Contender {
 
     /// Requests per second in the middle round, and CPU of the server for each,
     /// µs, which does not depend on what else the machine does.
-    fn take(&mut self) -> (f64, f64) {
+    pub(crate) fn take(&mut self) -> (f64, f64) {
         self.rates.sort_by(f64::total_cmp);
         let rate = self.rates[self.rates.len() / 2];
         let (cpu_s, requests) = std::mem::take(&mut self.spent);

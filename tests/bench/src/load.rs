@@ -19,11 +19,23 @@ pub struct Request {
 impl Request {
     /// A POST of a JSON body.
     pub fn post(address: SocketAddr, path: &str, token: Option<&str>, body: &str) -> Self {
-        let auth = token
-            .map(|token| format!("authorization: Bearer {token}\r\n"))
-            .unwrap_or_default();
+        let auth = token.map(|token| ("authorization", format!("Bearer {token}")));
+        Self::post_with(address, path, auth.as_slice(), body)
+    }
+
+    /// The same with headers.
+    pub fn post_with(
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &str,
+    ) -> Self {
+        let headers: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {address}\r\n{auth}content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\n{headers}content-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         Self {
@@ -59,6 +71,11 @@ impl Connection {
             stream,
             buffer: Vec::with_capacity(8192),
         })
+    }
+
+    /// Whether the last response has these bytes in it.
+    fn holds(&self, bytes: &[u8]) -> bool {
+        self.buffer.windows(bytes.len()).any(|part| part == bytes)
     }
 
     /// Sends the request, waits for the whole response, and returns its status.
@@ -124,6 +141,9 @@ pub async fn throughput(request: &Request, connections: usize, time: Duration) -
             while start.elapsed() < time {
                 let status = connection.send(&request).await?;
                 anyhow::ensure!(status == 200, "status {status}");
+                // As the Model Context Protocol tells of a call that failed.
+                let failed = connection.holds(b"\"isError\":true");
+                anyhow::ensure!(!failed, "a call failed");
                 count += 1;
             }
             anyhow::Ok(count)

@@ -6,9 +6,13 @@ mod calls;
 mod growth;
 mod http;
 mod load;
+mod mcp;
+mod memory;
+mod models;
 mod neighbours;
 mod plot;
 mod process;
+mod react;
 mod rooms;
 mod round;
 mod runs;
@@ -34,7 +38,7 @@ struct Options {
     /// Few and short rounds: shows that the benchmarks run; the figures mean nothing.
     #[arg(long)]
     quick: bool,
-    /// Only this one: calls, rooms, http, spawn, neighbours, growth, runs; or one of
+    /// Only this one: calls, rooms, http, spawn, neighbours, growth, mcp, models, react, memory, runs; or one of
     /// `runs`: runs-steps, runs-replay, runs-length, runs-stored, runs-parked.
     #[arg(long)]
     only: Option<String>,
@@ -123,13 +127,17 @@ fn main() -> Result<()> {
     if bench.quick {
         println!("quick form: shows that the benchmarks run; the figures mean nothing");
     }
-    let parts: [(&str, Part); 11] = [
+    let parts: [(&str, Part); 15] = [
         ("calls", calls::run),
         ("rooms", rooms::run),
         ("http", http::run),
         ("spawn", process::run),
         ("neighbours", neighbours::run),
         ("growth", growth::run),
+        ("mcp", mcp::run),
+        ("models", models::run),
+        ("react", react::run),
+        ("memory", memory::run),
         ("runs-steps", runs::steps::run),
         ("runs-replay", runs::replay::run),
         ("runs-length", runs::length::run),

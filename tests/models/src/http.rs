@@ -153,6 +153,9 @@ where
             break;
         }
         write_event(stream, event, damage).await?;
+        if damage.event_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(damage.event_ms)).await;
+        }
     }
     stream.write_all(b"0\r\n\r\n").await?;
     stream.shutdown().await

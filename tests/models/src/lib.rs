@@ -10,7 +10,7 @@ mod script;
 mod speak;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
@@ -21,6 +21,9 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 pub use script::{Call, Counted, Damage, Raw, Reply, Script, Step, What};
+
+/// A free port of loopback.
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A request that came.
 #[derive(Debug, Clone)]
@@ -65,7 +68,15 @@ impl FakeModels {
     /// # Errors
     /// As the system says.
     pub async fn start(script: Script) -> io::Result<Self> {
-        Self::start_with(script, None).await
+        Self::start_with(ANY_PORT, script, None).await
+    }
+
+    /// The same on an address of loopback.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub async fn start_at(address: SocketAddr, script: Script) -> io::Result<Self> {
+        Self::start_with(address, script, None).await
     }
 
     /// The same with TLS.
@@ -73,11 +84,15 @@ impl FakeModels {
     /// # Errors
     /// As the system says.
     pub async fn start_tls(script: Script, tls: TlsAcceptor) -> io::Result<Self> {
-        Self::start_with(script, Some(tls)).await
+        Self::start_with(ANY_PORT, script, Some(tls)).await
     }
 
-    async fn start_with(script: Script, tls: Option<TlsAcceptor>) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    async fn start_with(
+        address: SocketAddr,
+        script: Script,
+        tls: Option<TlsAcceptor>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             script: Mutex::new(script),
@@ -130,6 +145,18 @@ impl FakeModels {
     /// Adds a step to the script.
     pub fn push(&self, step: Step) {
         self.shared.script().steps.push(step);
+    }
+
+    /// Goes on with another script, and forgets what came so far.
+    pub fn play(&self, script: Script) {
+        *self.shared.script() = script;
+        self.shared.seen().clear();
+    }
+
+    /// Steps of the script that are not used up.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.shared.script().steps.len()
     }
 
     /// Runs until it is stopped from outside.
@@ -193,7 +220,7 @@ where
         let mut script = shared.script();
         let checked = check::check(&seen, script.key.as_deref());
         let model = seen.body["model"].as_str().unwrap_or_default();
-        checked.map(|()| script.next(model))
+        checked.map(|()| script.next(model, &seen.text))
     };
     shared.seen().push(seen.clone());
     shared.arrived.notify_waiters();

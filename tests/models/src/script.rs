@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Script {
     /// The key that requests have to carry; any, or none, where absent.
     pub key: Option<String>,
-    /// Each request takes the first step that is for its model and not used up.
+    /// Each request takes the first step that is for it and not used up.
     pub steps: Vec<Step>,
 }
 
@@ -20,6 +20,10 @@ pub struct Step {
     /// The model's id that it is for; any where absent.
     #[serde(default, rename = "for")]
     pub model: Option<String>,
+    /// What the request has to say somewhere, as it stands in its JSON; anything where
+    /// absent.
+    #[serde(default)]
+    pub has: Option<String>,
     /// It is not used up.
     #[serde(default)]
     pub again: bool,
@@ -94,6 +98,8 @@ pub struct Counted {
 pub struct Damage {
     /// Waits before the answer begins, milliseconds.
     pub delay_ms: u64,
+    /// Waits between two events of a stream, milliseconds.
+    pub event_ms: u64,
     /// Waits until the test says so.
     pub held: bool,
     /// Characters of text in one event of a stream; 5 where 0.
@@ -141,8 +147,11 @@ impl Script {
         }
     }
 
-    pub(crate) fn next(&mut self, model: &str) -> Option<Step> {
-        let fits = |step: &Step| step.model.as_deref().is_none_or(|wanted| wanted == model);
+    pub(crate) fn next(&mut self, model: &str, text: &str) -> Option<Step> {
+        let fits = |step: &Step| {
+            step.model.as_deref().is_none_or(|wanted| wanted == model)
+                && step.has.as_deref().is_none_or(|part| text.contains(part))
+        };
         let at = self.steps.iter().position(fits)?;
         match self.steps[at].again {
             true => Some(self.steps[at].clone()),
@@ -155,6 +164,7 @@ impl From<What> for Step {
     fn from(what: What) -> Self {
         Self {
             model: None,
+            has: None,
             again: false,
             what,
         }

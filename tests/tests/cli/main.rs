@@ -3,6 +3,7 @@
 
 mod agents;
 mod log;
+mod memory;
 mod new;
 mod places;
 mod rules;

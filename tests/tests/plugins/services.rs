@@ -49,6 +49,29 @@ fn fetch() {
 }
 
 #[test]
+fn submit() {
+    let stage = Stage::new("submit");
+    let url = format!("{}/v1/articles", stage.service);
+    let of = |url: &str| json!({ "url": url, "json": { "title": "One" } });
+    stage.denied("send", &of(&url), "http");
+    let cases = [
+        good("send", of(&url), |out| {
+            out["status"] == 201 && out["json"]["title"] == "One"
+        })
+        .under("k-1"),
+        good("send", of(&url), |out| out["status"] == 201),
+        bad("send", json!({ "url": url }), "invalid-input", "json"),
+        bad("send", of("ftp://a.test/"), "invalid-input", "ftp"),
+    ];
+    show(&stage, &cases);
+    let mut put = of(&url);
+    put["method"] = json!("PUT");
+    stage.denied("send", &put, "http");
+    let elsewhere = format!("{}/v1/refunds", stage.service);
+    stage.denied("send", &of(&elsewhere), "http");
+}
+
+#[test]
 fn payments() {
     let stage = Stage::new("payments");
     stage.denied("order", &json!({ "id": "O-1" }), "config");

@@ -14,7 +14,7 @@ use axum::Router;
 use axum::extract::Path as PathOf;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde_json::Value;
 
 /// What the service asks for; no plugin may ever see it.
@@ -341,6 +341,10 @@ fn serve(runtime: &tokio::runtime::Runtime, ledger: &Ledger) -> String {
         .route("/v1/contracts", get(all))
         .route("/v1/contracts/{id}", get(one))
         .route("/advisories.jsonl", get(|| async { FEED }))
+        .route(
+            "/v1/articles",
+            post(|body: String| async { (StatusCode::CREATED, body) }),
+        )
         .merge(ledger.router(KEY));
     runtime.spawn(async move { axum::serve(listener, router).await });
     base

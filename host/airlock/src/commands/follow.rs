@@ -14,9 +14,9 @@ use serde_json::Value;
 use super::Session;
 use super::halt::{LIFTED, holds};
 use super::runs::{NO_SERVER, path, records};
-use crate::client::Api;
+use crate::client::{Api, Told};
 use crate::exit::{Failure, LATER, PERSON, code_of_end};
-use crate::output::{Format, json_escaped, print, print_error, print_to_reader, time};
+use crate::output::{Format, json_escaped, one_line, print, print_error, print_to_reader, time};
 use crate::timeline::{Happening, Timeline, way_on, why_blocked};
 
 /// How long a server that does not answer is asked again.
@@ -28,6 +28,10 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Longest line that is written over, characters: one that wraps would not be.
 const STATUS_CHARS_MAX: usize = 100;
+
+/// What is written beyond the terminal's edge goes to the next line, or nowhere.
+const WRAP: &str = "\x1b[?7h";
+const NO_WRAP: &str = "\x1b[?7l";
 
 /// Takes back the line that the cursor is in.
 const CLEAR: &str = "\r\x1b[2K";
@@ -80,14 +84,20 @@ fn so_far(session: &Session, id: &str, view: &mut View) -> Result<()> {
 
 /// One run, over as many connections as it takes.
 fn one(session: &Session, id: &str, until: Until, view: &mut View) -> Result<()> {
-    let events = format!("{}/events", path(id));
+    let deltas = if view.terminal { "?deltas=true" } else { "" };
+    let events = format!("{}/events{deltas}", path(id));
     let (mut silent, mut wait) = (Instant::now(), WAIT);
     loop {
         let (mut left, seen, mut shown) = (Left::BrokenOff, view.next, Ok(()));
-        let followed = session.api.follow(&events, seen, &mut |record| {
-            match record {
-                Some(record) => shown = view.show(&record),
-                None => left = Left::Idle,
+        let mut heard = false;
+        let followed = session.api.follow(&events, seen, &mut |told| {
+            match told {
+                Told::Record(record) => shown = view.show(&record),
+                Told::Delta(delta) => {
+                    heard = true;
+                    shown = view.hear(&delta);
+                }
+                Told::Nothing => left = Left::Idle,
             }
             if until == Until::Asked && view.timeline.asks() {
                 left = Left::Asked;
@@ -98,7 +108,7 @@ fn one(session: &Session, id: &str, until: Until, view: &mut View) -> Result<()>
         if !view.goes_on() || (left == Left::Asked && waits(session, id, view)?) {
             return Ok(());
         }
-        if view.next > seen {
+        if view.next > seen || heard {
             (silent, wait) = (Instant::now(), WAIT);
         }
         match followed {
@@ -157,6 +167,8 @@ struct View {
     read: bool,
     /// What the kill switch holds of it, as it was told last.
     halts: Vec<String>,
+    /// The step that a language model answers, and the end of what it said so far.
+    says: Option<(u64, String)>,
 }
 
 impl View {
@@ -168,6 +180,7 @@ impl View {
             next: 0,
             read: true,
             halts: Vec::new(),
+            says: None,
         }
     }
 
@@ -206,6 +219,9 @@ impl View {
             return Ok(());
         };
         self.next = seq + 1;
+        if self.says.as_ref().map(|says| says.0) == record["id"].as_u64() {
+            self.says = None;
+        }
         let happenings = self.timeline.apply(record);
         let text = match self.format {
             Format::Json => json_escaped(record.to_string()) + "\n",
@@ -213,6 +229,37 @@ impl View {
         };
         self.read &= print_to_reader(text.as_bytes())?;
         Ok(())
+    }
+
+    /// Shows that a language model said more, where that can be written over.
+    fn hear(&mut self, delta: &Value) -> Result<()> {
+        let Some(id) = delta["id"].as_u64().filter(|_| self.terminal) else {
+            return Ok(());
+        };
+        let said = match &mut self.says {
+            Some((of, said)) if *of == id && delta["delta"] != "started" => said,
+            says => &mut says.insert((id, String::new())).1,
+        };
+        said.push_str(delta["text"].as_str().unwrap_or_default());
+        if let Some((cut, _)) = said.char_indices().nth_back(STATUS_CHARS_MAX) {
+            said.drain(..cut);
+        }
+        let text = self.lines(&[]);
+        self.read &= print_to_reader(text.as_bytes())?;
+        Ok(())
+    }
+
+    /// One line on what it is at: the end of what a model says, or its open steps.
+    fn status(&self) -> String {
+        let Some((id, said)) = &self.says else {
+            let status = self.timeline.status();
+            return status.chars().take(STATUS_CHARS_MAX).collect();
+        };
+        let said = one_line(said);
+        let begin = format!("#{id} says: ");
+        let room = STATUS_CHARS_MAX.saturating_sub(begin.len());
+        let from = said.chars().count().saturating_sub(room);
+        begin + &said.chars().skip(from).collect::<String>()
     }
 
     fn lines(&self, happenings: &[Happening]) -> String {
@@ -225,9 +272,11 @@ impl View {
             text.push('\n');
         }
         if self.terminal && self.timeline.end().is_none() {
-            let status = self.timeline.status();
+            // One that does not fit ends at the edge: a second line would stay.
+            text.push_str(NO_WRAP);
             text.push_str("… ");
-            text.extend(status.chars().take(STATUS_CHARS_MAX));
+            text.push_str(&self.status());
+            text.push_str(WRAP);
         }
         text
     }
@@ -283,6 +332,7 @@ fn line(happening: &Happening) -> String {
 mod tests {
     use super::*;
     use crate::client::Remote;
+    use serde_json::json;
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
 
@@ -348,6 +398,32 @@ mod tests {
         let last = |id: &str| Some(id.to_owned());
         assert_eq!(asked, [None, last("1"), last("1"), last("2")]);
         assert_eq!(next, 4);
+    }
+
+    #[test]
+    fn what_a_model_says_is_the_line_that_is_written_over() {
+        let mut view = View {
+            terminal: true,
+            ..View::new(Format::Text)
+        };
+        let text = |id: u64, text: &str| json!({ "id": id, "delta": "text", "text": text });
+        let started = json!({ "id": 4, "delta": "started", "model": "small" });
+        let answered = json!({ "seq": 0, "at_ms": 1, "event": "answered", "id": 4 });
+        let table = [
+            (started.clone(), "#4 says: "),
+            (text(4, "It is\n\u{1b}[2J"), "#4 says: It is\\n\\u{1b}[2J"),
+            (started, "#4 says: "),
+            (text(5, "no"), "#5 says: no"),
+            (text(5, "w"), "#5 says: now"),
+        ];
+        for (delta, line) in table {
+            view.hear(&delta).expect("shows");
+            assert_eq!(view.status(), line);
+        }
+        view.hear(&text(4, &"é".repeat(1_000))).expect("shows");
+        assert_eq!(view.status().chars().count(), STATUS_CHARS_MAX);
+        view.show(&answered).expect("shows");
+        assert_eq!(view.says, None);
     }
 
     #[test]

@@ -49,12 +49,33 @@ pub(super) fn grant(session: &Session, args: &cli::Grant) -> Result<()> {
         named: added.get("effects"),
         limits,
     };
-    change(session, &made, |in_force| {
+    let now = change(session, &made, |in_force| {
         let mut grants = match args.replace {
             true => json!({}),
             false => in_force.clone(),
         };
         merge(&mut grants, &added)?;
+        Ok(grants)
+    })?;
+    session.format.show(&now, version_text)
+}
+
+/// Adds rules to those in force, and gives what is in force then.
+pub(super) fn add_rules(
+    session: &Session,
+    plugin: &str,
+    rules: &Value,
+    why: &str,
+) -> Result<Value> {
+    let made = Change {
+        plugin,
+        why,
+        named: rules.get("effects"),
+        limits: Map::new(),
+    };
+    change(session, &made, |in_force| {
+        let mut grants = in_force.clone();
+        merge(&mut grants, rules)?;
         Ok(grants)
     })
 }
@@ -91,7 +112,7 @@ fn change(
     session: &Session,
     made: &Change<'_>,
     mut edit: impl FnMut(&Value) -> Result<Value>,
-) -> Result<()> {
+) -> Result<Value> {
     let Change { plugin, named, .. } = *made;
     for attempt in 1.. {
         let mut current = session.api.get(&path(plugin))?;
@@ -112,17 +133,16 @@ fn change(
             }
             now => {
                 let now = now?;
-                session.format.show(&now, version_text)?;
                 warn(plugin, &now["grants"], &current["grants"]);
                 let new = beyond(&now["grants"], &current["grants"]);
                 for text in missing(session, &new) {
                     print_error(&format!("new {text}"));
                 }
-                return Ok(());
+                return Ok(now);
             }
         }
     }
-    Ok(())
+    anyhow::bail!("the grants of {plugin} are changed by others all the time")
 }
 
 /// The rules that were not there before.
@@ -233,14 +253,15 @@ pub(super) fn revoke(session: &Session, args: &cli::Revoke) -> Result<()> {
         named: None,
         limits: Map::new(),
     };
-    change(session, &made, |in_force| {
+    let now = change(session, &made, |in_force| {
         let mut grants = in_force.as_object().cloned().unwrap_or_default();
         match &args.capability {
             None => grants.clear(),
             Some(capability) => take_away(&mut grants, args, capability, &mut meant)?,
         }
         Ok(Value::Object(grants))
-    })
+    })?;
+    session.format.show(&now, version_text)
 }
 
 /// Takes one rule or all of a capability. The rule with the number that was given

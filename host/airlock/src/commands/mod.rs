@@ -12,9 +12,11 @@ mod halt;
 mod history;
 mod hooks;
 mod mcp;
+mod memory;
 mod missing;
 mod models;
 mod new;
+mod openapi;
 mod order;
 mod plugins;
 mod policy;
@@ -45,6 +47,7 @@ use crate::logging::{FILTER, start_logging};
 use crate::output::{Format, print_bytes, print_error};
 use crate::place::check_place;
 use crate::selftest;
+pub use memory::READ_PDF;
 pub use plugins::install;
 pub use views::usage_text;
 
@@ -72,6 +75,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Serve(args) => serve::run(global, &args)?,
         Command::Selftest(args) => return selftest::run(global, &args),
         Command::Mcp => mcp::run(global)?,
+        Command::Plugin(cli::Plugin::Add(args)) if args.openapi.write.is_some() => {
+            openapi::write(global, &args)?;
+        }
         Command::Plugin(args) => plugins::run(&connect(global)?, args)?,
         Command::Grant(args) => grants::grant(&connect(global)?, &args)?,
         Command::Revoke(args) => grants::revoke(&connect(global)?, &args)?,
@@ -94,6 +100,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Restore { file, force } => backup::restore(global, &file, force)?,
         Command::Models(cli::Models::Check { file }) => models::check(&file)?,
         Command::Models(args) => models::run(&connect(global)?, args)?,
+        Command::Memory(args) => return memory::run(&connect(global)?, args),
         Command::Views(args) => views::run(&connect(global)?, args)?,
         Command::Apply(args) => policy::apply(&connect(global)?, &args)?,
     }
@@ -110,6 +117,7 @@ fn makes_data(command: &Command) -> bool {
             Command::Plugin(cli::Plugin::Add(_))
                 | Command::Secret(cli::Secret::Set { .. })
                 | Command::Token(cli::Token::Create { .. })
+                | Command::Memory(cli::Memory::Import(_) | cli::Memory::Put(_))
         ),
     }
 }

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Session;
 use crate::cli::Models;
 use crate::client::{Request, encode};
 use crate::exit::Misuse;
-use crate::output::{cell, print_bytes, table};
+use crate::output::{cell, one_line, print_bytes, table};
 
 /// Whether a file of models can be used.
 pub(super) fn check(file: &Path) -> Result<()> {
@@ -28,6 +28,15 @@ pub(super) fn run(session: &Session, command: Models) -> Result<()> {
             let request = Request::new("POST", "/v1/models/reload");
             let answer: Value = session.api.value(&request)?;
             session.format.show(&answer, list_text)
+        }
+        Models::Try { role, text } => {
+            let mut body = json!({ "role": role });
+            if let Some(text) = text {
+                body["text"] = text.into();
+            }
+            let request = Request::json("POST", "/v1/models/try", &body);
+            let answer: Value = session.api.value(&request)?;
+            session.format.show(&answer, trial_text)
         }
         Models::List | Models::Check { .. } => {
             let answer = session.api.get("/v1/models")?;
@@ -65,19 +74,44 @@ fn list_text(answer: &Value) -> String {
     table(&["ROLE", "MODEL", "ID", "AT", "KEY"], &lines)
 }
 
+fn trial_text(answer: &Value) -> String {
+    let failed = answer["failed"].as_array().into_iter().flatten();
+    let mut lines: Vec<String> = failed
+        .filter_map(Value::as_str)
+        .map(|attempt| format!("failed: {}", one_line(attempt)))
+        .collect();
+    lines.push(match answer["dimensions"].as_u64() {
+        Some(length) => format!("a vector of {length} numbers"),
+        None => cell(answer, "text"),
+    });
+    let micros = answer["cost_micros"].as_u64().unwrap_or_default();
+    lines.push(format!(
+        "{} answered in {} ms: {} tokens, cost {}",
+        cell(answer, "model"),
+        cell(answer, "took_ms"),
+        cell(answer, "tokens"),
+        cost(micros)
+    ));
+    lines.join("\n")
+}
+
+fn cost(micros: u64) -> String {
+    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+}
+
 fn usage_text(answer: &Value) -> String {
     let currency = answer["currency"].as_str().unwrap_or_default();
-    let cost = format!("COST {currency}");
+    let header = format!("COST {currency}");
     let line = |what: String, of: String, used: &Value| {
         let micros = used["micros"].as_u64().unwrap_or_default();
-        let cost = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-        vec![what, of, cell(used, "requests"), cell(used, "tokens"), cost]
+        let (requests, tokens) = (cell(used, "requests"), cell(used, "tokens"));
+        vec![what, of, requests, tokens, cost(micros)]
     };
     let mut lines = vec![line("all".to_owned(), String::new(), &answer["all"])];
     let agents = answer["agents"].as_object().into_iter().flatten();
     lines.extend(agents.map(|(agent, used)| line(agent.clone(), String::new(), used)));
     let runs = answer["runs"].as_array().into_iter().flatten();
     lines.extend(runs.map(|run| line(cell(run, "agent"), cell(run, "run"), run)));
-    let header = ["AGENT", "RUN", "REQUESTS", "TOKENS", cost.trim_end()];
+    let header = ["AGENT", "RUN", "REQUESTS", "TOKENS", header.trim_end()];
     format!("{}\n{}", cell(answer, "day"), table(&header, &lines))
 }

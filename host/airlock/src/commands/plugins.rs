@@ -6,27 +6,19 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::Session;
 use super::described::{changes, describe};
-use super::servers;
-use crate::cli::Plugin;
+use super::{Session, openapi, servers};
+use crate::cli::{Plugin, PluginAdd};
 use crate::client::{Api, Request, encode};
 use crate::exit::{Failure, Misuse};
 use crate::output::{cell, table};
 
 pub(super) fn run(session: &Session, command: Plugin) -> Result<()> {
     match command {
-        Plugin::Add(request) => match servers::of(&request.server)? {
-            Some(server) => servers::add(session, &request, server),
-            None => {
-                let then = match request.activate {
-                    true => Then::Activate,
-                    false => Then::Install,
-                };
-                let source = request.source.as_deref().unwrap_or(Path::new("."));
-                let digest = request.digest.as_deref();
-                add(session, &request.name, source, digest, then)
-            }
+        Plugin::Add(args) if args.openapi.openapi.is_some() => openapi::add(session, &args),
+        Plugin::Add(args) => match servers::of(&args.server)? {
+            Some(server) => servers::add(session, &args, server),
+            None => add(session, &args),
         },
         Plugin::Pinned { name } => servers::pinned(session, &name),
         Plugin::Accept { name, digest, why } => {
@@ -93,48 +85,49 @@ fn remove(session: &Session, name: &str, keep_data: bool, why: &str) -> Result<(
         };
         match removed.get("erased") {
             Some(erased) => format!(
-                "{what}; erased {} pairs, {} bytes",
+                "{what}; erased {} pairs, {} bytes, {} namespaces of documents",
                 cell(erased, "pairs"),
-                cell(erased, "bytes")
+                cell(erased, "bytes"),
+                cell(erased, "namespaces")
             ),
-            None => format!("{what}; what it kept in kv stays"),
+            None => format!("{what}; what it kept stays"),
         }
     })
 }
 
-fn add(
-    session: &Session,
-    name: &str,
-    source: &Path,
-    digest: Option<&str>,
-    then: Then,
-) -> Result<()> {
+fn add(session: &Session, args: &PluginAdd) -> Result<()> {
+    let (Some(name), Some(source)) = (&args.name, &args.source) else {
+        return Err(Misuse("give a name and a component".to_owned()).into());
+    };
     let file = component_file(source)?;
     let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
-    let installed = send(&session.api, name, bytes, digest, then)?;
-    session
-        .format
-        .show(&installed, |installed| installed_text(name, installed))
+    let digest = args.digest.as_deref();
+    let installed = send(&session.api, name, bytes, digest, Then::of(args))?;
+    let asks = format!("\nwhat it asks for: {}", inspecting(name, &installed));
+    session.format.show(&installed, |installed| {
+        installed_text(name, installed) + &asks
+    })
 }
 
-/// What an install made, and what to do next.
+/// What was installed, and how it becomes active where it is not.
 pub(super) fn installed_text(name: &str, installed: &Value) -> String {
-    let mut text = format!("installed {name} {}", cell(installed, "digest"));
+    let digest = cell(installed, "digest");
+    let mut text = format!("installed {name} {digest}");
     if installed["active"] == false {
         text.push_str(&format!(
-            "\nnot active yet: airlock plugin activate {name} {}",
-            cell(installed, "digest")
+            "\nnot active yet: airlock plugin activate {name} {digest}"
         ));
     }
-    text.push_str(&changes(&installed["changes"]));
+    text + &changes(&installed["changes"])
+}
+
+/// The command that shows what was installed.
+pub(super) fn inspecting(name: &str, installed: &Value) -> String {
     let version = match installed["active"] == false {
         true => format!(" --digest {}", cell(installed, "digest")),
         false => String::new(),
     };
-    text.push_str(&format!(
-        "\nwhat it asks for: airlock plugin inspect {name}{version}"
-    ));
-    text
+    format!("airlock plugin inspect {name}{version}")
 }
 
 /// Installs a component as the active version and waits until the server is done
@@ -155,6 +148,15 @@ pub(crate) enum Then {
     Install,
     /// It is installed, and active in place of any other.
     Activate,
+}
+
+impl Then {
+    pub(super) fn of(args: &PluginAdd) -> Self {
+        match args.activate {
+            true => Self::Activate,
+            false => Self::Install,
+        }
+    }
 }
 
 /// Sends a component and waits until the server is done with it.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Session;
 use super::described::changes;
-use super::plugins::{ended, installed_text, join};
+use super::plugins::{ended, inspecting, installed_text, join};
 use crate::cli::{PluginAdd, ServerAdd};
 use crate::client::{Request, encode};
 use crate::exit::Misuse;
@@ -56,10 +56,15 @@ fn send(session: &Session, name: &str, body: &Value) -> Result<Value> {
 
 pub(super) fn add(session: &Session, request: &PluginAdd, server: Value) -> Result<()> {
     let body = json!({ "server": server, "digest": request.digest, "activate": request.activate });
-    let installed = send(session, &request.name, &body)?;
+    let name = request.name.as_deref();
+    let name = name.ok_or_else(|| Misuse("give the plugin a name".to_owned()))?;
+    let installed = send(session, name, &body)?;
     session.format.show(&installed, |installed| {
-        let text = installed_text(&request.name, installed);
-        format!("{text}\nNOT SANDBOXED: no grant holds back what this server does")
+        let text = installed_text(name, installed);
+        let look = inspecting(name, installed);
+        format!(
+            "{text}\nwhat it has: {look}\nNOT SANDBOXED: no grant holds back what this server does"
+        )
     })
 }
 

@@ -1,14 +1,20 @@
 //! Cutting a text into chunks that can be read by themselves.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{CHUNK_BYTES, CHUNKS_BYTES_MAX, OVERLAP_BYTES};
 use crate::limits::{CHANGES_MAX, HEADING_BYTES_MAX, HEADINGS_MAX, TEXT_BYTES_MAX};
 use crate::model::Source;
 
 /// A text and where it came from; the address is the caller's.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Chunk {
-    pub(super) text: String,
-    pub(super) source: Source,
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Chunk {
+    /// The text.
+    pub text: String,
+    /// Where in the file it is; the file itself is not named.
+    pub source: Source,
 }
 
 /// The chunks of one file, within their bounds.

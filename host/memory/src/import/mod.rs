@@ -17,6 +17,8 @@ mod walk;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{MemoryError, bounded};
@@ -24,8 +26,9 @@ use crate::limits::{CHANGES_MAX, PAGE_MAX, Quota, WRITE_BYTES_MAX};
 use crate::memory::Memory;
 use crate::model::{Change, Entry, Expect, Namespace, NewDocument, Provenance, Source, check_id};
 use crate::wait::wait;
-use chunk::{Chunk, Chunks};
+use chunk::Chunks;
 
+pub use chunk::Chunk;
 pub use pdf::{PdfReader, child_main as pdf_child_main};
 
 /// A file, bytes.
@@ -50,11 +53,9 @@ pub trait Embed {
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String>;
 }
 
-/// What is imported, and how.
+/// Where chunks go, and how.
 pub struct Import<'i> {
-    /// The folder.
-    pub dir: &'i Path,
-    /// Where its documents go.
+    /// Where the documents go.
     pub namespace: &'i Namespace,
     /// Stands before the path of each file in ids and sources; often empty, or a name
     /// and a `/`.
@@ -65,17 +66,22 @@ pub struct Import<'i> {
     pub provenance: &'i Provenance,
     /// How much the namespace may hold.
     pub quota: Quota,
-    /// Whether chunks of files that are no longer there are removed: of all ids that
-    /// begin with `prefix`.
-    pub prune: bool,
     /// Makes vectors, where there is a role for it.
     pub embed: Option<&'i dyn Embed>,
-    /// Reads PDF files; without it they are refused.
-    pub pdf: Option<&'i PdfReader>,
+}
+
+/// A file that was read.
+#[derive(Debug)]
+pub struct File {
+    /// Its path in the folder, as far as it can be shown.
+    pub path: String,
+    /// What it was cut into, or why it was not read.
+    pub chunks: Result<Vec<Chunk>, String>,
 }
 
 /// What became of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Outcome {
     /// Its chunks are there.
     Imported {
@@ -104,39 +110,60 @@ pub enum Outcome {
 }
 
 /// A file and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Imported {
     /// Its path in the folder, as far as it can be shown.
     pub path: String,
     /// What became of it.
+    #[serde(flatten)]
     pub outcome: Outcome,
 }
 
-/// Imports a folder; blocks until all is durable. Files come in the order of their
-/// paths.
+/// The files of a folder and the folders in it, in the order of their paths, each read
+/// and cut when it is asked for. Blocks. Without a reader, PDF files are refused.
+///
+/// # Errors
+/// [`MemoryError::Invalid`] when the folder can't be read. Everything else is a file
+/// that is refused.
+pub fn files<'p>(
+    dir: &Path,
+    pdf: Option<&'p PdfReader>,
+) -> Result<impl Iterator<Item = File> + use<'p>, MemoryError> {
+    let found = walk::walk(dir)?.into_iter();
+    Ok(found.map(move |found| {
+        let bytes = found.bytes.and_then(|open| open.read());
+        let chunks = bytes.and_then(|bytes| chunks_of(&found.path, &bytes, pdf));
+        let path = found.path;
+        File { path, chunks }
+    }))
+}
+
+/// Imports a folder; blocks until all is durable. With `prune_gone`, chunks of files
+/// that are no longer there are removed: of all ids that begin with the prefix.
 ///
 /// # Errors
 /// [`MemoryError::Invalid`] when the folder can't be read or the request is not
 /// valid, [`MemoryError::Store`] when the store fails; files before it are imported.
 /// Everything else is a file that is refused.
-pub fn import(memory: &Memory, import: &Import<'_>) -> Result<Vec<Imported>, MemoryError> {
-    import.provenance.check()?;
-    let found = walk::walk(import.dir)?;
-    let (mut report, mut there) = (Vec::with_capacity(found.len()), BTreeSet::new());
-    for file in found {
+pub fn import(
+    memory: &Memory,
+    dir: &Path,
+    import: &Import<'_>,
+    pdf: Option<&PdfReader>,
+    prune_gone: bool,
+) -> Result<Vec<Imported>, MemoryError> {
+    let (mut report, mut there) = (Vec::new(), BTreeSet::new());
+    for file in files(dir, pdf)? {
         there.insert(format!("{}{}", import.prefix, file.path));
-        let outcome = match file.bytes {
+        let outcome = match file.chunks {
             Err(reason) => Outcome::Refused { reason },
-            Ok(open) => match open.read() {
-                Err(reason) => Outcome::Refused { reason },
-                Ok(bytes) => one_file(memory, import, &file.path, &bytes)?,
-            },
+            Ok(chunks) => one_file(memory, import, &file.path, chunks)?,
         };
         let path = file.path;
         report.push(Imported { path, outcome });
     }
-    if import.prune {
-        prune(memory, import, &there, &mut report)?;
+    if prune_gone {
+        report.extend(prune(memory, import, &there)?);
     }
     Ok(report)
 }
@@ -151,18 +178,24 @@ fn refused(error: MemoryError) -> Result<Outcome, MemoryError> {
     }
 }
 
-fn one_file(
+/// Brings the documents of one file to what its chunks say, in one write; blocks
+/// until that is durable.
+///
+/// # Errors
+/// [`MemoryError::Store`] and [`MemoryError::Corrupt`]. Everything else is a file that
+/// is refused.
+pub fn one_file(
     memory: &Memory,
     import: &Import<'_>,
     path: &str,
-    bytes: &[u8],
+    chunks: Vec<Chunk>,
 ) -> Result<Outcome, MemoryError> {
-    let chunks = match chunks_of(path, bytes, import.pdf) {
-        Ok(chunks) => chunks,
-        Err(reason) => return Ok(Outcome::Refused { reason }),
-    };
     let uri = format!("{}{path}", import.prefix);
-    replace(memory, import, &uri, chunks).or_else(refused)
+    import
+        .provenance
+        .check()
+        .and_then(|()| replace(memory, import, &uri, chunks))
+        .or_else(refused)
 }
 
 /// Cuts a file by what its name says it is.
@@ -332,13 +365,17 @@ fn each_imported(
     }
 }
 
-/// Removes the chunks of files that are not there any more.
-fn prune(
+/// Removes the chunks of files that are not `there`, of all ids that begin with the
+/// import's prefix; the names have it too. Blocks.
+///
+/// # Errors
+/// [`MemoryError::Store`]; [`MemoryError::Corrupt`].
+pub fn prune(
     memory: &Memory,
     import: &Import<'_>,
     there: &BTreeSet<String>,
-    report: &mut Vec<Imported>,
-) -> Result<(), MemoryError> {
+) -> Result<Vec<Imported>, MemoryError> {
+    let mut report = Vec::new();
     let mut gone: BTreeMap<String, Vec<Change>> = BTreeMap::new();
     each_imported(memory, import.namespace, import.prefix, |uri, entry| {
         if !there.contains(uri) {
@@ -353,7 +390,7 @@ fn prune(
         let outcome = Outcome::Gone { removed };
         report.push(Imported { path, outcome });
     }
-    Ok(())
+    Ok(report)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -254,17 +254,17 @@ fn run(
 ) -> Vec<(String, Outcome)> {
     let report = import(
         &world.memory,
+        dir,
         &Import {
-            dir,
             namespace: &namespace(SPACE),
             prefix: "books/",
             labels: BTreeMap::from([("from".to_owned(), "test".to_owned())]),
             provenance: &author(),
             quota: Quota::default(),
-            prune,
             embed,
-            pdf: None,
         },
+        None,
+        prune,
     );
     let report = report.expect("it is imported").into_iter();
     report.map(|file| (file.path, file.outcome)).collect()
@@ -416,17 +416,17 @@ fn a_file_that_does_not_fit_changes_nothing() {
     };
     let report = import(
         &world.memory,
+        dir.path(),
         &Import {
-            dir: dir.path(),
             namespace: &namespace(SPACE),
             prefix: "",
             labels: BTreeMap::new(),
             provenance: &author(),
             quota,
-            prune: false,
             embed: None,
-            pdf: None,
         },
+        None,
+        false,
     );
     let report = report.expect("it is imported");
     let Outcome::Refused { reason } = &report[0].outcome else {

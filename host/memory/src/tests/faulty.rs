@@ -50,7 +50,7 @@ impl Left {
 impl FaultyHome {
     pub(super) fn new(dir: PathBuf, left: &Left) -> Self {
         Self {
-            folder: Folder(dir),
+            folder: Folder::unlocked(dir),
             left: left.clone(),
         }
     }

@@ -7,7 +7,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use airlock_journal::Store;
 use serde::{Deserialize, Serialize};
@@ -45,16 +47,62 @@ pub(crate) trait Home: fmt::Debug + Send + Sync {
     fn clear(&self) -> std::io::Result<()>;
 }
 
-/// A folder on disk, for its owner only.
+/// A folder on disk, for its owner only, and this memory's alone while it is there.
 #[derive(Debug)]
-pub(crate) struct Folder(pub(crate) PathBuf);
+pub(crate) struct Folder {
+    path: PathBuf,
+    _lock: Option<File>,
+}
+
+/// How long a memory that is being closed may keep the folder.
+const CLOSING: Duration = Duration::from_secs(10);
+
+impl Folder {
+    /// Any folder, for tests.
+    #[cfg(test)]
+    pub(crate) fn unlocked(path: PathBuf) -> Self {
+        Self { path, _lock: None }
+    }
+
+    /// The index's folder in `dir`, once no other memory has it.
+    pub(crate) fn locked(dir: &Path) -> Result<Self> {
+        let failed = |error: std::io::Error| MemoryError::Index {
+            step: "locking its folder",
+            source: Box::new(error),
+        };
+        make_folder(dir).map_err(failed)?;
+        let lock = File::create(dir.join("lock")).map_err(failed)?;
+        let begun = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+                Err(TryLockError::WouldBlock) if begun.elapsed() < CLOSING => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(MemoryError::busy("another process has its index"));
+                }
+            }
+        }
+        let path = dir.join("fulltext");
+        Ok(Self {
+            path,
+            _lock: Some(lock),
+        })
+    }
+}
+
+fn make_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut folder = std::fs::DirBuilder::new();
+    folder.recursive(true).mode(0o700).create(path)
+}
 
 impl Home for Folder {
     fn open(&self) -> std::io::Result<Box<dyn Directory>> {
-        use std::os::unix::fs::DirBuilderExt;
-        let mut folder = std::fs::DirBuilder::new();
-        folder.recursive(true).mode(0o700).create(&self.0)?;
-        let directory = MmapDirectory::open(&self.0).map_err(std::io::Error::other)?;
+        make_folder(&self.path)?;
+        let directory = MmapDirectory::open(&self.path).map_err(std::io::Error::other)?;
         Ok(Box::new(directory))
     }
 
@@ -62,14 +110,14 @@ impl Home for Folder {
         use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
         // A thread of an index that failed may still end its file.
         for _ in 0..10 {
-            match std::fs::remove_dir_all(&self.0) {
+            match std::fs::remove_dir_all(&self.path) {
                 Err(error) if error.kind() == DirectoryNotEmpty => {}
                 Err(error) if error.kind() != NotFound => return Err(error),
                 _ => return Ok(()),
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        std::fs::remove_dir_all(&self.0)
+        std::fs::remove_dir_all(&self.path)
     }
 }
 

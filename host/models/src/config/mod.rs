@@ -27,6 +27,18 @@ pub struct Config {
     pub roles: BTreeMap<String, Role>,
     /// What leaves the host in another form.
     pub redaction: Redaction,
+    /// What all agents together may use.
+    pub budget: Budget,
+}
+
+/// What all agents together may use in a day (UTC). No bound where absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// Tokens, in and out.
+    pub day_tokens: Option<u64>,
+    /// Cost, in the currency.
+    pub day_cost: Option<Price>,
 }
 
 /// The protocol that a provider speaks.
@@ -77,6 +89,10 @@ pub struct Model {
     /// Most tokens that one image counts for. It sees none where 0.
     #[serde(default)]
     pub image_tokens_max: u32,
+    /// Its answers are asked for as streams, where somebody is told of them. For a
+    /// server that can't, or that says nothing of the tokens then: `false`.
+    #[serde(default = "yes")]
+    pub stream: bool,
     /// What it costs.
     pub prices: Prices,
     /// Requests at once.
@@ -205,6 +221,10 @@ impl Default for BreakerConfig {
             open_ms: 30_000,
         }
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn one() -> u32 {

@@ -77,10 +77,15 @@ impl<'a> Chat<'a> {
         let images = self.request.images() * u64::from(lane.model.image_tokens_max);
         let each = (self.request.tools.len() + self.request.messages.len()) as u64;
         // Asking for a stream takes some bytes, and no tokens.
-        let stream_bytes = if self.told.is_some() { STREAM_BYTES } else { 0 };
+        let stream_bytes = if self.streams(lane) { STREAM_BYTES } else { 0 };
         let text = body.len().saturating_sub(image_bytes + stream_bytes) as u64;
         let all = text + images + ADDED_TOKENS + ADDED_TOKENS_EACH * each;
         all.min(u64::from(lane.model.context_tokens))
+    }
+
+    /// Whether the answer is asked for piece by piece.
+    fn streams(&self, lane: &Lane) -> bool {
+        self.told.is_some() && lane.model.stream
     }
 
     /// Where the text is JSON, what is put back into it has to leave it JSON.
@@ -173,7 +178,7 @@ impl Job for Chat<'_> {
                 .request
                 .max_tokens
                 .map_or(most, |asked| asked.min(most)),
-            stream: self.told.is_some(),
+            stream: self.streams(lane),
         };
         let body = writing.body(&self.veiled).map_err(|error| Failed {
             why: Why::Rejected,
@@ -197,7 +202,7 @@ impl Job for Chat<'_> {
             let model = lane.name.clone();
             told(Event::Started { model });
         }
-        let streamed = self.told.is_some() && reply.is_stream();
+        let streamed = self.streams(lane) && reply.is_stream();
         let parsed = match streamed {
             true => self.streamed(reply, lane).await?,
             false => protocol::answer(lane.provider.kind, &reply.all().await?)?,

@@ -23,6 +23,32 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777)
 }
 
+/// In figures as in JSON.
+#[test]
+fn each_why_has_one_name() {
+    let names = [
+        "unfit",
+        "circuit-open",
+        "busy",
+        "budget",
+        "connect",
+        "timeout",
+        "rate-limit",
+        "quota",
+        "server",
+        "key",
+        "rejected",
+        "refusal",
+        "cut",
+        "garbled",
+        "faulty",
+    ];
+    for name in names {
+        let why: Why = serde_json::from_value(name.into()).expect(name);
+        assert_eq!(why.name(), name);
+    }
+}
+
 #[test]
 fn each_refusal_has_its_meaning() {
     let openai = |code: &str, message: &str| {

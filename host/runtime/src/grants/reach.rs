@@ -7,7 +7,7 @@
 //! narrows such a rule (those before it, or below its directory) goes only
 //! together with it.
 
-use airlock_sandbox::capability::{files, http, tools};
+use airlock_sandbox::capability::{files, http, memory, tools};
 use airlock_sandbox::{EffectClass, Grants};
 
 use crate::plugins::PluginError;
@@ -19,6 +19,7 @@ const TOOLS: &str =
     "`tools` rules of plugins that it does not reach (one that is there stays with all before it)";
 const HTTP: &str = "`http` rules with `secret`, `allow_private` or `allow_own` (one that is there stays with all before it)";
 const MODELS: &str = "`models` rules: what they cost is everybody's";
+const MEMORY: &str = "`memory` rules of `shared/` namespaces, which others have too";
 const AGENTS: &str = "`agents` rules of plugins that it does not reach";
 const CLASS: &str = "another class than `read-only` beside rules that reach the host";
 
@@ -51,6 +52,7 @@ fn beyond(who: &Principal, before: &Grants, after: &Grants) -> Option<&'static s
         tools,
         agents,
         models,
+        memory,
         clocks: _,
         config: _,
         env: _,
@@ -79,10 +81,13 @@ fn beyond(who: &Principal, before: &Grants, after: &Grants) -> Option<&'static s
     if !are_kept(&before.models, models, |_| true) {
         return Some(MODELS);
     }
+    if !are_kept(&before.memory, memory, is_shared) {
+        return Some(MEMORY);
+    }
     if !are_kept(&before.http, http, reaches) {
         return Some(HTTP);
     }
-    let kept = !files.is_empty() || reaching;
+    let kept = !files.is_empty() || reaching || memory.iter().any(is_shared);
     (kept && widens(before, after)).then_some(CLASS)
 }
 
@@ -118,6 +123,11 @@ fn widens(before: &Grants, after: &Grants) -> bool {
 /// An agent calls tools with the reach of whoever starts its run.
 fn plugin_of(rule: &tools::Rule) -> &str {
     rule.tool.split_once('/').map_or("", |(plugin, _)| plugin)
+}
+
+/// Whether a rule is of what others have too.
+fn is_shared(rule: &memory::Rule) -> bool {
+    rule.namespace.starts_with("shared/")
 }
 
 fn reaches(rule: &http::Rule) -> bool {

@@ -36,11 +36,28 @@ pub struct Counted {
     pub micros: u64,
 }
 
-/// What an agent may use in a day.
+/// What may be used in a day.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bounds {
     pub(crate) tokens: Option<u64>,
     pub(crate) micros: Option<u64>,
+}
+
+impl Bounds {
+    fn left(self, used: &Counted) -> Self {
+        let left = |most: Option<u64>, used: u64| most.map(|most| most.saturating_sub(used));
+        Self {
+            tokens: left(self.tokens, used.tokens),
+            micros: left(self.micros, used.micros),
+        }
+    }
+}
+
+/// Of one agent, and of all together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct DayBounds {
+    pub(crate) agent: Bounds,
+    pub(crate) host: Bounds,
 }
 
 /// Tokens and their cost.
@@ -58,6 +75,7 @@ pub(super) type Used = ((String, String), Counted);
 
 #[derive(Default)]
 struct Day {
+    host: Counted,
     agents: HashMap<String, Counted>,
     runs: HashMap<(String, String), Counted>,
 }
@@ -82,7 +100,7 @@ impl Days {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has `decide` set a part aside, knowing what the agent has left of the day; the
+    /// Has `decide` set a part aside, knowing what is left of the day; the
     /// row that it is given for that has to be written with the record of it, before
     /// another change of it.
     ///
@@ -92,21 +110,21 @@ impl Days {
         &self,
         day: u64,
         of: Of<'_>,
-        bounds: Bounds,
-        decide: impl FnOnce(Bounds, &mut dyn FnMut(Took) -> Op) -> T,
+        bounds: DayBounds,
+        decide: impl FnOnce(DayBounds, &mut dyn FnMut(Took) -> Op) -> T,
     ) -> Result<T, StoreError> {
         let mut held = self.lock();
         let today = self.day(&mut held, day)?;
+        let host = &mut today.host;
         let agent = today.agents.entry(of.0.to_owned()).or_default();
         let row = today.runs.entry((of.0.to_owned(), of.1.to_owned()));
         let row = row.or_default();
-        let left = |most: Option<u64>, used: u64| most.map(|most| most.saturating_sub(used));
-        let left = Bounds {
-            tokens: left(bounds.tokens, agent.tokens),
-            micros: left(bounds.micros, agent.micros),
+        let left = DayBounds {
+            agent: bounds.agent.left(agent),
+            host: bounds.host.left(host),
         };
         let mut count = |part: Took| {
-            for counted in [&mut *agent, &mut *row] {
+            for counted in [&mut *host, &mut *agent, &mut *row] {
                 counted.add(part);
                 counted.requests += 1;
             }
@@ -134,6 +152,7 @@ impl Days {
             counted.micros = counted.micros.saturating_sub(part.micros);
             counted.add(took);
         };
+        change(&mut today.host);
         today.agents.get_mut(of.0).map(change);
         let row = today.runs.get_mut(&(of.0.to_owned(), of.1.to_owned()));
         let op = row.map(|row| {
@@ -170,6 +189,7 @@ impl Days {
         for ((agent, run), counted) in self.read(day)? {
             let all = summed.agents.entry(agent.clone()).or_default();
             all.merge(counted);
+            summed.host.merge(counted);
             summed.runs.insert((agent, run), counted);
         }
         Ok(summed)
@@ -232,19 +252,31 @@ mod tests {
 
     use super::*;
 
-    const NO: Bounds = Bounds {
-        tokens: None,
-        micros: None,
+    const NO: DayBounds = DayBounds {
+        agent: bounds(None, None),
+        host: bounds(None, None),
     };
+
+    const fn bounds(tokens: Option<u64>, micros: Option<u64>) -> Bounds {
+        Bounds { tokens, micros }
+    }
 
     fn took(tokens: u64, micros: u64) -> Took {
         Took { tokens, micros }
     }
 
-    fn reserve(days: &Days, day: u64, of: Of<'_>, part: Took, bounds: Bounds) -> (bool, Vec<Op>) {
+    fn reserve(
+        days: &Days,
+        day: u64,
+        of: Of<'_>,
+        part: Took,
+        bounds: DayBounds,
+    ) -> (bool, Vec<Op>) {
         let over = |left: Option<u64>, part: u64| left.is_some_and(|left| part > left);
         let reserved = days.reserve(day, of, bounds, |left, count| {
-            let fits = !over(left.tokens, part.tokens) && !over(left.micros, part.micros);
+            let over =
+                |left: Bounds| over(left.tokens, part.tokens) || over(left.micros, part.micros);
+            let fits = !over(left.agent) && !over(left.host);
             fits.then(|| count(part))
         });
         let row = reserved.expect("a store");
@@ -252,13 +284,13 @@ mod tests {
     }
 
     /// What fits to the last unit fits, and one more does not; other agents, and
-    /// other days, have their own.
+    /// other days, have their own, within what all may use.
     #[test]
     fn a_day_holds_what_it_may_and_no_more() {
         let days = Days::new(MemoryStore::new());
-        let bounds = Bounds {
-            tokens: Some(100),
-            micros: Some(50),
+        let bounds = DayBounds {
+            agent: bounds(Some(100), Some(50)),
+            host: bounds(Some(250), Some(110)),
         };
         let table = [
             (1, ("a", "r1"), took(60, 20), true),
@@ -268,6 +300,10 @@ mod tests {
             (1, ("a", "r1"), took(0, 1), false),
             (1, ("a", "r1"), took(0, 0), true),
             (1, ("b", "r3"), took(100, 50), true),
+            (1, ("c", "r4"), took(51, 10), false),
+            (1, ("c", "r4"), took(50, 11), false),
+            (1, ("c", "r4"), took(50, 10), true),
+            (1, ("d", "r5"), took(1, 0), false),
             (2, ("a", "r1"), took(100, 50), true),
         ];
         for (day, of, part, fits) in table {
@@ -280,6 +316,7 @@ mod tests {
         }
         // What comes back can be used again.
         days.settle(1, ("a", "r1"), took(60, 20), took(10, 5), |_| {});
+        assert!(!reserve(&days, 1, ("d", "r5"), took(51, 0), bounds).0);
         assert!(reserve(&days, 1, ("a", "r2"), took(50, 15), bounds).0);
         assert!(!reserve(&days, 1, ("a", "r2"), took(1, 0), bounds).0);
     }
@@ -300,11 +337,12 @@ mod tests {
         days.settle(9, ("a", "r2"), took(20, 2), took(5, 1), |op| ops.extend(op));
         store.commit(Batch { ops }).await.expect("written");
         let again = Days::new(store);
-        let bounds = Bounds {
-            tokens: Some(80),
-            micros: None,
+        let bounds = DayBounds {
+            agent: bounds(Some(80), None),
+            host: bounds(Some(81), None),
         };
         assert!(!reserve(&again, 9, ("a", "r4"), took(6, 0), bounds).0);
+        assert!(!reserve(&again, 9, ("c", "r5"), took(6, 0), bounds).0);
         assert!(reserve(&again, 9, ("a", "r4"), took(5, 0), bounds).0);
         let used = again.used(9).expect("a store");
         let used: Vec<_> = used

@@ -7,6 +7,7 @@ use airlock_models::config::ConfigError;
 use airlock_models::{ClientError, PatternError};
 
 use crate::problem::Failure;
+use crate::stop::NotReady;
 
 /// Why there are no models, or none of what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,18 @@ pub enum ModelsError {
     /// The day is none.
     #[error("`{0}` is not a day such as 2026-01-31")]
     Day(String),
+    /// There is no such role.
+    #[error("there is no role `{0}`; there are: {1}")]
+    Role(String, String),
+    /// The text is too long.
+    #[error("the text has {0} bytes, and may have 65536")]
+    Text(usize),
+    /// The host takes nothing on.
+    #[error("{0}")]
+    NotReady(NotReady),
+    /// No model answered.
+    #[error("{0}")]
+    Failed(String),
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] StoreError),
@@ -58,7 +71,10 @@ impl Failure for ModelsError {
             Self::Read { .. } | Self::Config { .. } | Self::Patterns { .. } => "models-invalid",
             Self::Client(_) => "internal",
             Self::NotConfigured => "models-not-configured",
-            Self::Day(_) => "invalid-request",
+            Self::Day(_) | Self::Text(_) => "invalid-request",
+            Self::Role(..) => "role-not-found",
+            Self::NotReady(_) => "not-ready",
+            Self::Failed(_) => "model-failed",
             Self::Store(_) => "store-failed",
         }
     }
@@ -67,8 +83,10 @@ impl Failure for ModelsError {
         match self {
             Self::Read { .. } | Self::Config { .. } | Self::Patterns { .. } => 422,
             Self::Client(_) => 500,
-            Self::NotConfigured => 404,
-            Self::Day(_) => 400,
+            Self::NotConfigured | Self::Role(..) => 404,
+            Self::Day(_) | Self::Text(_) => 400,
+            Self::NotReady(_) => 503,
+            Self::Failed(_) => 502,
             Self::Store(_) => 503,
         }
     }

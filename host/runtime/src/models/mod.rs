@@ -8,19 +8,21 @@
 mod days;
 mod error;
 mod secrets;
+mod trial;
 mod view;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use airlock_journal::Store;
-use airlock_models::config::Config;
+use airlock_models::config::{Config, Price};
 use airlock_models::{Client, Redactor, Router};
 
 pub use days::Counted;
-pub(crate) use days::{Bounds, Days, Took, day_of};
+pub(crate) use days::{Bounds, DayBounds, Days, Took, day_of};
 pub use error::ModelsError;
 pub(crate) use secrets::HostSecrets;
+pub use trial::{ModelTrial, TryModel};
 pub use view::{ModelUsage, ModelUsagePage, ModelUsageQuery, ModelView, ModelsView, RoleView};
 
 use crate::calls::InFlight;
@@ -46,6 +48,17 @@ pub(crate) struct Models {
 pub(crate) struct InForce {
     pub(crate) config: Config,
     pub(crate) router: Router,
+}
+
+impl InForce {
+    /// What all agents together may use in a day.
+    pub(crate) fn bounds(&self) -> Bounds {
+        let budget = self.config.budget;
+        Bounds {
+            tokens: budget.day_tokens,
+            micros: budget.day_cost.map(Price::micros),
+        }
+    }
 }
 
 impl Models {

@@ -20,7 +20,7 @@ use crate::{ids, names};
 
 impl Runtime {
     /// Removes a plugin with all its versions, takes its grants away, for calls
-    /// in flight too, and erases what it kept in `kv`, unless `keep_data`. Then a
+    /// in flight too, and erases what it kept in `kv` and `memory`, unless `keep_data`. Then a
     /// later plugin of the same name finds the data again, if that is granted.
     /// Data that an earlier removal kept is erased by removing the name once
     /// more. The history of its grants stays.
@@ -47,7 +47,7 @@ impl Runtime {
         let active = slot.active();
         let (changed, ops) = match &active {
             Some(active) => removal(who, &row, active, keep_data, why),
-            None if keep_data || !kv::holds(self.store(), name)? => return Err(not_found()),
+            None if keep_data || !self.keeps_data(name).await? => return Err(not_found()),
             None => leftovers(&row),
         };
         self.registry.commit(&changed, ops).await?;
@@ -85,18 +85,26 @@ impl Runtime {
         let erased = ErasedData {
             pairs: erased.pairs,
             bytes: erased.bytes,
+            namespaces: self.erase_memory(&slot.name).await?,
         };
         let changed = PluginRow {
             erasing: false,
             ..row.clone()
         };
-        let detail = json!({ "pairs": erased.pairs, "bytes": erased.bytes });
+        let detail = json!({
+            "pairs": erased.pairs, "bytes": erased.bytes, "namespaces": erased.namespaces,
+        });
         let record = record::admin(who, "plugin.erase", &slot.name, detail);
         self.registry
             .commit(&changed, vec![record::op(&record)])
             .await?;
         *row = changed;
         Ok(erased)
+    }
+
+    /// Whether anything is kept for a plugin.
+    async fn keeps_data(&self, name: &str) -> Result<bool, PluginError> {
+        Ok(kv::holds(self.store(), name)? || self.memory_holds(name).await?)
     }
 
     /// Finishes the erasures that an abrupt stop interrupted.

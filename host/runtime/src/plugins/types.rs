@@ -118,6 +118,9 @@ pub struct Removed {
 /// Data that was erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErasedData {
+    /// Namespaces of documents.
+    #[serde(default)]
+    pub namespaces: u64,
     /// Pairs of key and value.
     pub pairs: u64,
     /// Their size as they were stored, bytes.

@@ -125,7 +125,8 @@ pub(super) fn question(
         | Request::Record { .. }
         | Request::Start { .. }
         | Request::Chat { .. }
-        | Request::Embed { .. } => return None,
+        | Request::Embed { .. }
+        | Request::Memory { .. } => return None,
     }
     Some(view)
 }

@@ -339,7 +339,10 @@ async fn calls_ended(session: &Session) -> bool {
             }
             let mut open = state.open();
             let under_way = open.any(|(_, asked)| match asked.request {
-                Request::Call { .. } | Request::Chat { .. } | Request::Embed { .. } => true,
+                Request::Call { .. }
+                | Request::Chat { .. }
+                | Request::Embed { .. }
+                | Request::Memory { .. } => true,
                 _ => children::is_held(asked),
             });
             (!under_way).then_some(true)

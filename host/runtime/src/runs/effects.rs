@@ -20,7 +20,7 @@ use super::people::Terms;
 use super::session::{Session, Stop};
 use super::spending::{self, Spent};
 use super::step::{self, Came};
-use super::{model, policy};
+use super::{memory, model, policy};
 use crate::calls::{Judged, Turn};
 use crate::ids;
 use crate::runtime::Runtime;
@@ -65,6 +65,7 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectC
         Request::Chat { .. } | Request::Embed { .. } => {
             io.spawn(model::perform(own, runtime, id, Arc::clone(&effect)))
         }
+        Request::Memory { .. } => io.spawn(memory::perform(own, runtime, id, Arc::clone(&effect))),
         Request::Call { .. } => {
             let call = Call {
                 session: own,

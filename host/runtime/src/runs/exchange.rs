@@ -15,11 +15,11 @@ use sha2::Sha256;
 use super::fold::RunState;
 use super::spending::{self, Spent};
 use super::talks;
-use crate::models::{Bounds, InForce, Took};
+use crate::models::{DayBounds, InForce, Took};
 
 /// Attempts at models that a request may set something aside for: one that fails
 /// without a word takes its part, and the next one needs its own.
-const ATTEMPTS_RESERVED: u64 = 3;
+pub(crate) const ATTEMPTS_RESERVED: u64 = 3;
 
 /// Largest answer that is kept, bytes of JSON.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -85,7 +85,7 @@ pub(super) fn reserved(
     state: &RunState,
     rule: &models::Rule,
     bound: Allowance,
-    day: Bounds,
+    day: DayBounds,
 ) -> Result<Took, CallError> {
     let (left, used) = (state.left_now(), used_of_models(state));
     let run_micros = rule.run_cost.map(|cost| cost.micros);
@@ -93,12 +93,14 @@ pub(super) fn reserved(
     let tokens = [
         ("model_tokens", Some(left.model_tokens)),
         ("run_tokens", of_rule(rule.run_tokens, used.model_tokens)),
-        ("day_tokens", day.tokens),
+        ("day_tokens", day.agent.tokens),
+        ("host_day_tokens", day.host.tokens),
     ];
     let micros = [
         ("model_micros", Some(left.model_micros)),
         ("run_cost_micros", of_rule(run_micros, used.model_micros)),
-        ("day_cost_micros", day.micros),
+        ("day_cost_micros", day.agent.micros),
+        ("host_day_cost_micros", day.host.micros),
     ];
     Ok(Took {
         tokens: part(bound.tokens, tokens)?,
@@ -107,7 +109,7 @@ pub(super) fn reserved(
 }
 
 /// What is set aside within all of these, each with its name.
-fn part(bound: u64, within: [(&str, Option<u64>); 3]) -> Result<u64, CallError> {
+fn part(bound: u64, within: [(&str, Option<u64>); 4]) -> Result<u64, CallError> {
     let mut part = bound.saturating_mul(ATTEMPTS_RESERVED);
     for (name, most) in within {
         match most {
@@ -119,8 +121,8 @@ fn part(bound: u64, within: [(&str, Option<u64>); 3]) -> Result<u64, CallError> 
     Ok(part)
 }
 
-/// What a run used of models, its own requests under way included; what is set aside
-/// for its children is no use of its own.
+/// What a run used of models, its own requests under way included. What a child used
+/// counts once it has ended; what is set aside for one is no use yet.
 fn used_of_models(state: &RunState) -> Spent {
     let mut used = state.spent;
     for (id, part) in &state.reserved {

@@ -32,7 +32,8 @@ pub(crate) struct RunState {
     pub(crate) requests: BTreeMap<RequestId, Asked>,
     /// Requests so far: the number of the next one.
     pub(crate) asked: RequestId,
-    /// Calls and children of which the agent was told that they may have happened.
+    /// Calls, children and changes of the memory of which the agent was told that they
+    /// may have happened.
     pub(crate) unknown: Vec<RequestId>,
     /// Open questions to people.
     pub(crate) questions: BTreeSet<RequestId>,
@@ -270,7 +271,10 @@ impl RunState {
         self.took_signal(id, &asked, answer);
         self.talks.answered(id, answer);
         let unknown = matches!(answer, Told::Error(CallError::Unknown { .. }));
-        let acts = matches!(asked.request, Request::Call { .. } | Request::Start { .. });
+        let acts = matches!(
+            asked.request,
+            Request::Call { .. } | Request::Start { .. } | Request::Memory { .. }
+        );
         if unknown && acts {
             self.unknown.push(id);
         }
@@ -318,7 +322,10 @@ impl Asked {
             Request::Call { .. } if self.to_approve.is_some() => {
                 self.terms.due_ms.map_or(Waits::ForSomebody, Waits::Until)
             }
-            Request::Call { .. } | Request::Chat { .. } | Request::Embed { .. } => Waits::Here,
+            Request::Call { .. }
+            | Request::Chat { .. }
+            | Request::Embed { .. }
+            | Request::Memory { .. } => Waits::Here,
         }
     }
 

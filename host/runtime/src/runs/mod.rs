@@ -11,6 +11,7 @@ mod approval;
 mod children;
 mod compare;
 mod continued;
+mod deltas;
 mod drive;
 mod effect;
 mod effects;
@@ -28,6 +29,7 @@ mod inbox;
 mod list;
 mod listing;
 mod loops;
+mod memory;
 mod model;
 mod news;
 mod park;
@@ -62,8 +64,10 @@ pub use admin::RunEvents;
 pub use compare::{
     Difference, DifferenceKind, ReplayEnd, ReplayRun, ReplayStep, ReplayVerdict, RunReplay,
 };
+pub use deltas::{Delta, DeltaFollower, RunDelta};
 pub use error::RunError;
 pub use event::{Autonomy, Block, End};
+pub(crate) use exchange::ATTEMPTS_RESERVED;
 pub use export::RunExport;
 pub use fork::{ForkRun, ForkedFrom};
 pub use inbox::{ApprovalsPage, ApprovalsQuery};
@@ -125,6 +129,8 @@ pub(crate) struct Runs {
     fence: OnceCell<u64>,
     /// Who follows which run.
     news: news::News,
+    /// What models are answering.
+    deltas: deltas::Deltas,
     /// The runtime that does the host's own work, never a guest's.
     io: tokio::runtime::Handle,
     /// Whether somebody else has it since.
@@ -147,6 +153,7 @@ impl Runs {
             fence: OnceCell::new(),
             lost: health::Lost::default(),
             news: news::News::default(),
+            deltas: deltas::Deltas::default(),
             io: tokio::runtime::Handle::current(),
             replays: tokio::sync::Semaphore::new(compare::AT_ONCE),
         }

@@ -5,6 +5,7 @@
 //! journal is never paid for again.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use airlock_journal::Op;
 use airlock_journal::audit::AuditRecord;
@@ -24,7 +25,8 @@ use super::session::{Session, Stop};
 use super::spending::{self, Spent};
 use super::{policy, step, talks};
 use crate::ids;
-use crate::models::{Bounds, InForce, Took, day_of};
+use crate::metrics::ModelRequest;
+use crate::models::{Bounds, DayBounds, InForce, Took, day_of};
 use crate::record;
 use crate::runtime::Runtime;
 
@@ -159,7 +161,8 @@ impl Asking {
         if !self.session.durable().await {
             return Goes::Over;
         }
-        if self.stands_still() {
+        // Its own records may be the last that fit; it is sent all the same.
+        if self.is_held() {
             unsent.part = None;
             return self.not_sent(asked, part);
         }
@@ -169,13 +172,36 @@ impl Asking {
             return Goes::Over;
         }
         unsent.part = None;
+        let began = Instant::now();
         let said = tokio::select! {
             biased;
             () = self.effect.cancel.notified() => None,
             () = self.cut_off() => None,
             said = self.said(&now, &prepared, part) => Some(said),
         };
+        self.measured(prepared.role(), said.as_ref(), part, began.elapsed());
         self.came(asked, &rule, prepared.role(), part, said)
+    }
+
+    /// For the figures of the host.
+    fn measured(&self, role: &str, said: Option<&Said>, part: Reserve, wall: Duration) {
+        let used = said.map_or_else(|| part.took.spent(), |said| spent(&said.spent));
+        let failed = said.into_iter().flat_map(|said| &said.attempts);
+        self.runtime.metrics().model(ModelRequest {
+            role,
+            model: said.and_then(|said| said.model.as_deref()),
+            outcome: match said.map(|said| &said.answer) {
+                None => "cut-off",
+                Some(Ok(_)) => "ok",
+                Some(Err(error)) => crate::calls::code_of(error),
+            },
+            tokens: used.model_tokens,
+            micros: used.model_micros,
+            failed: failed
+                .map(|attempt| (attempt.model.as_str(), attempt.why.name()))
+                .collect(),
+            wall,
+        });
     }
 
     /// Begun by a host that is gone, or cut off: what it had set aside is used.
@@ -271,15 +297,21 @@ impl Asking {
     ) -> Result<Option<Reserve>, CallError> {
         let bound = prepared.bound(now).map_err(error_of)?;
         let agent = self.agent();
-        let bounds = Bounds {
+        let of_agent = Bounds {
             tokens: rule.day_tokens,
             micros: rule.day_cost.map(|cost| cost.micros),
+        };
+        let bounds = DayBounds {
+            agent: of_agent,
+            host: now.bounds(),
         };
         let day = day_of(ids::now_ms());
         let (days, of) = (&self.runtime.models.days, (&*agent, &*self.session.id));
         let took = days.reserve(day, of, bounds, |left, count| {
             self.push_reserved(rule, bound, left, count)
         });
+        // Others wait for the days, not for what is written here.
+        self.session.kick();
         match took {
             Ok(took) => Ok(took?.map(|took| Reserve { took, day })),
             Err(error) => {
@@ -298,7 +330,7 @@ impl Asking {
         &self,
         rule: &models::Rule,
         bound: Allowance,
-        left: Bounds,
+        left: DayBounds,
         count: &mut dyn FnMut(Took) -> Op,
     ) -> Result<Option<Took>, CallError> {
         let mut inner = self.session.lock();
@@ -312,8 +344,6 @@ impl Asking {
         inner.push_all([Event::Reserved { id, spent }, Event::Begun { id, class }]);
         inner.intended.insert(id);
         inner.unwritten.beside.push(count(took));
-        drop(inner);
-        self.session.kick();
         Ok(Some(took))
     }
 
@@ -329,7 +359,7 @@ impl Asking {
         self.counted(part, &Spent::default(), |row| {
             let again = self.retried(asked.attempt, 0, "halted".to_owned());
             let row = row.into_iter().collect();
-            self.session.push_with([again], row, Vec::new());
+            self.session.lock().add([again], row, Vec::new());
         });
         Goes::PutOff
     }
@@ -339,9 +369,10 @@ impl Asking {
         let (agent, days) = (self.agent(), &self.runtime.models.days);
         let of = (agent.as_str(), self.session.id.as_str());
         days.settle(part.day, of, part.took, Took::default(), |row| {
-            self.session
-                .push_with([], row.into_iter().collect(), Vec::new());
+            let row = row.into_iter().collect();
+            self.session.lock().add([], row, Vec::new());
         });
+        self.session.kick();
     }
 
     async fn said(&self, now: &InForce, prepared: &Prepared, part: Reserve) -> Said {
@@ -353,6 +384,8 @@ impl Asking {
             })
         };
         let conversation = conversation_key(&seed);
+        let telling = self.runtime.runs.deltas.begin(&self.session.id, self.id);
+        let told = |event| telling.tell(event);
         let ask = Ask {
             caller: &caller,
             conversation: &conversation,
@@ -360,7 +393,7 @@ impl Asking {
                 tokens: part.took.tokens,
                 cost_micros: part.took.micros,
             },
-            told: None,
+            told: Some(&told),
         };
         match prepared {
             Prepared::Chat(request) => now.router.ask(request, ask).await.into(),
@@ -423,8 +456,8 @@ impl Asking {
             self.counted(part, &used, |row| {
                 let used = (!used.is_nothing()).then_some(Event::Used { used });
                 let events = used.into_iter().chain([retried]);
-                self.session
-                    .push_with(events, row.into_iter().collect(), audit);
+                let row = row.into_iter().collect();
+                self.session.lock().add(events, row, audit);
             });
             return Goes::On;
         }
@@ -432,7 +465,8 @@ impl Asking {
         Goes::Over
     }
 
-    /// Counts what was used of a part in the agent's day.
+    /// Counts what was used of a part in the agent's day, in one with what `write`
+    /// adds to the run.
     fn counted(&self, part: Reserve, used: &Spent, write: impl FnOnce(Option<Op>)) {
         let took = Took {
             tokens: used.model_tokens,
@@ -444,6 +478,7 @@ impl Asking {
             .models
             .days
             .settle(part.day, of, part.took, took, write);
+        self.session.kick();
     }
 
     /// The request is answered without having been sent.
@@ -485,24 +520,29 @@ impl Asking {
         let settled = |row: Option<Op>| {
             // One write, which the records of the audit are in too.
             let audit = audit.into_iter().chain(row).collect();
-            self.session
-                .settle_all(self.id, events.into_iter().flatten(), audit)
+            let events = events.into_iter().flatten();
+            self.session.lock().settle_all(self.id, events, audit)
         };
-        let mut is_new = false;
+        let mut done = None;
         match part {
-            Some(part) => self.counted(part, &used, |row| is_new = settled(row)),
-            None => is_new = settled(None),
+            Some(part) => self.counted(part, &used, |row| done = Some(settled(row))),
+            None => done = Some(settled(None)),
         }
+        let is_new = done.is_some_and(|done| self.session.settled(done));
         if is_new && ends {
             self.session.stop(Stop::Cancelled);
         }
     }
 
-    /// Whether the kill switch, or a block, keeps the request from being sent.
+    /// Whether something keeps the request from being begun.
     fn stands_still(&self) -> bool {
+        spending::outgrown(&self.session.lock().state).is_some() || self.is_held()
+    }
+
+    /// Whether the kill switch, or a block, keeps the request from being sent.
+    fn is_held(&self) -> bool {
         let inner = self.session.lock();
-        let outgrown = spending::outgrown(&inner.state).is_some();
-        let held = inner.is_halted() || inner.state.holds_effects() || outgrown;
+        let held = inner.is_halted() || inner.state.holds_effects();
         drop(inner);
         held || self.runtime.ready().is_err() || super::stands_still(&self.runtime, &self.session)
     }

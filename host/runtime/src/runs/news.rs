@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::deltas::DeltaFollower;
 use super::{RunError, RunEvents};
 use crate::principal::Principal;
 use crate::runtime::Runtime;
@@ -31,10 +32,10 @@ impl News {
         }
     }
 
-    fn follow(&self, run: &str) -> Follower {
+    pub(super) fn follow(&self, run: &str) -> Ear {
         let mut followed = self.lock();
         let sender = followed.entry(run.to_owned()).or_default();
-        Follower {
+        Ear {
             grown: Some(sender.subscribe()),
             run: run.to_owned(),
             news: self.clone(),
@@ -42,12 +43,55 @@ impl News {
     }
 }
 
-/// Somebody who follows a run.
-pub struct Follower {
+/// Hears of one run.
+pub(super) struct Ear {
     run: String,
     /// Always there until this is dropped.
     grown: Option<watch::Receiver<()>>,
     news: News,
+}
+
+impl Ear {
+    pub(super) fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// What was told so far is known.
+    pub(super) fn heard(&mut self) {
+        if let Some(grown) = &mut self.grown {
+            grown.mark_unchanged();
+        }
+    }
+
+    /// Resolves when something was told since [`Ear::heard`].
+    pub(super) async fn grown(&mut self) {
+        let changed = match &mut self.grown {
+            Some(grown) => grown.changed().await,
+            None => return,
+        };
+        if changed.is_err() {
+            // Its sender lives as long as it is followed.
+            std::future::pending().await
+        }
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        let mut followed = self.news.lock();
+        self.grown = None;
+        let last = followed
+            .get(&self.run)
+            .is_some_and(|sender| sender.receiver_count() == 0);
+        if last {
+            followed.remove(&self.run);
+        }
+    }
+}
+
+/// Somebody who follows a run.
+pub struct Follower {
+    ear: Ear,
 }
 
 impl Follower {
@@ -63,35 +107,13 @@ impl Follower {
         from: u64,
         limit: usize,
     ) -> Result<RunEvents, RunError> {
-        if let Some(grown) = &mut self.grown {
-            grown.mark_unchanged();
-        }
-        runtime.run_events(who, &self.run, from, limit)
+        self.ear.heard();
+        runtime.run_events(who, self.ear.run(), from, limit)
     }
 
     /// Resolves when records became durable since the last [`Follower::read`].
     pub async fn grown(&mut self) {
-        let changed = match &mut self.grown {
-            Some(grown) => grown.changed().await,
-            None => return,
-        };
-        if changed.is_err() {
-            // Its sender lives as long as it is followed.
-            std::future::pending().await
-        }
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        let mut followed = self.news.lock();
-        self.grown = None;
-        let last = followed
-            .get(&self.run)
-            .is_some_and(|sender| sender.receiver_count() == 0);
-        if last {
-            followed.remove(&self.run);
-        }
+        self.ear.grown().await;
     }
 }
 
@@ -109,7 +131,18 @@ impl Runtime {
                 "the run has {len} records: there is no record before {from} to go on from"
             )));
         }
-        Ok(self.runs.news.follow(id))
+        let ear = self.runs.news.follow(id);
+        Ok(Follower { ear })
+    }
+
+    /// Follows what language models answer to a run, as it comes. None of it is a
+    /// record: the answer that counts is in the journal once it is whole.
+    ///
+    /// # Errors
+    /// There is no such run, or the store failed.
+    pub fn follow_run_deltas(&self, who: &Principal, id: &str) -> Result<DeltaFollower, RunError> {
+        self.run_events(who, id, 0, 1)?;
+        Ok(self.runs.deltas.follow(id))
     }
 }
 

@@ -21,7 +21,7 @@ use super::effects::until;
 use super::event::{Event, Record, Told};
 use super::fold::{Asked, RunState};
 use super::loops;
-use super::session::{Inner, Session};
+use super::session::{Inner, Session, Settled};
 use super::spending::Spent;
 use super::types::{ApprovalView, Decide};
 
@@ -397,13 +397,27 @@ impl Session {
         events: impl IntoIterator<Item = Event>,
         audit: Vec<Op>,
     ) -> bool {
-        let mut inner = self.lock();
+        let settled = self.lock().settle_all(id, events, audit);
+        self.settled(settled)
+    }
+}
+
+impl Inner {
+    /// As [`Session::settle_all`]; what it did is seen to by [`Session::settled`].
+    pub(super) fn settle_all(
+        &mut self,
+        id: RequestId,
+        events: impl IntoIterator<Item = Event>,
+        audit: Vec<Op>,
+    ) -> Settled {
+        let inner = self;
         let closed = inner.dead || inner.retired || inner.state.end.is_some();
         if closed || !inner.state.requests.contains_key(&id) {
             inner.unwritten.audit.extend(audit);
-            drop(inner);
-            self.kick();
-            return false;
+            return Settled {
+                is_new: false,
+                looped: None,
+            };
         }
         inner.effects.remove(&id);
         for event in events {
@@ -412,12 +426,10 @@ impl Session {
         inner.unwritten.audit.extend(audit);
         let goes_on = !inner.state.cancelling;
         let looped = goes_on.then(|| loops::found(&inner.state)).flatten();
-        drop(inner);
-        match looped {
-            Some(why) => self.block(why),
-            None => self.kick(),
+        Settled {
+            is_new: true,
+            looped,
         }
-        true
     }
 }
 

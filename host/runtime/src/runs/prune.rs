@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use airlock_journal::audit::AuditRecord;
 use airlock_journal::{Batch, Store, StoreError};
+use airlock_memory::MemoryError;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,8 @@ pub(super) struct Gone {
 struct Removal {
     batch: Batch,
     ids: Vec<String>,
+    /// Runs of which the notes go, with the last of those that continued them.
+    notes: Vec<String>,
     records: u64,
 }
 
@@ -185,6 +188,10 @@ impl Runtime {
                 pruned.runs += 1;
                 pruned.records += records;
                 if !request.dry_run {
+                    if gone.next.is_none() {
+                        let first = rows::chain_first(self.store(), &row.id)?;
+                        removal.notes.push(first);
+                    }
                     removal.add(row, value, records, &gone);
                 }
                 if removal.is_full() {
@@ -196,6 +203,16 @@ impl Runtime {
                 return Ok(pruned);
             }
         }
+    }
+
+    /// Removes what runs wrote down for themselves. Before they go themselves, so that
+    /// whatever fails leaves no notes without their run.
+    async fn remove_notes(&self, removal: &Removal) -> Result<(), StoreError> {
+        let forgotten = self.forget_runs(&removal.ids, &removal.notes).await;
+        forgotten.map_err(|error| match error {
+            MemoryError::Store(error) => error,
+            error => StoreError::io("removing notes of runs", std::io::Error::other(error)),
+        })
     }
 
     /// A run that is to go: how many records it has, and what stays of it.
@@ -227,6 +244,7 @@ impl Runtime {
         if removal.ids.is_empty() {
             return Ok(());
         }
+        self.remove_notes(&removal).await?;
         let detail = json!({ "runs": removal.ids, "records": removal.records });
         let record = AuditRecord::now(&*who.name, "run.prune", "runs").detail(detail);
         self.audit.commit(removal.batch, &record).await.map(drop)
@@ -248,6 +266,16 @@ impl Runtime {
             true => RunError::Pruned(id.to_owned()),
             false => RunError::NotFound(id.to_owned()),
         })
+    }
+
+    /// The agent of a run, of one that was removed too.
+    pub(crate) fn agent_of(&self, id: &str) -> Result<Option<String>, StoreError> {
+        let key = id.as_bytes();
+        if let Some(row) = self.store().get(rows::SPACE, key)? {
+            let row: Row = decode(rows::SPACE, key, &row)?;
+            return Ok(Some(row.agent));
+        }
+        Ok(gone(self.store(), id)?.map(|gone| gone.agent))
     }
 
     /// Of the runs before, after and above this one, those that were removed.

@@ -338,9 +338,9 @@ impl Session {
 /// What became of an event that settles a request.
 pub(crate) struct Settled {
     /// Whether it does; else it was settled before, or the run is over.
-    is_new: bool,
+    pub(super) is_new: bool,
     /// The run goes round in circles.
-    looped: Option<Block>,
+    pub(super) looped: Option<Block>,
 }
 
 impl Inner {

@@ -51,7 +51,9 @@ fn asked(request: &Request) -> usize {
         Request::Start {
             agent, goal, input, ..
         } => agent.len() + goal.len() + input.len(),
-        Request::Chat { request, .. } | Request::Embed { request } => request.len(),
+        Request::Chat { request, .. }
+        | Request::Embed { request }
+        | Request::Memory { request } => request.len(),
         Request::Timer { .. } => 0,
     }
 }

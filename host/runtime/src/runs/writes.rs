@@ -151,7 +151,12 @@ fn stands_alone(event: &Event) -> bool {
 
 impl Inner {
     /// Adds records, and what is written with them.
-    fn add(&mut self, events: impl IntoIterator<Item = Event>, beside: Vec<Op>, audit: Vec<Op>) {
+    pub(super) fn add(
+        &mut self,
+        events: impl IntoIterator<Item = Event>,
+        beside: Vec<Op>,
+        audit: Vec<Op>,
+    ) {
         self.push_all(events);
         self.unwritten.beside.extend(beside);
         self.unwritten.audit.extend(audit);

@@ -23,7 +23,7 @@ async fn prune(host: &Host, who: &Principal, members: Value) -> Result<PrunedRun
 }
 
 /// Makes a run's row two hours older.
-async fn age(host: &Host, id: &str) {
+pub async fn age(host: &Host, id: &str) {
     let row = host.store.get("runs", id.as_bytes()).expect("reads");
     let mut row: Value = serde_json::from_slice(&row.expect("a row")).expect("JSON");
     row["updated_ms"] = json!(airlock_runtime::now_ms() - 2 * HOUR);

@@ -48,6 +48,7 @@ fn removed(uninstalled: bool, pairs: Option<u64>) -> Removed {
         plugin: "p".to_owned(),
         uninstalled,
         erased: pairs.map(|pairs| ErasedData {
+            namespaces: 0,
             pairs,
             bytes: bytes(pairs).sum(),
         }),

@@ -10,6 +10,7 @@ mod families;
 mod faults;
 mod golden;
 mod inbox;
+mod memory;
 mod models;
 mod owners;
 mod parked;
@@ -19,11 +20,13 @@ mod reads;
 mod replays;
 mod resumes;
 mod retries;
+mod shipped;
 mod signals;
 mod stops;
 mod turns;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use airlock_journal::memory::{Disk, Fault};
@@ -36,7 +39,7 @@ use airlock_sandbox::testing::built;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::host::{Host, install, place};
+use crate::host::{Host, gated, install, place};
 use people::{decide, question};
 
 /// How long a test waits for what must come.

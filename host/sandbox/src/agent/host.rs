@@ -94,6 +94,11 @@ impl host::Host for View<'_> {
         self.asked(Request::Embed { request })
     }
 
+    fn memory(&mut self, request: String) -> wasmtime::Result<Resource<Handle>> {
+        bound("the request", request.len(), INPUT_BYTES_MAX)?;
+        self.asked(Request::Memory { request })
+    }
+
     fn get_state(&mut self, key: String) -> wasmtime::Result<Option<String>> {
         Ok(self.0.memory.get(&key).map(str::to_owned))
     }

@@ -98,6 +98,11 @@ pub enum Request {
         /// What is asked, a JSON value.
         request: String,
     },
+    /// Documents, or a change of them.
+    Memory {
+        /// What is asked, a JSON value.
+        request: String,
+    },
 }
 
 /// What a child may use at most; what is absent is its parent's to say.

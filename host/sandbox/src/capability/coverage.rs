@@ -44,6 +44,7 @@ const MEMBERS: &[(&str, &str)] = &[
     ("wasi:random/insecure-seed", "insecure-seed"),
     ("airlock:tool/host", "last-denial"),
     ("airlock:tool/secrets", "placeholder"),
+    ("airlock:memory/memory", "ask"),
 ];
 
 /// Whether the linker has `member` of `import`, found by importing it: a

@@ -347,6 +347,7 @@ registry! {
     tools: Tools,
     agents: Agents,
     models: Models,
+    memory: Memory,
 }
 
 /// A capability as listings show it.

@@ -190,6 +190,33 @@ const NOTES: &[Notes] = &[
                 the answer is `limit`. `retry` has `attempts` (5), `backoff` (`200ms`) and \
                 `backoff_max` (`30s`). Refused: `denied`.",
     },
+    Notes {
+        name: "memory",
+        example: r#"memory = [
+    { namespace = "run", access = "write" },
+    { namespace = "agent", access = "write", documents = 5000, bytes = "50MiB", ttl = "90d" },
+    { namespace = "shared/handbook" },
+    { namespace = "shared/team-*", access = "write" },
+]"#,
+        operations: &[
+            (
+                "get NAMESPACE ID",
+                "a rule that covers the namespace: `run`, `agent` or `shared/NAME`",
+            ),
+            ("list NAMESPACE", "the same"),
+            ("search NAMESPACE", "the same, for each namespace it names"),
+            ("put NAMESPACE ID", "such a rule with `access = \"write\"`"),
+            ("delete NAMESPACE ID", "the same"),
+        ],
+        notes: "For agents and for tools ([memory](memory.md)); `run` is an agent's alone. Of the rules \
+                that cover a namespace, the first that allows the operation holds, with its \
+                quotas and `ttl`; where it ends in `*`, they are those of each namespace by \
+                itself. What is under `agent` is the plugin's own, each caller's by \
+                itself unless `scope = \"plugin\"`; it is erased with the plugin. What is under \
+                `shared/` is for all that were granted it, whoever they work for. \
+                What a tool asks counts four times against `host_memory` while it is read. \
+                Refused, a quota included: `denied`.",
+    },
 ];
 
 const INTRODUCTION: &str = "# Capabilities
@@ -404,6 +431,7 @@ fn the_examples_and_operations_are_real() {
                 "METHOD" => "GET",
                 "URL" => "https://api.example.com/v1/contracts/7",
                 "secret=NAME" => "secret=contracts-key",
+                "NAMESPACE" => "shared/handbook",
                 other => other,
             });
             let example: Vec<&str> = example.collect();

@@ -5,10 +5,12 @@
 mod door;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use airlock_journal::store::BoxFuture;
 use airlock_journal::{MemoryStore, Store, StoreError};
+use airlock_memory::MemoryHome;
 use bytes::Bytes;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -94,6 +96,7 @@ pub fn services() -> (Arc<Services>, Arc<MemoryAudit>) {
     let store: Arc<dyn Store> = MemoryStore::new();
     let vault = Vault::with_key(Arc::clone(&store), &Zeroizing::new([7; 32])).expect("a vault");
     let services = Services {
+        memory: memory_of(&store),
         store,
         audit: Arc::clone(&audit) as Arc<dyn AuditSink>,
         vault: Arc::new(vault),
@@ -103,6 +106,16 @@ pub fn services() -> (Arc<Services>, Arc<MemoryAudit>) {
     };
     (Arc::new(services), audit)
 }
+
+/// The memory over a store; its folder is made when it is first used.
+pub fn memory_of(store: &Arc<dyn Store>) -> Arc<MemoryHome> {
+    let number = MEMORIES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("airlock-test-memory-{}-{number}", std::process::id());
+    let dir = tempfile::env::temp_dir().join(name);
+    MemoryHome::new(Arc::clone(store), dir, airlock_memory::Options::default())
+}
+
+static MEMORIES: AtomicU64 = AtomicU64::new(0);
 
 /// Settings for a small sandbox in `dir` that compiles in this process.
 pub fn config(dir: &std::path::Path) -> SandboxConfig {

@@ -8,6 +8,7 @@ pub(crate) mod grants;
 pub(crate) mod health;
 pub(crate) mod hooks;
 pub(crate) mod mcp;
+pub(crate) mod memory;
 pub(crate) mod models;
 pub(crate) mod operations;
 pub(crate) mod plugins;

@@ -1,13 +1,15 @@
 //! A run's journal, told as it grows (server-sent events): one `record` for each
-//! record, with its number as the event's id, until the run has ended.
+//! record, with its number as the event's id, until the run has ended. Where it is
+//! asked for, a `delta` for each piece of what a language model answers, without an
+//! id.
 //!
-//! What must stay true: only what is durable is told, each record once and in
+//! What must stay true: of records, only what is durable is told, each once and in
 //! order; a client that reads slowly holds nothing up, and one whose token is
 //! revoked or that the server leaves is told no more.
 
 use std::convert::Infallible;
 
-use airlock_runtime::{AuthError, Failure, Follower, RunEvents};
+use airlock_runtime::{AuthError, DeltaFollower, Failure, Follower, RunDelta, RunEvents};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
@@ -32,14 +34,20 @@ const KEEP_ALIVE: &[u8] = b": the run goes on\n\n";
 /// has ended and has nothing left to tell is answered with 204, after which no
 /// client connects again.
 pub(crate) fn answer(call: Call) -> Result<Reply, Refusal> {
-    let from = from(&call)?;
+    let query: EventsQuery = call.query()?;
+    let from = from(&call, &query)?;
     let (runtime, id) = (call.runtime(), call.param("id"));
     let follower = runtime.follow_run(&call.who, id, from)?;
     let page = runtime.run_events(&call.who, id, from, 1)?;
     if page.events.is_empty() && page.next.is_none() {
         return Ok(Reply::nothing());
     }
+    let deltas = match query.deltas {
+        true => Some(runtime.follow_run_deltas(&call.who, id)?),
+        false => None,
+    };
     let telling = Telling {
+        deltas,
         tokens: runtime.token_changes(),
         follower,
         from,
@@ -58,8 +66,7 @@ pub(crate) fn answer(call: Call) -> Result<Reply, Refusal> {
 }
 
 /// The first record to tell.
-fn from(call: &Call) -> Result<u64, Refusal> {
-    let query: EventsQuery = call.query()?;
+fn from(call: &Call, query: &EventsQuery) -> Result<u64, Refusal> {
     let Some(last) = call.header(&LAST_EVENT_ID)? else {
         return Ok(query.from);
     };
@@ -72,6 +79,7 @@ fn from(call: &Call) -> Result<u64, Refusal> {
 
 struct Telling {
     follower: Follower,
+    deltas: Option<DeltaFollower>,
     /// The record to tell next.
     from: u64,
     tokens: watch::Receiver<()>,
@@ -79,6 +87,12 @@ struct Telling {
 }
 
 impl Telling {
+    /// What models said since this was asked last, if it is something.
+    fn next_deltas(&mut self) -> Option<Bytes> {
+        let deltas = self.deltas.as_mut()?.read();
+        (!deltas.is_empty()).then(|| told(&deltas))
+    }
+
     /// The next piece, and what follows it; `None`: that was all.
     async fn next(mut self) -> Option<(Bytes, Option<Self>)> {
         loop {
@@ -98,9 +112,13 @@ impl Telling {
             if !piece.is_empty() {
                 return Some((piece, Some(self)));
             }
+            if let Some(piece) = self.next_deltas() {
+                return Some((piece, Some(self)));
+            }
             tokio::select! {
                 () = self.call.runtime().stopping() => return None,
                 () = self.follower.grown() => {}
+                () = grown(&mut self.deltas) => {}
                 _ = self.tokens.changed() => {}
                 () = tokio::time::sleep(self.call.app.config.events_keep_alive) => {
                     return Some((Bytes::from_static(KEEP_ALIVE), Some(self)));
@@ -108,6 +126,24 @@ impl Telling {
             }
         }
     }
+}
+
+/// Resolves when a model said more, if anybody wants to know.
+async fn grown(deltas: &mut Option<DeltaFollower>) {
+    match deltas {
+        Some(deltas) => deltas.grown().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn told(deltas: &[RunDelta]) -> Bytes {
+    let mut piece = BytesMut::new();
+    for delta in deltas {
+        // Numbers and texts.
+        let data = serde_json::to_vec(delta).unwrap_or_default();
+        piece.extend_from_slice(&event(None, "delta", &data));
+    }
+    piece.freeze()
 }
 
 fn records(page: &RunEvents) -> Bytes {

@@ -30,6 +30,10 @@ pub(crate) struct EventsQuery {
     /// Most records of a page, 1 to 1,000.
     #[serde(default = "page")]
     limit: usize,
+    /// With events: tells what language models answer as it comes, too, each piece as
+    /// an event `delta`. What counts is the record of the answer.
+    #[serde(default)]
+    pub(super) deltas: bool,
 }
 
 fn page() -> usize {
@@ -103,6 +107,10 @@ pub(crate) async fn events(call: Call) -> Result<Reply, Refusal> {
         return super::run_events::answer(call);
     }
     let query: EventsQuery = call.query()?;
+    if query.deltas {
+        let detail = "`deltas` are told as server-sent events: ask for `text/event-stream`";
+        return Err(Refusal::new(400, "bad-query", detail));
+    }
     let (id, from) = (call.param("id"), query.from);
     let events = call
         .runtime()

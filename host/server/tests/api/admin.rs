@@ -47,7 +47,7 @@ async fn an_install_is_a_job_that_reports_when_done() {
             .admin("DELETE", "/v1/plugins/echo?why=done", "")
             .await
             .json(),
-        json!({ "plugin": "echo", "uninstalled": true, "erased": { "pairs": 0, "bytes": 0 } })
+        json!({ "plugin": "echo", "uninstalled": true, "erased": { "namespaces": 0, "pairs": 0, "bytes": 0 } })
     );
     assert_eq!(
         server.admin("GET", "/v1/plugins/echo", "").await.verdict(),

@@ -15,6 +15,7 @@ mod mcp;
 mod mcp_client;
 mod mcp_hostile;
 mod mcp_runs;
+mod memory;
 mod policy;
 mod routes;
 mod run_events;

@@ -16,6 +16,7 @@ fn target(route: &Route) -> String {
         .path
         .replace("{plugin}", "echo")
         .replace("{tool}", "run")
+        .replace("{kind}", "shared")
         .replace("{id}", "none")
         .replace("{name}", "none")
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use airlock_fake_models::{Damage, FakeModels, Reply, Script, What};
 use airlock_runtime::Role;
 use airlock_sandbox::testing::built;
 use airlock_server::ServerConfig;
@@ -167,6 +168,63 @@ async fn each_record_is_told_once_in_order_until_the_run_has_ended() {
     }
     let none = Stream::open(&server, &server.admin, &events("run_none"), None).await;
     assert_eq!(none.status, 404);
+    server.stopped().await;
+}
+
+/// What a model says is told as it comes to those who ask for it, and is no record.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_model_says_is_told_as_it_comes() {
+    let damage = Damage {
+        stall_after: Some(3),
+        ..Damage::default()
+    };
+    let stalled = What::Answer(Reply {
+        text: "It is going to rain tomorrow, or not.".to_owned(),
+        damage,
+        ..Reply::default()
+    });
+    let models = FakeModels::start(Script::of([stalled, What::text("It is.")]));
+    let models = models.await.expect("a server");
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = format!(
+        "currency = 'USD'\nproviders.own = {{ kind = 'openai-compatible', base_url = '{}' }}\n\
+         models.small = {{ provider = 'own', id = 'small', context_tokens = 4000, \
+         output_tokens_max = 100, prices = {{ input = '0', output = '0' }} }}\n\
+         roles.fast = {{ models = ['small'], retries = 0 }}\n",
+        models.base_url()
+    );
+    std::fs::write(dir.path().join("models.toml"), config).expect("written");
+    let server = Server::start_in(dir, ServerConfig::default()).await;
+    server.install("prober", built("agent_prober")).await;
+    server
+        .grant(
+            "prober",
+            json!({ "models": [{ "role": "fast" }] }),
+            json!({}),
+        )
+        .await;
+    let asks = json!({ "chat": { "role": "fast", "turns": ["Will it rain?"] } });
+    let run = start(&server, &server.admin, json!([asks])).await;
+    let live = format!("{}?deltas=true", events(&run));
+    let mut first = Stream::open(&server, &server.admin, &live, None).await;
+    let begun = |text: &str| text.contains("event: delta\ndata: {\"id\":0,\"delta\":\"text\"");
+    assert!(first.until(begun).await);
+    let mut late = Stream::open(&server, &server.admin, &live, None).await;
+    assert!(late.until(begun).await, "from the answer's beginning");
+    for stream in [&first, &late] {
+        let started = r#"{"id":0,"delta":"started","model":"small"}"#;
+        assert!(stream.text.contains(started), "{}", stream.text);
+        assert!(!stream.text.contains("answered"), "{}", stream.text);
+    }
+    let refused = server.admin("GET", &live, "").await;
+    assert_eq!(refused.verdict(), "400 bad-query");
+    let cancel = format!("/v1/runs/{run}/cancel");
+    server.admin("POST", &cancel, r#"{"why":"enough"}"#).await;
+    assert!(!first.until(|_| false).await && !late.until(|_| false).await);
+    let other = start(&server, &server.admin, json!([asks])).await;
+    let mut plain = Stream::open(&server, &server.admin, &events(&other), None).await;
+    assert!(!plain.until(|_| false).await);
+    assert!(plain.text.contains("It is.") && !plain.text.contains("event: delta"));
     server.stopped().await;
 }
 

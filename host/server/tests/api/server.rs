@@ -69,6 +69,8 @@ fn config(dir: &Path) -> RuntimeConfig {
         compiler_args: Vec::new(),
         guest_workers: Some(2),
         calls_max: 32,
+        // Where a test wrote one.
+        models_file: Some(dir.join("models.toml")).filter(|file| file.exists()),
         ..RuntimeConfig::new(dir.join("data"), dir.join("keys"))
     }
 }

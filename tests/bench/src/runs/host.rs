@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use airlock::client::Request as Call;
+use airlock::client::{Api, Request as Call};
 use airlock::commands::install;
 use airlock::harness::Server;
 use anyhow::{Context, Result};
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 const STOP: Duration = Duration::from_secs(120);
 
 /// The server.
-pub(super) struct Host {
+pub(crate) struct Host {
     server: Server,
     address: SocketAddr,
     data: PathBuf,
@@ -42,7 +42,7 @@ pub(super) struct Host {
 
 impl Host {
     /// A new one over an empty directory.
-    pub(super) fn new(bench: &Bench, data: &Path) -> Result<Self> {
+    pub(crate) fn new(bench: &Bench, data: &Path) -> Result<Self> {
         let host = Self::start(bench, data)?;
         let api = host.server.api();
         for (name, package) in [("echo", "airlock-plugin-echo"), ("bench", "agent-bench")] {
@@ -52,7 +52,7 @@ impl Host {
         }
         unlimited(&host.server, "echo")?;
         let granted = json!({
-            "grants": { "tools": [{ "tool": "echo/echo" }] },
+            "grants": { "tools": [{ "tool": "echo/echo" }], "models": [{ "role": "fast" }] },
             "limits": { "cpu": "10min", "rate": "1000000/s" },
         });
         api.ok(&Call::json("PUT", "/v1/plugins/bench/grants", &granted))?;
@@ -70,8 +70,13 @@ impl Host {
         })
     }
 
+    /// Its API, as its administrator.
+    pub(crate) fn api(&self) -> Api {
+        self.server.api()
+    }
+
     /// Stops in order; the directory can be read then.
-    pub(super) fn stop(self) -> Result<PathBuf> {
+    pub(crate) fn stop(self) -> Result<PathBuf> {
         self.server.stop(STOP)?;
         Ok(self.data)
     }
@@ -82,11 +87,11 @@ impl Host {
         Ok(self.data)
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.server.pid()
     }
 
-    pub(super) async fn connect(&self) -> Result<Client<'_>> {
+    pub(crate) async fn connect(&self) -> Result<Client<'_>> {
         let connection = Connection::open(self.address).await?;
         Ok(Client {
             host: self,
@@ -111,7 +116,7 @@ impl Host {
 
     /// How long `count` runs take from the first start to the last end, at once,
     /// and their ids.
-    pub(super) async fn batch(
+    pub(crate) async fn batch(
         &self,
         count: usize,
         input: &Value,
@@ -126,7 +131,7 @@ impl Host {
     }
 
     /// Whether they ended as they should.
-    pub(super) async fn check(&self, ids: &[String]) -> Result<()> {
+    pub(crate) async fn check(&self, ids: &[String]) -> Result<()> {
         let mut client = self.connect().await?;
         for id in ids {
             let run = client.get(&format!("/v1/runs/{id}")).await?;
@@ -138,7 +143,7 @@ impl Host {
 }
 
 /// A connection to it.
-pub(super) struct Client<'a> {
+pub(crate) struct Client<'a> {
     host: &'a Host,
     connection: Connection,
 }
@@ -165,7 +170,11 @@ impl Client<'_> {
 
     /// Starts a run.
     pub(super) async fn start(&mut self, input: &Value) -> Result<String> {
-        let run = json!({ "agent": "bench", "input": input });
+        self.start_of("bench", input).await
+    }
+
+    async fn start_of(&mut self, agent: &str, input: &Value) -> Result<String> {
+        let run = json!({ "agent": agent, "goal": "Echo.", "input": input });
         let run = self.post("/v1/runs", &run, 201).await?;
         Ok(run["id"].as_str().context("the run's id")?.to_owned())
     }
@@ -216,8 +225,17 @@ impl Client<'_> {
     /// One run from its start to its end, as a client sees it that follows its
     /// events.
     pub(super) async fn once(&mut self, input: &Value) -> Result<Duration> {
+        Ok(self.once_of("bench", input).await?.0)
+    }
+
+    /// The same of any agent, with the run's id.
+    pub(crate) async fn once_of(
+        &mut self,
+        agent: &str,
+        input: &Value,
+    ) -> Result<(Duration, String)> {
         let begun = Instant::now();
-        let id = self.start(input).await?;
+        let id = self.start_of(agent, input).await?;
         let (address, token) = (self.host.address, self.host.server.token());
         let path = format!("/v1/runs/{id}/events");
         let events = Request::get(address, &path, token, "text/event-stream");
@@ -226,7 +244,7 @@ impl Client<'_> {
         let text = String::from_utf8_lossy(body);
         let ended = status == 200 && text.contains("\"state\":\"succeeded\"");
         anyhow::ensure!(ended, "the run {id} ended as {status}: {text}");
-        Ok(time)
+        Ok((time, id))
     }
 
     /// When a run ended, milliseconds since 1970.

@@ -8,7 +8,7 @@
 
 mod copies;
 mod floor;
-mod host;
+pub(crate) mod host;
 pub(crate) mod length;
 pub(crate) mod parked;
 pub(crate) mod replay;

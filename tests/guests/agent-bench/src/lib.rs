@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use airlock_sdk::agent::{self, Outcome};
+use airlock_sdk::agent::{self, Chat, Outcome};
 use airlock_sdk::prelude::*;
 use airlock_sdk::serde_json::{Value, json};
 
@@ -15,6 +15,10 @@ struct Input {
     records: u64,
     /// Calls of `echo/echo`, one after the other.
     calls: u64,
+    /// Requests to the models of `fast`, one after the other, each a conversation.
+    chats: u64,
+    /// What they are asked.
+    question: String,
     /// Then it waits until this moment, milliseconds since 1970.
     until_ms: Option<u64>,
     /// Then it waits for this signal.
@@ -28,13 +32,18 @@ async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
     for step in 0..input.calls {
         agent::call::<Value>("echo/echo", &json!({ "step": step })).await?;
     }
+    for _ in 0..input.chats {
+        let mut chat = Chat::new("fast");
+        chat.user(&input.question);
+        chat.ask().await?;
+    }
     if let Some(until_ms) = input.until_ms {
         agent::sleep(Duration::from_millis(until_ms.saturating_sub(now_ms()))).await?;
     }
     if let Some(signal) = &input.signal {
         agent::signal::<Value>(signal).await?;
     }
-    Outcome::done(&json!({ "steps": input.records + input.calls }))
+    Outcome::done(&json!({ "steps": input.records + input.calls + input.chats }))
 }
 
 fn now_ms() -> u64 {

@@ -48,6 +48,8 @@ enum Step {
     },
     /// Asks for a vector.
     Embed { role: String, text: String },
+    /// Asks the memory.
+    Memory { request: Value },
     /// Keeps a value.
     Record { value: Value },
     /// What it may call: the names and their classes.
@@ -150,6 +152,7 @@ fn step(step: Step) -> Boxed<Result<Value, Error>> {
                 let vectors = agent::embed(&role, &[text]).await;
                 told(vectors.map(|got| got.vectors))
             }
+            Step::Memory { request } => told(agent::memory::ask::<Value>(&request).await),
             Step::Record { value } => told(agent::record(&value).await),
             Step::Tools {} => tools(),
             Step::Get { key } => told(agent::state::<Value>(&key)),

@@ -71,4 +71,16 @@ fn fail(input: Fail) -> Result<Value, Error> {
     })
 }
 
-plugin! { tools: [put, get, add, fail], wants: [] }
+#[derive(Deserialize, JsonSchema)]
+struct Documents {
+    /// What the memory is asked.
+    request: Value,
+}
+
+/// Asks the memory.
+#[tool]
+fn documents(input: Documents) -> Result<Value, Error> {
+    airlock_sdk::memory::ask(&input.request)
+}
+
+plugin! { tools: [put, get, add, fail, documents], wants: [] }

@@ -293,6 +293,7 @@ fn shown(event: &Event) -> ReplayStep {
                 Request::Start { agent, input, .. } => format!("starts {agent} {input}"),
                 Request::Chat { request, .. } => format!("asks a model {request}"),
                 Request::Embed { request } => format!("asks for vectors {request}"),
+                Request::Memory { request } => format!("asks the memory {request}"),
                 request => json!(request).to_string(),
             };
             (Some(*id), what)

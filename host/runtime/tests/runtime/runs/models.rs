@@ -1,15 +1,20 @@
 //! Agents that ask language models, over the real protocol and a server of ours.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use airlock_fake_models::{Call, Damage, FakeModels, Reply, Script, What};
-use airlock_runtime::{End, ModelUsageQuery, RuntimeConfig, Secret};
+use airlock_fake_models::{Damage, FakeModels, Raw, Reply, Script, What};
+use airlock_journal::memory::Fault;
+use airlock_runtime::{
+    End, Failure, ModelUsageQuery, Principal, RunDetail, Runtime, RuntimeConfig, Secret, TryModel,
+};
 use serde_json::{Value, json};
 
-use crate::host::{Host, audited, config, install, place};
+use crate::host::{Host, audited, config, place};
 
 /// A configuration with one model of the server, at 1,000 millionths a token.
-fn with_models(dir: &Path, server: &FakeModels) -> RuntimeConfig {
+pub(super) fn with_models(dir: &Path, server: &FakeModels) -> RuntimeConfig {
     let file = dir.join("models.toml");
     let base = server.base_url();
     let text = format!(
@@ -44,13 +49,13 @@ models = ["vectors"]
     }
 }
 
-async fn server(steps: impl IntoIterator<Item = What>) -> FakeModels {
+pub(super) async fn server(steps: impl IntoIterator<Item = What>) -> FakeModels {
     FakeModels::start(Script::of(steps))
         .await
         .expect("a server")
 }
 
-fn rule(members: Value) -> Value {
+pub(super) fn rule(members: Value) -> Value {
     let mut rule = json!({ "role": "fast" });
     for (name, value) in members.as_object().expect("an object") {
         rule[name] = value.clone();
@@ -62,9 +67,9 @@ fn chat(turns: &[&str]) -> Value {
     json!({ "chat": { "role": "fast", "turns": turns } })
 }
 
-const BUDGET: u64 = 100_000_000;
+pub(super) const BUDGET: u64 = 100_000_000;
 
-fn rich() -> Value {
+pub(super) fn rich() -> Value {
     json!({ "budget": { "model_micros": BUDGET } })
 }
 
@@ -95,6 +100,15 @@ async fn what_a_model_says_is_kept_and_paid_for_once() {
         (2, 30, 30_000)
     );
     assert_eq!(audited(&host.runtime, "model.ask").await.len(), 2);
+    let figures = host.runtime.metrics_text();
+    for line in [
+        "airlock_model_requests_total{role=\"fast\",model=\"small\",outcome=\"ok\"} 2",
+        "airlock_model_tokens_total{role=\"fast\"} 30",
+        "airlock_model_cost_micros_total{role=\"fast\"} 30000",
+        "airlock_model_wall_seconds_count 2",
+    ] {
+        assert!(figures.contains(line), "{line}: {figures}");
+    }
     let replay = host
         .runtime
         .replay_run(&host.who, &run, Default::default())
@@ -145,31 +159,216 @@ async fn what_is_not_granted_or_does_not_fit_is_not_sent() {
     assert_eq!(audited(&host.runtime, "denied").await.len(), 1);
 }
 
-/// What fits once fits, though three times as much would not; many requests at once
-/// get no more than there is.
+/// What all agents may use in a day bounds each, whatever its own rule says.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_agents_use_together_in_a_day_is_bounded() {
+    let (dir, disk) = place();
+    for (budget, expect) in [
+        ("day_tokens = 10", "host_day_tokens"),
+        ("day_cost = '0.000001'", "host_day_cost_micros"),
+    ] {
+        let server = server([]).await;
+        let settings = with_models(dir.path(), &server);
+        let file = settings.models_file.clone().expect("a file");
+        let text = std::fs::read_to_string(&file).expect("read");
+        std::fs::write(file, format!("{text}[budget]\n{budget}\n")).expect("written");
+        let host = Host::with(settings, &disk).await;
+        if expect == "host_day_tokens" {
+            host.prepare(&[]).await;
+            host.grant("prober", rule(json!({}))).await;
+        }
+        let run = host.start_with(json!([chat(&["A"])]), rich()).await;
+        let results = host.results(&run).await;
+        let error = results[0]["error"].as_str().unwrap_or_default();
+        assert!(error.contains(expect), "{expect}: {results}");
+        assert_eq!(server.seen().len(), 0);
+    }
+}
+
+/// An administrator learns whether a role's models answer, and of what they failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_can_be_tried() {
+    let (dir, disk) = place();
+    let broken = What::Raw(Raw {
+        status: 401,
+        body: r#"{"error":{"message":"bad key","code":"invalid_api_key"}}"#.to_owned(),
+        ..Raw::default()
+    });
+    let vectors = What::Answer(Reply {
+        dimensions: 3,
+        ..Reply::default()
+    });
+    let server = server([What::text("Hello."), broken, vectors]).await;
+    let host = Host::with(with_models(dir.path(), &server), &disk).await;
+    let asked = |role: &str, text: &str| TryModel {
+        role: role.to_owned(),
+        text: text.to_owned(),
+    };
+    let tried = host.runtime.try_model(&host.who, asked("fast", "Hi")).await;
+    let tried = tried.expect("an answer");
+    assert_eq!(
+        (tried.model.as_str(), tried.text.as_str()),
+        ("small", "Hello.")
+    );
+    assert_eq!((tried.tokens, tried.cost_micros), (15, 15_000));
+    let long = "x".repeat((64 << 10) + 1);
+    for (role, text, code, says) in [
+        ("fast", "Hi", "model-failed", "small: key: "),
+        ("slow", "Hi", "role-not-found", "there are: fast, near"),
+        ("fast", long.as_str(), "invalid-request", "65537 bytes"),
+    ] {
+        let failed = host.runtime.try_model(&host.who, asked(role, text)).await;
+        let failed = failed.expect_err(code);
+        assert_eq!(failed.code(), code);
+        assert!(failed.to_string().contains(says), "{failed}");
+    }
+    let tried = host.runtime.try_model(&host.who, asked("near", "Hi")).await;
+    assert_eq!(tried.expect("a vector").dimensions, Some(3));
+    assert_eq!(audited(&host.runtime, "admin.models.try").await.len(), 3);
+    let usage = host.runtime.model_usage(&ModelUsageQuery::default());
+    assert_eq!(usage.expect("usage").all.requests, 0);
+}
+
+/// What fits once fits, though three times as much would not; of many requests at
+/// once, those are sent for which there is enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_at_once_share_what_is_left() {
+    // One takes 1,100 to 1,300 tokens at most.
+    const LEFT: u64 = 2_000;
     let (dir, disk) = place();
-    let server = server((0..8).map(|_| What::text("one"))).await;
-    let host = Host::with(with_models(dir.path(), &server), &disk).await;
-    host.prepare(&[]).await;
-    let table = [
-        (rule(json!({ "day_tokens": 4_500 })), rich()),
-        (
-            rule(json!({})),
-            json!({ "budget": { "model_tokens": 4_500, "model_micros": BUDGET } }),
-        ),
-    ];
-    for (grants, members) in table {
+    let budget = json!({ "budget": { "model_tokens": LEFT, "model_micros": BUDGET } });
+    for (nth, (grants, members)) in [
+        (rule(json!({ "day_tokens": LEFT })), rich()),
+        (rule(json!({})), budget),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let held = || {
+            let damage = Damage {
+                held: true,
+                ..Damage::default()
+            };
+            let What::Answer(reply) = What::text("one") else {
+                unreachable!("it is an answer")
+            };
+            What::Answer(Reply { damage, ..reply })
+        };
+        let server = server((0..4).map(|_| held())).await;
+        let host = Host::with(with_models(dir.path(), &server), &disk).await;
+        if nth == 0 {
+            host.prepare(&[]).await;
+        }
         host.grant("prober", grants).await;
         let at_once: Vec<Value> = (0..4).map(|_| chat(&["A"])).collect();
         let run = host.start_with(json!([{ "join": at_once }]), members).await;
+        // The others are answered without having been sent.
+        host.until(&run, |run| run.waits_for.len() == 1).await;
+        server.arrived(1).await;
+        server.release();
         let results = host.results(&run).await;
-        let fit = results[0].as_array().expect("four").iter();
-        let fit = fit.filter(|result| result.get("ok").is_some()).count();
-        assert!((1..=4).contains(&fit), "{results}");
-        assert_eq!(host.run(&run).used.model_tokens, 15 * fit as u64);
+        let four = results[0].as_array().expect("four").iter();
+        let limits = four.filter(|result| {
+            let error = result["error"].as_str().unwrap_or_default();
+            error.contains("_tokens")
+        });
+        assert_eq!(limits.count(), 3, "{results}");
+        assert_eq!(server.seen().len(), 1);
+        assert_eq!(host.run(&run).used.model_tokens, 15);
     }
+}
+
+/// Wherever a disk hangs, a run that is ended, or halted, meanwhile: what was not
+/// sent is not counted, what was sent is, and days and runs agree.
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_a_write_waits_what_is_not_sent_does_not_count() {
+    let (mut unsent, mut sent) = (0, 0);
+    for (n, ends) in (0..8).flat_map(|n| [(n, true), (n, false)]) {
+        let (dir, disk) = place();
+        let server = server((0..3).map(|_| What::text("one"))).await;
+        let host = Host::with(with_models(dir.path(), &server), &disk).await;
+        host.prepare(&[]).await;
+        host.grant("prober", rule(json!({}))).await;
+        let steps = json!([{ "sleep": { "ms": 100 } }, chat(&["A"])]);
+        let run = host.start_with(steps, rich()).await;
+        host.until(&run, |run| !run.waits_for.is_empty()).await;
+        host.store.hold_after(n);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let (runtime, who, id) = (host.runtime.clone(), host.who.clone(), run.clone());
+        let done = tokio::spawn(async move {
+            match ends {
+                true => drop(runtime.cancel_run(&who, &id, "enough").await),
+                false => halt(&runtime, &who, true).await,
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        host.store.release();
+        done.await.expect("no panic");
+        if !ends {
+            halt(&host.runtime, &host.who, false).await;
+        }
+        let ended = host.ended(&run).await;
+        let seen = server.seen().len() as u64;
+        let used = ended.used.model_tokens;
+        let usage = host.runtime.model_usage(&ModelUsageQuery::default());
+        assert_eq!(
+            usage.expect("usage").all.tokens,
+            used,
+            "write {n}, ends: {ends}"
+        );
+        assert_eq!(
+            used == 0,
+            seen == 0,
+            "write {n}, ends: {ends}: {used}, {seen} sent"
+        );
+        assert!(
+            used >= 15 * seen,
+            "write {n}, ends: {ends}: {used}, {seen} sent"
+        );
+        if !ends {
+            assert!(
+                matches!(ended.end, Some(End::Succeeded { .. })),
+                "{ended:?}"
+            );
+        }
+        unsent += u64::from(seen == 0);
+        sent += u64::from(seen > 0);
+    }
+    assert!(unsent >= 2 && sent >= 2, "{unsent} unsent, {sent} sent");
+}
+
+async fn halt(runtime: &Arc<Runtime>, who: &Principal, halted: bool) {
+    let request = json!({ "halted": halted, "agent": "prober" });
+    let request = serde_json::from_value(request).expect("a request");
+    runtime.halt(who, request).await.expect("taken");
+}
+
+/// A run whose budget of records ends anywhere in a request to a model: it is
+/// blocked, and goes on when it is given more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_that_ends_in_a_request_blocks_the_run() {
+    let (dir, disk) = place();
+    let server = server((0..60).map(|_| What::text("one"))).await;
+    let host = Host::with(with_models(dir.path(), &server), &disk).await;
+    host.prepare(&[]).await;
+    host.grant("prober", rule(json!({}))).await;
+    let mut blocked = 0;
+    for events in 3..15 {
+        let members = json!({ "budget": { "events": events, "model_micros": BUDGET } });
+        let run = host.start_with(json!([chat(&["A", "B"])]), members).await;
+        let stands = |run: &RunDetail| run.end.is_some() || run.blocked.is_some();
+        let run_then = host.until(&run, stands).await;
+        if run_then.blocked.is_some() {
+            blocked += 1;
+            let more = json!({ "budget": { "events": 1_000 } });
+            let more = serde_json::from_value(more).expect("a change");
+            let resumed = host.runtime.resume_run(&host.who, &run, more).await;
+            resumed.expect("goes on");
+        }
+        let results = host.results(&run).await;
+        assert_eq!(results[0]["ok"]["text"], "one", "{events}: {results}");
+    }
+    assert!(blocked >= 6, "{blocked}");
 }
 
 /// A secret of the host never leaves in a request.
@@ -219,6 +418,64 @@ async fn a_request_that_a_crash_cut_off_is_asked_again_and_both_count() {
     assert_eq!(usage.expect("usage").all.tokens, used.model_tokens);
 }
 
+/// Each boundary between two writes in turn: the host dies there. An answer that is
+/// in the journal is not asked for again; what was asked for counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_a_write_fails_no_answer_is_paid_for_twice() {
+    let (mut died, mut asked_again) = (0, 0);
+    for n in 0..40 {
+        let (dir, disk) = place();
+        let server = server((0..6).map(|n| What::text(&format!("answer {n}")))).await;
+        let settings = with_models(dir.path(), &server);
+        let first = Host::with(settings.clone(), &disk).await;
+        first.prepare(&[]).await;
+        first.grant("prober", rule(json!({}))).await;
+        let steps = json!([chat(&["A"]), chat(&["B", "C"])]);
+        let run = first.start_with(steps, rich()).await;
+        first.store.inject(Fault::Write { n });
+        let over = |run: &RunDetail| run.end.is_some() || first.runtime.ready().is_err();
+        first.until(&run, over).await;
+        let dies = first.runtime.ready().is_err();
+        drop(first);
+        let second = Host::with(settings, &disk).await;
+        let kept = answers(&second, &run);
+        let seen = server.seen().len();
+        second.runtime.take_up_runs().await.expect("they are read");
+        let results = second.results(&run).await;
+        assert_eq!(server.seen().len() - seen, 3 - kept.len(), "write {n}");
+        let all = answers(&second, &run);
+        assert!(all.starts_with(&kept), "write {n}: {kept:?}, then {all:?}");
+        assert_eq!(all.len(), 3, "write {n}: {results}");
+        let (used, sent) = (
+            second.run(&run).used.model_tokens,
+            server.seen().len() as u64,
+        );
+        assert!(used >= 15 * sent, "write {n}: {used} for {sent} requests");
+        let usage = second.runtime.model_usage(&ModelUsageQuery::default());
+        assert_eq!(usage.expect("usage").all.tokens, used, "write {n}");
+        died += u64::from(dies);
+        asked_again += sent - 3;
+        if !dies {
+            break;
+        }
+    }
+    assert!(
+        died >= 6 && asked_again >= 2,
+        "{died} died, {asked_again} asked again"
+    );
+}
+
+/// The texts of the answers in a run's journal.
+fn answers(host: &Host, run: &str) -> Vec<String> {
+    let page = host.runtime.run_events(&host.who, run, 0, 1_000);
+    let events = json!(page.expect("reads").events);
+    let events = events.as_array().expect("a list").iter();
+    events
+        .filter(|event| event["event"] == "answered")
+        .map(|event| event["answer"].to_string())
+        .collect()
+}
+
 /// A run that is cancelled ends its request, whose part counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_cancelled_ends_and_counts() {
@@ -262,48 +519,4 @@ async fn vectors_are_kept_as_they_came() {
     let results = host.results(&run).await;
     let vector = results[0]["ok"][0].as_array().expect("a vector");
     assert_eq!(vector.len(), 3, "{results}");
-}
-
-fn calls(name: &str, arguments: &Value) -> What {
-    let call = Call {
-        id: format!("call-{name}"),
-        name: name.to_owned(),
-        arguments: arguments.to_string(),
-    };
-    What::Answer(Reply {
-        calls: vec![call],
-        ..Reply::default()
-    })
-}
-
-/// `react`, as it ships: the model asks for what it was not offered, then for what
-/// was granted, then says what it found. The gate decides what is done.
-#[tokio::test(flavor = "multi_thread")]
-async fn react_does_what_was_granted_and_nothing_else() {
-    let (dir, disk) = place();
-    let server = server([
-        calls("keeper_put", &json!({ "key": "k", "value": "injected" })),
-        calls("keeper_add", &json!({})),
-        calls("finish", &json!({ "result": "added" })),
-    ])
-    .await;
-    let host = Host::with(with_models(dir.path(), &server), &disk).await;
-    host.prepare(&[]).await;
-    let react = airlock_sandbox::testing::built("airlock_plugin_react");
-    install(&host.runtime, "react", react).await;
-    let grants = json!({ "tools": [{ "tool": "keeper/add" }], "models": [{ "role": "fast" }] });
-    host.grant("react", grants).await;
-    let request = json!({ "agent": "react", "goal": "Add one.", "input": {}, "budget": { "model_micros": BUDGET } });
-    let request = serde_json::from_value(request).expect("a request");
-    let run = host.runtime.start_run(&host.who, request).await;
-    let run = run.expect("it starts").id;
-    let ended = host.ended(&run).await;
-    let Some(End::Succeeded { output }) = &ended.end else {
-        panic!("{ended:?}")
-    };
-    assert!(output.contains("added"), "{output}");
-    assert_eq!(host.added().await, 1);
-    assert_eq!(ended.calls, 1, "what was not offered was not called");
-    let second = &server.seen()[1].text;
-    assert!(second.contains("keeper_put"), "it is told why: {second}");
 }

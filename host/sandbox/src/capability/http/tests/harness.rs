@@ -108,7 +108,9 @@ impl World {
         let store = MemoryStore::new();
         let vault = Vault::with_key(store.clone(), &zeroize::Zeroizing::new([7; 32])).unwrap();
         let network = Network::new(ca).unwrap().with_resolver(names.clone());
+        let shared = Arc::clone(&store) as Arc<dyn airlock_journal::Store>;
         let services = Arc::new(Services {
+            memory: crate::testing::memory_of(&shared),
             store,
             audit: audit.clone(),
             vault: Arc::new(vault),

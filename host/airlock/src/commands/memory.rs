@@ -1,0 +1,430 @@
+//! `airlock memory`. Files that are imported are read by this process, PDF files by a
+//! child of it; what becomes of their chunks is the server's.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use airlock_memory::import::{self, PdfReader};
+use anyhow::{Context, Result};
+use serde_json::{Map, Value, json};
+
+use super::{Session, read_input};
+use crate::cli::{Memory, MemoryImport, MemoryPut, MemorySearch};
+use crate::client::{Request, encode};
+use crate::exit::Misuse;
+use crate::output::{cell, table, time};
+
+/// The argument by which this program reads one PDF file. Not for people, so that it
+/// is no command.
+pub const READ_PDF: &str = "__read-pdf";
+
+/// Files that are sent at once: so many, or as many as have so many bytes.
+const FILES_AT_ONCE: usize = 256;
+const BYTES_AT_ONCE: usize = 2 << 20;
+
+/// Lines of one page.
+const PAGE: usize = 1_000;
+
+pub(super) fn run(session: &Session, command: Memory) -> Result<ExitCode> {
+    match command {
+        Memory::List {
+            namespace: None,
+            kind,
+            limit,
+            ..
+        } => namespaces(session, kind.as_deref(), limit)?,
+        Memory::List {
+            namespace: Some(namespace),
+            prefix,
+            limit,
+            ..
+        } => documents(session, &namespace, &prefix, limit)?,
+        Memory::Get { namespace, id } => {
+            let answer = session.api.get(&document_path(&namespace, &id)?)?;
+            session.format.show(&answer, document_text)?;
+        }
+        Memory::Put(args) => put(session, &args)?,
+        Memory::Delete {
+            namespace, id, why, ..
+        } => delete(session, &namespace, id.as_deref(), &why)?,
+        Memory::Search(args) => search(session, &args)?,
+        Memory::Import(args) => import_folder(session, &args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The path of a namespace in the API.
+fn namespace_path(namespace: &str) -> Result<String> {
+    let parts = namespace.split_once('/');
+    let (kind, name) = parts.ok_or_else(|| {
+        Misuse(format!(
+            "`{namespace}` is no namespace: write shared/NAME, agent/NAME or run/NAME"
+        ))
+    })?;
+    Ok(format!("/v1/memory/{}/{}", encode(kind), encode(name)))
+}
+
+fn document_path(namespace: &str, id: &str) -> Result<String> {
+    Ok(format!("{}/{}", namespace_path(namespace)?, encode(id)))
+}
+
+/// All pages of a list, up to `limit` items of the member `items`.
+fn pages(session: &Session, path: &str, items: &str, limit: usize) -> Result<Vec<Value>> {
+    let (mut all, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let page = PAGE.min(limit - all.len()).max(1);
+        let behind = after.map(|after| format!("&after={}", encode(&after)));
+        let path = format!("{path}limit={page}{}", behind.unwrap_or_default());
+        let mut answer = session.api.get(&path)?;
+        match answer[items].take() {
+            Value::Array(found) => all.extend(found),
+            _ => return Ok(all),
+        }
+        after = answer["next"].as_str().map(str::to_owned);
+        if after.is_none() || all.len() >= limit {
+            return Ok(all);
+        }
+    }
+}
+
+fn namespaces(session: &Session, kind: Option<&str>, limit: usize) -> Result<()> {
+    let kind = kind.map(|kind| format!("kind={}&", encode(kind)));
+    let path = format!("/v1/memory?{}", kind.unwrap_or_default());
+    let all = pages(session, &path, "namespaces", limit)?;
+    session
+        .format
+        .show(&json!({ "namespaces": all }), |answer| {
+            let lines = list(answer, "namespaces").map(|view| {
+                ["namespace", "documents", "bytes", "vectors"]
+                    .map(|name| cell(view, name))
+                    .to_vec()
+            });
+            let lines: Vec<Vec<String>> = lines.collect();
+            table(&["NAMESPACE", "DOCUMENTS", "BYTES", "VECTORS"], &lines)
+        })
+}
+
+fn documents(session: &Session, namespace: &str, prefix: &str, limit: usize) -> Result<()> {
+    let path = namespace_path(namespace)?;
+    let path = format!("{path}?prefix={}&", encode(prefix));
+    let all = pages(session, &path, "documents", limit)?;
+    session.format.show(&json!({ "documents": all }), |answer| {
+        let lines = list(answer, "documents").map(|view| {
+            let written = view["updated_ms"].as_u64().map(time).unwrap_or_default();
+            vec![
+                cell(view, "id"),
+                cell(view, "version"),
+                cell(view, "bytes"),
+                written,
+                writer(view),
+                place(view),
+            ]
+        });
+        let lines: Vec<Vec<String>> = lines.collect();
+        table(
+            &["ID", "VERSION", "BYTES", "WRITTEN", "BY", "SOURCE"],
+            &lines,
+        )
+    })
+}
+
+fn list<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    answer[name].as_array().into_iter().flatten()
+}
+
+/// Who wrote a document, and in which run.
+fn writer(view: &Value) -> String {
+    let from = &view["provenance"];
+    let parts = [
+        from["plugin"].as_str().map(str::to_owned),
+        from["run"].as_str().map(|run| {
+            let request = from["request"].as_str().unwrap_or("?");
+            format!("{run} request {request}")
+        }),
+        from["by"].as_str().map(|by| format!("for {by}")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    match parts.as_slice() {
+        [only] => only.strip_prefix("for ").unwrap_or(only).to_owned(),
+        parts => parts.join(" "),
+    }
+}
+
+/// Where a text is from: the file, and the place in it.
+fn place(view: &Value) -> String {
+    let source = &view["source"];
+    let Some(uri) = source["uri"].as_str() else {
+        return String::new();
+    };
+    let range = |name: &str, one: &str| {
+        let (from, to) = (source[name][0].as_u64()?, source[name][1].as_u64()?);
+        Some(match from == to {
+            true => format!("{one} {from}"),
+            false => format!("{one}s {from}–{to}"),
+        })
+    };
+    let headings: Vec<&str> = list(source, "headings").filter_map(Value::as_str).collect();
+    let parts = [
+        source["page"].as_u64().map(|page| format!("page {page}")),
+        range("rows", "row"),
+        range("lines", "line"),
+        (!headings.is_empty()).then(|| headings.join(" › ")),
+    ];
+    let parts = parts.into_iter().flatten();
+    [uri.to_owned()]
+        .into_iter()
+        .chain(parts)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn document_text(view: &Value) -> String {
+    let labels = view["labels"].as_object().into_iter().flatten();
+    let labels: Vec<String> = labels
+        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    let ends = view["expires_ms"].as_u64().map(time).unwrap_or_default();
+    let lines = [
+        ("namespace", cell(view, "namespace")),
+        ("id", cell(view, "id")),
+        ("version", cell(view, "version")),
+        (
+            "written",
+            view["updated_ms"].as_u64().map(time).unwrap_or_default(),
+        ),
+        ("by", writer(view)),
+        ("ends", ends),
+        ("source", place(view)),
+        ("labels", labels.join(" ")),
+    ];
+    let mut text = String::new();
+    for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+        text.push_str(&format!("{name:<10} {}\n", crate::output::one_line(value)));
+    }
+    if !view["value"].is_null() {
+        text.push_str(&format!("value      {}\n", view["value"]));
+    }
+    format!("{text}\n{}", cell(view, "text"))
+}
+
+/// Labels as they are typed.
+fn labels(given: &[String]) -> Result<Map<String, Value>> {
+    let read = |label: &String| {
+        let parts = label.split_once('=');
+        let parts = parts.ok_or_else(|| Misuse(format!("--label {label}: write NAME=VALUE")))?;
+        Ok((parts.0.to_owned(), Value::from(parts.1)))
+    };
+    given.iter().map(read).collect()
+}
+
+fn put(session: &Session, args: &MemoryPut) -> Result<()> {
+    let text = match (&args.text, &args.file) {
+        (Some(text), _) => text.clone(),
+        (None, Some(file)) => String::from_utf8(read_input(file)?)
+            .map_err(|_| Misuse(format!("{} is not UTF-8", file.display())))?,
+        (None, None) => String::new(),
+    };
+    let mut body = json!({ "text": text, "labels": labels(&args.labels)? });
+    if let Some(value) = &args.value {
+        let read: Result<Value, _> = serde_json::from_str(value);
+        body["value"] = read.map_err(|error| Misuse(format!("--value: {error}")))?;
+    }
+    if let Some(ttl) = &args.ttl {
+        let read = humantime::parse_duration(ttl);
+        let read = read.map_err(|error| Misuse(format!("--ttl {ttl}: {error}")))?;
+        body["ttl_ms"] = json!(u64::try_from(read.as_millis()).unwrap_or(u64::MAX));
+    }
+    if let Some(role) = &args.embed {
+        body["embed"] = json!(role);
+    }
+    body["expect"] = match args.expect {
+        None => json!("any"),
+        Some(0) => json!("absent"),
+        Some(version) => json!({ "version": version }),
+    };
+    let path = document_path(&args.namespace, &args.id)?;
+    let answer: Value = session.api.value(&Request::json("PUT", path, &body))?;
+    session.format.show(&answer, |answer| {
+        format!(
+            "{} {} is in version {}",
+            cell(answer, "namespace"),
+            cell(answer, "id"),
+            cell(answer, "version")
+        )
+    })
+}
+
+fn delete(session: &Session, namespace: &str, id: Option<&str>, why: &str) -> Result<()> {
+    let why = format!("?why={}", encode(why));
+    match id {
+        Some(id) => {
+            let path = format!("{}{why}", document_path(namespace, id)?);
+            session.api.ok(&Request::new("DELETE", path))?;
+            let answer = json!({ "namespace": namespace, "deleted": id });
+            session
+                .format
+                .show(&answer, |_| format!("deleted {namespace} {id}"))
+        }
+        None => {
+            let path = format!("{}{why}", namespace_path(namespace)?);
+            let answer: Value = session.api.value(&Request::new("DELETE", path))?;
+            session.format.show(&answer, |answer| {
+                let documents = cell(answer, "documents");
+                format!("deleted {namespace} with {documents} documents")
+            })
+        }
+    }
+}
+
+fn search(session: &Session, args: &MemorySearch) -> Result<()> {
+    let mut body = json!({
+        "namespaces": args.namespaces, "text": args.text, "limit": args.limit,
+        "labels": labels(&args.labels)?,
+    });
+    if let Some(role) = &args.embed {
+        body["embed"] = json!(role);
+    }
+    let request = Request::json("POST", "/v1/memory/search", &body);
+    let answer: Value = session.api.value(&request)?;
+    session.format.show(&answer, |answer| {
+        let hits: Vec<String> = list(answer, "hits").map(hit_text).collect();
+        match hits.is_empty() {
+            true => "nothing was found".to_owned(),
+            false => hits.join("\n\n"),
+        }
+    })
+}
+
+fn hit_text(hit: &Value) -> String {
+    let line = |text: &str| crate::output::one_line(text);
+    let from = match place(hit) {
+        none if none.is_empty() => writer(hit),
+        place => place,
+    };
+    format!(
+        "{} {}  ({:.3})\n    {}\n    {}",
+        cell(hit, "namespace"),
+        line(&cell(hit, "id")),
+        hit["score"].as_f64().unwrap_or_default(),
+        line(&from),
+        line(&cell(hit, "snippet"))
+    )
+}
+
+/// Files that are sent together.
+struct Batch<'a> {
+    session: &'a Session,
+    fixed: Value,
+    files: Vec<Value>,
+    bytes: usize,
+    report: Vec<Value>,
+}
+
+impl Batch<'_> {
+    fn add(&mut self, path: &str, chunks: &[import::Chunk]) -> Result<()> {
+        let bytes: usize = chunks.iter().map(|chunk| chunk.text.len()).sum();
+        if self.files.len() >= FILES_AT_ONCE || self.bytes + bytes > BYTES_AT_ONCE {
+            self.send()?;
+        }
+        self.bytes += bytes;
+        self.files.push(json!({ "path": path, "chunks": chunks }));
+        Ok(())
+    }
+
+    fn refused(&mut self, path: &str, reason: &str) {
+        let refused = json!({ "path": path, "outcome": "refused", "reason": reason });
+        self.report.push(refused);
+    }
+
+    fn send(&mut self) -> Result<()> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        let files = std::mem::take(&mut self.files);
+        self.bytes = 0;
+        self.post("files", json!(files))
+    }
+
+    fn post(&mut self, name: &str, value: Value) -> Result<()> {
+        let mut body = self.fixed.clone();
+        body[name] = value;
+        let request = Request::json("POST", "/v1/memory/import", &body);
+        let mut answer: Value = self.session.api.value(&request)?;
+        if let Value::Array(files) = answer["files"].take() {
+            self.report.extend(files);
+        }
+        Ok(())
+    }
+}
+
+fn import_folder(session: &Session, args: &MemoryImport) -> Result<()> {
+    let program = std::env::current_exe().context("finding this program")?;
+    let pdf = PdfReader {
+        program,
+        args: vec![OsString::from(READ_PDF)],
+    };
+    let files = import::files(Path::new(&args.dir), Some(&pdf));
+    let files = files.map_err(|error| Misuse(error.to_string()))?;
+    let mut fixed = json!({
+        "namespace": args.namespace, "prefix": args.prefix, "labels": labels(&args.labels)?,
+    });
+    if let Some(role) = &args.embed {
+        fixed["embed"] = json!(role);
+    }
+    let mut batch = Batch {
+        session,
+        fixed,
+        files: Vec::new(),
+        bytes: 0,
+        report: Vec::new(),
+    };
+    let mut there = Vec::new();
+    for file in files {
+        match &file.chunks {
+            Ok(chunks) => batch.add(&file.path, chunks)?,
+            Err(reason) => batch.refused(&file.path, reason),
+        }
+        there.push(file.path);
+    }
+    batch.send()?;
+    if args.prune {
+        batch.post("there", json!(there))?;
+    }
+    let mut report = batch.report;
+    report.sort_by(|a, b| a["path"].as_str().cmp(&b["path"].as_str()));
+    let answer = json!({ "namespace": args.namespace, "files": report });
+    session.format.show(&answer, import_text)
+}
+
+fn import_text(answer: &Value) -> String {
+    let mut unchanged = 0;
+    let lines = list(answer, "files").filter_map(|file| {
+        let what = match file["outcome"].as_str() {
+            Some("unchanged") => {
+                unchanged += 1;
+                return None;
+            }
+            Some("imported") => format!(
+                "imported: {} chunks, {} written, {} removed",
+                cell(file, "chunks"),
+                cell(file, "written"),
+                cell(file, "removed")
+            ),
+            Some("gone") => format!("gone: {} chunks removed", cell(file, "removed")),
+            _ => format!("refused: {}", cell(file, "reason")),
+        };
+        Some(vec![cell(file, "path"), what])
+    });
+    let lines: Vec<Vec<String>> = lines.collect();
+    format!(
+        "{}{unchanged} files are as they were",
+        match lines.is_empty() {
+            true => String::new(),
+            false => format!(
+                "{}\n",
+                table(&["FILE", "WHAT BECAME OF IT"], &lines).trim_end()
+            ),
+        }
+    )
+}

@@ -1,0 +1,353 @@
+//! What administrators do with documents.
+//!
+//! What must stay true: a token that is limited to some plugins sees what those keep
+//! for themselves and the notes of their runs, and nothing else; what is changed is on
+//! record before it is.
+
+use std::sync::Arc;
+
+use airlock_journal::StoreError;
+use airlock_memory::limits::PAGE_MAX;
+use airlock_memory::{Expect, Kind, Namespace, NewDocument, Provenance, Quota, Search};
+use airlock_sandbox::capability::memory::{
+    DocumentView, EntryView, document_view, entry_view, hit_view,
+};
+use serde_json::json;
+
+use super::embed::Embedder;
+use super::{
+    DocumentPut, DocumentsPage, DocumentsQuery, MemoryFailure, MemoryFound, MemoryPage,
+    MemoryQuery, MemorySearch, NamespaceDeleted, NamespaceView,
+};
+use crate::principal::Principal;
+use crate::record;
+use crate::runtime::Runtime;
+
+impl Runtime {
+    /// The namespaces that `who` may see, with what they hold.
+    ///
+    /// # Errors
+    /// The query makes no sense, or the store failed.
+    pub async fn memory_namespaces(
+        &self,
+        who: &Principal,
+        query: MemoryQuery,
+    ) -> Result<MemoryPage, MemoryFailure> {
+        let kind = query.kind.as_deref().map(kind_named).transpose()?;
+        let mut after = query.after.as_deref().map(Namespace::parse).transpose()?;
+        page_size(query.limit)?;
+        let mut page = MemoryPage {
+            namespaces: Vec::new(),
+            next: None,
+        };
+        if !self.memory.is_used()? {
+            return Ok(page);
+        }
+        loop {
+            let behind = after.clone();
+            let listed =
+                self.with_memory(move |memory| memory.namespaces(kind, behind.as_ref(), PAGE_MAX));
+            let listed = listed.await?;
+            let last = listed.len() < PAGE_MAX;
+            for (namespace, usage) in listed {
+                if page.namespaces.len() == query.limit {
+                    page.next = page.namespaces.last().map(|view| view.namespace.clone());
+                    return Ok(page);
+                }
+                if self.sees(who, &namespace)? {
+                    page.namespaces.push(NamespaceView {
+                        namespace: namespace.to_string(),
+                        usage,
+                    });
+                }
+                after = Some(namespace);
+            }
+            if last {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// A page of a namespace's documents, without their texts.
+    ///
+    /// # Errors
+    /// There is no such namespace, or `who` may not see it.
+    pub async fn memory_documents(
+        &self,
+        who: &Principal,
+        namespace: &str,
+        query: DocumentsQuery,
+    ) -> Result<DocumentsPage, MemoryFailure> {
+        let namespace = self.seen(who, namespace)?;
+        page_size(query.limit)?;
+        let shown = namespace.to_string();
+        let listed = self.with_memory(move |memory| {
+            let there = memory.usage(&namespace)?.is_some();
+            let after = query.after.as_deref();
+            let page = memory.list(&namespace, &query.prefix, after, query.limit)?;
+            Ok(there.then_some(page))
+        });
+        let Some(page) = listed.await? else {
+            return Err(MemoryFailure::NoNamespace(shown));
+        };
+        let entries = page.entries.into_iter();
+        Ok(DocumentsPage {
+            documents: entries
+                .map(|entry| entry_view(entry, &shown, true))
+                .collect(),
+            next: page.next,
+        })
+    }
+
+    /// A document.
+    ///
+    /// # Errors
+    /// There is none, or `who` may not see it.
+    pub async fn memory_document(
+        &self,
+        who: &Principal,
+        namespace: &str,
+        id: &str,
+    ) -> Result<DocumentView, MemoryFailure> {
+        let namespace = self.seen(who, namespace)?;
+        let (shown, wanted) = (namespace.to_string(), id.to_owned());
+        let got = self.with_memory(move |memory| memory.get(&namespace, &wanted));
+        match got.await? {
+            Some(document) => Ok(document_view(document, &shown, true)),
+            None => Err(MemoryFailure::NoDocument {
+                namespace: shown,
+                id: id.to_owned(),
+            }),
+        }
+    }
+
+    /// Writes a document of a shared namespace, whole.
+    ///
+    /// # Errors
+    /// It makes no sense, is not in the version that was expected, or does not fit.
+    pub async fn put_memory_document(
+        self: &Arc<Self>,
+        who: &Principal,
+        namespace: &str,
+        id: &str,
+        put: DocumentPut,
+    ) -> Result<EntryView, MemoryFailure> {
+        let namespace = self.shared(who, namespace)?;
+        let shown = namespace.to_string();
+        let (vector, used) = match (&put.embed, put.vector) {
+            (None, vector) => (vector, (0, 0)),
+            (Some(_), Some(_)) => {
+                let why = "`vector` and `embed`: give one of them".to_owned();
+                return Err(MemoryFailure::Invalid(why));
+            }
+            (Some(role), None) => {
+                let embedder = Embedder::new(self, role, &who.name);
+                let mut made = embedder.vectors(vec![put.text.clone()]).await?;
+                (made.pop(), embedder.used())
+            }
+        };
+        let detail = json!({
+            "namespace": shown, "id": id, "tokens": used.0, "cost_micros": used.1,
+        });
+        self.on_record(who, "memory.put", &shown, detail).await?;
+        let document = NewDocument {
+            id: id.to_owned(),
+            text: put.text,
+            value: put.value,
+            labels: put.labels,
+            vector,
+            ttl_ms: put.ttl_ms,
+            source: put.source,
+        };
+        let (to, by) = (namespace.clone(), provenance(who));
+        let queued = self.with_memory(move |memory| {
+            Ok(memory.put(&to, document, put.expect, &by, Quota::default()))
+        });
+        queued.await?.await?;
+        let (wanted, missing) = (id.to_owned(), id.to_owned());
+        let got = self.with_memory(move |memory| memory.get(&namespace, &wanted));
+        match got.await? {
+            Some(document) => Ok(entry_view(document.entry, &shown, true)),
+            None => Err(MemoryFailure::NoDocument {
+                namespace: shown,
+                id: missing,
+            }),
+        }
+    }
+
+    /// Removes a document of any namespace.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn delete_memory_document(
+        &self,
+        who: &Principal,
+        namespace: &str,
+        id: &str,
+        why: &str,
+    ) -> Result<(), MemoryFailure> {
+        let namespace = self.seen(who, namespace)?;
+        named(crate::names::why(why))?;
+        self.check_holds(who)?;
+        let shown = namespace.to_string();
+        let detail = json!({ "namespace": shown, "id": id, "why": why });
+        self.on_record(who, "memory.delete", &shown, detail).await?;
+        let (wanted, by) = (id.to_owned(), provenance(who));
+        let queued = self
+            .with_memory(move |memory| Ok(memory.delete(&namespace, &wanted, Expect::Any, &by)));
+        match queued.await?.await? {
+            true => Ok(()),
+            false => Err(MemoryFailure::NoDocument {
+                namespace: shown,
+                id: id.to_owned(),
+            }),
+        }
+    }
+
+    /// Deletes a namespace with all its documents: from then on nothing of it is
+    /// found.
+    ///
+    /// # Errors
+    /// There is none, or `who` may not see it.
+    pub async fn delete_memory_namespace(
+        &self,
+        who: &Principal,
+        namespace: &str,
+        why: &str,
+    ) -> Result<NamespaceDeleted, MemoryFailure> {
+        let namespace = self.seen(who, namespace)?;
+        named(crate::names::why(why))?;
+        self.check_holds(who)?;
+        let shown = namespace.to_string();
+        let held = namespace.clone();
+        let usage = self.with_memory(move |memory| memory.usage(&held)).await?;
+        let Some(usage) = usage else {
+            return Err(MemoryFailure::NoNamespace(shown));
+        };
+        let detail = json!({
+            "namespace": shown, "documents": usage.documents, "bytes": usage.bytes, "why": why,
+        });
+        self.on_record(who, "memory.delete-namespace", &shown, detail)
+            .await?;
+        self.delete_all(namespace).await?;
+        Ok(NamespaceDeleted {
+            namespace: shown,
+            usage,
+        })
+    }
+
+    /// Looks for documents.
+    ///
+    /// # Errors
+    /// It makes no sense, or `who` may not see one of the namespaces.
+    pub async fn search_memory(
+        self: &Arc<Self>,
+        who: &Principal,
+        asked: MemorySearch,
+    ) -> Result<MemoryFound, MemoryFailure> {
+        let namespaces = asked.namespaces.iter().map(|name| self.seen(who, name));
+        let namespaces = namespaces.collect::<Result<Vec<_>, _>>()?;
+        let vector = match (&asked.embed, &asked.text, asked.vector) {
+            (None, _, vector) => vector,
+            (Some(role), Some(text), None) => {
+                let embedder = Embedder::new(self, role, &who.name);
+                embedder.vectors(vec![text.clone()]).await?.pop()
+            }
+            (Some(_), ..) => {
+                let why = "`embed` makes a vector of `text`: give that, and no `vector`";
+                return Err(MemoryFailure::Invalid(why.to_owned()));
+            }
+        };
+        let search = Search {
+            namespaces,
+            text: asked.text,
+            vector,
+            labels: asked.labels,
+            from_ms: asked.from_ms,
+            to_ms: asked.to_ms,
+            limit: asked.limit,
+        };
+        let hits = self.with_memory(move |memory| memory.search(&search));
+        let view = |hit: airlock_memory::Hit| {
+            let shown = hit.entry.namespace.to_string();
+            hit_view(hit, &shown, true)
+        };
+        Ok(MemoryFound {
+            hits: hits.await?.into_iter().map(view).collect(),
+        })
+    }
+
+    /// A namespace that `who` may see.
+    fn seen(&self, who: &Principal, namespace: &str) -> Result<Namespace, MemoryFailure> {
+        let namespace = Namespace::parse(namespace)?;
+        match self.sees(who, &namespace)? {
+            true => Ok(namespace),
+            false => Err(MemoryFailure::NoNamespace(namespace.to_string())),
+        }
+    }
+
+    /// A namespace that `who` may write.
+    pub(super) fn shared(
+        &self,
+        who: &Principal,
+        namespace: &str,
+    ) -> Result<Namespace, MemoryFailure> {
+        let namespace = self.seen(who, namespace)?;
+        self.check_holds(who)?;
+        match namespace.kind() {
+            Kind::Shared => Ok(namespace),
+            _ => Err(MemoryFailure::NotShared(namespace.to_string())),
+        }
+    }
+
+    /// Whether a token reaches a namespace: what a plugin keeps for itself, and the
+    /// notes of its runs, are as the plugin.
+    fn sees(&self, who: &Principal, namespace: &Namespace) -> Result<bool, StoreError> {
+        if !who.is_scoped() {
+            return Ok(true);
+        }
+        let name = namespace.name();
+        Ok(match namespace.kind() {
+            Kind::Agent => who.may_see(name.split('.').next().unwrap_or(name)),
+            Kind::Run => self
+                .agent_of(name)?
+                .is_some_and(|agent| who.may_see(&agent)),
+            Kind::Shared => false,
+        })
+    }
+
+    pub(super) async fn on_record(
+        &self,
+        who: &Principal,
+        action: &str,
+        subject: &str,
+        detail: serde_json::Value,
+    ) -> Result<(), MemoryFailure> {
+        let record = record::admin(who, action, subject, detail);
+        self.audit.append(&record).await?;
+        Ok(())
+    }
+}
+
+pub(super) fn provenance(who: &Principal) -> Provenance {
+    Provenance {
+        by: who.name.clone(),
+        ..Provenance::default()
+    }
+}
+
+fn kind_named(name: &str) -> Result<Kind, MemoryFailure> {
+    let known = Kind::ALL.into_iter().find(|kind| kind.as_str() == name);
+    known.ok_or_else(|| MemoryFailure::Invalid("kind: `run`, `agent` or `shared`".to_owned()))
+}
+
+fn page_size(limit: usize) -> Result<(), MemoryFailure> {
+    match (1..=PAGE_MAX).contains(&limit) {
+        true => Ok(()),
+        false => Err(MemoryFailure::Invalid(format!("limit: 1 to {PAGE_MAX}"))),
+    }
+}
+
+fn named(checked: Result<(), crate::names::BadName>) -> Result<(), MemoryFailure> {
+    checked.map_err(|error| MemoryFailure::Invalid(error.to_string()))
+}

@@ -1,0 +1,82 @@
+//! Vectors that an administrator has made: of what is imported, put or looked for.
+
+use std::sync::{Arc, Mutex};
+
+use airlock_memory::import::Embed;
+use airlock_models::{Ask, ConversationKey, EmbedRequest};
+use tokio::runtime::Handle;
+
+use super::MemoryFailure;
+use crate::ids;
+use crate::models::ModelsError;
+use crate::runtime::Runtime;
+
+/// Makes vectors with a role of the host's models.
+pub(super) struct Embedder {
+    runtime: Arc<Runtime>,
+    io: Handle,
+    role: String,
+    caller: String,
+    /// Tokens and millionths that were used, and may have been.
+    used: Mutex<(u64, u64)>,
+}
+
+impl Embedder {
+    pub(super) fn new(runtime: &Arc<Runtime>, role: &str, caller: &str) -> Self {
+        Self {
+            runtime: Arc::clone(runtime),
+            io: Handle::current(),
+            role: role.to_owned(),
+            caller: caller.to_owned(),
+            used: Mutex::default(),
+        }
+    }
+
+    /// One vector for each text.
+    pub(super) async fn vectors(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, MemoryFailure> {
+        let failed = |why: String| MemoryFailure::Embedding(why);
+        let now = self.runtime.models.now();
+        let now = now.ok_or(ModelsError::NotConfigured)?;
+        let request = EmbedRequest {
+            role: self.role.clone(),
+            texts,
+            dimensions: None,
+        };
+        let bound = now.router.bound_embed(&request);
+        let allowance = bound.map_err(|error| failed(error.to_string()))?;
+        let conversation = ConversationKey::new(ids::random::<32>());
+        let ask = Ask {
+            caller: &self.caller,
+            conversation: &conversation,
+            allowance,
+            told: None,
+        };
+        let made = now.router.embed(&request, ask).await;
+        let spent = match &made {
+            Ok(made) => made.spent,
+            Err(failure) => failure.spent,
+        };
+        if let Ok(mut used) = self.used.lock() {
+            used.0 += spent.tokens + spent.unsure_tokens;
+            used.1 += spent.cost_micros + spent.unsure_micros;
+        }
+        match made {
+            Ok(made) => Ok(made.vectors),
+            Err(failure) => Err(failed(failure.error.to_string())),
+        }
+    }
+
+    /// Tokens and millionths of the currency so far.
+    pub(super) fn used(&self) -> (u64, u64) {
+        self.used.lock().map(|used| *used).unwrap_or_default()
+    }
+}
+
+/// On a thread that may block.
+impl Embed for Embedder {
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String> {
+        let texts = texts.iter().map(|&text| text.to_owned()).collect();
+        let made = self.io.block_on(self.vectors(texts));
+        made.map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,317 @@
+//! A request to the memory, brought to its answer.
+//!
+//! What must stay true: a change that an agent asked for happens once, whatever dies:
+//! its intent is durable before it, and that it happened is written down with it; an
+//! answer that is in the journal is not asked for again.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use airlock_memory::{Memory as Documents, MemoryError, Provenance, Written};
+use airlock_sandbox::agent::{Request, RequestId};
+use airlock_sandbox::capability::Capability;
+use airlock_sandbox::capability::memory::{self, Answer, Memory, Op, Owner, Rule, Task};
+use airlock_sandbox::gate::Allowed;
+use airlock_sandbox::{CallError, Denial, EffectClass};
+
+use super::effect::{self, Effect};
+use super::effects::until;
+use super::event::{Autonomy, Event};
+use super::fold::Asked;
+use super::session::Session;
+use super::spending::{self, Spent};
+use super::step;
+use crate::runtime::Runtime;
+
+/// How often a memory that is busy, or failed, is asked, and how long apart.
+const ATTEMPTS: u32 = 3;
+const WAIT: Duration = Duration::from_millis(300);
+
+/// The namespace that is the run's own.
+const NOTES: &str = "run";
+
+/// A request under way.
+struct Asking {
+    session: Arc<Session>,
+    runtime: Arc<Runtime>,
+    id: RequestId,
+    effect: Arc<Effect>,
+}
+
+/// What is next.
+enum Goes {
+    Over,
+    /// The kill switch, or a block, keeps it; or the host stops.
+    PutOff,
+}
+
+/// A change that is queued.
+type Queued = Pin<Box<dyn Future<Output = Result<Vec<Written>, MemoryError>> + Send>>;
+
+/// How far a request came.
+enum Came {
+    Answer(Answer),
+    Queued(Task, Queued),
+    Denied(Denial),
+}
+
+/// Brings a request to its answer.
+pub(super) async fn perform(
+    session: Arc<Session>,
+    runtime: Arc<Runtime>,
+    id: RequestId,
+    effect: Arc<Effect>,
+) {
+    let asking = Arc::new(Asking {
+        session,
+        runtime,
+        id,
+        effect,
+    });
+    asking.perform().await;
+}
+
+impl Asking {
+    async fn perform(self: Arc<Self>) {
+        let Some(asked) = self.session.lock().state.requests.get(&self.id).cloned() else {
+            return self.session.performed(self.id);
+        };
+        until(asked.not_before_ms).await;
+        let goes = self.attempt(&asked).await;
+        if !self.effect.rests() {
+            effect::ended_meanwhile(&self.session, self.id);
+        }
+        self.session.performed(self.id);
+        if let Goes::PutOff = goes {
+            self.session.put_off(self.id);
+            if !self.stands_still() {
+                self.session.take_up_calls();
+            }
+        }
+    }
+
+    async fn attempt(self: &Arc<Self>, asked: &Asked) -> Goes {
+        if self.session.block_if_full() || self.stands_still() {
+            return Goes::PutOff;
+        }
+        let Request::Memory { request } = &asked.request else {
+            return Goes::Over;
+        };
+        let request = match memory::Request::read(request) {
+            Ok(request) => request,
+            Err(message) => return self.settle(Err(CallError::InvalidInput { message })),
+        };
+        let writes = request.writes();
+        let begun = asked.begun.is_some();
+        if !begun {
+            if let Err(denial) = self.permitted(&request) {
+                return self.denied(denial);
+            }
+            let (id, class) = (self.id, EffectClass::Plain);
+            if writes && !self.session.commit([Event::Begun { id, class }]).await {
+                return Goes::Over;
+            }
+        }
+        if !self.effect.begins() {
+            // Ended before anything was done; whoever did so answered.
+            return Goes::Over;
+        }
+        let answer = self.answered(&request, begun).await;
+        self.effect.is_done();
+        let failed = matches!(&answer, Err(error) if !is_refusal(error));
+        if failed && self.runtime.ready().is_err() {
+            // What it did, if anything, is seen when the host goes on.
+            if self.runtime.store().health().is_err() {
+                self.session.die();
+            }
+            return Goes::PutOff;
+        }
+        match answer {
+            Ok(Came::Answer(answer)) => self.settle(answer.text()),
+            Ok(Came::Denied(denial)) => self.denied(denial),
+            Ok(Came::Queued(..)) => Goes::Over,
+            Err(error) => match memory::error_of(error, writes) {
+                CallError::Denied(denial) => self.denied(denial),
+                error => self.settle(Err(error)),
+            },
+        }
+    }
+
+    /// The answer, asked for again where the memory is busy or failed.
+    async fn answered(
+        self: &Arc<Self>,
+        request: &memory::Request,
+        begun: bool,
+    ) -> Result<Came, MemoryError> {
+        let mut attempt = 1;
+        loop {
+            // What a host that is gone began may have happened.
+            let again = begun || attempt > 1;
+            let came = match self.asked_once(request.clone(), again).await {
+                Ok(Came::Queued(task, queued)) => {
+                    memory::written(&task, queued.await).map(Came::Answer)
+                }
+                came => came,
+            };
+            match came {
+                Err(error) if attempt < ATTEMPTS && !is_refusal(&error) => {
+                    tracing::warn!(%error, attempt, run = self.session.id, "the memory is asked again");
+                }
+                came => return came,
+            }
+            tokio::time::sleep(WAIT * attempt).await;
+            attempt += 1;
+        }
+    }
+
+    /// Reads, or queues the change, off the async threads.
+    async fn asked_once(
+        self: &Arc<Self>,
+        request: memory::Request,
+        again: bool,
+    ) -> Result<Came, MemoryError> {
+        let this = Arc::clone(self);
+        let work = move || {
+            let documents = this.runtime.memory.open()?;
+            this.ask(&documents, request, again)
+        };
+        let done = self.runtime.runs.io.spawn_blocking(work).await;
+        done.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    fn ask(
+        &self,
+        documents: &Documents,
+        request: memory::Request,
+        again: bool,
+    ) -> Result<Came, MemoryError> {
+        let (agent, by, _) = self.whose();
+        let principal = self.runtime.principal_ids.of(&by, &agent);
+        let owner = Owner {
+            plugin: &agent,
+            principal: &principal,
+            run: Some(&self.session.first),
+        };
+        let once = (&*self.session.id, self.id);
+        if again
+            && request.writes()
+            && let Some(written) = documents.written_once(once.0, once.1)?
+        {
+            let task = Task::new(request, &[], owner)?;
+            return memory::written(&task, Ok(written)).map(Came::Answer);
+        }
+        // From here on nothing of the agent's is erased.
+        let _turn = self.runtime.memory.writing();
+        let rules = match self.permitted(&request) {
+            Ok(rules) => rules,
+            Err(denial) => return Ok(Came::Denied(denial)),
+        };
+        let task = Task::new(request, &rules, owner)?;
+        let Some((namespace, change, quota)) = task.change() else {
+            return memory::read(documents, &task).map(Came::Answer);
+        };
+        let provenance = Provenance {
+            by,
+            run: Some(self.session.id.clone()),
+            request: Some(self.id.to_string()),
+            plugin: Some(agent.clone()),
+        };
+        let queued = documents.write_once(once, namespace, vec![change], &provenance, quota);
+        Ok(Came::Queued(task, Box::pin(queued)))
+    }
+
+    /// The agent, who started it, and what it does without asking.
+    fn whose(&self) -> (String, String, Autonomy) {
+        let inner = self.session.lock();
+        let start = inner.state.start.as_ref();
+        start.map_or_else(
+            || (String::new(), String::new(), Autonomy::Observe),
+            |start| (start.agent.clone(), start.by.clone(), start.autonomy),
+        )
+    }
+
+    /// The agent's rules for what is asked, one for each namespace.
+    fn permitted(&self, request: &memory::Request) -> Result<Vec<Rule>, Denial> {
+        let (agent, _, autonomy) = self.whose();
+        let rule = |op: Op| {
+            let denied = |capability: &str, rule: String| Denial {
+                capability: capability.to_owned(),
+                operation: op.to_string(),
+                rule,
+            };
+            let rule = rule_for(&self.runtime, &agent, &op);
+            let rule = rule.map_err(|rule| denied(Memory::NAME, rule))?;
+            // Its own notes are as its state.
+            match autonomy == Autonomy::Observe && op.writes() && op.namespace != NOTES {
+                true => Err(denied(
+                    step::AUTONOMY,
+                    "the run only observes: this was not written".to_owned(),
+                )),
+                false => Ok(rule),
+            }
+        };
+        request.ops().into_iter().map(rule).collect()
+    }
+
+    fn denied(&self, denial: Denial) -> Goes {
+        let audit = step::denied(&self.session, &denial);
+        let id = self.id;
+        let withheld = denial.capability == step::AUTONOMY;
+        let withheld = withheld.then_some(Event::Withheld { id });
+        let answered = self.answer(Err(CallError::Denied(denial)));
+        let events = withheld.into_iter().chain([answered]);
+        self.session.settle_all(id, events, audit);
+        Goes::Over
+    }
+
+    fn settle(&self, answer: Result<String, CallError>) -> Goes {
+        let events = [self.answer(answer)];
+        self.session.settle_all(self.id, events, Vec::new());
+        Goes::Over
+    }
+
+    fn answer(&self, answer: Result<String, CallError>) -> Event {
+        Event::Answered {
+            id: self.id,
+            answer: answer.into(),
+            by: None,
+            used: Spent::default(),
+        }
+    }
+
+    /// Whether the kill switch, or a block, keeps the request from being made.
+    fn stands_still(&self) -> bool {
+        let inner = self.session.lock();
+        let outgrown = spending::outgrown(&inner.state).is_some();
+        let held = inner.is_halted() || inner.state.holds_effects() || outgrown;
+        drop(inner);
+        held || self.runtime.ready().is_err() || super::stands_still(&self.runtime, &self.session)
+    }
+}
+
+/// Whether asking again would not help.
+fn is_refusal(error: &MemoryError) -> bool {
+    !matches!(
+        error,
+        MemoryError::Busy { .. } | MemoryError::Store(_) | MemoryError::Index { .. }
+    )
+}
+
+fn stopping() -> MemoryError {
+    MemoryError::Busy {
+        why: "the host is stopping".to_owned(),
+    }
+}
+
+fn rule_for(runtime: &Runtime, agent: &str, op: &Op) -> Result<Rule, String> {
+    let Some((_, active)) = runtime.registry.get(agent) else {
+        return Err(format!("`{agent}` is no longer installed"));
+    };
+    let grants = &active.grants.grants;
+    match Memory::decide(grants, op) {
+        Ok(Allowed::Rule(rule)) => Ok(grants.memory[rule].clone()),
+        Ok(Allowed::Ambient) => Err("no memory is asked without a rule".to_owned()),
+        Err(missing) => Err(missing.0),
+    }
+}

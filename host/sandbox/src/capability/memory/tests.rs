@@ -1,0 +1,342 @@
+use std::sync::Arc;
+
+use airlock_journal::{MemoryStore, Store};
+use airlock_memory::{MemoryHome, Namespace, Options};
+use serde_json::{Value, json};
+
+use super::backend::{Backend, Failure};
+use super::{Owner, Rule, State};
+use crate::call::CallError;
+use crate::capability::Cases;
+use crate::grants::EffectClass;
+use crate::services::Services;
+use crate::testing::{Door, grants, services};
+
+pub(crate) const CASES: Cases = Cases {
+    grants: r#"memory = [
+        { namespace = "run", access = "write" },
+        { namespace = "agent" },
+        { namespace = "shared/handbook" },
+        { namespace = "shared/team-*" },
+        { namespace = "shared/team-a", access = "write", documents = 5, bytes = "1KiB", ttl = "30d" },
+    ]"#,
+    allowed: &[
+        "get run a",
+        "put run a",
+        "delete run a",
+        "list run",
+        "search run",
+        "get agent a",
+        "search agent",
+        "get shared/handbook a.md#00001",
+        "list shared/handbook",
+        "search shared/handbook",
+        "get shared/team-b x",
+        "put shared/team-a x",
+        "delete shared/team-a x",
+    ],
+    denied: &[
+        "put agent a",
+        "delete agent a",
+        "put shared/handbook a",
+        "delete shared/handbook a",
+        "put shared/team-b x",
+        "get shared/handbook2 a",
+        "get shared/Handbook a",
+        "get shared/other a",
+        "get shared/tea a",
+        "get shared/team-* a",
+        "get shared/team-../a a",
+        "get shared/ a",
+        "get run/run_1 a",
+        "get agent/other a",
+        "search shared/*",
+        "get  a",
+    ],
+};
+
+fn rule(text: &str) -> Result<Rule, String> {
+    let rule: Rule = toml::from_str(text).map_err(|error| error.to_string())?;
+    rule.validate().map(|()| rule)
+}
+
+#[test]
+fn a_rule_that_makes_no_sense_is_refused() {
+    let long = format!("namespace = \"shared/{}\"", "a".repeat(129));
+    let table = [
+        ("namespace = \"\"", "must be `run`"),
+        ("namespace = \"*\"", "must be `run`"),
+        ("namespace = \"run*\"", "must be `run`"),
+        ("namespace = \"run/run_1\"", "must be `run`"),
+        ("namespace = \"agent/react\"", "must be `run`"),
+        ("namespace = \"shared\"", "must be `run`"),
+        ("namespace = \"shared/\"", "must be `run`"),
+        ("namespace = \"shared/a/b\"", "must be `run`"),
+        ("namespace = \"shared/a*b\"", "must be `run`"),
+        ("namespace = \"shared/.*\"", "must be `run`"),
+        (long.as_str(), "must be `run`"),
+        ("namespace = \"run\"\nscope = \"plugin\"", "one run's"),
+        (
+            "namespace = \"shared/a\"\nscope = \"principal\"",
+            "shared by all",
+        ),
+        ("namespace = \"agent\"\nscope = \"all\"", "unknown variant"),
+        (
+            "namespace = \"agent\"\naccess = \"read-write\"",
+            "unknown variant",
+        ),
+        ("namespace = \"agent\"\ndocuments = 0", "at least 1"),
+        ("namespace = \"agent\"\nbytes = \"0B\"", "must be 1B"),
+        ("namespace = \"agent\"\nttl = \"0s\"", "must be 1ms"),
+        ("namespace = \"agent\"\nttl = \"101y\"", "must be 1ms"),
+        ("namespace = \"agent\"\nkeys = 1", "unknown field"),
+    ];
+    for (text, expect) in table {
+        let complaint = rule(text).expect_err(text);
+        assert!(complaint.contains(expect), "{text}: {complaint}");
+    }
+    for text in [
+        "namespace = \"shared/*\"",
+        "namespace = \"shared/a-*\"",
+        "namespace = \"agent\"\nscope = \"plugin\"\nttl = \"30d\"",
+    ] {
+        assert!(rule(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn each_owner_has_a_place_of_its_own() {
+    let owner = |plugin, principal, run| Owner {
+        plugin,
+        principal,
+        run,
+    };
+    let place = |rule_text: &str, asked: &str, owner| {
+        let rule = rule(rule_text).expect(rule_text);
+        let place = rule.place(asked, owner).map(|place| place.to_string());
+        place.map_err(|error| error.to_string())
+    };
+    let ann = owner("react", "0a", Some("run_1"));
+    let own = "namespace = \"agent\"";
+    let all = "namespace = \"agent\"\nscope = \"plugin\"";
+    let table = [
+        (own, "agent", ann, "agent/react.0a"),
+        (own, "agent", owner("react", "0b", None), "agent/react.0b"),
+        (own, "agent", owner("react2", "0a", None), "agent/react2.0a"),
+        (all, "agent", ann, "agent/react"),
+        (all, "agent", owner("react", "0b", None), "agent/react"),
+        ("namespace = \"run\"", "run", ann, "run/run_1"),
+        (
+            "namespace = \"shared/t-*\"",
+            "shared/t-1",
+            ann,
+            "shared/t-1",
+        ),
+    ];
+    for (rule_text, asked, owner, expect) in table {
+        assert_eq!(place(rule_text, asked, owner).as_deref(), Ok(expect));
+    }
+    let refused = place("namespace = \"run\"", "run", owner("tool", "0a", None));
+    assert!(refused.expect_err("no run").contains("a tool has"));
+    let is_own =
+        |name: &str, plugin| super::is_agents_own(&Namespace::parse(name).expect(name), plugin);
+    assert!(is_own("agent/react", "react") && is_own("agent/react.0a", "react"));
+    assert!(!is_own("agent/react2", "react") && !is_own("shared/react", "react"));
+    assert!(!is_own("agent/react-2.0a", "react"));
+}
+
+#[test]
+fn a_document_lives_no_longer_than_its_rule_says() {
+    let (bounded, free) = (
+        rule("namespace = \"agent\"\nttl = \"10s\"").expect("a rule"),
+        rule("namespace = \"agent\"").expect("a rule"),
+    );
+    let table = [
+        (&bounded, None, Some(10_000)),
+        (&bounded, Some(1), Some(1)),
+        (&bounded, Some(20_000), Some(10_000)),
+        (&free, None, None),
+        (&free, Some(20_000), Some(20_000)),
+    ];
+    for (rule, asked, expect) in table {
+        assert_eq!(rule.ttl_ms(asked), expect);
+    }
+}
+
+/// Tools over one memory.
+struct World {
+    services: Arc<Services>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (services, _) = services();
+        let store: Arc<dyn Store> = MemoryStore::new();
+        let mut services = Arc::into_inner(services).expect("nobody else has it");
+        services.memory = MemoryHome::new(store, dir.path(), Options::default());
+        Self {
+            services: Arc::new(services),
+            _dir: dir,
+        }
+    }
+
+    /// What a tool is answered.
+    async fn ask(&self, plugin: &str, door: &Door, request: Value) -> Result<Value, String> {
+        let backend = Arc::new(Backend::new(&self.services, plugin));
+        let state = State::new(door.gate(), backend);
+        match state.ask(&request.to_string()).await {
+            Ok(answer) => Ok(serde_json::from_str(&answer).expect("JSON")),
+            Err(Failure::Told(error)) => Err(error.to_string()),
+            Err(Failure::Limit(limit)) => Err(format!("ends: {limit}")),
+        }
+    }
+}
+
+fn put(namespace: &str, id: &str, text: &str) -> Value {
+    json!({ "op": "put", "namespace": namespace, "document": { "id": id, "text": text } })
+}
+
+const OWN: &str = "memory = [{ namespace = \"agent\", access = \"write\" }]";
+
+#[tokio::test]
+async fn a_tool_puts_gets_lists_finds_and_deletes() {
+    let (world, door) = (World::new(), Door::new(OWN));
+    let ask = |request| world.ask("notes", &door, request);
+    let first = ask(put("agent", "a", "the quick brown fox")).await;
+    assert_eq!(first, Ok(json!({ "version": 1 })));
+    let got = ask(json!({ "op": "get", "namespace": "agent", "id": "a" })).await;
+    let got = got.expect("it is there");
+    assert_eq!(got["text"], "the quick brown fox");
+    assert_eq!(got["namespace"], "agent");
+    let provenance = json!({ "request": "call-1", "plugin": "notes" });
+    assert_eq!(got["provenance"], provenance, "nobody is told who it was");
+    let mut again = put("agent", "a", "another");
+    again["expect"] = json!("absent");
+    let conflict = json!({ "conflict": { "found": 1 } });
+    assert_eq!(ask(again.clone()).await, Ok(conflict));
+    again["expect"] = json!({ "version": 1 });
+    assert_eq!(ask(again).await, Ok(json!({ "version": 2 })));
+    let found = ask(json!({ "op": "search", "namespaces": ["agent"], "text": "another" })).await;
+    let found = found.expect("a search");
+    assert_eq!(found["hits"][0]["id"], "a");
+    assert_eq!(found["hits"][0]["snippet"], "another");
+    let listed = ask(json!({ "op": "list", "namespace": "agent", "prefix": "a" })).await;
+    assert_eq!(listed.expect("a list")["entries"][0]["version"], 2);
+    let delete = json!({ "op": "delete", "namespace": "agent", "id": "a" });
+    assert_eq!(ask(delete.clone()).await, Ok(json!({ "deleted": true })));
+    assert_eq!(ask(delete).await, Ok(json!({ "deleted": false })));
+    let got = ask(json!({ "op": "get", "namespace": "agent", "id": "a" })).await;
+    assert_eq!(got, Ok(Value::Null));
+}
+
+#[tokio::test]
+async fn two_principals_and_two_plugins_never_meet() {
+    let world = World::new();
+    let (alice, mut bob) = (Door::new(OWN), Door::new(OWN));
+    bob.principal = "bob";
+    let find = json!({ "op": "search", "namespaces": ["agent"], "text": "secret" });
+    let get = json!({ "op": "get", "namespace": "agent", "id": "a" });
+    world
+        .ask("notes", &alice, put("agent", "a", "secret of alice"))
+        .await
+        .expect("it is written");
+    for (plugin, door, sees) in [
+        ("notes", &alice, true),
+        ("notes", &bob, false),
+        ("other", &alice, false),
+    ] {
+        let found = world
+            .ask(plugin, door, find.clone())
+            .await
+            .expect("a search");
+        assert_eq!(found["hits"][0]["id"] == "a", sees, "{plugin}");
+        let got = world.ask(plugin, door, get.clone()).await.expect("a get");
+        assert_eq!(!got.is_null(), sees, "{plugin}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_granted_is_denied_and_on_record() {
+    let world = World::new();
+    let text = "memory = [{ namespace = \"agent\", access = \"write\", documents = 1 }, { namespace = \"shared/a\" }, { namespace = \"run\" }]";
+    let mut door = Door::new(text);
+    let over = json!({ "op": "search", "namespaces": ["agent", "shared/b"], "text": "x" });
+    let table = [
+        (put("shared/a", "x", "y"), "access = \"read\""),
+        (put("shared/b", "x", "y"), "no memory rule covers"),
+        (over, "no memory rule covers `shared/b`"),
+        (
+            json!({ "op": "get", "namespace": "run", "id": "x" }),
+            "a tool has `agent`",
+        ),
+        (
+            json!({ "op": "search", "namespaces": [], "text": "x" }),
+            "none to search in",
+        ),
+        (
+            json!({ "op": "drop", "namespace": "agent" }),
+            "unknown variant `drop`",
+        ),
+        (
+            json!({ "op": "list", "namespace": "agent", "lim": 1 }),
+            "unknown field `lim`",
+        ),
+        (
+            json!({ "op": "list", "namespace": "agent", "limit": 1001 }),
+            "at most 1000",
+        ),
+        (put("agent", "", "y"), "id: it is empty"),
+    ];
+    for (request, expect) in table {
+        let error = world.ask("notes", &door, request.clone()).await;
+        let error = error.expect_err("it is refused");
+        assert!(error.contains(expect), "{request}: {error}");
+    }
+    let first = world.ask("notes", &door, put("agent", "a", "x")).await;
+    assert!(first.is_ok(), "{first:?}");
+    let second = world.ask("notes", &door, put("agent", "b", "x")).await;
+    assert!(second.expect_err("full").contains("its quota is 1"));
+    door.class = EffectClass::ReadOnly;
+    let get = json!({ "op": "get", "namespace": "agent", "id": "a" });
+    assert!(world.ask("notes", &door, get).await.is_ok());
+    let write = world.ask("notes", &door, put("agent", "a", "x")).await;
+    assert!(
+        write
+            .expect_err("read-only")
+            .contains("called as read-only")
+    );
+}
+
+#[tokio::test]
+async fn what_a_request_holds_counts() {
+    let world = World::new();
+    let mut door = Door::new(OWN);
+    door.budget_bytes = 1_000;
+    let long = put("agent", "a", &"x".repeat(1_000));
+    let error = world.ask("notes", &door, long).await;
+    assert!(error.expect_err("too much").contains("host_memory"));
+    door.budget_bytes = 1 << 30;
+    let long = put("agent", "a", &"x".repeat(1 << 20));
+    let error = world.ask("notes", &door, long).await.expect_err("too long");
+    assert!(error.contains("at most 1048576"), "{error}");
+}
+
+/// A write that was permitted before the grant was taken away is refused, or is
+/// there before anything that is deleted afterwards.
+#[tokio::test]
+async fn a_write_ends_with_its_grant() {
+    let world = World::new();
+    let door = Door::new(OWN);
+    let backend = Arc::new(Backend::new(&world.services, "notes"));
+    let state = State::new(door.gate(), backend);
+    let request = put("agent", "a", "x").to_string();
+    assert!(state.ask(&request).await.is_ok());
+    door.cell.replace(2, grants(""));
+    let refused = state.ask(&request).await;
+    let Err(Failure::Told(CallError::Denied(denial))) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(denial.rule.contains("no memory rule"), "{denial:?}");
+}

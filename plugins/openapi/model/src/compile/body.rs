@@ -1,0 +1,185 @@
+//! The body of an operation: of the media types it may have, the one that a caller
+//! writes most easily.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::plan::{Body, Field, Form, Kind, Style};
+use crate::problem::{Problem, name};
+use crate::schema::{From, Member, kinds};
+use crate::spec::{Node, Spec};
+
+/// A body, and what is told of it.
+pub(crate) struct Read<'a> {
+    pub(crate) body: Body,
+    pub(crate) member: Member<'a>,
+}
+
+/// The body of an operation, where it has one.
+pub(crate) fn read<'a>(spec: &Spec<'a>, operation: &Node<'a>) -> Result<Option<Read<'a>>, Problem> {
+    let Some(given) = operation.get("requestBody") else {
+        return Ok(None);
+    };
+    let given = spec.resolve(given)?;
+    let Some(content) = given.get("content") else {
+        return Err(given.problem("the body has no `content`"));
+    };
+    let mut choices = Vec::new();
+    for (media, node) in content.members("`content`")? {
+        let (form, rank) = form(media);
+        choices.push((rank, media, form, node));
+    }
+    // Of equals the first.
+    let chosen = choices.into_iter().min_by_key(|(rank, ..)| *rank);
+    let Some((_, media, form, node)) = chosen else {
+        return Err(given.problem("the body's `content` is empty"));
+    };
+    if !is_media(media) {
+        return Err(node.problem(format!("`{}` is no media type", name(media))));
+    }
+    let required = given.flag("required") == Some(true);
+    let schema = node.get("schema");
+    let fields = match form {
+        Form::Urlencoded | Form::Multipart => fields(spec, &node, schema.as_ref(), form)?,
+        _ => BTreeMap::new(),
+    };
+    let description = given.text("description").unwrap_or_default();
+    Ok(Some(Read {
+        member: Member {
+            name: "body".to_owned(),
+            required,
+            description: format!("{description}{}", beside(form, &fields))
+                .trim()
+                .to_owned(),
+            schema: told(form, schema),
+        },
+        body: Body {
+            required,
+            media: match media.contains('*') {
+                true => "application/octet-stream".to_owned(),
+                false => media.to_owned(),
+            },
+            form,
+            fields,
+        },
+    }))
+}
+
+/// How a media type is written, and which is preferred: the lowest.
+fn form(media: &str) -> (Form, u8) {
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    match essence.as_str() {
+        "application/json" => (Form::Json, 0),
+        json if json.ends_with("+json") || json.ends_with("/json") => (Form::Json, 1),
+        "application/x-www-form-urlencoded" => (Form::Urlencoded, 2),
+        "multipart/form-data" => (Form::Multipart, 3),
+        "application/xml" | "application/yaml" | "application/graphql" => (Form::Text, 4),
+        text if text.starts_with("text/") || text.ends_with("+xml") => (Form::Text, 4),
+        _ => (Form::Bytes, 5),
+    }
+}
+
+/// Whether it can stand in `Content-Type`.
+pub(crate) fn is_media(media: &str) -> bool {
+    let plain = |c: char| c.is_ascii_graphic() || c == ' ';
+    let word = |c: char| c.is_ascii_alphanumeric() || "!#$&-^_.+*".contains(c);
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    let parts = essence.split_once('/');
+    media.len() <= 200
+        && media.chars().all(plain)
+        && parts.is_some_and(|(kind, name)| {
+            !kind.is_empty() && !name.is_empty() && kind.chars().chain(name.chars()).all(word)
+        })
+}
+
+fn told(form: Form, schema: Option<Node<'_>>) -> From<'_> {
+    let instead = match form {
+        Form::Json => json!({}),
+        Form::Urlencoded | Form::Multipart => json!({ "type": "object" }),
+        Form::Text => return From::Made(json!({ "type": "string" })),
+        Form::Bytes => {
+            return From::Made(json!({ "type": "string", "contentEncoding": "base64" }));
+        }
+    };
+    match schema {
+        Some(schema) => From::Document(schema, instead),
+        None => From::Made(instead),
+    }
+}
+
+/// What the schema does not say.
+fn beside(form: Form, fields: &BTreeMap<String, Field>) -> String {
+    let binary = fields.iter().filter(|(_, field)| field.binary);
+    let binary: Vec<&str> = binary.map(|(name, _)| name.as_str()).collect();
+    match form {
+        Form::Bytes => "\nBytes, in base64.".to_owned(),
+        Form::Multipart if !binary.is_empty() => {
+            format!("\nBytes in base64: {}.", binary.join(", "))
+        }
+        _ => String::new(),
+    }
+}
+
+/// What is said of the members of a form.
+fn fields(
+    spec: &Spec<'_>,
+    media: &Node<'_>,
+    schema: Option<&Node<'_>>,
+    form: Form,
+) -> Result<BTreeMap<String, Field>, Problem> {
+    let mut fields: BTreeMap<String, Field> = BTreeMap::new();
+    let schema = schema.map(|schema| spec.resolve(schema.clone()));
+    let properties = schema.transpose()?.and_then(|node| node.get("properties"));
+    if let Some(properties) = properties.filter(|_| form == Form::Multipart) {
+        for (called, node) in properties.members("`properties`")? {
+            if is_binary(spec, &node)? {
+                let field = fields.entry(called.to_owned()).or_default();
+                field.binary = true;
+            }
+        }
+    }
+    let Some(encoding) = media.get("encoding") else {
+        return Ok(fields);
+    };
+    for (called, node) in encoding.members("`encoding`")? {
+        let field = fields.entry(called.to_owned()).or_default();
+        field.explode = node.flag("explode");
+        field.style = match node.text("style") {
+            None => None,
+            Some("form") => Some(Style::Form),
+            Some("spaceDelimited") => Some(Style::Space),
+            Some("pipeDelimited") => Some(Style::Pipe),
+            Some("deepObject") => Some(Style::Deep),
+            Some(other) => {
+                return Err(node.problem(format!("`{}` is no style of a form", name(other))));
+            }
+        };
+        let first = node
+            .text("contentType")
+            .and_then(|all| all.split(',').next());
+        field.media = match first.map(str::trim) {
+            None | Some("") => None,
+            Some(media) if is_media(media) && !media.contains('*') => Some(media.to_owned()),
+            Some(media) if media.contains('*') => None,
+            Some(media) => {
+                return Err(node.problem(format!("`{}` is no media type", name(media))));
+            }
+        };
+    }
+    Ok(fields)
+}
+
+/// Whether a member of a form is bytes, or a list of them.
+fn is_binary(spec: &Spec<'_>, node: &Node<'_>) -> Result<bool, Problem> {
+    let node = spec.resolve(node.clone())?;
+    let node = match (kinds(spec, &node)?.as_slice(), node.get("items")) {
+        ([Kind::Array], Some(items)) => spec.resolve(items)?,
+        _ => node,
+    };
+    let says = |key: &str| node.value.get(key).and_then(Value::as_str);
+    let is_text = |media: &str| media.starts_with("text/") || media.contains("json");
+    Ok(matches!(says("format"), Some("binary"))
+        || says("contentMediaType").is_some_and(|media| !is_text(media)))
+}

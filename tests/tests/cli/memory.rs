@@ -1,0 +1,244 @@
+//! Documents on the command line: files become documents that say where they are
+//! from, and are found with that.
+
+use std::fs;
+use std::time::Duration;
+
+use airlock::harness::Server;
+use airlock_tests::airlock;
+use serde_json::Value;
+
+use crate::{Place, path};
+
+/// A folder with a file of each kind, and some that are refused.
+fn folder(place: &Place) -> String {
+    let dir = place.folder.join("handbook");
+    fs::create_dir_all(dir.join("travel")).expect("a folder");
+    let write = |name: &str, text: &str| fs::write(dir.join(name), text).expect("a file");
+    write(
+        "travel/rates.md",
+        "# Travel\n\nAsk first.\n\n## Rates\n\nThe daily allowance is 70 francs.\n",
+    );
+    write("notes.txt", "first line\nthe canteen closes at two\n");
+    write(
+        "page.html",
+        "<html><body><h1>Leave</h1><script>var hidden = 1</script><p>Holidays are five weeks.</p></body></html>",
+    );
+    write("prices.csv", "item,price\nledger,12\nstapler,7\n");
+    write("picture.png", "no text");
+    fs::write(dir.join("guide.pdf"), pdf()).expect("a file");
+    path(&dir)
+}
+
+/// One page that says `quarterly compass`.
+fn pdf() -> Vec<u8> {
+    let text = "BT /F 12 Tf 20 200 Td (quarterly compass) Tj ET";
+    let objects = [
+        "<</Type/Catalog/Pages 2 0 R>>".to_owned(),
+        "<</Type/Pages/Kids[3 0 R]/Count 1>>".to_owned(),
+        "<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Resources<</Font<</F 4 0 R>>>>\
+         /Contents 5 0 R>>"
+            .to_owned(),
+        "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>".to_owned(),
+        format!("<</Length {}>>\nstream\n{text}\nendstream", text.len()),
+    ];
+    let (mut file, mut places) = (b"%PDF-1.7\n".to_vec(), Vec::new());
+    for (at, object) in objects.iter().enumerate() {
+        places.push(file.len());
+        file.extend(format!("{} 0 obj\n{object}\nendobj\n", at + 1).bytes());
+    }
+    let (table, size) = (file.len(), objects.len() + 1);
+    file.extend(format!("xref\n0 {size}\n0000000000 65535 f \n").bytes());
+    for place in places {
+        file.extend(format!("{place:010} 00000 n \n").bytes());
+    }
+    let end = format!("trailer\n<</Size {size}/Root 1 0 R>>\nstartxref\n{table}\n%%EOF\n");
+    file.extend(end.bytes());
+    file
+}
+
+const SPACE: &str = "shared/handbook";
+
+fn found(place: &Place, words: &str) -> String {
+    place.ok(&["memory", "search", words, "--namespace", SPACE])
+}
+
+/// All of it: over a data directory that no server owns, and against a server.
+fn tour(place: &Place) {
+    let dir = folder(place);
+    let import = [
+        "memory",
+        "import",
+        &dir,
+        "--namespace",
+        SPACE,
+        "--prefix",
+        "hb/",
+    ];
+    let said = place.ok(&import);
+    for (file, what) in [
+        (
+            "travel/rates.md",
+            "imported: 2 chunks, 2 written, 0 removed",
+        ),
+        ("notes.txt", "imported: 1 chunks"),
+        ("page.html", "imported: 1 chunks"),
+        ("prices.csv", "imported: 1 chunks"),
+        ("guide.pdf", "imported: 1 chunks"),
+        ("picture.png", "refused: .png files are not read"),
+    ] {
+        let line = said.lines().find(|line| line.starts_with(file));
+        assert!(
+            line.is_some_and(|line| line.contains(what)),
+            "{file}: {said}"
+        );
+    }
+    for (words, source) in [
+        (
+            "daily allowance",
+            "hb/travel/rates.md, lines 5–7, Travel › Rates",
+        ),
+        ("canteen", "hb/notes.txt, lines 1–2"),
+        ("holidays", "hb/page.html, line"),
+        ("stapler", "hb/prices.csv, rows 1–2"),
+        ("compass", "hb/guide.pdf, page 1"),
+    ] {
+        let said = found(place, words);
+        assert!(said.contains(source), "{words}: {said}");
+    }
+    assert!(found(place, "hidden").contains("nothing was found"));
+    let said = place.ok(&import);
+    assert!(said.contains("5 files are as they were"), "{said}");
+    fs::remove_file(std::path::Path::new(&dir).join("notes.txt")).expect("removed");
+    let said = place.ok(&[&import[..], &["--prune"]].concat());
+    assert!(said.contains("gone: 1 chunks removed"), "{said}");
+    assert!(found(place, "canteen").contains("nothing was found"));
+    documents(place);
+    let said = place.ok(&["memory", "list"]);
+    assert!(said.contains(SPACE), "{said}");
+    let said = place.ok(&["memory", "delete", SPACE, "--all", "--why", "over"]);
+    assert!(said.contains("documents"), "{said}");
+    assert!(found(place, "allowance").contains("nothing was found"));
+    let gone = place.run(&["memory", "list", SPACE, "--json"]);
+    let problem: Value = serde_json::from_str(&gone.out).expect("JSON");
+    assert_eq!(
+        (gone.code, &problem["code"]),
+        (4, &"namespace-not-found".into())
+    );
+}
+
+/// Single documents: written in a version, shown, removed.
+fn documents(place: &Place) {
+    let put = [
+        "memory",
+        "put",
+        SPACE,
+        "rate",
+        "--text",
+        "70 francs",
+        "--label",
+        "kind=fact",
+    ];
+    assert!(place.ok(&put).contains("is in version"));
+    let again = place.run(&[&put[..], &["--expect", "0", "--json"]].concat());
+    let problem: Value = serde_json::from_str(&again.out).expect("JSON");
+    assert_eq!(
+        (again.code, &problem["code"]),
+        (5, &"document-changed".into()),
+        "{}",
+        again.out
+    );
+    let said = place.ok(&["memory", "get", SPACE, "rate"]);
+    assert!(
+        said.contains("70 francs") && said.contains("kind=fact"),
+        "{said}"
+    );
+    let labelled = [
+        "memory",
+        "search",
+        "francs",
+        "-n",
+        SPACE,
+        "--label",
+        "kind=fact",
+        "--json",
+    ];
+    let hits: Value = serde_json::from_str(&place.ok(&labelled)).expect("JSON");
+    assert_eq!(hits["hits"].as_array().map(Vec::len), Some(1), "{hits}");
+    place.ok(&["memory", "delete", SPACE, "rate"]);
+    assert_eq!(place.run(&["memory", "get", SPACE, "rate"]).code, 4);
+    for (args, code) in [
+        (&["memory", "put", "agent/echo", "a", "--text", "x"][..], 5),
+        (&["memory", "put", "handbook", "a", "--text", "x"], 2),
+        (
+            &[
+                "memory", "put", SPACE, "a", "--text", "x", "--label", "kind",
+            ],
+            2,
+        ),
+        (&["memory", "import", "/nonexistent", "-n", SPACE], 2),
+        (
+            &["memory", "search", "x", "-n", SPACE, "--embed", "near"],
+            4,
+        ),
+    ] {
+        let ran = place.run(args);
+        assert_eq!(ran.code, code, "{args:?}: {}{}", ran.out, ran.err);
+    }
+    let audit = place.ok(&["audit", "list", "--json"]);
+    for action in [
+        "admin.memory.import",
+        "admin.memory.put",
+        "admin.memory.delete",
+    ] {
+        assert!(audit.contains(action), "{action} is not on record");
+    }
+}
+
+#[test]
+fn files_are_imported_and_found_with_their_source() {
+    let place = Place::new();
+    tour(&place);
+}
+
+#[test]
+fn files_are_imported_to_a_server_and_found_with_their_source() {
+    let place = Place::new();
+    let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
+    tour(&place);
+    let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
+    assert!(stopped.success());
+    // What the server kept is there for whoever comes next.
+    place.ok(&["memory", "put", SPACE, "a", "--text", "again"]);
+    assert!(found(&place, "again").contains(SPACE));
+}
+
+/// A backup has the documents, and the index is of what was restored.
+#[test]
+fn a_restored_host_finds_what_its_backup_had() {
+    let place = Place::new();
+    let put = |id: &str, text: &str| {
+        place.ok(&["memory", "put", SPACE, id, "--text", text]);
+    };
+    put("a", "before the backup");
+    put("b", "before the backup too");
+    let file = path(&place.folder.join("backup.db"));
+    place.ok(&["backup", &file]);
+    put("c", "after the backup");
+    place.ok(&["memory", "delete", SPACE, "b"]);
+    let ids = |words: &str| {
+        let answer = place.ok(&["memory", "search", words, "-n", SPACE, "--json"]);
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        let hits = answer["hits"].as_array().expect("hits").clone();
+        let mut ids: Vec<String> = hits
+            .iter()
+            .filter_map(|hit| hit["id"].as_str().map(str::to_owned))
+            .collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids("backup"), ["a", "c"]);
+    place.ok(&["restore", &file, "--force"]);
+    assert_eq!(ids("backup"), ["a", "b"]);
+    assert_eq!(ids("after"), Vec::<String>::new());
+}
