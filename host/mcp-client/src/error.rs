@@ -3,7 +3,8 @@
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It was not written: nothing of it happened.
+    /// It was not written, or was turned away before it was worked on: nothing of it
+    /// happened.
     #[error("{0}")]
     NotSent(String),
     /// It was written, or a part of it, and no answer came: it may have happened.
@@ -12,10 +13,11 @@ pub enum Fault {
     /// It was answered, against the protocol or beyond a bound.
     #[error("{0}")]
     Broken(String),
-    /// The server says that it failed.
+    /// The server says no to it: by JSON-RPC, or by a status of HTTP that tells that
+    /// it was not worked on and would not be another time.
     #[error("the server refused it ({code}): {message}")]
     Refused {
-        /// JSON-RPC's.
+        /// JSON-RPC's, or HTTP's.
         code: i64,
         /// The server's words, one line, escaped and bounded.
         message: String,

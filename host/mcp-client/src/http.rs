@@ -164,6 +164,10 @@ impl Http {
         self.state().closed.clone()
     }
 
+    fn check_open(&self) -> Result<(), Fault> {
+        self.closed().map_or(Ok(()), |why| Err(Fault::NotSent(why)))
+    }
+
     pub(crate) fn take_changed(&self) -> bool {
         std::mem::take(&mut self.state().changed)
     }
@@ -177,11 +181,13 @@ impl Http {
         progress: Option<Tell>,
         until: Instant,
     ) -> Result<Box<RawValue>, Fault> {
+        self.check_open()?;
         let request = self.post(Some(asked), line)?;
         let late = "it did not answer in time";
         let connecting = until.min(Instant::now() + CONNECT_WAIT);
         let connection = timeout_at(connecting, self.connect()).await;
         let mut connection = connection.map_err(|_| Fault::NotSent(late.to_owned()))??;
+        self.check_open()?;
         let mut taken = Taken {
             http: self,
             id,
@@ -302,14 +308,17 @@ impl Http {
         if status == StatusCode::NOT_FOUND && state.session.is_some() {
             let why = "it forgot the session";
             state.closed = Some(why.to_owned());
-            return Err(Fault::Refused {
-                code: 404,
-                message: why.to_owned(),
-            });
+            return Err(Fault::NotSent(why.to_owned()));
         }
-        Err(Fault::Refused {
-            code: status.as_u16().into(),
-            message: format!("HTTP {status}"),
+        let message = format!("HTTP {status}");
+        Err(match status {
+            StatusCode::TOO_MANY_REQUESTS => Fault::NotSent(message),
+            // Whoever stands before it may have lost its answer.
+            status if status.is_server_error() => Fault::Lost(message),
+            _ => Fault::Refused {
+                code: status.as_u16().into(),
+                message,
+            },
         })
     }
 
@@ -407,14 +416,14 @@ impl Taking<'_> {
         match rpc::read(message.trim()).map_err(Fault::Broken)? {
             Incoming::Answer(id, answer) if id == self.id => return Ok(Some(answer)),
             Incoming::Answer(id, _) => {
-                return Err(Fault::Broken(format!(
+                return Err(Fault::Lost(format!(
                     "it answered the request {id}, which is another one"
                 )));
             }
             Incoming::Asked { id, ping } => {
                 self.replies += 1;
                 if self.replies > REPLIES_MAX {
-                    return Err(Fault::Broken("it asks too much".to_owned()));
+                    return Err(Fault::Lost("it asks too much".to_owned()));
                 }
                 let (http, line) = (self.http.clone(), rpc::reply(&id, ping));
                 tokio::spawn(async move { drop(http.notify(line).await) });
@@ -429,7 +438,7 @@ impl Taking<'_> {
         }
         match self.unasked.admit(Instant::now()) {
             true => Ok(None),
-            false => Err(Fault::Broken(
+            false => Err(Fault::Lost(
                 "it floods with messages that nobody asked for".to_owned(),
             )),
         }

@@ -2,8 +2,8 @@
 //! which confines itself and then becomes the server's program.
 //!
 //! What must stay true: the program begins with the environment it was given and
-//! nothing else, in its own directory, which is all it can write; where the kernel
-//! can't hold it to that, it does not begin; it ends with the host.
+//! nothing else, in its own directory, whose files are all it can write; where the
+//! kernel can't hold it to that, it does not begin; it ends with the host.
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
@@ -28,7 +28,7 @@ use rustix::thread::{
 use serde::{Deserialize, Serialize};
 use tokio::process::Child;
 
-use crate::{Server, Surroundings};
+use crate::{Server, Surroundings, filter};
 
 /// What every program may read and execute: the system's libraries and programs,
 /// and how names and certificates are found.
@@ -231,6 +231,9 @@ fn become_server(order: OsString) -> String {
     }
     if let Err(error) = drop_capabilities() {
         return format!("taking root's rights from the program: {error}");
+    }
+    if let Err(error) = filter::hold(order.network) {
+        return format!("filtering the program's system calls: {error}");
     }
     let error = std::process::Command::new(&order.program)
         .args(&order.args)

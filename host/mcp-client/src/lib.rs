@@ -17,6 +17,7 @@
 //! server says to the log. What a client needs of the protocol are five requests.
 
 mod error;
+mod filter;
 mod http;
 mod launch;
 mod link;

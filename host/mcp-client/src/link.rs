@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::error::Fault;
 use crate::http::{Asked, Http};
@@ -200,6 +200,16 @@ impl Link {
         tool::judge(listed, server.tools.as_ref()).map_err(Fault::Broken)
     }
 
+    /// The same, to be pinned: each of the `tools` of the server must be there.
+    ///
+    /// # Errors
+    /// As [`Link::tools`]; besides, the first that is not.
+    pub async fn all_tools(&self, server: &Server) -> Result<Vec<Tool>, Fault> {
+        let tools = self.tools(server).await?;
+        tool::check_all(&tools, server.tools.as_ref()).map_err(Fault::Broken)?;
+        Ok(tools)
+    }
+
     async fn pages(&self) -> Result<Vec<Value>, Fault> {
         let until = Instant::now() + self.patience;
         let (mut listed, mut bytes) = (Vec::new(), 0);
@@ -307,7 +317,10 @@ impl Link {
 
     async fn notify(&self, line: String) -> Result<(), Fault> {
         match &self.line {
-            Line::Stdio(stdio) => stdio.notify(line).await,
+            Line::Stdio(stdio) => {
+                let told = timeout(self.patience, stdio.notify(line)).await;
+                told.unwrap_or_else(|_| Err(Fault::NotSent("it does not read".to_owned())))
+            }
             Line::Http(http) => http.notify(line).await,
         }
     }

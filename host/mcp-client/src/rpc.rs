@@ -16,6 +16,8 @@ use crate::text;
 
 /// What a server asks or calls a method by that there is none of.
 const METHOD_NOT_FOUND: i64 = -32601;
+/// Longest id of a request of a server's, bytes.
+const ID_BYTES_MAX: usize = 256;
 /// Longest text of a report on progress, bytes.
 const PROGRESS_BYTES_MAX: usize = 1 << 10;
 
@@ -84,6 +86,10 @@ pub(crate) fn read(message: &str) -> Result<Incoming, String> {
         return Err("it wrote a message that does not say `\"jsonrpc\": \"2.0\"`".to_owned());
     }
     match (read.method, read.id, read.result, read.error) {
+        // It is written back.
+        (Some(_), Some(id), None, None) if id.get().len() > ID_BYTES_MAX => {
+            Err("it asks under an id that is too long".to_owned())
+        }
         (Some(method), Some(id), None, None) => Ok(Incoming::Asked {
             id: id.to_owned(),
             ping: method == "ping",
@@ -204,6 +210,10 @@ mod tests {
             "[".repeat(100_000),
             "]".repeat(100_000)
         );
+        let long_id = format!(
+            r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#,
+            "x".repeat(300)
+        );
         let table = [
             (
                 r#"{"jsonrpc":"2.0","id":1,"result":{"a":1e400}}"#,
@@ -266,6 +276,7 @@ mod tests {
             (r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#, "no message"),
             ("Server is listening", "no message"),
             (deep.as_str(), "answer 1"),
+            (long_id.as_str(), "an id that is too long"),
         ];
         for (message, expect) in table {
             let found = check(message);

@@ -10,10 +10,11 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, timeout_at};
@@ -161,8 +162,13 @@ impl Stdio {
         let (stop, stopped) = oneshot::channel();
         let reader = tokio::spawn(read(stdout, Arc::clone(&shared), writes.clone()));
         let noted = tokio::spawn(note(stderr, Arc::clone(&shared)));
-        tokio::spawn(write(stdin, queue, Arc::clone(&shared)));
-        tokio::spawn(keep(child, stopped, Arc::clone(&shared), reader, noted));
+        let writer = tokio::spawn(write(stdin, queue, Arc::clone(&shared)));
+        let tasks = Tasks {
+            reader,
+            noted,
+            writer,
+        };
+        tokio::spawn(keep(child, stopped, Arc::clone(&shared), tasks));
         Ok(Self {
             shared,
             writes,
@@ -192,10 +198,10 @@ impl Stdio {
             state.waiting.insert(id, waiting);
         }
         let _taken = Taken { stdio: self, id };
-        let id = Some(id);
         let both = async {
             // Once nobody reads it, everything that waits has been told.
-            let _ = self.writes.send(Write { id, line }).await;
+            let write = Write { id: Some(id), line };
+            let _ = self.writes.send(write).await;
             (&mut answered).await
         };
         match timeout_at(until, both).await {
@@ -205,14 +211,17 @@ impl Stdio {
         }
     }
 
-    fn late(&self, id: Option<u64>) -> Fault {
+    /// What became of a request that is not waited for any longer. One that was not
+    /// written is not from now on: that is decided under one lock.
+    fn late(&self, id: u64) -> Fault {
         let why = "it did not answer in time".to_owned();
-        let state = self.shared.state();
-        let waiting = id.and_then(|id| state.waiting.get(&id));
-        match waiting.is_some_and(|waiting| !waiting.written) {
-            true => Fault::NotSent(why),
-            false => Fault::Lost(why),
+        let mut state = self.shared.state();
+        let waiting = state.waiting.get(&id);
+        if waiting.is_some_and(|waiting| !waiting.written) {
+            state.waiting.remove(&id);
+            return Fault::NotSent(why);
         }
+        Fault::Lost(why)
     }
 
     pub(crate) async fn notify(&self, line: String) -> Result<(), Fault> {
@@ -263,33 +272,63 @@ impl Drop for Group {
     }
 }
 
+/// What reads and writes a program's pipes.
+struct Tasks {
+    reader: JoinHandle<()>,
+    noted: JoinHandle<()>,
+    writer: JoinHandle<()>,
+}
+
 /// Looks after the program: until it ends, stops talking, or nobody wants it any
 /// more.
 async fn keep(
     mut child: Child,
     stopped: oneshot::Receiver<()>,
     shared: Arc<Shared>,
-    mut reader: JoinHandle<()>,
-    mut noted: JoinHandle<()>,
+    mut tasks: Tasks,
 ) {
     let id = child.id().and_then(|id| i32::try_from(id).ok());
-    let group = Group(id.and_then(Pid::from_raw));
-    let (why, read) = tokio::select! {
-        _ = stopped => (CLOSED.to_owned(), false),
-        ended = child.wait() => (end_of(ended.ok()), false),
-        _ = &mut reader => (end_of(soon(child.wait()).await.and_then(Result::ok)), true),
+    let id = id.and_then(Pid::from_raw);
+    let group = Group(id);
+    let (wanted, over, read) = tokio::select! {
+        _ = stopped => (false, false, false),
+        () = exited(id, &mut child) => (true, true, false),
+        _ = &mut tasks.reader => (true, soon(exited(id, &mut child)).await.is_some(), true),
     };
-    // Whatever else holds its pipes goes first, or what it wrote would not end.
+    // Whatever else holds its pipes goes first, or what it wrote would not end; and
+    // before the program is waited for, after which its id may be another's.
     drop(group);
+    let why = match wanted {
+        false => CLOSED.to_owned(),
+        true if over => end_of(child.wait().await.ok()),
+        true => end_of(None),
+    };
     let _ = child.start_kill();
-    if !read && soon(&mut reader).await.is_none() {
-        reader.abort();
+    if !read && soon(&mut tasks.reader).await.is_none() {
+        tasks.reader.abort();
     }
-    if soon(&mut noted).await.is_none() {
-        noted.abort();
+    if soon(&mut tasks.noted).await.is_none() {
+        tasks.noted.abort();
     }
     shared.close(&why);
+    // It may wait for ever for one that left the group and reads no more.
+    tasks.writer.abort();
     let _ = child.wait().await;
+}
+
+/// Waits until the program has ended; it is still there to be waited for, so that
+/// its id is nobody else's.
+async fn exited(id: Option<Pid>, child: &mut Child) {
+    let told = signal(SignalKind::child());
+    let (Some(id), Ok(mut told)) = (id, told) else {
+        return drop(child.wait().await);
+    };
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    while let Ok(None) = waitid(WaitId::Pid(id), look) {
+        if told.recv().await.is_none() {
+            return drop(child.wait().await);
+        }
+    }
 }
 
 fn end_of(status: Option<ExitStatus>) -> String {
@@ -414,5 +453,33 @@ impl Unasked {
         self.at = now;
         self.left = (self.left + since * UNASKED_PER_SECOND).min(UNASKED_MAX) - 1.0;
         self.left >= 0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_as_not_written_is_not_written_later() {
+        for (written, lost) in [(false, false), (true, true)] {
+            let (writes, _queue) = mpsc::channel(1);
+            let stdio = Stdio {
+                shared: Arc::default(),
+                writes,
+                stop: Mutex::default(),
+            };
+            let (answer, _answered) = oneshot::channel();
+            let waiting = Waiting {
+                answer,
+                progress: None,
+                written,
+            };
+            stdio.shared.state().waiting.insert(1, waiting);
+            let fault = stdio.late(1);
+            assert_eq!(matches!(fault, Fault::Lost(_)), lost, "{fault:?}");
+            // The writer's turn comes after that.
+            assert_eq!(stdio.shared.begins(1), lost, "{fault:?}");
+        }
     }
 }

@@ -157,16 +157,22 @@ pub(crate) fn judge(
     }
     tools.sort_by(|a, b| a.name.cmp(&b.name));
     check_names(&tools)?;
-    if let Some(missing) = wanted
-        .into_iter()
-        .flatten()
-        .find(|name| !tools.iter().any(|tool| tool.name == **name))
-    {
-        return Err(format!("it lists no tool `{}`", text::line(missing)));
-    }
     match tools.is_empty() {
         true => Err("it lists no tools".to_owned()),
         false => Ok(tools),
+    }
+}
+
+/// Whether all that are `wanted` are there, which is asked when they are pinned: later
+/// one that is gone keeps no other from being called.
+///
+/// # Errors
+/// The first that is not.
+pub(crate) fn check_all(tools: &[Tool], wanted: Option<&BTreeSet<String>>) -> Result<(), String> {
+    let missing = |name: &&String| !tools.iter().any(|tool| tool.name == **name);
+    match wanted.into_iter().flatten().find(missing) {
+        Some(missing) => Err(format!("it lists no tool `{}`", text::line(missing))),
+        None => Ok(()),
     }
 }
 
@@ -408,8 +414,13 @@ mod tests {
         let listed = || vec![tool("b"), tool("a\nb"), tool("a")];
         let tools = judge(listed(), Some(&wanted(&["a"]))).expect("is taken");
         assert_eq!(tools.len(), 1);
-        let missing = judge(listed(), Some(&wanted(&["a", "c"]))).expect_err("is not there");
+        // One that is gone keeps no other back, but nothing is pinned without it.
+        let both = wanted(&["a", "c"]);
+        let tools = judge(listed(), Some(&both)).expect("is taken");
+        assert_eq!(tools.len(), 1);
+        let missing = check_all(&tools, Some(&both)).expect_err("is not there");
         assert_eq!(missing, "it lists no tool `c`");
+        assert_eq!(check_all(&tools, Some(&wanted(&["a"]))), Ok(()));
     }
 
     #[test]

@@ -192,8 +192,52 @@ fn call(case: &str, id: &Value) {
                 .expect("starts");
             text(id, &child.id().to_string());
         }
+        "tries what is refused" => text(id, &tried()),
         _ => text(id, "done"),
     }
+}
+
+/// What came of each attempt, in a word.
+fn tried() -> String {
+    use std::net::UdpSocket;
+    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+    use rustix::process::{Resource, getppid, getrlimit, prlimit};
+
+    let own = "own-file";
+    let file = std::fs::File::create(own).expect("its directory is its own");
+    let open = || std::fs::Permissions::from_mode(0o666);
+    let limits = || getrlimit(Resource::Cpu);
+    let parent = getppid();
+    let tried = [
+        ("unix", UnixStream::connect("socket").map(drop)),
+        ("listen", UnixListener::bind("socket").map(drop)),
+        ("datagram", UnixDatagram::unbound().map(drop)),
+        ("datagrams", UnixDatagram::pair().map(drop)),
+        ("pair", UnixStream::pair().map(drop)),
+        ("udp", UdpSocket::bind("127.0.0.1:0").map(drop)),
+        ("chmod", std::fs::set_permissions("..", open())),
+        ("fchmod", file.set_permissions(open())),
+        ("chown", chown("..", None, None)),
+        (
+            "host's limit",
+            prlimit(parent, Resource::Cpu, limits())
+                .map(drop)
+                .map_err(Into::into),
+        ),
+        (
+            "own limit",
+            prlimit(None, Resource::Cpu, limits())
+                .map(drop)
+                .map_err(Into::into),
+        ),
+    ];
+    let shown = tried.map(|(what, result)| match result.err() {
+        None => format!("{what}: done"),
+        Some(error) => format!("{what}: {}", error.raw_os_error().unwrap_or_default()),
+    });
+    shown.join(", ")
 }
 
 /// Asks its client for something, and tells what it was answered.

@@ -48,6 +48,8 @@ fn pairs(option: &str, given: &[String]) -> Result<Value> {
     Ok(Value::Object(pairs))
 }
 
+const NOT_SANDBOXED: &str = "NOT SANDBOXED: no grant holds back what this server does";
+
 fn send(session: &Session, name: &str, body: &Value) -> Result<Value> {
     let path = format!("/v1/plugins/{}/mcp?wait=true", encode(name));
     let operation = session.api.value(&Request::json("POST", path, body))?;
@@ -62,9 +64,7 @@ pub(super) fn add(session: &Session, request: &PluginAdd, server: Value) -> Resu
     session.format.show(&installed, |installed| {
         let text = installed_text(name, installed);
         let look = inspecting(name, installed);
-        format!(
-            "{text}\nwhat it has: {look}\nNOT SANDBOXED: no grant holds back what this server does"
-        )
+        format!("{text}\nwhat it has: {look}\n{NOT_SANDBOXED}")
     })
 }
 
@@ -84,7 +84,7 @@ pub(super) fn accept(session: &Session, name: &str, digest: Option<&str>, why: &
     session.format.show(&found, |found| {
         let (digest_found, differs) = (cell(found, "digest"), changes(&found["changes"]));
         match (digest, differs.is_empty()) {
-            (Some(_), _) => format!("{name} is now {digest_found}{differs}"),
+            (Some(_), _) => format!("{name} is now {digest_found}{differs}\n{NOT_SANDBOXED}"),
             (None, true) => format!("{name} lists what was accepted"),
             (None, false) => format!(
                 "{name} lists other tools than those that were accepted:{differs}\n\

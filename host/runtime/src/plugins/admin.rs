@@ -12,7 +12,7 @@ use crate::plugins::{
 };
 use crate::principal::Principal;
 use crate::record;
-use crate::remote::check_reach;
+use crate::remote::{check_reach, mark};
 use crate::runtime::Runtime;
 
 impl Runtime {
@@ -92,6 +92,10 @@ impl Runtime {
         // Another component under rules that reach the host.
         let in_force = &active.grants.grants;
         grants::reach::check(who, &slot.name, &Grants::default(), in_force)?;
+        let mut detail = json!({
+            "from": active.manifest.digest, "to": digest, "why": why, "changes": installed.changes,
+        });
+        mark(&mut detail, &manifest);
         let next = Arc::new(Active::new(
             &slot.name,
             manifest,
@@ -101,9 +105,6 @@ impl Runtime {
         let next = self.prepared(next).await.map_err(PluginError::Prepare)?;
         let mut changed = row.clone();
         changed.active = Some(digest.to_owned());
-        let detail = json!({
-            "from": active.manifest.digest, "to": digest, "why": why, "changes": installed.changes,
-        });
         let record = record::admin(who, "plugin.activate", &slot.name, detail);
         self.registry
             .commit(&changed, vec![record::op(&record)])

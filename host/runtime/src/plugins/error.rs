@@ -5,6 +5,7 @@ use std::time::Duration;
 use airlock_journal::StoreError;
 use serde_json::{Map, Value, json};
 
+use crate::admission::NotAdmitted;
 use crate::engine::InstallError;
 use crate::names::BadName;
 use crate::problem::Failure;
@@ -95,6 +96,9 @@ pub enum PluginError {
     /// The host is stopping.
     #[error("the host is shutting down")]
     ShuttingDown,
+    /// A server would be asked while it, or everything, is halted.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// The component is not acceptable.
     #[error("the component is not acceptable")]
     Component(#[source] InstallError),
@@ -130,6 +134,7 @@ impl Failure for PluginError {
             Self::TooManyVersions { .. } => "too-many-versions",
             Self::Unauthenticated(error) => error.code(),
             Self::ShuttingDown => "shutting-down",
+            Self::NotAdmitted(error) => error.code(),
             Self::Component(error) => error.code(),
             Self::Prepare(_) => "grants-not-in-force",
             Self::Disk(_) | Self::Store(_) => "store-failed",
@@ -140,6 +145,7 @@ impl Failure for PluginError {
         match self {
             Self::BadName(_) => 400,
             Self::Unauthenticated(error) => error.status(),
+            Self::NotAdmitted(error) => error.status(),
             Self::OutsideScope(_)
             | Self::BeyondScope { .. }
             | Self::NeedsAdmin(_)

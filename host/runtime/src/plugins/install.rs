@@ -23,9 +23,8 @@ use crate::plugins::{
 use crate::principal::{Principal, Role};
 use crate::problem::{Problem, log_failure};
 use crate::record;
-use crate::remote::is_server;
 use crate::runtime::Runtime;
-use crate::{ids, names, rows};
+use crate::{ids, names, remote, rows};
 
 /// Most versions of one plugin.
 const VERSIONS_MAX: usize = 100;
@@ -266,9 +265,7 @@ impl Runtime {
             changed.active = Some(manifest.digest.clone());
         }
         let mut detail = json!({ "digest": manifest.digest, "active": first, "why": why });
-        if is_server(manifest) {
-            detail["sandboxed"] = json!(false);
-        }
+        remote::mark(&mut detail, manifest);
         let record = record::admin(who, "plugin.install", &slot.name, detail);
         self.registry
             .commit(&changed, vec![known(manifest), record::op(&record)])

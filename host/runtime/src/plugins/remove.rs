@@ -4,7 +4,7 @@
 //! kept, unless an administrator asked to keep it; an erasure that was
 //! interrupted is finished at the next start, or before the name is used again.
 
-use std::io::ErrorKind;
+use std::sync::Arc;
 
 use airlock_journal::Op;
 use airlock_sandbox::capability::kv;
@@ -73,14 +73,9 @@ impl Runtime {
         slot: &Slot,
         row: &mut PluginRow,
     ) -> Result<ErasedData, PluginError> {
-        let dir = self.remotes.dir(&slot.name);
-        let gone = self.blocking(move || std::fs::remove_dir_all(dir)).await?;
-        match gone {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(PluginError::Disk(error));
-            }
-            _ => {}
-        }
+        let (remotes, name) = (Arc::clone(&self.remotes), slot.name.clone());
+        let discarded = self.blocking(move || remotes.discard(&name)).await?;
+        discarded.map_err(PluginError::Disk)?;
         let erased = kv::erase(self.store(), &slot.name).await?;
         let erased = ErasedData {
             pairs: erased.pairs,
@@ -109,6 +104,10 @@ impl Runtime {
 
     /// Finishes the erasures that an abrupt stop interrupted.
     pub(crate) async fn finish_erasures(&self) {
+        let remotes = Arc::clone(&self.remotes);
+        if let Err(error) = self.blocking(move || remotes.sweep()).await {
+            tracing::error!(%error, "what programs left is not deleted yet");
+        }
         let who = Principal::local_admin("start");
         for slot in self.registry.slots() {
             let mut row = slot.row.lock().await;

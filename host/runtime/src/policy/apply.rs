@@ -205,7 +205,8 @@ impl Runtime {
             false => {
                 let manifest = self.registry.manifest(after)?;
                 remote::check_reach(who, name, &manifest)?;
-                let detail = json!({ "from": active.manifest.digest, "to": after, "why": why });
+                let mut detail = json!({ "from": active.manifest.digest, "to": after, "why": why });
+                remote::mark(&mut detail, &manifest);
                 more.push(record::op(&record::admin(
                     who,
                     "plugin.activate",

@@ -11,12 +11,15 @@ use airlock_sandbox::inspect::Kind;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
+use crate::admission::NotAdmitted;
 use crate::engine::Manifest;
 use crate::names;
 use crate::plugins::{InstallRequest, Operation, PluginError};
 use crate::principal::{Principal, Role};
 use crate::runtime::Runtime;
+use crate::stop::Stop;
 
 /// What a limited token can't bring in.
 const REACHES: &str = "an MCP server, which is not sandboxed,";
@@ -47,6 +50,13 @@ pub struct InstallServer {
 /// Whether a version is a server.
 pub(crate) fn is_server(manifest: &Manifest) -> bool {
     manifest.kind == Kind::Server
+}
+
+/// Says in a record about a version that it is not sandboxed, where it is not.
+pub(crate) fn mark(detail: &mut Value, manifest: &Manifest) {
+    if is_server(manifest) {
+        detail["sandboxed"] = json!(false);
+    }
 }
 
 /// Whether `who` may put this version in force, as far as it is a server.
@@ -89,6 +99,7 @@ impl Runtime {
     ) -> Result<Operation, PluginError> {
         names::plugin_name(plugin)?;
         may_install(who, plugin)?;
+        self.may_ask(plugin)?;
         let server = match request.server {
             Some(server) => server,
             None => self.installed_pinned(who, plugin).await?.server,
@@ -138,10 +149,37 @@ impl Runtime {
             let why = self.remotes.masked(&server, fault.to_string());
             PluginError::Unreachable(why)
         };
-        let link = self.remotes.connect(plugin, &server, &who.name).await;
-        let link = link.map_err(failed)?;
-        let tools = link.tools(&server).await.map_err(failed)?;
-        Ok(Pinned::new(server, tools).bytes().into())
+        let asked = async {
+            let link = self.remotes.connect(plugin, &server, &who.name).await?;
+            link.all_tools(&server).await
+        };
+        let mut stop = self.stop.subscribe();
+        let tools = tokio::select! {
+            biased;
+            () = self.halts.ends(plugin, None) => None,
+            _ = stop.wait_for(|stop| *stop != Stop::No) => None,
+            tools = asked => Some(tools.map_err(failed)?),
+        };
+        match tools {
+            Some(tools) => Ok(Pinned::new(server, tools).bytes().into()),
+            None => {
+                self.may_ask(plugin)?;
+                Err(PluginError::Interrupted)
+            }
+        }
+    }
+
+    /// Whether a server may be asked for its tools, for which its program is started.
+    fn may_ask(&self, plugin: &str) -> Result<(), PluginError> {
+        let refused = match *self.stop.borrow() {
+            Stop::Draining | Stop::Now => return Err(PluginError::ShuttingDown),
+            Stop::Halted => NotAdmitted::Halted,
+            Stop::No if self.halts.plugin(plugin) => NotAdmitted::PluginHalted {
+                plugin: plugin.to_owned(),
+            },
+            Stop::No => return Ok(()),
+        };
+        Err(refused.into())
     }
 
     /// The manifest of a document.

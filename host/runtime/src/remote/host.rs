@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::components::Components;
 use crate::config::RuntimeConfig;
 use crate::engine::{ComponentSource, Network, Sandbox, Secret, Vault, masked};
+use crate::remote::dirs;
 use crate::runtime::OpenError;
 
 /// The way to all servers.
@@ -115,8 +116,21 @@ impl Remotes {
     }
 
     /// The directory of a plugin's program.
-    pub(crate) fn dir(&self, plugin: &str) -> PathBuf {
+    fn dir(&self, plugin: &str) -> PathBuf {
         self.dir.join(plugin)
+    }
+
+    /// Deletes a plugin's directory, or at least takes it out of the way. Blocks.
+    ///
+    /// # Errors
+    /// It is still there.
+    pub(crate) fn discard(&self, plugin: &str) -> std::io::Result<()> {
+        dirs::discard(&self.dir, plugin)
+    }
+
+    /// Deletes what is left of directories that were discarded. Blocks.
+    pub(crate) fn sweep(&self) {
+        dirs::sweep(&self.dir);
     }
 
     /// What was pinned under a digest, whole. Blocks.

@@ -7,6 +7,7 @@
 //! pinned is not called before an administrator took that too.
 
 mod admin;
+mod dirs;
 mod host;
 mod manifest;
 mod serve;
@@ -14,7 +15,7 @@ mod server;
 mod view;
 
 pub use admin::InstallServer;
-pub(crate) use admin::{check_reach, is_server};
+pub(crate) use admin::{check_reach, is_server, mark};
 pub(crate) use host::Remotes;
 pub(crate) use manifest::manifest;
 pub(crate) use serve::{Served, ServedWatch, Serving};

@@ -101,6 +101,10 @@ impl Served {
             });
         }
         let progress = self.watch.progress.clone();
+        let (remotes, pinned) = (
+            Arc::clone(&self.serving.remotes),
+            Arc::clone(&linked.pinned),
+        );
         let call = Call {
             tool,
             arguments: &self.serving.input,
@@ -109,7 +113,7 @@ impl Served {
                 progress.send_replace(Some(Progress {
                     done: told.done,
                     total: told.total,
-                    message: told.message,
+                    message: remotes.masked(&pinned.server, told.message),
                 }));
             }),
             until: (self.watch.started + self.serving.wall).into(),
@@ -149,15 +153,12 @@ impl Served {
         }
     }
 
-    /// What a server says of a request that it did not work on, by its code: of
-    /// JSON-RPC, or of HTTP.
+    /// What a server says no to. It may say any number, so none of them tells that
+    /// nothing happened.
     fn refused(&self, code: i64, message: String) -> CallError {
         match code {
             INVALID_PARAMS => CallError::InvalidInput { message },
             METHOD_NOT_FOUND => CallError::NotFound { message },
-            404 | 429 | 503 => not_sent(&message),
-            // Whoever stands before it may have lost its answer.
-            500..=599 => self.lost(&message),
             _ => CallError::Permanent {
                 message: format!("the server refused it ({code}): {message}"),
             },

@@ -31,6 +31,9 @@ struct State {
     seen: Option<Arc<Seen>>,
     /// Counts closings: what was begun before one is not kept.
     closings: u64,
+    /// Counts what the server said of changes: a list that was asked for before one
+    /// is good for no call after it.
+    changes: u64,
 }
 
 /// A connection, and what was pinned.
@@ -134,11 +137,11 @@ impl Remote {
     }
 
     /// Ends the connection where the server was given a secret, which it has another
-    /// value of than is right by now.
+    /// value of than is right by now. One that is being made may have been given it.
     pub(crate) fn secret_changed(&self, name: &str) {
         let linked = self.state().linked.clone();
-        if linked.is_some_and(|linked| linked.pinned.server.secrets().any(|secret| secret == name))
-        {
+        let given = |linked: Arc<Linked>| linked.pinned.server.secrets().any(|given| given == name);
+        if linked.is_none_or(given) {
             self.close();
         }
     }
@@ -181,21 +184,23 @@ impl Remote {
         }
         if linked.link.take_changed() {
             state.listed = None;
+            state.changes += 1;
         }
         let listed = state.listed?;
         (listed.elapsed() < LISTED_FOR).then_some(linked)
     }
 
     async fn renewed(&self, remotes: &Arc<Remotes>, by: &str) -> Result<Arc<Linked>, Fault> {
-        let (before, closings) = {
+        let (before, closings, changes) = {
             let state = self.state();
-            (state.linked.clone(), state.closings)
+            (state.linked.clone(), state.closings, state.changes)
         };
         let linked = match before {
             Some(linked) => linked,
             None => Arc::new(self.connect(remotes, by).await?),
         };
         let listed = linked.link.tools(&linked.pinned.server).await;
+        let listed = listed.map_err(|fault| masked(remotes, &linked.pinned, &fault));
         let mut state = self.state();
         let listed = match listed {
             Ok(listed) if state.closings == closings => listed,
@@ -223,7 +228,7 @@ impl Remote {
             );
         }
         state.seen = Some(seen);
-        state.listed = Some(Instant::now());
+        state.listed = (state.changes == changes).then(Instant::now);
         state.linked = Some(Arc::clone(&linked));
         Ok(linked)
     }
@@ -238,9 +243,15 @@ impl Remote {
             .await
             .unwrap_or_else(|_| Err("the work was interrupted".to_owned()));
         let pinned = Arc::new(read.map_err(Fault::NotSent)?);
-        let link = remotes.connect(&self.plugin, &pinned.server, by).await?;
+        let link = remotes.connect(&self.plugin, &pinned.server, by).await;
+        let link = link.map_err(|fault| masked(remotes, &pinned, &fault))?;
         Ok(Linked { link, pinned })
     }
+}
+
+/// What kept a server from being ready, without the secrets that it was given.
+fn masked(remotes: &Remotes, pinned: &Pinned, fault: &Fault) -> Fault {
+    Fault::NotSent(remotes.masked(&pinned.server, fault.to_string()))
 }
 
 impl Drop for Remote {

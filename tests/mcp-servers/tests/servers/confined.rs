@@ -80,11 +80,77 @@ async fn a_program_uses_the_network_where_it_may() {
     let dir = tempfile::tempdir().expect("a directory");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
-    for (network, expect) in [(false, "failed: Permission denied"), (true, "connected")] {
+    for (network, expect) in [
+        (false, "failed: Operation not permitted"),
+        (true, "connected"),
+    ] {
         let good = good(dir.path(), network).await;
         let said = good.text("connect", &arguments("address", &address)).await;
         assert!(said.contains(expect), "{network}: {said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_is_refused_what_landlock_does_not_judge() {
+    if !can_start() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut server = program(&["hostile", "tries what is refused"]);
+    for (network, udp) in [(false, "1"), (true, "done")] {
+        server.allow_network = network;
+        let hostile = connect(&server, &around(dir.path()))
+            .await
+            .expect("connects");
+        let said = hostile.text("do", "{}").await;
+        let expect = format!(
+            "unix: 1, listen: 1, datagram: 1, datagrams: 1, pair: done, udp: {udp}, chmod: 1, \
+             fchmod: done, chown: 1, host's limit: 1, own limit: done"
+        );
+        assert!(said.contains(&expect), "{network}: {said}");
+    }
+}
+
+/// A server in Python, which does what Python's own libraries do: a loop of events,
+/// threads, processes, files for a while.
+const IN_PYTHON: &str = r#"
+import asyncio, json, subprocess, sys, tempfile, threading
+async def works():
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, threading.get_ident)
+    process = await asyncio.create_subprocess_exec("/bin/echo", "x", stdout=subprocess.PIPE)
+    out, _ = await process.communicate()
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        open(folder + "/file", "w").write("x")
+    return out.decode().strip()
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" not in asked:
+        continue
+    if asked["method"] == "initialize":
+        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "p", "version": "1"}}
+    elif asked["method"] == "tools/list":
+        result = {"tools": [{"name": "do", "inputSchema": {"type": "object"}}]}
+    else:
+        result = {"content": [{"type": "text", "text": asyncio.run(works())}]}
+    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_in_python_works() {
+    const PYTHON: &str = "/usr/bin/python3";
+    if !can_start() || !Path::new(PYTHON).exists() {
+        println!("skipped: there is no {PYTHON}");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut server = program(&["-c", IN_PYTHON]);
+    server.command = Some(PYTHON.to_owned());
+    let mut around = around(dir.path());
+    around.patience = std::time::Duration::from_secs(20);
+    let python = connect(&server, &around).await.expect("connects");
+    let said = python.text("do", "{}").await;
+    assert_eq!(said, r#"{"content":[{"type":"text","text":"x"}]}"#);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -135,10 +135,10 @@ async fn each_misbehaviour_over_http_is_told_as_what_it_is() {
         ("well", reply("200 OK", JSON, &done(3).to_string()), DONE),
         ("well, as events", events(&[note.clone(), done(3)]), DONE),
         ("asks for sampling", events(&[asks.clone(), done(3)]), DONE),
-        ("asks without end", events(&vec![asks; 30]), "broken: it asks too much"),
-        ("floods", events(&vec![note.clone(); 4_000]), "broken: it floods"),
-        ("another id", reply("200 OK", JSON, &done(4).to_string()), "broken: it answered the request 4, which is another one"),
-        ("another id, as an event", events(&[done(4)]), "broken: it answered the request 4"),
+        ("asks without end", events(&vec![asks; 30]), "lost: it asks too much"),
+        ("floods", events(&vec![note.clone(); 4_000]), "lost: it floods"),
+        ("another id", reply("200 OK", JSON, &done(4).to_string()), "lost: it answered the request 4, which is another one"),
+        ("another id, as an event", events(&[done(4)]), "lost: it answered the request 4"),
         ("ends before the result", events(&[note]), "lost: its answer ended before the result"),
         ("a list", reply("200 OK", JSON, "[]"), "broken: it wrote what is no message"),
         ("no JSON", reply("200 OK", JSON, "<html>"), "broken: it wrote what is no message"),
@@ -146,8 +146,11 @@ async fn each_misbehaviour_over_http_is_told_as_what_it_is() {
         ("nothing in it", reply("202 Accepted", JSON, ""), "broken: it wrote what is no message"),
         ("a redirect", Said::Bytes(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n".to_vec()), "refused it (302)"),
         ("asks for a key", reply("401 Unauthorized", JSON, "{}"), "refused it (401)"),
-        ("fails", reply("500 Internal Server Error", JSON, "{}"), "refused it (500)"),
-        ("forgot the session", reply("404 Not Found", JSON, "{}"), "refused it (404): it forgot the session"),
+        ("fails", reply("500 Internal Server Error", JSON, "{}"), "lost: HTTP 500"),
+        ("a gateway lost it", reply("503 Service Unavailable", JSON, "{}"), "lost: HTTP 503"),
+        ("has too many", reply("429 Too Many Requests", JSON, "{}"), "not sent: HTTP 429"),
+        ("says no, with a number of HTTP's", reply("200 OK", JSON, r#"{"jsonrpc":"2.0","id":3,"error":{"code":503,"message":"done in part"}}"#), "refused it (503): done in part"),
+        ("forgot the session", reply("404 Not Found", JSON, "{}"), "not sent: it forgot the session"),
         ("compressed", Said::Bytes(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: 1\r\n\r\nx".to_vec()), "broken: its answer is compressed"),
         ("cut off", Said::Bytes(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{".to_vec()), "lost: its answer broke off"),
         ("hangs up", Said::Bytes(Vec::new()), "lost: the connection ended before an answer"),
@@ -229,9 +232,11 @@ async fn a_session_that_was_forgotten_is_not_used_again() {
         .await
         .expect("connects");
     let refused = connected.call("do", "{}").await;
-    assert!(
-        matches!(refused, Err(Fault::Refused { code: 404, .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(Fault::NotSent(_))), "{refused:?}");
     assert!(connected.link.closed().is_some());
+    let again = connected.text("do", "{}").await;
+    assert_eq!(again, "not sent: it forgot the session");
+    let calls = raw.asked.lock().expect("unpoisoned");
+    let calls = calls.iter().filter(|(_, body)| body.contains("tools/call"));
+    assert_eq!(calls.count(), 1, "a closed connection sends nothing");
 }
