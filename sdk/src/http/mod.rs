@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 #[cfg_attr(
-    not(any(test, target_family = "wasm")),
+    not(target_family = "wasm"),
     allow(unused_imports, reason = "for components")
 )]
 pub(crate) use failure::Failure;
