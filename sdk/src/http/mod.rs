@@ -10,10 +10,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-#[cfg_attr(
-    not(target_family = "wasm"),
-    allow(unused_imports, reason = "for components")
-)]
+#[cfg(target_family = "wasm")]
 pub(crate) use failure::Failure;
 pub use response::Response;
 pub(crate) use target::Target;

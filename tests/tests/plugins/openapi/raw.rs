@@ -118,7 +118,7 @@ fn an_answer_of_no_use_does_not_undo_what_it_answers() {
         ),
         (
             "HTTP/1.1 201 C\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\nno number\r\n",
-            "permanent",
+            "transient",
         ),
         (
             "HTTP/1.1 101 S\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
