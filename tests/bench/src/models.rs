@@ -63,9 +63,8 @@ fn script(pace: &Pace) -> Script {
         ..Reply::default()
     };
     let step = Step {
-        model: None,
         again: true,
-        what: What::Answer(reply),
+        ..What::Answer(reply).into()
     };
     Script {
         key: None,
