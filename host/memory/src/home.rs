@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use airlock_journal::Store;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::MemoryError;
 use crate::memory::{Memory, Options, SystemClock};
@@ -20,7 +21,12 @@ pub struct MemoryHome {
     options: Options,
     state: Mutex<State>,
     turn: RwLock<()>,
+    places: Semaphore,
 }
+
+/// How many work with the memory at once; others wait for their turn, so that those who
+/// ask much do not take all of the host's threads.
+const PLACES: usize = 32;
 
 enum State {
     NotOpened,
@@ -46,6 +52,7 @@ impl MemoryHome {
             options,
             state: Mutex::new(State::NotOpened),
             turn: RwLock::default(),
+            places: Semaphore::new(PLACES),
         })
     }
 
@@ -61,6 +68,14 @@ impl MemoryHome {
     /// [`MemoryError::Store`].
     pub fn is_used(&self) -> Result<bool, MemoryError> {
         Ok(self.store.get(META, HEAD)?.is_some())
+    }
+
+    /// The memory, where it is open.
+    pub fn opened(&self) -> Option<Arc<Memory>> {
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(memory) => Some(Arc::clone(memory)),
+            State::NotOpened | State::Closed => None,
+        }
     }
 
     /// The memory; blocks while it is opened.
@@ -91,6 +106,15 @@ impl MemoryHome {
             true => self.open().map(Some),
             false => Ok(None),
         }
+    }
+
+    /// A place among those who work with it at once, until it is dropped.
+    ///
+    /// # Errors
+    /// [`MemoryError::Busy`] when the host stops.
+    pub async fn place(&self) -> Result<SemaphorePermit<'_>, MemoryError> {
+        let place = self.places.acquire().await;
+        place.map_err(|_| MemoryError::busy("the host is stopping"))
     }
 
     /// Closes it for good; blocks for its last commit where nobody else uses it.

@@ -1,7 +1,8 @@
-//! Tools' names as providers allow them, and back.
+//! Tools' names as providers allow them, and back; calls' ids that are used once.
 //!
 //! What must stay true: a request's names have one spelling each, the same for the
-//! same request; a spelling stands for one name alone.
+//! same request; a spelling stands for one name alone; no call of an answer has the id
+//! of a call before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,8 @@ pub(crate) struct Names {
     meant: BTreeMap<String, String>,
     /// What the model may call.
     tools: BTreeSet<String>,
+    /// Ids of the calls so far.
+    ids: BTreeSet<String>,
 }
 
 impl Names {
@@ -29,6 +32,7 @@ impl Names {
             Message::Assistant { calls, .. } => calls.as_slice(),
             _ => &[],
         });
+        names.ids = called.clone().map(|call| call.id.clone()).collect();
         let all: Vec<&String> = offered.chain(called.map(|call| &call.name)).collect();
         // Those that need no change keep their name, whoever comes first.
         let (fit, unfit): (Vec<_>, Vec<_>) = all.into_iter().partition(|name| fits(name));
@@ -67,6 +71,18 @@ impl Names {
     /// As the request has it; a name that is none of its tools' stays as it is.
     pub(crate) fn meant<'a>(&'a self, spelling: &'a str) -> &'a str {
         self.meant.get(spelling).map_or(spelling, String::as_str)
+    }
+
+    /// The id of a call of the answer. Some servers count them from the start in each
+    /// answer, and others refuse a conversation in which one is there twice.
+    pub(crate) fn id(&self, given: &str) -> String {
+        let mut id = given.to_owned();
+        let mut number = self.ids.len();
+        while self.ids.contains(&id) {
+            number += 1;
+            id = format!("{given}_{number}");
+        }
+        id
     }
 
     /// Whether the request offers a tool with this name.

@@ -136,6 +136,18 @@ pub struct Runtime {
     first_token_file: Option<PathBuf>,
 }
 
+fn open_components(config: &RuntimeConfig) -> Result<Arc<Components>, OpenError> {
+    let path = config.components_dir();
+    match Components::open(path.clone()) {
+        Ok(components) => Ok(Arc::new(components)),
+        Err(source) => Err(OpenError::Files {
+            step: "opening",
+            path,
+            source,
+        }),
+    }
+}
+
 impl Runtime {
     /// Opens a data directory. At its first start, an administrator's token is
     /// made and written to a file, see [`Runtime::first_token_file`]. Must run on
@@ -176,13 +188,7 @@ impl Runtime {
         let network = engine::open_network(config.ca_file.as_deref())?;
         let (models_file, ca_file) = (config.models_file.as_deref(), config.ca_file.as_deref());
         let models = Models::open(models_file, ca_file, &vault, &store)?;
-        let dir = config.components_dir();
-        let components = Components::open(dir.clone()).map_err(|source| OpenError::Files {
-            step: "opening",
-            path: dir,
-            source,
-        })?;
-        let components = Arc::new(components);
+        let components = open_components(&config)?;
         let sink = Arc::new(record::Sink(audit.clone()));
         let memory = MemoryHome::new(Arc::clone(&store), config.memory_dir(), Default::default());
         let services = engine::services(

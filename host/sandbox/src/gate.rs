@@ -220,11 +220,7 @@ impl Gate {
         op: &dyn fmt::Display,
         missing: Missing,
     ) -> Denial {
-        let denial = Denial {
-            capability: capability.to_owned(),
-            operation: clip(&op.to_string(), OPERATION_BYTES_MAX),
-            rule: clip(&missing.0, RULE_BYTES_MAX),
-        };
+        let denial = Denial::clipped(capability, &op.to_string(), &missing.0);
         self.count(capability, None, |usage| usage.denied += 1);
         let mut ledger = self.ledger();
         if ledger.denials.len() < DENIALS_MAX && !ledger.denials.contains(&denial) {
@@ -373,6 +369,18 @@ impl<C: Capability> Permit<C> {
 impl<C: Capability> fmt::Debug for Permit<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Permit({} {})", C::NAME, self.op)
+    }
+}
+
+impl Denial {
+    /// A denial no longer than a record takes, whatever was tried.
+    #[must_use]
+    pub fn clipped(capability: &str, operation: &str, rule: &str) -> Self {
+        Self {
+            capability: capability.to_owned(),
+            operation: clip(operation, OPERATION_BYTES_MAX),
+            rule: clip(rule, RULE_BYTES_MAX),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::wasi::bindings::wasi::http::types::{
 };
 use super::wasi::bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 use crate::Error;
-use crate::http::{Method, Request, Response, Target};
+use crate::http::{Failure, Method, Request, Response, Target};
 use crate::task::ready;
 
 const CHUNK_BYTES: u64 = 64 * 1024;
@@ -30,7 +30,7 @@ pub(crate) async fn send(request: &Request, target: &Target) -> Result<Response,
         }
         ready(future.subscribe()).await;
     };
-    read(request, &response, failed).await
+    read(request, &response).await
 }
 
 fn misuse(step: &str) -> Error {
@@ -127,11 +127,7 @@ async fn write_all(stream: &OutputStream, mut bytes: &[u8]) -> Result<(), Stream
     stream.flush()
 }
 
-async fn read(
-    request: &Request,
-    incoming: &IncomingResponse,
-    failed: impl Fn(ErrorCode) -> Error,
-) -> Result<Response, Error> {
+async fn read(request: &Request, incoming: &IncomingResponse) -> Result<Response, Error> {
     let mut response = Response::new(incoming.status());
     for (name, value) in incoming.headers().entries() {
         response
@@ -152,14 +148,12 @@ async fn read(
             }
             Err(StreamError::Closed) => return Ok(response),
             Err(StreamError::LastOperationFailed(cause)) => {
-                return Err(match http_error_code(&cause) {
-                    Some(code) => failed(code),
-                    None => Error::last_denial_or(
-                        "http",
-                        &request.operation(),
-                        &cause.to_debug_string(),
-                    ),
-                });
+                let code = http_error_code(&cause);
+                let (failure, words) = match &code {
+                    Some(code) => (failure(code), words(code)),
+                    None => (Failure::Denied, cause.to_debug_string()),
+                };
+                return Err(failure.once_answered(request).error(request, &words));
             }
         }
     }
@@ -181,40 +175,51 @@ fn words(code: &ErrorCode) -> String {
     text + beside
 }
 
-/// Which kind a failed request is. After the request left, a method that is not
-/// safe to repeat leaves it open whether it happened.
 fn error(request: &Request, code: &ErrorCode) -> Error {
-    let message = format!("{}: {}", request.operation(), words(code));
-    let sent = |message| {
-        if request.method.is_safe() {
-            Error::transient(message, None)
-        } else {
-            Error::unknown(message)
-        }
-    };
+    failure(code).error(request, &words(code))
+}
+
+/// How far a request came that failed so. All are named, so that none is taken for
+/// one that did not happen unless that is known.
+fn failure(code: &ErrorCode) -> Failure {
     match code {
-        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
-            Error::last_denial_or("http", &request.operation(), "no grant covers this request")
-        }
+        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => Failure::Denied,
         ErrorCode::DnsTimeout
         | ErrorCode::DnsError(_)
         | ErrorCode::DestinationUnavailable
         | ErrorCode::ConnectionRefused
         | ErrorCode::ConnectionTimeout
-        | ErrorCode::ConnectionLimitReached => Error::transient(message, None),
+        | ErrorCode::ConnectionLimitReached => Failure::Unsent,
+        ErrorCode::DestinationNotFound
+        | ErrorCode::DestinationIpUnroutable
+        | ErrorCode::TlsProtocolError
+        | ErrorCode::TlsCertificateError
+        | ErrorCode::TlsAlertReceived(_)
+        | ErrorCode::HttpRequestLengthRequired
+        | ErrorCode::HttpRequestMethodInvalid
+        | ErrorCode::HttpRequestUriInvalid
+        | ErrorCode::HttpRequestUriTooLong
+        | ErrorCode::HttpRequestHeaderSectionSize(_)
+        | ErrorCode::HttpRequestHeaderSize(_)
+        | ErrorCode::HttpRequestTrailerSectionSize(_)
+        | ErrorCode::HttpRequestTrailerSize(_)
+        | ErrorCode::LoopDetected
+        | ErrorCode::ConfigurationError => Failure::Impossible,
+        ErrorCode::HttpRequestBodySize(size) => Failure::TooLong(*size),
         ErrorCode::ConnectionTerminated
         | ErrorCode::ConnectionReadTimeout
         | ErrorCode::ConnectionWriteTimeout
         | ErrorCode::HttpResponseIncomplete
-        | ErrorCode::HttpResponseTimeout => sent(message),
-        ErrorCode::HttpRequestBodySize(size) => Error::limit(
-            "request_bytes",
-            size.map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes")),
-        ),
-        ErrorCode::HttpResponseBodySize(size) => Error::limit(
-            "response_bytes",
-            size.map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes")),
-        ),
-        _ => Error::Permanent(message),
+        | ErrorCode::HttpResponseTimeout => Failure::Unanswered,
+        ErrorCode::HttpResponseHeaderSectionSize(_)
+        | ErrorCode::HttpResponseHeaderSize(_)
+        | ErrorCode::HttpResponseTrailerSectionSize(_)
+        | ErrorCode::HttpResponseTrailerSize(_)
+        | ErrorCode::HttpResponseTransferCoding(_)
+        | ErrorCode::HttpResponseContentCoding(_)
+        | ErrorCode::HttpUpgradeFailed
+        | ErrorCode::HttpProtocolError
+        | ErrorCode::InternalError(_) => Failure::Unreadable,
+        ErrorCode::HttpResponseBodySize(size) => Failure::AnswerTooLong(*size),
     }
 }

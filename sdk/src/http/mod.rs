@@ -1,6 +1,7 @@
 //! HTTP requests, over `wasi:http`. The host allows what a grant covers, follows
 //! no redirects, and puts secrets in; sizes and times are bounded here as well.
 
+mod failure;
 mod response;
 mod target;
 
@@ -9,6 +10,11 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
+#[cfg_attr(
+    not(target_family = "wasm"),
+    allow(unused_imports, reason = "for components")
+)]
+pub(crate) use failure::Failure;
 pub use response::Response;
 pub(crate) use target::Target;
 
@@ -144,7 +150,8 @@ impl Request {
         self
     }
 
-    /// A larger response is [`Error::Limit`]. 1 MiB unless set.
+    /// A larger response is [`Error::Limit`], or [`Error::Unknown`] where the request
+    /// changes something. 1 MiB unless set.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         (self.max_bytes, self.cut) = (bytes, false);
@@ -164,7 +171,8 @@ impl Request {
     /// # Errors
     /// [`Error::Denied`] when no grant covers it, [`Error::Transient`] when it may
     /// pass, [`Error::Unknown`] when a request that changes something may have
-    /// arrived, [`Error::Limit`] for a response that is too large,
+    /// arrived, whatever is wrong with its response, [`Error::Limit`] for a response
+    /// that is too large, [`Error::Permanent`] for one that can't be read,
     /// [`Error::InvalidInput`] for a URL or header that is none.
     pub fn send(self) -> Result<Response, Error> {
         task::block_on(self.send_async())
@@ -194,10 +202,14 @@ impl Request {
             return Ok(false);
         }
         if !self.cut {
-            return Err(Error::limit(
-                "response",
-                format!("{} bytes", self.max_bytes),
-            ));
+            let bytes = self.max_bytes;
+            return Err(match self.method.is_safe() {
+                true => Error::limit("response", format!("{bytes} bytes")),
+                false => Error::unknown(format!(
+                    "{}: its answer has more than {bytes} bytes",
+                    self.operation()
+                )),
+            });
         }
         response.body.extend_from_slice(&chunk[..room]);
         response.cut = true;

@@ -80,6 +80,10 @@ fn a_large_response_is_a_limit_or_cut() {
     assert_eq!((whole.body.len(), whole.cut), (100, false));
     let refused = with_http(answer, || get("http://a.test/").max_bytes(99).send());
     assert_eq!(refused, Err(Error::limit("response", "99 bytes")));
+    // It happened, whatever its answer is.
+    let done = with_http(answer, || post("http://a.test/").max_bytes(99).send());
+    let says = "POST http://a.test/: its answer has more than 99 bytes";
+    assert_eq!(done, Err(Error::unknown(says)));
     let cut = with_http(answer, || get("http://a.test/").cut_at(99).send()).unwrap();
     assert_eq!((cut.body.len(), cut.cut), (99, true));
 }

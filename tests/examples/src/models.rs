@@ -1,14 +1,10 @@
 //! What the model of an example says, as its `script.json` has it.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use airlock_fake_models::{Call, Counted, Reply, Script, Step, What};
 use anyhow::{Context, Result};
 use serde_json::Value;
-
-/// Answers with calls that were made so far.
-static MADE: AtomicUsize = AtomicUsize::new(0);
 
 /// Reads a script. `say` in a step is short for an answer: a text as it is, any other
 /// JSON as the text of it. `call` is one for a call of a tool: `[name, arguments]`, or
@@ -66,8 +62,8 @@ fn reply(say: Option<Value>, calls: Option<Value>) -> Result<Reply> {
         };
         // As providers spell it, which take no `/`.
         let name = name.replace('/', "_");
-        // No two calls of a conversation have one id.
-        let id = format!("call_{}_{at}", MADE.fetch_add(1, Ordering::Relaxed));
+        // Counted from the start in each answer, as some servers do.
+        let id = format!("call_{at}");
         Ok(Call {
             id,
             name,

@@ -5,6 +5,7 @@
 //! What must stay true: what is done here is done with the binary and the files that
 //! the README names; only addresses and places differ.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -81,6 +82,7 @@ pub struct Stage {
     name: String,
     folder: TempDir,
     server: Server,
+    model_tokens: Cell<Option<u64>>,
     _runtime: Runtime,
 }
 
@@ -157,6 +159,7 @@ impl Stage {
             name: example.to_owned(),
             folder,
             server,
+            model_tokens: Cell::new(None),
             _runtime: runtime,
         };
         if let Some(key) = model.and_then(|model| model.key.as_ref()) {
@@ -206,6 +209,11 @@ impl Stage {
     #[must_use]
     pub fn host_url(&self) -> &str {
         &self.server.url
+    }
+
+    /// How many tokens of models runs may use that are started from here on.
+    pub fn bound(&self, model_tokens: Option<u64>) {
+        self.model_tokens.set(model_tokens);
     }
 
     /// Has the model say these, one after the other, and forgets what it and the
@@ -364,7 +372,18 @@ impl Stage {
     /// It does not start.
     pub fn begin(&self, file: &str, inputs: &Value) -> Result<crate::runs::Run<'_>> {
         let input = serde_json::json!({ "workflow": self.text(file)?, "inputs": inputs });
-        let body = serde_json::json!({ "agent": "workflow", "goal": "", "input": input });
+        self.start("workflow", &input)
+    }
+
+    /// Starts a run of an agent and does not wait for anything.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(&self, agent: &str, input: &Value) -> Result<crate::runs::Run<'_>> {
+        let mut body = serde_json::json!({ "agent": agent, "goal": "", "input": input });
+        if let Some(tokens) = self.model_tokens.get() {
+            body["budget"] = serde_json::json!({ "model_tokens": tokens });
+        }
         let (url, token) = (&self.server.url, &self.server.token);
         let made = ask(url, token, "/v1/runs", Some(&body.to_string()))?;
         let made: Value = serde_json::from_str(&made)?;
@@ -455,6 +474,12 @@ fn binaries() -> PathBuf {
         true => dir.parent().unwrap_or(dir).to_path_buf(),
         false => dir.to_path_buf(),
     }
+}
+
+/// A component of the workspace, by package name.
+#[must_use]
+pub fn component(package: &str) -> PathBuf {
+    components().join(format!("{}.wasm", package.replace('-', "_")))
 }
 
 fn components() -> PathBuf {

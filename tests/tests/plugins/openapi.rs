@@ -2,6 +2,7 @@
 //! behind a real server, against a service on loopback that says what it saw.
 
 mod place;
+mod raw;
 mod shop;
 
 use std::fs;
@@ -405,6 +406,56 @@ fn a_document_that_is_wrong_changes_nothing() {
     );
 }
 
+/// The title is the author's: it takes over no plugin and no secret.
+#[test]
+fn a_document_names_nothing_that_is_there() {
+    let place = Place::new();
+    place.set_secret("orders-key", KEY);
+    let file = orders().display().to_string();
+    let base = place.shop.base();
+    let add = |more: &[&str]| {
+        let args = ["plugin", "add", "--openapi", &file, "--base-url", &base];
+        place.run(&[&args[..], more].concat(), "")
+    };
+    let (code, _, err) = add(&["--grant"]);
+    assert_eq!(code, 2, "{err}");
+    assert!(
+        err.contains("there is a secret orders-key already") && err.contains("--secret orders-key"),
+        "{err}"
+    );
+    assert!(
+        place
+            .ok(&["plugin", "list"])
+            .contains("no plugin is installed")
+    );
+    let (code, out, err) = add(&[]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.contains("note: there is a secret orders-key already"),
+        "{out}"
+    );
+    for more in [&[][..], &["--activate"]] {
+        let (code, _, err) = add(more);
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains("there is a plugin orders already"), "{err}");
+    }
+    let granted = place.add(&["--grant", "--secret", "orders-key"]);
+    assert_eq!(
+        granted["notes"].as_array().map(Vec::len),
+        Some(0),
+        "{granted:#}"
+    );
+    assert_eq!(
+        place.good("get_order", json!({ "id": "O-1" }))["status"],
+        200
+    );
+    // What is granted is known from then on.
+    assert_eq!(
+        place.add(&["--grant"])["notes"].as_array().map(Vec::len),
+        Some(0)
+    );
+}
+
 /// Airlock's own document makes tools of Airlock itself. The host lets them reach it
 /// only where a rule says so.
 #[test]
@@ -474,7 +525,7 @@ fn airlocks_own_document_makes_tools() {
 #[test]
 fn a_large_document_keeps_the_usual_limits() {
     let place = Place::new();
-    let values: Vec<String> = (0..400)
+    let values: Vec<String> = (0..700)
         .map(|number| format!("value {number:>10}"))
         .collect();
     let mut paths = json!({});

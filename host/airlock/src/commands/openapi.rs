@@ -7,9 +7,10 @@ use airlock_openapi::{At, Compiled, Options, Problem, compile, pack};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::plugins::{Then, inspecting, installed_text, send};
+use super::plugins::{Then, inspecting, installed_text, list_of, send};
 use super::{Session, format_of, grants, read_input};
 use crate::cli::{Global, OpenApi, PluginAdd};
+use crate::client::encode;
 use crate::exit::{Failure, Misuse, problem};
 use crate::output::{cell, table};
 use crate::packed::OPENAPI;
@@ -22,7 +23,9 @@ struct Made {
 
 /// Makes a plugin of a document and installs it.
 pub(super) fn add(session: &Session, args: &PluginAdd) -> Result<()> {
-    let made = make(args)?;
+    let mut made = make(args)?;
+    check_name(session, args, &made.compiled.plugin)?;
+    check_secrets(session, &args.openapi, &mut made.compiled)?;
     let name = &made.compiled.plugin;
     let digest = args.digest.as_deref();
     let installed = send(&session.api, name, made.component, digest, Then::of(args))?;
@@ -41,6 +44,64 @@ pub(super) fn add(session: &Session, args: &PluginAdd) -> Result<()> {
         text.push_str(&format!("more: {}", inspecting(name, installed)));
         text
     })
+}
+
+/// A document's title is its author's: it names no plugin that is there already,
+/// the grants of which the new version would get.
+fn check_name(session: &Session, args: &PluginAdd, name: &str) -> Result<()> {
+    if args.name.is_some() || there(session, &format!("/v1/plugins/{}", encode(name)))?.is_none() {
+        return Ok(());
+    }
+    Err(Misuse(format!(
+        "there is a plugin {name} already; if this is another version of it, say so: \
+         airlock plugin add {name} --openapi FILE"
+    ))
+    .into())
+}
+
+/// So is a secret's name, where it was made of the title: one that is there already
+/// may be meant for another server.
+fn check_secrets(session: &Session, given: &OpenApi, compiled: &mut Compiled) -> Result<()> {
+    let stored = there(session, "/v1/secrets")?.unwrap_or_default();
+    let stored = list_of(&stored, "secrets");
+    let granted = there(session, &grants::path(&compiled.plugin))?.unwrap_or_default();
+    let rules = list(&granted["grants"], "http");
+    let named = |secret: &str| {
+        let mut given = given.secret.iter();
+        given.any(|text| text.rsplit('=').next() == Some(secret))
+    };
+    let url = format!("{}/**", compiled.server);
+    let bound = |secret: &str| {
+        let mut rules = rules.iter();
+        rules.any(|rule| rule["secret"] == secret && rule["url"] == url)
+    };
+    for (secret, _) in &compiled.secrets {
+        let mut all = stored.as_array().into_iter().flatten();
+        let is_there = all.any(|one| one == secret.as_str() || one["name"] == secret.as_str());
+        if !is_there || named(secret) || bound(secret) {
+            continue;
+        }
+        let told = format!(
+            "there is a secret {secret} already; if it is meant for {}, say so: --secret {secret}",
+            compiled.server
+        );
+        match given.grant {
+            true => return Err(Misuse(told).into()),
+            false => compiled.notes.push(told),
+        }
+    }
+    Ok(())
+}
+
+/// What there is at a path, as far as the token may see it.
+fn there(session: &Session, path: &str) -> Result<Option<Value>> {
+    match session.api.get(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) => match error.downcast_ref::<Failure>() {
+            Some(failure) if matches!(failure.status, 403 | 404) => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Makes a component of a document and writes it to a file. No server is asked.

@@ -367,6 +367,7 @@ fn each_imported(
 
 /// Removes the chunks of files that are not `there`, of all ids that begin with the
 /// import's prefix; the names have it too. Blocks.
+/// What is in a folder that could not be read stays.
 ///
 /// # Errors
 /// [`MemoryError::Store`]; [`MemoryError::Corrupt`].
@@ -378,7 +379,7 @@ pub fn prune(
     let mut report = Vec::new();
     let mut gone: BTreeMap<String, Vec<Change>> = BTreeMap::new();
     each_imported(memory, import.namespace, import.prefix, |uri, entry| {
-        if !there.contains(uri) {
+        if !is_there(there, uri) {
             let change = Change::delete(entry.id, Expect::Any);
             gone.entry(uri.to_owned()).or_default().push(change);
         }
@@ -391,6 +392,13 @@ pub fn prune(
         report.push(Imported { path, outcome });
     }
     Ok(report)
+}
+
+/// Whether a file, or a folder around it, was found; of a folder that stands there
+/// itself nobody knows what is in it.
+fn is_there(there: &BTreeSet<String>, uri: &str) -> bool {
+    let around = |at: usize| there.contains(&uri[..at]) || there.contains(&uri[..=at]);
+    there.contains(uri) || there.contains("") || uri.match_indices('/').any(|(at, _)| around(at))
 }
 
 fn hex(bytes: &[u8]) -> String {

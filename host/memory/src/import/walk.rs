@@ -87,7 +87,15 @@ fn folder(
             return Ok(());
         }
     };
-    for entry in entries.flatten() {
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let reason = format!("the folder can't be read to its end: {error}");
+                found.push(refuse(path.to_owned(), reason));
+                break;
+            }
+        };
         let name = entry.file_name().to_bytes();
         if name == b"." || name == b".." {
             continue;

@@ -99,7 +99,7 @@ impl<'a> Chat<'a> {
     fn said(&self, parsed: Parsed) -> Said {
         let whole = |text: &str, form| self.restorer.whole(text, form);
         let calls = parsed.calls.iter().map(|call| ToolCall {
-            id: call.id.clone(),
+            id: self.names.id(&call.id),
             name: self.names.meant(&call.name).to_owned(),
             arguments: whole(&call.arguments, Form::Json),
         });

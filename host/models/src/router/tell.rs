@@ -51,7 +51,7 @@ impl<'a> Teller<'a> {
             }
             Event::Call { index, id, name } => Event::Call {
                 index,
-                id,
+                id: self.names.id(&id),
                 name: self.names.meant(&name).to_owned(),
             },
             Event::Started { model } => Event::Started { model },

@@ -1,5 +1,7 @@
 //! What goes well, in each protocol.
 
+use std::collections::BTreeSet;
+
 use airlock_fake_models::{Call, Counted, Damage, Reply, What};
 use airlock_models::{Ask, EmbedRequest, Event, Finish, Message, OutputSchema, Part, ToolCall};
 
@@ -118,6 +120,58 @@ async fn tools_are_called_and_their_results_go_back() {
             last.text, "done",
             "{role}: the server found calls and results in order"
         );
+    }
+}
+
+/// Servers that count calls from the start in each answer, or give them no id at all.
+#[tokio::test]
+async fn calls_of_later_answers_have_ids_of_their_own() {
+    for (role, id) in PROTOCOLS
+        .iter()
+        .flat_map(|role| [(role, "call_0"), (role, "")])
+    {
+        let calls = || {
+            let call = Call {
+                id: id.to_owned(),
+                name: "files_read".to_owned(),
+                arguments: "{}".to_owned(),
+            };
+            What::Answer(Reply {
+                calls: vec![call],
+                ..reply("I look.")
+            })
+        };
+        let world = world([calls(), calls(), calls(), calls(), What::text("done")]).await;
+        let mut request = question(role, "read");
+        request.tools = vec![tool("files/read")];
+        let mut ids = BTreeSet::new();
+        for turn in 0..2 {
+            let whole = world.ask(&request).await.expect("an answer");
+            let (streamed, events) = world.stream(&request).await;
+            assert_eq!(streamed.expect("an answer"), whole, "{role}");
+            let told = events.iter().find_map(|event| match event {
+                Event::Call { id, .. } => Some(id.clone()),
+                _ => None,
+            });
+            let own = whole.calls[0].id.clone();
+            assert!(
+                id.is_empty() || told.as_ref() == Some(&own),
+                "{role}: {told:?}"
+            );
+            ids.insert(own);
+            assert_eq!(ids.len(), turn + 1, "{role}: {ids:?}");
+            request.messages.push(Message::Assistant {
+                text: whole.text.clone(),
+                calls: whole.calls.clone(),
+            });
+            request.messages.push(Message::Tool {
+                call: whole.calls[0].id.clone(),
+                text: "content".to_owned(),
+                failed: false,
+            });
+        }
+        let last = world.ask(&request).await.expect("it can go on");
+        assert_eq!(last.text, "done", "{role}");
     }
 }
 

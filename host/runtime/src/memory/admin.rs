@@ -134,21 +134,15 @@ impl Runtime {
     ) -> Result<EntryView, MemoryFailure> {
         let namespace = self.shared(who, namespace)?;
         let shown = namespace.to_string();
-        let (vector, used) = match (&put.embed, put.vector) {
-            (None, vector) => (vector, (0, 0)),
+        let vector = match (&put.embed, put.vector) {
+            (None, vector) => vector,
             (Some(_), Some(_)) => {
                 let why = "`vector` and `embed`: give one of them".to_owned();
                 return Err(MemoryFailure::Invalid(why));
             }
-            (Some(role), None) => {
-                let embedder = Embedder::new(self, role, &who.name);
-                let mut made = embedder.vectors(vec![put.text.clone()]).await?;
-                (made.pop(), embedder.used())
-            }
+            (Some(role), None) => self.vector_of(who, role, &put.text).await?,
         };
-        let detail = json!({
-            "namespace": shown, "id": id, "tokens": used.0, "cost_micros": used.1,
-        });
+        let detail = json!({ "namespace": shown, "id": id });
         self.on_record(who, "memory.put", &shown, detail).await?;
         let document = NewDocument {
             id: id.to_owned(),
@@ -249,10 +243,7 @@ impl Runtime {
         let namespaces = namespaces.collect::<Result<Vec<_>, _>>()?;
         let vector = match (&asked.embed, &asked.text, asked.vector) {
             (None, _, vector) => vector,
-            (Some(role), Some(text), None) => {
-                let embedder = Embedder::new(self, role, &who.name);
-                embedder.vectors(vec![text.clone()]).await?.pop()
-            }
+            (Some(role), Some(text), None) => self.vector_of(who, role, text).await?,
             (Some(_), ..) => {
                 let why = "`embed` makes a vector of `text`: give that, and no `vector`";
                 return Err(MemoryFailure::Invalid(why.to_owned()));
@@ -275,6 +266,21 @@ impl Runtime {
         Ok(MemoryFound {
             hits: hits.await?.into_iter().map(view).collect(),
         })
+    }
+
+    /// The vector of a text; what it took is on record.
+    async fn vector_of(
+        self: &Arc<Self>,
+        who: &Principal,
+        role: &str,
+        text: &str,
+    ) -> Result<Option<Vec<f32>>, MemoryFailure> {
+        let embedder = Embedder::new(self, role, &who.name);
+        let made = embedder.vectors(vec![text.to_owned()]).await;
+        let (tokens, micros) = embedder.used();
+        let detail = json!({ "role": role, "tokens": tokens, "cost_micros": micros });
+        self.on_record(who, "memory.embed", role, detail).await?;
+        Ok(made?.pop())
     }
 
     /// A namespace that `who` may see.

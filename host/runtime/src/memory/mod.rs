@@ -26,11 +26,19 @@ pub use types::{
 use crate::runtime::Runtime;
 
 impl Runtime {
-    /// Opens it where there is something in it, so that what is over is removed.
+    /// Opens it where there is something in it, so that what is over is removed. Where
+    /// its folder can't be written, that is said, and it is tried again by whoever needs
+    /// it next.
     pub(crate) async fn open_memory(&self) -> Result<(), MemoryError> {
         let home = Arc::clone(&self.memory);
         let opened = tokio::task::spawn_blocking(move || home.open_if_used().map(drop));
-        opened.await.unwrap_or_else(|_| Err(interrupted()))
+        match opened.await.unwrap_or_else(|_| Err(interrupted())) {
+            Err(error @ (MemoryError::Index { .. } | MemoryError::Busy { .. })) => {
+                tracing::error!(%error, "the memory can't be opened");
+                Ok(())
+            }
+            opened => opened,
+        }
     }
 
     /// Closes it: what searches need of it is on disk then.
@@ -49,6 +57,7 @@ impl Runtime {
         &self,
         work: impl FnOnce(&Memory) -> Result<T, MemoryError> + Send + 'static,
     ) -> Result<T, MemoryError> {
+        let _place = self.memory.place().await?;
         let home = Arc::clone(&self.memory);
         let done = tokio::task::spawn_blocking(move || work(&*home.open()?));
         done.await.unwrap_or_else(|_| Err(interrupted()))
@@ -63,8 +72,15 @@ impl Runtime {
     /// must be gone before.
     pub(crate) async fn erase_memory(&self, plugin: &str) -> Result<u64, StoreError> {
         let home = Arc::clone(&self.memory);
-        let queued = tokio::task::spawn_blocking(move || home.allowed_before_is_queued());
-        queued.await.map_err(|_| store_error(interrupted()))?;
+        let queued = tokio::task::spawn_blocking(move || {
+            home.allowed_before_is_queued();
+            home.opened()
+        });
+        // What is queued is written once a sweep behind it is done: what is listed then
+        // is all that there is.
+        if let Some(memory) = queued.await.map_err(|_| store_error(interrupted()))? {
+            memory.sweep().await.map_err(store_error)?;
+        }
         let mut deleted = 0;
         for namespace in self.own_namespaces(plugin).await? {
             deleted += u64::from(self.delete_all(namespace).await.map_err(store_error)?);

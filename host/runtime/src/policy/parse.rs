@@ -194,7 +194,7 @@ mod tests {
         check(
             "[plugins.invoices.grants]\n\nfils = []\n",
             expect![
-                "line 3, column 1: unknown field `fils`, expected one of `files`, `http`, `secrets`, `kv`, `env`, `config`, `clocks`, `random`, `log`, `tools`, `agents`, `models`, `effects` (did you mean `files`?)"
+                "line 3, column 1: unknown field `fils`, expected one of `files`, `http`, `secrets`, `kv`, `env`, `config`, `clocks`, `random`, `log`, `tools`, `agents`, `models`, `memory`, `effects` (did you mean `files`?)"
             ],
         );
         check(

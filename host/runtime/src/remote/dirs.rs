@@ -84,7 +84,7 @@ mod tests {
         fs::create_dir(&other).expect("made");
         fs::write(all.join("p/locked/inner/file"), "x").expect("written");
         symlink(&other, all.join("p/locked/link")).expect("linked");
-        let closed = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o000));
+        let closed = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o0));
         closed(&other).expect("set");
         closed(&all.join("p/locked/inner")).expect("set");
         closed(&all.join("p/locked")).expect("set");

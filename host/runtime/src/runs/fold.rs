@@ -318,7 +318,9 @@ impl Asked {
             Request::Signal { .. } | Request::Start { .. } | Request::Record { .. } => {
                 Waits::ForSomebody
             }
-            Request::Call { .. } if self.unknown.is_some() => Waits::ForSomebody,
+            Request::Call { .. } | Request::Memory { .. } if self.unknown.is_some() => {
+                Waits::ForSomebody
+            }
             Request::Call { .. } if self.to_approve.is_some() => {
                 self.terms.due_ms.map_or(Waits::ForSomebody, Waits::Until)
             }

@@ -171,6 +171,7 @@ impl Asking {
         request: memory::Request,
         again: bool,
     ) -> Result<Came, MemoryError> {
+        let _place = self.runtime.memory.place().await?;
         let this = Arc::clone(self);
         let work = move || {
             let documents = this.runtime.memory.open()?;
@@ -202,7 +203,8 @@ impl Asking {
             return memory::written(&task, Ok(written)).map(Came::Answer);
         }
         // From here on nothing of the agent's is erased.
-        let _turn = self.runtime.memory.writing();
+        let writing = || self.runtime.memory.writing();
+        let _turn = request.writes().then(writing);
         let rules = match self.permitted(&request) {
             Ok(rules) => rules,
             Err(denial) => return Ok(Came::Denied(denial)),
@@ -235,10 +237,8 @@ impl Asking {
     fn permitted(&self, request: &memory::Request) -> Result<Vec<Rule>, Denial> {
         let (agent, _, autonomy) = self.whose();
         let rule = |op: Op| {
-            let denied = |capability: &str, rule: String| Denial {
-                capability: capability.to_owned(),
-                operation: op.to_string(),
-                rule,
+            let denied = |capability: &str, rule: String| {
+                Denial::clipped(capability, &op.to_string(), &rule)
             };
             let rule = rule_for(&self.runtime, &agent, &op);
             let rule = rule.map_err(|rule| denied(Memory::NAME, rule))?;

@@ -265,11 +265,8 @@ impl Asking {
             role: prepared.role().to_owned(),
             images: prepared.images(),
         };
-        let rule = rule_for(&self.runtime, &self.agent(), &op).map_err(|rule| Denial {
-            capability: models::Models::NAME.to_owned(),
-            operation: op.to_string(),
-            rule,
-        })?;
+        let rule = rule_for(&self.runtime, &self.agent(), &op)
+            .map_err(|rule| Denial::clipped(models::Models::NAME, &op.to_string(), &rule))?;
         if let (Prepared::Chat(request), Some(most)) = (&mut prepared, rule.output_tokens) {
             request.max_tokens = Some(request.max_tokens.map_or(most, |asked| asked.min(most)));
         }

@@ -65,12 +65,13 @@ async fn what_an_agent_keeps_is_there_after_a_restart() {
     };
     let all = [
         "keeper/add Plain",
+        "keeper/documents Plain",
         "keeper/fail Plain",
         "keeper/get ReadOnly",
         "keeper/put Idempotent",
     ];
     assert_eq!(names(&results[2]), all);
-    assert_eq!(names(&results[5]), all[2..3]);
+    assert_eq!(names(&results[5]), all[3..4]);
     assert_eq!(results[4], json!({ "ok": [1] }));
     assert_eq!(results[7], json!({ "ok": [2] }));
     assert_eq!(json!(host.run(&id).state), json!({ "seen": [2] }));

@@ -32,8 +32,11 @@ async fn what_changes_something_is_not_for_tools_that_only_read() {
     let unknown = explain("get kept k", Some("gte")).expect_err("no such tool");
     assert_eq!(unknown.code(), "invalid-grants");
     // Where all its tools only read, it is for none.
-    let only =
-        json!({ "add": "read-only", "fail": "read-only", "get": "read-only", "put": "read-only" });
+    let tools = ["add", "documents", "fail", "get", "put"];
+    let only: serde_json::Map<_, _> = tools
+        .map(|tool| (tool.to_owned(), json!("read-only")))
+        .into_iter()
+        .collect();
     host.grant(
         "keeper",
         json!({ "kv": [{ "bucket": "kept" }], "effects": only }),

@@ -114,6 +114,18 @@ fn valid_body(path: &str) -> Value {
             "signal": { "run_at": "/run", "agent": "echo", "name": "n" },
         }),
         "/v1/hooks/{name}/rotate" => json!({ "secret": "sixteen characters", "keep_s": 9 }),
+        "/v1/memory/search" => json!({
+            "namespaces": ["shared/x"], "text": "\"a b\" c", "vector": [0.5, -1.0],
+            "labels": { "k": "v" }, "from_ms": 1, "to_ms": 9, "limit": 5,
+        }),
+        "/v1/memory/import" => json!({
+            "namespace": "shared/x", "prefix": "p/", "labels": { "k": "v" }, "there": ["a.md"],
+            "files": [{ "path": "a.md", "chunks": [{ "text": "t", "source": { "lines": [1, 2] } }] }],
+        }),
+        "/v1/memory/{kind}/{name}/{id}" => json!({
+            "text": "a b c", "value": { "n": 1 }, "labels": { "k": "v" }, "vector": [0.5, -1.0],
+            "ttl_ms": 60_000, "source": { "uri": "u", "page": 1 }, "expect": "any",
+        }),
         "/v1/halt" => json!({ "halted": false, "why": "fuzz" }),
         "/v1/runs/prune" => json!({ "older_than_s": 1_000_000, "agent": "echo", "dry_run": true }),
         "/v1/runs/{id}/fork" => json!({ "at": 1, "input": {}, "agent": digest }),
@@ -135,6 +147,7 @@ fn target(path: &str) -> String {
     }
     path.replace("{plugin}", "echo")
         .replace("{tool}", "run")
+        .replace("{kind}", "shared")
         .replace("{name}", "x")
 }
 

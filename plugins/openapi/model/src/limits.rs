@@ -5,7 +5,11 @@
 pub const FILE_BYTES_MAX: usize = 16 << 20;
 /// Values of a file, those that aliases repeat counted.
 pub const NODES_MAX: usize = 1_000_000;
-/// Lists and maps inside one another.
+/// Bytes of a text that count as one value more.
+pub const TEXT_BYTES_A_NODE: usize = 64;
+/// Bytes of a member's name.
+pub const NAME_BYTES_MAX: usize = 4 << 10;
+/// Lists and maps inside one another, those that aliases repeat counted.
 pub const DEPTH_MAX: usize = 100;
 /// Problems that are told at once.
 pub const PROBLEMS_MAX: usize = 20;
@@ -13,6 +17,10 @@ pub const PROBLEMS_MAX: usize = 20;
 pub const OPERATIONS_MAX: usize = 256;
 /// Parameters of one operation.
 pub const PARAMETERS_MAX: usize = 100;
+/// Members of a form.
+pub const FIELDS_MAX: usize = 1_000;
+/// Schemas that one is put together of, as far as files are looked for in them.
+pub const PARTS_MAX: usize = 32;
 /// References one after the other.
 pub const REFERENCES_MAX: usize = 32;
 /// Bytes of one schema, as the contract says.
@@ -35,3 +43,5 @@ pub const URL_BYTES_MAX: usize = 8 << 10;
 pub const RESPONSE_BYTES_MAX: usize = 900 << 10;
 /// Characters of a server's words in an error.
 pub const EXCERPT_CHARS_MAX: usize = 600;
+/// Bytes of a body that such words are looked for in.
+pub const EXCERPT_BYTES_MAX: usize = 16 << 10;

@@ -11,7 +11,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::limits::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
+use crate::limits::{DEPTH_MAX, FILE_BYTES_MAX, NAME_BYTES_MAX, NODES_MAX};
 use crate::problem::{At, Problem, name};
 
 /// Reads the document in a text.
@@ -44,6 +44,18 @@ fn fault(line: usize, column: usize, message: impl Into<String>) -> Problem {
     Problem {
         at: At::Text { line, column },
         message: message.into(),
+    }
+}
+
+/// Whether a name can be part of each place behind it.
+fn check_name(key: &str) -> Result<(), String> {
+    match key.len() > NAME_BYTES_MAX {
+        true => Err(format!(
+            "the name `{}` has {} bytes, more than {NAME_BYTES_MAX}",
+            name(key),
+            key.len()
+        )),
+        false => Ok(()),
     }
 }
 
@@ -147,6 +159,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = members.next_key::<String>()? {
+            check_name(&key).map_err(A::Error::custom)?;
             let value = members.next_value_seed(self.below())?;
             if map.contains_key(&key) {
                 let key = name(&key);

@@ -70,7 +70,7 @@ pub fn request(
     let input: Input = serde_json::from_str(input)
         .map_err(|error| format!("the input is no JSON object: {error}"))?;
     check_names(plan, &input)?;
-    let shapes = shapes(plan, &input)?;
+    let shapes = shapes(plan, &input, idempotency_key)?;
     let mut url = format!("{}{}", plan.base, path(plan, &shapes)?);
     let query = query(plan, &shapes, secret)?;
     if !query.is_empty() {
@@ -125,11 +125,19 @@ fn check_names(plan: &Plan, input: &Input) -> Result<(), String> {
 }
 
 /// The values of the parameters, in their order; `None` where one is not given.
-fn shapes(plan: &Plan, input: &Input) -> Result<Vec<Option<Shape>>, String> {
+fn shapes(
+    plan: &Plan,
+    input: &Input,
+    idempotency_key: Option<&str>,
+) -> Result<Vec<Option<Shape>>, String> {
     let of = |parameter: &Parameter| {
         let raw = input.get(&parameter.input).filter(|raw| !is_null(raw));
         match raw {
             Some(raw) => shape(parameter, raw).map(Some),
+            // The call's own stands for it.
+            None if idempotency_key.is_some() && takes_key(parameter.place, &parameter.name) => {
+                Ok(None)
+            }
             None if parameter.required => Err(format!("{}: is missing", parameter.input)),
             None => Ok(None),
         }
@@ -251,13 +259,24 @@ fn query(
     if let Some((Carrier::Query(name), secret)) = carried(plan, secret) {
         let name = encode(name, PLAIN);
         // Members of an object have names of the caller's.
-        if pairs.iter().any(|(other, _)| *other == name) {
+        if pairs.iter().any(|(other, _)| is_read_as(other, &name)) {
             return Err(format!("`{name}` is the host's to send"));
         }
         pairs.push((name, secret.to_owned()));
     }
     let pair = |(name, value): (String, String)| format!("{name}={value}");
     Ok(pairs.into_iter().map(pair).collect())
+}
+
+/// Whether a server may take an encoded name in a query for another: whatever the
+/// case, with brackets behind it, or with `.` and spaces for `_`.
+fn is_read_as(name: &str, other: &str) -> bool {
+    let plain = |name: &str| {
+        let name = name.to_ascii_lowercase().replace("%20", "_");
+        name.replace('.', "_")
+    };
+    let (name, other) = (plain(name), plain(other));
+    name == other || name.split("%5b").next() == Some(other.as_str())
 }
 
 fn headers(
@@ -272,9 +291,8 @@ fn headers(
         check_header_value(&value).map_err(|why| format!("{}: {why}", parameter.input))?;
         headers.push((parameter.name.to_ascii_lowercase(), value));
     }
-    let takes_key = plan.parameters.iter().any(|parameter| {
-        parameter.place == Place::Header && parameter.name.eq_ignore_ascii_case("idempotency-key")
-    });
+    let mut parameters = plan.parameters.iter();
+    let takes_key = parameters.any(|parameter| takes_key(parameter.place, &parameter.name));
     let is_given = headers.iter().any(|(name, _)| name == "idempotency-key");
     if let Some(key) = idempotency_key.filter(|_| takes_key && !is_given) {
         check_header_value(key)?;
@@ -315,6 +333,11 @@ fn headers(
         }
     }
     Ok(headers)
+}
+
+/// Whether a parameter is the header that a call's key goes into.
+pub(crate) fn takes_key(place: Place, called: &str) -> bool {
+    place == Place::Header && called.eq_ignore_ascii_case("idempotency-key")
 }
 
 /// The parameters of a place that are given.

@@ -1,14 +1,17 @@
 //! From a response to what a call gives back: an output, or an error that tells the
 //! caller what to do next.
 
+mod readable;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use serde_json::Map;
 use serde_json::value::RawValue;
 
-use crate::limits::{EXCERPT_CHARS_MAX, RESPONSE_BYTES_MAX};
+use crate::limits::{EXCERPT_BYTES_MAX, EXCERPT_CHARS_MAX, RESPONSE_BYTES_MAX};
 use crate::plan::Plan;
+use readable::is_readable;
 
 /// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +78,10 @@ pub fn outcome(plan: &Plan, response: &Response) -> Outcome {
             None => format!("{what}; this operation is sent without credentials"),
         }),
         404 | 410 => Outcome::NotFound(what),
+        // Without a time it may be a gateway's that passed the request on.
+        503 if !plan.is_idempotent() && header(response, "retry-after").is_none() => {
+            Outcome::Unknown(what)
+        }
         408 | 425 | 429 | 503 => Outcome::Transient(what, retry_after(response)),
         300..=399 => Outcome::Permanent(match header(response, "location") {
             Some(place) => format!("{what}; it redirects to `{}`, which is not followed", {
@@ -92,8 +99,10 @@ pub fn outcome(plan: &Plan, response: &Response) -> Outcome {
 fn output(plan: &Plan, response: &Response) -> Outcome {
     let mut headers = Map::new();
     for name in &plan.headers {
-        if let Some(value) = header(response, name) {
-            headers.insert(name.clone(), value.into());
+        // A header that is given several times is a list (RFC 9110, 5.3).
+        let all: Vec<&str> = values(response, name).collect();
+        if !all.is_empty() {
+            headers.insert(name.clone(), all.join(", ").into());
         }
     }
     let body = response
@@ -110,7 +119,7 @@ fn output(plan: &Plan, response: &Response) -> Outcome {
     let raw: Option<Box<RawValue>> = match text {
         None | Some("") => None,
         Some(text) => {
-            let parsed = is_json(response)
+            let parsed = (is_json(response) && is_readable(text))
                 .then(|| serde_json::from_str(text).ok())
                 .flatten();
             parsed.or_else(|| serde_json::value::to_raw_value(text).ok())
@@ -140,11 +149,13 @@ fn is_json(response: &Response) -> bool {
 }
 
 fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
-    let found = response
-        .headers
-        .iter()
-        .find(|(other, _)| other.eq_ignore_ascii_case(name));
-    found.map(|(_, value)| value.as_str())
+    values(response, name).next()
+}
+
+fn values<'r>(response: &'r Response, name: &str) -> impl Iterator<Item = &'r str> {
+    let all = response.headers.iter();
+    all.filter(move |(other, _)| other.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
 }
 
 /// Seconds, or until a date from the one that the server gives beside it.
@@ -198,7 +209,8 @@ fn seconds(date: &str) -> Option<u64> {
 
 /// The beginning of the server's own words, in one line.
 fn excerpt(response: &Response) -> String {
-    let text = String::from_utf8_lossy(&response.body);
+    let most = response.body.len().min(EXCERPT_BYTES_MAX);
+    let text = String::from_utf8_lossy(&response.body[..most]);
     let words: Vec<&str> = text.split_whitespace().collect();
     let line = words.join(" ");
     let mut shown: String = line

@@ -60,7 +60,8 @@ fn fits(schema: &Value) -> bool {
     depth(schema) <= SCHEMA_DEPTH_MAX && schema.to_string().len() <= SCHEMA_BYTES_MAX
 }
 
-fn depth(value: &Value) -> usize {
+/// Lists and maps inside one another.
+pub(crate) fn depth(value: &Value) -> usize {
     let below = match value {
         Value::Array(items) => items.iter().map(depth).max(),
         Value::Object(members) => members.values().map(depth).max(),
@@ -79,8 +80,10 @@ fn one_object(
     let mut schemas = Schemas {
         spec,
         detail,
+        hidden: if closed { "readOnly" } else { "writeOnly" },
         names: BTreeMap::new(),
         taken: BTreeSet::new(),
+        counts: BTreeMap::new(),
         queue: VecDeque::new(),
         nodes: 0,
     };
@@ -140,8 +143,9 @@ pub(crate) fn kinds(spec: &Spec<'_>, node: &Node<'_>) -> Result<Vec<Kind>, Probl
             _ => {
                 // The way of 3.0 to put something beside a reference.
                 let all = node.get("allOf").map(|all| all.items("`allOf`"));
-                match all.transpose()?.as_deref() {
-                    Some([one]) => node = one.clone(),
+                let mut all = all.transpose()?.into_iter().flatten();
+                match (all.next(), all.next()) {
+                    (Some(one), None) => node = one,
                     _ => return Ok(Vec::new()),
                 }
                 continue;
@@ -177,9 +181,13 @@ const TYPES: [&str; 7] = [
 struct Schemas<'s, 'a> {
     spec: &'s Spec<'a>,
     detail: Detail,
+    /// What marks properties that are not for this side.
+    hidden: &'static str,
     /// The names of what is referred to, by its place.
     names: BTreeMap<String, String>,
     taken: BTreeSet<String>,
+    /// The last number behind a name that several would have.
+    counts: BTreeMap<String, usize>,
     queue: VecDeque<(String, Node<'a>)>,
     nodes: usize,
 }
@@ -226,6 +234,7 @@ impl<'a> Schemas<'_, 'a> {
                 made.insert(key.to_owned(), value);
             }
         }
+        self.free_hidden(node, &mut made);
         exclusive(&mut made, "exclusiveMinimum", "minimum");
         exclusive(&mut made, "exclusiveMaximum", "maximum");
         let is_nullable = self.spec.is_30 && node.flag("nullable") == Some(true);
@@ -235,12 +244,35 @@ impl<'a> Schemas<'_, 'a> {
         })
     }
 
+    /// OpenAPI asks for a property that is read only in answers alone, and for one
+    /// that is write only in requests alone, where it is required.
+    fn free_hidden(&self, node: &Node<'a>, made: &mut Map<String, Value>) {
+        let Some(Value::Array(required)) = made.get_mut("required") else {
+            return;
+        };
+        let Some(properties) = node.get("properties") else {
+            return;
+        };
+        let is_hidden = |name: &Value| {
+            let property = name.as_str().and_then(|name| properties.get(name));
+            property.is_some_and(|property| {
+                let says = |node: &Node<'_>| node.flag(self.hidden) == Some(true);
+                says(&property) || self.spec.resolve(property).is_ok_and(|node| says(&node))
+            })
+        };
+        required.retain(|name| !is_hidden(name));
+        if required.is_empty() {
+            made.remove("required");
+        }
+    }
+
     fn reference(&mut self, from: &Node<'a>, target: &str) -> Result<String, Problem> {
         let node = self.spec.follow(from, target)?;
-        if let Some(name) = self.names.get(&node.at) {
+        let at = node.at();
+        if let Some(name) = self.names.get(&at) {
             return Ok(format!("#/$defs/{name}"));
         }
-        let last = node.at.rsplit('/').next().unwrap_or_default();
+        let last = at.rsplit('/').next().unwrap_or_default();
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let base: String = last.chars().filter(|c| plain(*c)).take(60).collect();
         let base = if base.is_empty() {
@@ -249,12 +281,12 @@ impl<'a> Schemas<'_, 'a> {
             base
         };
         let mut name = base.clone();
-        let mut count = 2;
         while !self.taken.insert(name.clone()) {
+            let count = self.counts.entry(base.clone()).or_insert(1);
+            *count += 1;
             name = format!("{base}_{count}");
-            count += 1;
         }
-        self.names.insert(node.at.clone(), name.clone());
+        self.names.insert(at, name.clone());
         self.queue.push_back((name.clone(), node));
         Ok(format!("#/$defs/{name}"))
     }
@@ -322,7 +354,7 @@ impl<'a> Schemas<'_, 'a> {
 
     fn list(&mut self, node: &Node<'a>) -> Result<Value, Problem> {
         let items = node.items("a list of schemas")?;
-        let made = items.iter().map(|item| self.convert(item));
+        let made = items.map(|item| self.convert(&item));
         made.collect::<Result<Vec<_>, _>>().map(Value::Array)
     }
 }

@@ -1,6 +1,8 @@
 //! A document that was read, and its parts with their places. References are
 //! followed within the document alone, and only so far.
 
+use std::rc::Rc;
+
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
@@ -14,25 +16,53 @@ pub(crate) struct Spec<'a> {
     pub(crate) is_30: bool,
 }
 
-/// A part of the document, and its place as a JSON pointer.
+/// A part of the document, and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Node<'a> {
     pub(crate) value: &'a Value,
-    pub(crate) at: String,
+    at: Rc<Place<'a>>,
+}
+
+/// A place in the document. It shares what stands before it, so that many parts
+/// with long names before them cost no more than their number.
+#[derive(Debug)]
+enum Place<'a> {
+    /// A JSON pointer.
+    Start(String),
+    Member(Rc<Place<'a>>, &'a str),
+    Item(Rc<Place<'a>>, usize),
+}
+
+impl Place<'_> {
+    fn pointer(&self) -> String {
+        match self {
+            Self::Start(pointer) => pointer.clone(),
+            Self::Member(before, name) => format!("{}/{}", before.pointer(), token(name)),
+            Self::Item(before, index) => format!("{}/{index}", before.pointer()),
+        }
+    }
 }
 
 /// Escapes a member's name for a JSON pointer.
-pub(crate) fn token(name: &str) -> String {
+fn token(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
 impl<'a> Node<'a> {
+    fn starting(value: &'a Value, pointer: String) -> Self {
+        let at = Rc::new(Place::Start(pointer));
+        Self { value, at }
+    }
+
+    /// Its place as a JSON pointer.
+    pub(crate) fn at(&self) -> String {
+        self.at.pointer()
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<Self> {
-        let value = self.value.get(name)?;
-        Some(Self {
-            value,
-            at: format!("{}/{}", self.at, token(name)),
-        })
+        let (name, value) = self.value.as_object()?.get_key_value(name)?;
+        let at = Rc::new(Place::Member(Rc::clone(&self.at), name));
+        Some(Self { value, at })
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<&'a str> {
@@ -44,7 +74,7 @@ impl<'a> Node<'a> {
     }
 
     pub(crate) fn problem(&self, message: impl Into<String>) -> Problem {
-        Problem::new(&self.at, message)
+        Problem::new(&self.at(), message)
     }
 
     /// The value as a map, or a problem that says what it is.
@@ -53,24 +83,31 @@ impl<'a> Node<'a> {
         map.ok_or_else(|| self.problem(format!("{what} is {}, not a map", kind(self.value))))
     }
 
-    pub(crate) fn members(&self, what: &str) -> Result<Vec<(&'a str, Self)>, Problem> {
-        let members = self.map(what)?.iter();
-        let node = |(name, value): (&'a String, &'a Value)| {
-            let at = format!("{}/{}", self.at, token(name));
+    pub(crate) fn members(
+        &self,
+        what: &str,
+    ) -> Result<impl Iterator<Item = (&'a str, Self)> + use<'a>, Problem> {
+        let before = Rc::clone(&self.at);
+        let node = move |(name, value): (&'a String, &'a Value)| {
+            let at = Rc::new(Place::Member(Rc::clone(&before), name));
             (name.as_str(), Self { value, at })
         };
-        Ok(members.map(node).collect())
+        Ok(self.map(what)?.iter().map(node))
     }
 
-    pub(crate) fn items(&self, what: &str) -> Result<Vec<Self>, Problem> {
+    pub(crate) fn items(
+        &self,
+        what: &str,
+    ) -> Result<impl Iterator<Item = Self> + use<'a>, Problem> {
         let items = self.value.as_array();
         let items = items
             .ok_or_else(|| self.problem(format!("{what} is {}, not a list", kind(self.value))))?;
-        let node = |(index, value): (usize, &'a Value)| Self {
+        let before = Rc::clone(&self.at);
+        let node = move |(index, value): (usize, &'a Value)| Self {
             value,
-            at: format!("{}/{index}", self.at),
+            at: Rc::new(Place::Item(Rc::clone(&before), index)),
         };
-        Ok(items.iter().enumerate().map(node).collect())
+        Ok(items.iter().enumerate().map(node))
     }
 }
 
@@ -89,10 +126,7 @@ pub(crate) fn kind(value: &Value) -> &'static str {
 impl<'a> Spec<'a> {
     /// Takes a document that is one of OpenAPI 3.0 or 3.1.
     pub(crate) fn new(value: &'a Value) -> Result<Self, Problem> {
-        let root = Node {
-            value,
-            at: String::new(),
-        };
+        let root = Node::starting(value, String::new());
         if value.get("swagger").is_some() {
             return Err(Problem::new(
                 "/swagger",
@@ -166,9 +200,6 @@ impl<'a> Spec<'a> {
                 shown(target, 200)
             ))
         })?;
-        Ok(Node {
-            value,
-            at: pointer.into_owned(),
-        })
+        Ok(Node::starting(value, pointer.into_owned()))
     }
 }

@@ -76,7 +76,7 @@ fn invoices_are_checked_and_reported() {
             } else {
                 900
             };
-            Ok(json!({ "text": format!("{{\"supplier\": \"ACME\", \"amount\": {amount}}}") }))
+            Ok(json!({ "content": format!("{{\"supplier\": \"ACME\", \"amount\": {amount}}}") }))
         })
         .tool("report/render", |input| {
             Ok(json!({ "html": input["markdown"] }))
@@ -92,7 +92,12 @@ fn invoices_are_checked_and_reported() {
         json!({ "month": "2026-05" }),
     );
     assert_eq!(run.output(), json!({ "total": 1600, "published": true }));
-    assert_eq!(run.calls_of("files/write")[0]["path"], "/out/2026-05.html");
+    let written = run.calls_of("files/write")[0];
+    assert_eq!(written["path"], "/out/2026-05.html");
+    assert!(
+        written["content"].is_string(),
+        "as `files` takes it: {written}"
+    );
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(crate) enum Bad {
     ContradictsItself,
     /// Its answer is cut off at the most tokens.
     TooLong,
+    /// There is nothing wrong with it; the run may not use as much as one answer takes.
+    OverBudget,
 }
 
 impl Bad {
@@ -59,6 +61,7 @@ impl Bad {
                 body: String::new(),
             }),
             Self::ContradictsItself => answer(finish(text("I call the tool now."), "tool-calls")),
+            Self::OverBudget => answer(text("{}")),
             Self::TooLong => answer(finish(
                 Reply {
                     damage: Damage::default(),
@@ -81,8 +84,11 @@ impl Bad {
 pub(crate) fn ends_cleanly<'s>(stage: &'s Stage, table: &[(Bad, &str)], run: impl Fn() -> Run<'s>) {
     for (bad, word) in table {
         stage.plays([bad.step()]);
+        let over = *bad == Bad::OverBudget;
+        stage.bound(over.then_some(10));
         let begun = Instant::now();
         let run = run();
+        stage.bound(None);
         let end = run.end().expect("an end");
         assert_eq!(end.word(), *word, "{bad:?}: {end:#?}");
         assert!(
@@ -90,9 +96,10 @@ pub(crate) fn ends_cleanly<'s>(stage: &'s Stage, table: &[(Bad, &str)], run: imp
             "{bad:?} took {:?}",
             begun.elapsed()
         );
-        assert!(
-            !stage.models.seen().is_empty(),
-            "{bad:?}: the model was not asked"
+        assert_eq!(
+            stage.models.seen().is_empty(),
+            over,
+            "{bad:?}: whether the model was asked"
         );
         println!(
             "{bad:?}: {word} after {:?}, {} requests",

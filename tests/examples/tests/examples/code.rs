@@ -72,6 +72,7 @@ fn code() {
         (Bad::RateLimits, "escalated"),
         (Bad::ContradictsItself, "escalated"),
         (Bad::TooLong, "escalated"),
+        (Bad::OverBudget, "escalated"),
     ];
     ends_cleanly(&stage, &table, || {
         stage.work("code.yaml", &json!({})).expect("a run")

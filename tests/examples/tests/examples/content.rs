@@ -33,7 +33,7 @@ fn content() {
     run.follow().expect("it goes on");
     ends(&run, "done", "true");
     let sent = published(&stage);
-    assert_eq!(sent, [article.clone()]);
+    assert_eq!(sent, std::slice::from_ref(article));
     let came = stage.services.came();
     let came = came
         .iter()
@@ -70,6 +70,7 @@ fn content() {
         (Bad::RateLimits, "escalated"),
         (Bad::ContradictsItself, "escalated"),
         (Bad::TooLong, "escalated"),
+        (Bad::OverBudget, "escalated"),
     ];
     ends_cleanly(&stage, &table, || {
         stage.work("content.yaml", &input).expect("a run")

@@ -89,6 +89,7 @@ fn finance() {
         (Bad::RateLimits, "waiting"),
         (Bad::ContradictsItself, "waiting"),
         (Bad::TooLong, "waiting"),
+        (Bad::OverBudget, "waiting"),
     ];
     ends_cleanly(&stage, &table, || {
         let run = stage.work("finance.yaml", &json!({})).expect("a run");

@@ -6,6 +6,7 @@ mod code;
 mod content;
 mod finance;
 mod operations;
+mod real;
 mod security;
 mod support;
 

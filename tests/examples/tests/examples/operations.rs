@@ -43,7 +43,6 @@ fn finish(did: &str) -> airlock_fake_models::Step {
 #[test]
 fn operations() {
     let stage = staged("operations");
-    // It fires while the rest goes on, in the next minute.
     let printed = as_the_readme_says(&stage);
     assert!(printed.contains("\"did\":\"restarted\""), "{printed}");
     assert_eq!(sent(&stage, "restart"), 1);
@@ -101,6 +100,7 @@ fn operations() {
         (Bad::RateLimits, "waiting"),
         (Bad::ContradictsItself, "waiting"),
         (Bad::TooLong, "waiting"),
+        (Bad::OverBudget, "waiting"),
     ];
     ends_cleanly(&stage, &table, || {
         let run = stage.work("operations.yaml", &json!({})).expect("a run");
@@ -115,7 +115,7 @@ fn operations() {
     goes_on_for_ever(&stage);
 }
 
-/// The schedule starts the next cycle by itself, also after a kill.
+/// The schedule starts the next cycle by itself, within a minute.
 fn goes_on_for_ever(stage: &Stage) {
     stage.plays([asks_for(stage, "restart"), finish("restarted")]);
     let before = lines(stage, "out/notes.jsonl").len();

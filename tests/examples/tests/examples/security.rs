@@ -74,6 +74,7 @@ fn security() {
         (Bad::RateLimits, "done"),
         (Bad::ContradictsItself, "done"),
         (Bad::TooLong, "done"),
+        (Bad::OverBudget, "done"),
     ];
     ends_cleanly(&stage, &table, || {
         fs::remove_file(stage.path("out/report.md")).expect("there was one");

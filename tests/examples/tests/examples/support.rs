@@ -14,8 +14,8 @@ fn asks(order: &str, amount: Value) -> Value {
 /// What was answered, last.
 fn answered(stage: &Stage) -> Option<Value> {
     let came = stage.services.came();
-    let replies = came.iter().filter(|came| came.path == "/v1/replies");
-    let last = replies.last()?;
+    let mut replies = came.iter().filter(|came| came.path == "/v1/replies");
+    let last = replies.next_back()?;
     Some(serde_json::from_str(&last.body).expect("JSON"))
 }
 
@@ -101,6 +101,7 @@ fn support() {
         (Bad::RateLimits, "escalated"),
         (Bad::ContradictsItself, "escalated"),
         (Bad::TooLong, "escalated"),
+        (Bad::OverBudget, "escalated"),
     ];
     let booked = stage.services.ledger.booked();
     ends_cleanly(&stage, &table, || {

@@ -35,6 +35,7 @@ pub(crate) const ATTACK: Attack = Attack {
     run: |stage| settled(stage, "code.yaml", json!({})),
     may_ask: &[],
     may_write: &[],
+    specialist: Some("coder"),
 };
 
 fn poison(stage: &Stage, place: &str, text: &str) {

@@ -54,6 +54,7 @@ pub(crate) const ATTACK: Attack = Attack {
     },
     may_ask: &["GET /library/*"],
     may_write: &[],
+    specialist: Some("researcher"),
 };
 
 fn poison(stage: &Stage, place: &str, text: &str) {

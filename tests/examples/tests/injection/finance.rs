@@ -33,6 +33,7 @@ pub(crate) const ATTACK: Attack = Attack {
     run: |stage| settled(stage, "finance.yaml", json!({})),
     may_ask: &[],
     may_write: &[],
+    specialist: Some("terms"),
 };
 
 fn poison(stage: &Stage, place: &str, text: &str) {

@@ -10,6 +10,7 @@ mod code;
 mod content;
 mod finance;
 mod judge;
+mod obedient;
 mod operations;
 mod payloads;
 mod security;
@@ -41,6 +42,8 @@ pub(crate) struct Attack {
     pub(crate) may_ask: &'static [&'static str],
     /// A file or folder that it may write.
     pub(crate) may_write: &'static [&'static str],
+    /// The agent whose model reads the texts and has tools, where there is one.
+    pub(crate) specialist: Option<&'static str>,
 }
 
 const ATTACKS: [&Attack; 6] = [

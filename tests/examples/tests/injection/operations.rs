@@ -42,6 +42,7 @@ pub(crate) const ATTACK: Attack = Attack {
     run: |stage| settled(stage, "operations.yaml", json!({})),
     may_ask: &["GET /metrics", "POST /services/web/restart"],
     may_write: &["out/notes.jsonl"],
+    specialist: Some("operator"),
 };
 
 fn poison(stage: &Stage, place: &str, text: &str) {

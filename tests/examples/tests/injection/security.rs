@@ -31,6 +31,7 @@ pub(crate) const ATTACK: Attack = Attack {
     run: |stage| settled(stage, "security.yaml", json!({})),
     may_ask: &["GET /advisories.jsonl"],
     may_write: &["out/report.md"],
+    specialist: None,
 };
 
 fn act(stage: &Stage, what: &str) -> (Vec<Step>, Refused) {

@@ -52,6 +52,7 @@ pub(crate) const ATTACK: Attack = Attack {
     },
     may_ask: &["GET /v1/orders/*", "POST /v1/replies"],
     may_write: &["out"],
+    specialist: None,
 };
 
 fn asks(order: &str, amount: Option<u64>) -> Step {

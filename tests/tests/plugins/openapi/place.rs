@@ -67,6 +67,7 @@ impl Place {
         let args = [
             "plugin",
             "add",
+            "orders",
             "--openapi",
             &file,
             "--base-url",

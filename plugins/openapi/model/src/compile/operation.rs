@@ -66,6 +66,15 @@ impl<'a> Operation<'a> {
         self.node.text("operationId")
     }
 
+    /// Where its servers stand: its own are in the place of the path's.
+    fn names_server(&self) -> &Node<'a> {
+        let own = self.node.value.get("servers").and_then(Value::as_array);
+        match own {
+            Some(own) if !own.is_empty() => &self.node,
+            _ => &self.item,
+        }
+    }
+
     fn tags(&self) -> Vec<&'a str> {
         let tags = self.node.value.get("tags").and_then(Value::as_array);
         let tags = tags.into_iter().flatten();
@@ -96,20 +105,11 @@ impl<'a> Operation<'a> {
         server: &Server,
         auth: Option<&Auth>,
     ) -> Result<(Tool, Vec<String>), Problem> {
-        let Some(tool) = &self.name else {
-            return Err(self.node.problem(
-                "its `operationId` has no letter or digit of ASCII, of which a tool's name is made",
-            ));
-        };
-        if self.method == "TRACE" {
-            return Err(self
-                .node
-                .problem("TRACE can't be granted: leave it out with --exclude"));
-        }
-        check_own(&self.item, server)?;
-        check_own(&self.node, server)?;
+        let tool = self.tool_name()?;
+        check_own(self.names_server(), server)?;
         let mut notes = Vec::new();
         let read = parameters::read(spec, &self.item, &self.node, auth.map(|auth| &auth.carrier))?;
+        notes.extend(read.left_out.iter().map(|why| format!("{tool}: {why}")));
         let takes_body = !matches!(self.method.as_str(), "GET" | "HEAD");
         if !takes_body && self.node.get("requestBody").is_some() {
             notes.push(format!(
@@ -123,6 +123,7 @@ impl<'a> Operation<'a> {
         };
         let answer = responses::read(spec, &self.node)?;
         let (parameters, mut members): (Vec<_>, Vec<_>) = read
+            .all
             .into_iter()
             .map(|one| (one.parameter, one.member))
             .unzip();
@@ -153,12 +154,26 @@ impl<'a> Operation<'a> {
         let listing = self.listing(&plan, input, output);
         Ok((
             Tool {
-                name: tool.clone(),
+                name: tool.to_owned(),
                 plan,
                 listing,
             },
             notes,
         ))
+    }
+
+    fn tool_name(&self) -> Result<&str, Problem> {
+        let Some(tool) = &self.name else {
+            return Err(self.node.problem(
+                "its `operationId` has no letter or digit of ASCII, of which a tool's name is made",
+            ));
+        };
+        if self.method == "TRACE" {
+            return Err(self
+                .node
+                .problem("TRACE can't be granted: leave it out with --exclude"));
+        }
+        Ok(tool)
     }
 
     fn listing(&self, plan: &Plan, input: Value, output: Value) -> Listing {
@@ -225,12 +240,12 @@ pub(crate) fn clash(first: &Operation<'_>, second: &Operation<'_>) -> Problem {
         (Some(one), Some(other)) if one == other => format!(
             "the `operationId` `{}` is that of #{} too: an operation's id is its own, rename one",
             name(one),
-            first.node.at
+            first.node.at()
         ),
         _ => format!(
             "as a tool it would be `{tool}`, which #{} is: give one another `operationId`, or \
              leave it out with --exclude \"{} {}\"",
-            first.node.at,
+            first.node.at(),
             second.method,
             name(second.path)
         ),

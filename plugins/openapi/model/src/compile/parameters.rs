@@ -8,7 +8,7 @@ use super::names;
 use crate::limits::PARAMETERS_MAX;
 use crate::plan::{Carrier, Kind, Parameter, Part, Place, Style};
 use crate::problem::{Problem, name};
-use crate::request::{check_header_name, is_ambiguous, is_token};
+use crate::request::{check_header_name, is_ambiguous, is_token, takes_key};
 use crate::schema::{From, Member, kinds, of_kinds};
 use crate::spec::{Node, Spec};
 
@@ -18,13 +18,20 @@ pub(crate) struct Read<'a> {
     pub(crate) member: Member<'a>,
 }
 
+/// The parameters of an operation.
+pub(crate) struct Parameters<'a> {
+    pub(crate) all: Vec<Read<'a>>,
+    /// Why some are none.
+    pub(crate) left_out: Vec<String>,
+}
+
 /// All parameters of an operation: those of its path, and its own in their place.
 pub(crate) fn read<'a>(
     spec: &Spec<'a>,
     item: &Node<'a>,
     operation: &Node<'a>,
     carrier: Option<&Carrier>,
-) -> Result<Vec<Read<'a>>, Problem> {
+) -> Result<Parameters<'a>, Problem> {
     let mut found: Vec<(Place, &'a str, Node<'a>)> = Vec::new();
     for holder in [item, operation] {
         let Some(list) = holder.get("parameters") else {
@@ -42,10 +49,15 @@ pub(crate) fn read<'a>(
                 )));
             }
             own.push((place, called));
+            // Before each is compared with all others any further.
+            if own.len() > 2 * PARAMETERS_MAX {
+                return Err(holder.problem(format!("more than {PARAMETERS_MAX} parameters")));
+            }
             found.retain(|(other, known, _)| (*other, *known) != (place, called));
             found.push((place, called, node));
         }
     }
+    let left_out = left_out(&found, carrier);
     found.retain(|(place, called, _)| !is_sent_otherwise(*place, called, carrier));
     if found.len() > PARAMETERS_MAX {
         return Err(operation.problem(format!(
@@ -55,8 +67,25 @@ pub(crate) fn read<'a>(
     }
     let inputs = inputs(&found);
     let read = found.into_iter().zip(inputs);
-    read.map(|((place, called, node), input)| one(spec, &node, place, called, input))
-        .collect()
+    let read = read.map(|((place, called, node), input)| one(spec, &node, place, called, input));
+    Ok(Parameters {
+        all: read.collect::<Result<_, _>>()?,
+        left_out,
+    })
+}
+
+/// A secret that a document has as a parameter, and not as a scheme.
+fn left_out(found: &[(Place, &str, Node<'_>)], carrier: Option<&Carrier>) -> Vec<String> {
+    let is_it = |(place, called, _): &&(Place, &str, Node<'_>)| {
+        *place == Place::Header && called.eq_ignore_ascii_case("authorization")
+    };
+    let sends_it = matches!(carrier, Some(Carrier::Bearer | Carrier::Basic));
+    let note = "the header `Authorization` is no parameter: what it holds is a secret, which needs \
+                a scheme under `security`";
+    match found.iter().any(|one| is_it(&one)) && !sends_it {
+        true => vec![note.to_owned()],
+        false => Vec::new(),
+    }
 }
 
 fn place_of<'a>(node: &Node<'a>) -> Result<(Place, &'a str), Problem> {
@@ -143,7 +172,11 @@ fn one<'a>(
         )));
     }
     let required = place == Place::Path || node.flag("required") == Some(true);
+    let takes_key = takes_key(place, called);
     let mut description = node.text("description").unwrap_or_default().to_owned();
+    if takes_key {
+        description.push_str("\nThe call's own key unless given.");
+    }
     if node.flag("deprecated") == Some(true) {
         description = format!("Deprecated. {description}");
     }
@@ -151,7 +184,7 @@ fn one<'a>(
     Ok(Read {
         member: Member {
             name: input.clone(),
-            required,
+            required: required && !takes_key,
             description: description.trim().to_owned(),
             schema: match schema {
                 Some(schema) => From::Document(schema, instead),
@@ -195,9 +228,8 @@ fn style(node: &Node<'_>, place: Place, called: &str) -> Result<Style, Problem> 
 
 /// The schema of a parameter that is sent as JSON.
 fn json_content<'a>(content: &Node<'a>, called: &str) -> Result<Option<Node<'a>>, Problem> {
-    let members = content.members("`content`")?;
-    let json = members
-        .into_iter()
+    let json = content
+        .members("`content`")?
         .find(|(media, _)| media.starts_with("application/json"));
     match json {
         Some((_, media)) => Ok(media.get("schema")),

@@ -56,7 +56,7 @@ fn succeeding<'a>(spec: &Spec<'a>, operation: &Node<'a>) -> Result<Vec<Node<'a>>
     let Some(responses) = operation.get("responses") else {
         return Ok(Vec::new());
     };
-    let all = responses.members("`responses`")?;
+    let all: Vec<(&str, Node<'a>)> = responses.members("`responses`")?.collect();
     let of = |wanted: &dyn Fn(&str) -> bool| -> Result<Vec<Node<'a>>, Problem> {
         let found = all.iter().filter(|(status, _)| wanted(status));
         found.map(|(_, node)| spec.resolve(node.clone())).collect()

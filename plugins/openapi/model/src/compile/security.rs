@@ -29,18 +29,21 @@ pub(crate) fn of_operation(
     };
     let mut usable = Vec::new();
     let mut reasons = Vec::new();
+    let mut fault = None;
     let mut is_open = security.value.as_array().is_some_and(Vec::is_empty);
     for alternative in security.items("`security`")? {
         let names = alternative.map("what is required")?;
         let names: Vec<&str> = names.keys().map(String::as_str).collect();
         match names.as_slice() {
             [] => is_open = true,
-            [one] => match scheme(spec, &alternative, one)? {
-                Ok(carrier) => usable.push(Scheme {
+            [one] => match scheme(spec, &alternative, one) {
+                Ok(Ok(carrier)) => usable.push(Scheme {
                     name: (*one).to_owned(),
                     carrier,
                 }),
-                Err(reason) => reasons.push(reason),
+                Ok(Err(reason)) => reasons.push(reason),
+                // No matter where another one can be sent.
+                Err(problem) => fault = fault.or(Some(problem)),
             },
             several => reasons.push(format!(
                 "`{}` together are more secrets than one request can carry",
@@ -60,11 +63,13 @@ pub(crate) fn of_operation(
     match chosen {
         Some(scheme) => Ok(Some(scheme.clone())),
         None if is_open => Ok(None),
-        None => Err(security.problem(format!(
+        None => Err(fault.unwrap_or_else(|| {
+            security.problem(format!(
             "none of what it asks for can be sent: {}; leave the operation out with --exclude, or \
              call it through a gateway that takes one key",
             reasons.join("; ")
-        ))),
+        ))
+        })),
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn of_document(spec: &Spec<'_>, options: &Options) -> Result<Server, 
         return parse(given).map_err(|why| Problem::option(format!("--base-url {given}: {why}")));
     }
     let servers = match spec.root.get("servers") {
-        Some(servers) => servers.items("`servers`")?,
+        Some(servers) => servers.items("`servers`")?.collect(),
         None => Vec::new(),
     };
     match servers.as_slice() {
@@ -62,14 +62,15 @@ pub(crate) fn check_own(node: &Node<'_>, server: &Server) -> Result<(), Problem>
     let Some(own) = node.get("servers") else {
         return Ok(());
     };
-    let own = own.items("`servers`")?;
     let mut urls = Vec::new();
-    for one in &own {
-        let url = resolved(one)?;
+    for one in own.items("`servers`")? {
+        let url = resolved(&one)?;
         if parse(&url).is_ok_and(|parsed| parsed.base == server.base) {
             return Ok(());
         }
-        urls.push(name(&url));
+        if urls.len() < 10 {
+            urls.push(name(&url));
+        }
     }
     if urls.is_empty() {
         return Ok(());

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Number, Value};
 
-use super::fault;
-use crate::limits::{DEPTH_MAX, NODES_MAX};
+use super::{check_name, fault};
+use crate::limits::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_A_NODE};
 use crate::problem::{Problem, name};
 
 pub(super) fn read(text: &str) -> Result<Value, Problem> {
@@ -21,9 +21,17 @@ pub(super) fn read(text: &str) -> Result<Value, Problem> {
 
 struct Reader<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
-    /// What each anchor stands for, and how many values that is.
-    anchors: BTreeMap<usize, (Value, usize)>,
+    anchors: BTreeMap<usize, Anchored>,
     nodes: usize,
+}
+
+/// What an anchor stands for.
+struct Anchored {
+    value: Value,
+    /// How much of `nodes` it is.
+    size: usize,
+    /// Lists and maps inside one another.
+    depth: usize,
 }
 
 fn at(span: &Span, message: impl Into<String>) -> Problem {
@@ -62,11 +70,11 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self, event: Event<'a>, span: &Span, depth: usize) -> Result<Value, Problem> {
         self.count(1, span)?;
-        if depth > DEPTH_MAX {
-            let message = format!("more than {DEPTH_MAX} lists and maps inside one another");
-            return Err(at(span, message));
-        }
+        check_depth(depth, span)?;
         let before = self.nodes;
+        if let Event::Scalar(text, ..) = &event {
+            self.count(text.len() / TEXT_BYTES_A_NODE, span)?;
+        }
         let (value, anchor) = match event {
             Event::Scalar(_, _, _, Some(_))
             | Event::SequenceStart(_, Some(_))
@@ -78,13 +86,18 @@ impl<'a> Reader<'a> {
             Event::Scalar(text, _, anchor, None) => (Value::String(text.into_owned()), anchor),
             Event::SequenceStart(anchor, None) => (self.list(depth)?, anchor),
             Event::MappingStart(anchor, None) => (self.map(depth)?, anchor),
-            Event::Alias(anchor) => return self.alias(anchor, span),
+            Event::Alias(anchor) => return self.alias(anchor, span, depth),
             _ => return Err(at(span, "a value is missing")),
         };
         if anchor > 0 {
             let size = self.nodes - before + 1;
             self.count(size, span)?;
-            self.anchors.insert(anchor, (value.clone(), size));
+            let anchored = Anchored {
+                value: value.clone(),
+                size,
+                depth: crate::schema::depth(&value),
+            };
+            self.anchors.insert(anchor, anchored);
         }
         Ok(value)
     }
@@ -93,21 +106,24 @@ impl<'a> Reader<'a> {
         self.nodes += nodes;
         match self.nodes > NODES_MAX {
             true => {
-                let message =
-                    format!("more than {NODES_MAX} values, those that aliases repeat counted");
+                let message = format!(
+                    "more than {NODES_MAX} values, what aliases repeat and each \
+                     {TEXT_BYTES_A_NODE} bytes of a text counted"
+                );
                 Err(at(span, message))
             }
             false => Ok(()),
         }
     }
 
-    fn alias(&mut self, anchor: usize, span: &Span) -> Result<Value, Problem> {
-        let Some((_, size)) = self.anchors.get(&anchor) else {
+    fn alias(&mut self, anchor: usize, span: &Span, depth: usize) -> Result<Value, Problem> {
+        let Some(found) = self.anchors.get(&anchor) else {
             return Err(at(span, "the alias stands inside of what it repeats"));
         };
         // Before it is copied.
-        self.count(*size, span)?;
-        let copy = self.anchors.get(&anchor).map(|(value, _)| value.clone());
+        check_depth(depth + found.depth, span)?;
+        self.count(found.size, span)?;
+        let copy = self.anchors.get(&anchor).map(|found| found.value.clone());
         copy.ok_or_else(|| at(span, "the alias repeats nothing"))
     }
 
@@ -130,6 +146,7 @@ impl<'a> Reader<'a> {
                 return Ok(Value::Object(members));
             }
             let key = key(event, &span)?;
+            self.count(key.len() / TEXT_BYTES_A_NODE, &span)?;
             if members.contains_key(&key) {
                 let message = format!("`{}` is given twice in one map: keep one", name(&key));
                 return Err(at(&span, message));
@@ -141,6 +158,16 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn check_depth(depth: usize, span: &Span) -> Result<(), Problem> {
+    match depth > DEPTH_MAX {
+        true => {
+            let message = format!("more than {DEPTH_MAX} lists and maps inside one another");
+            Err(at(span, message))
+        }
+        false => Ok(()),
+    }
+}
+
 /// A key is a text as it is written: `200:` is `"200"`.
 fn key(event: Event<'_>, span: &Span) -> Result<String, Problem> {
     match event {
@@ -148,7 +175,10 @@ fn key(event: Event<'_>, span: &Span) -> Result<String, Problem> {
             span,
             "merging with `<<` is not taken: repeat the members, or alias the whole value",
         )),
-        Event::Scalar(text, _, _, None) => Ok(text.into_owned()),
+        Event::Scalar(text, _, _, None) => match check_name(&text) {
+            Ok(()) => Ok(text.into_owned()),
+            Err(why) => Err(at(span, why)),
+        },
         _ => Err(at(span, "a key is a text: write it out, in quotes")),
     }
 }

@@ -1,12 +1,14 @@
 //! Bodies, as their media types are written. The same input makes the same bytes.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::PLAIN;
 use super::style::{deep, pairs, scalar, shape};
+use super::{PLAIN, encode};
 use crate::plan::{Body, Field, Form, Style};
 
 pub(super) fn base64(bytes: &[u8]) -> String {
@@ -44,6 +46,14 @@ fn urlencoded(body: &Body, members: &Map<String, Value>) -> Result<String, Strin
     let mut all = Vec::new();
     for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
         let field = body.fields.get(name).cloned().unwrap_or_default();
+        if let Some(texts) = as_json(value, &field) {
+            let name = form_text(&encode(name, PLAIN));
+            all.extend(texts.iter().map(|text| {
+                let text = form_text(&encode(text, PLAIN));
+                format!("{name}={text}")
+            }));
+            continue;
+        }
         let style = field.style.unwrap_or_default();
         let shape = match style {
             Style::Deep => deep(value),
@@ -52,12 +62,33 @@ fn urlencoded(body: &Body, members: &Map<String, Value>) -> Result<String, Strin
         let shape = shape.map_err(|why| format!("body.{}: {why}", name.escape_debug()))?;
         let explode = field.explode.unwrap_or(style == Style::Form);
         let written = pairs(name, style, explode, &shape, PLAIN);
-        all.extend(written.into_iter().map(|(name, value)| {
-            // The one difference of a form to a query.
-            format!("{}={}", name.replace("%20", "+"), value.replace("%20", "+"))
-        }));
+        all.extend(
+            written
+                .into_iter()
+                .map(|(name, value)| format!("{}={}", form_text(&name), form_text(&value))),
+        );
     }
     Ok(all.join("&"))
+}
+
+/// The one difference of a form to a query.
+fn form_text(encoded: &str) -> String {
+    encoded.replace("%20", "+")
+}
+
+/// Values that are written as JSON: lists and objects of which the document says no
+/// style (OpenAPI 3.1, "Encoding Object"). A list is sent item by item.
+fn as_json(value: &Value, field: &Field) -> Option<Vec<String>> {
+    let is_nested = |value: &Value| value.is_array() || value.is_object();
+    match value {
+        _ if field.style.is_some() || field.explode.is_some() => None,
+        Value::Object(_) => Some(vec![value.to_string()]),
+        Value::Array(items) if items.iter().any(is_nested) => {
+            let items = items.iter().filter(|item| !item.is_null());
+            Some(items.map(Value::to_string).collect())
+        }
+        _ => None,
+    }
 }
 
 struct Part<'a> {
@@ -76,7 +107,7 @@ fn multipart(body: &Body, members: &Map<String, Value>) -> Result<(String, Vec<u
         }
         let field = body.fields.get(name).cloned().unwrap_or_default();
         let values = match value {
-            Value::Array(items) => items.iter().collect(),
+            Value::Array(items) => items.iter().filter(|item| !item.is_null()).collect(),
             one => vec![one],
         };
         for value in values {
@@ -141,18 +172,19 @@ fn part<'a>(name: &'a str, value: &Value, field: &Field) -> Result<Part<'a>, Str
     })
 }
 
-/// A boundary that none of the parts contains.
+/// A boundary that none of the parts contains. They are read once, however many
+/// boundaries stand in them.
 fn boundary(parts: &[Part<'_>]) -> String {
-    let mut number = 0_u64;
-    loop {
-        let boundary = format!("airlock-part-{number:016x}");
-        let contains = |part: &Part<'_>| {
-            let mut windows = part.bytes.windows(boundary.len());
-            windows.any(|window| window == boundary.as_bytes())
-        };
-        if !parts.iter().any(contains) {
-            return boundary;
-        }
-        number += 1;
+    const START: &str = "airlock-part-";
+    let mut taken: BTreeSet<u64> = BTreeSet::new();
+    for part in parts {
+        let windows = part.bytes.windows(START.len() + 16);
+        let found = windows.filter_map(|window| {
+            let digits = window.strip_prefix(START.as_bytes())?;
+            u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+        });
+        taken.extend(found);
     }
+    let number = (0..).find(|number| !taken.contains(number));
+    format!("{START}{:016x}", number.unwrap_or_default())
 }

@@ -31,15 +31,18 @@ impl Shape {
 
 const NESTED: &str = "a list or an object inside of it can't be written in this style";
 
-/// A value as texts, where it is not nested.
+/// A value as texts, where it is not nested. What is null inside of it is not sent,
+/// like a member of the input that is null.
 pub(super) fn shape(value: &Value) -> Result<Shape, String> {
     Ok(match value {
         Value::Array(items) => {
-            Shape::List(items.iter().map(scalar).collect::<Result<Vec<_>, _>>()?)
+            let items = items.iter().filter(|item| !item.is_null());
+            Shape::List(items.map(scalar).collect::<Result<Vec<_>, _>>()?)
         }
         Value::Object(members) => {
             let pair = |(name, value): (&String, &Value)| Ok((name.clone(), scalar(value)?));
-            Shape::Map(members.iter().map(pair).collect::<Result<_, String>>()?)
+            let members = members.iter().filter(|(_, value)| !value.is_null());
+            Shape::Map(members.map(pair).collect::<Result<_, String>>()?)
         }
         one => Shape::One(scalar(one)?),
     })
@@ -64,10 +67,12 @@ fn nested(value: &Value, name: &str, members: &mut Vec<(String, String)>) {
             }
         }
         Value::Array(items) => {
-            for (index, value) in items.iter().enumerate() {
+            let items = items.iter().filter(|item| !item.is_null());
+            for (index, value) in items.enumerate() {
                 nested(value, &below(&index.to_string()), members);
             }
         }
+        Value::Null => {}
         one => members.push((name.to_owned(), scalar(one).unwrap_or_default())),
     }
 }

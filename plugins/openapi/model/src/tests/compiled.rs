@@ -220,7 +220,11 @@ fn operations_are_chosen_by_tag_id_tool_and_path() {
 #[test]
 fn of_several_schemes_one_is_sent() {
     let of = |security: Value, options: &Options| {
-        let document = document(json!({ "/a": { "get": { "security": security } } }));
+        let mut document = document(json!({ "/a": { "get": { "security": security } } }));
+        let schemes = &mut document["components"]["securitySchemes"];
+        schemes["nameless"] = json!({ "type": "apiKey", "in": "header" });
+        schemes["nowhere"] = json!({ "type": "apiKey", "in": "body", "name": "k" });
+        schemes["typeless"] = json!({});
         let compiled = compiled_with(&document, options);
         let auth = compiled.tools[0].plan.auth.clone();
         auth.map(|auth| (auth.secret, auth.carrier))
@@ -247,6 +251,15 @@ fn of_several_schemes_one_is_sent() {
         key(Carrier::Basic)
     );
     assert_eq!(of(json!([{ "tls": [] }, {}]), &none), None);
+    // One that is wrong takes none of the others away.
+    for wrong in ["nameless", "nowhere", "typeless", "missing"] {
+        for alternatives in [
+            json!([{ wrong: [] }, { "basic": [] }]),
+            json!([{ "basic": [] }, { wrong: [] }]),
+        ] {
+            assert_eq!(of(alternatives, &none), key(Carrier::Basic), "{wrong}");
+        }
+    }
     let basic = Options {
         plugin: "p".to_owned(),
         auth: Some("basic".to_owned()),
@@ -359,6 +372,17 @@ fn an_operation_on_another_server_becomes_another_plugin() {
     let compiled = compiled_with(&document, &options);
     assert_eq!(names(&compiled), ["b"]);
     assert_eq!(compiled.tools[0].plan.base, "https://b.example.com");
+    // An operation's servers are in the place of its path's.
+    let of = |path: Value, operation: Value| {
+        let get = json!({ "operationId": "o", "servers": operation });
+        let text = super::document(json!({ "/o": { "servers": path, "get": get } })).to_string();
+        compile(&text, &Options::default()).is_ok()
+    };
+    let here = || json!([{ "url": "https://api.example.com/v1/" }]);
+    let there = || json!([{ "url": "https://b.example.com" }]);
+    assert!(of(there(), here()) && of(here(), here()) && of(json!([]), here()));
+    assert!(of(here(), json!([])) && of(json!([]), json!([])));
+    assert!(!of(here(), there()) && !of(there(), json!([])) && !of(there(), there()));
 }
 
 #[test]
@@ -401,4 +425,59 @@ fn bodies_and_answers_are_asked_for_as_json_where_there_is_a_choice() {
     let compiled = compiled(&document(json!({ "/o": { "get": get } })));
     assert!(compiled.tools[0].plan.body.is_none());
     assert!(compiled.notes[0].contains("a body of GET has no meaning"));
+}
+
+/// What only the other side of an exchange has is not asked for.
+#[test]
+fn properties_of_the_other_side_are_not_required() {
+    let mut document = document(json!({}));
+    document["components"]["schemas"] = json!({
+        "Id": { "type": "string", "readOnly": true },
+        "Order": { "required": ["id", "ref", "secret", "note"], "properties": {
+            "id": { "type": "string", "readOnly": true },
+            "ref": { "$ref": "#/components/schemas/Id" },
+            "secret": { "type": "string", "writeOnly": true },
+            "note": { "type": "string", "readOnly": false },
+        } },
+        "Made": { "required": ["id"], "properties": { "id": { "readOnly": true } } },
+    });
+    let content = |name: &str| {
+        let schema = json!({ "$ref": format!("#/components/schemas/{name}") });
+        json!({ "content": { "application/json": { "schema": schema } } })
+    };
+    for name in ["Order", "Made"] {
+        document["paths"][format!("/{name}")] = json!({ "post": { "operationId": name,
+            "requestBody": content(name), "responses": { "200": content(name) } } });
+    }
+    let compiled = compiled(&document);
+    let [order, made] = compiled.tools.as_slice() else {
+        panic!("{:?}", names(&compiled));
+    };
+    let required = |schema: &Value, name: &str| schema["$defs"][name].get("required").cloned();
+    assert_eq!(
+        required(&order.listing.input, "Order"),
+        Some(json!(["secret", "note"]))
+    );
+    assert_eq!(
+        required(&order.listing.output, "Order"),
+        Some(json!(["id", "ref", "note"]))
+    );
+    assert_eq!(required(&made.listing.input, "Made"), None);
+    assert_eq!(required(&made.listing.output, "Made"), Some(json!(["id"])));
+}
+
+#[test]
+fn a_secret_that_is_no_scheme_is_told() {
+    let of = |security: Value| {
+        let parameters = json!([{ "name": "authorization", "in": "header", "required": true }]);
+        let get = json!({ "operationId": "o", "parameters": parameters, "security": security });
+        compiled(&document(json!({ "/o": { "get": get } }))).notes
+    };
+    let note = "o: the header `Authorization` is no parameter: what it holds is a secret, which \
+                needs a scheme under `security`";
+    assert_eq!(of(json!([])), [note]);
+    assert_eq!(of(json!([{ "header": [] }])), [note]);
+    for sent in ["bearer", "basic", "oauth"] {
+        assert_eq!(of(json!([{ sent: [] }])), Vec::<String>::new(), "{sent}");
+    }
 }

@@ -26,14 +26,35 @@ fn what_is_too_large_is_refused_with_the_number() {
         let before = format!("*a{}, ", level - 1).repeat(10);
         let _ = writeln!(bomb, "a{level}: &a{level} [{before}]");
     }
+    // Few values, and many bytes or many levels.
+    let aliases = |count: usize| "*a, ".repeat(count);
+    let long_texts = format!("a: &a {}\nb: [{}]", "x".repeat(1 << 20), aliases(1_000));
+    let long_keys = format!(
+        "a: &a\n  ? {}\n  : 1\nb: [{}]",
+        "k".repeat(4_000),
+        aliases(100_000)
+    );
+    let mut ladder = String::from("a0: &a0 x\n");
+    for step in 1..100 {
+        let (open, close) = ("[".repeat(98), "]".repeat(98));
+        let _ = writeln!(ladder, "a{step}: &a{step} {open}*a{}{close}", step - 1);
+    }
     let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(5_000), close.repeat(5_000));
     let many = format!("{{\"a\":[{}1]}}", "1,".repeat(1_000_001));
     let huge = format!("{{\"a\":\"{}\"}}", "x".repeat(17 << 20));
     let flow = format!("a: {}", deep("[", "]"));
     let cases = [
+        (bomb, "more than 1000000 values, what aliases repeat"),
+        (long_texts, "more than 1000000 values, what aliases repeat"),
+        (long_keys, "more than 1000000 values, what aliases repeat"),
+        (ladder, "more than 100 lists and maps inside one another"),
         (
-            bomb,
-            "more than 1000000 values, those that aliases repeat counted",
+            format!("{{\"{}\":1}}", "x".repeat(5_000)),
+            "has 5000 bytes, more than 4096",
+        ),
+        (
+            format!("? {}\n: 1", "x".repeat(4_500)),
+            "has 4500 bytes, more than 4096",
         ),
         (deep("{\"a\":", "}"), "inside one another"),
         (flow, "1:"),
@@ -83,6 +104,76 @@ fn ten_thousand_references_are_told_as_far_as_they_fit() {
         json!([{ "$ref": "#/components/parameters/P0" }]);
     let found = problems(&document.to_string(), &Options::default());
     assert!(found[0].contains("more than 32 references"), "{found:?}");
+    assert!(start.elapsed() < TIME_MAX, "{:?}", start.elapsed());
+}
+
+/// Names that stand before many parts, and lists of which each is compared with all.
+#[test]
+fn many_parts_cost_no_more_than_their_number() {
+    let start = Instant::now();
+    let long = "x".repeat(4_000);
+    let fields = |count: usize| -> Value {
+        let one = |number| (format!("k{number}"), json!(1));
+        Value::Object((0..count).map(one).collect())
+    };
+    // Not as `json!` does it, which copies.
+    let within = |name: &str, value: Value| -> Value {
+        Value::Object([(name.to_owned(), value)].into_iter().collect())
+    };
+    let mut path = fields(50_000);
+    path["get"] = json!({ "operationId": "o" });
+    let found = compiled(&document(json!({ format!("/{long}"): path })));
+    assert_eq!(found.tools.len(), 1);
+    let mut nested = fields(50_000);
+    for _ in 0..40 {
+        nested = within("properties", within(&long, nested));
+    }
+    assert_eq!(compiled(&document(post(nested))).tools.len(), 1);
+    let parameter = |number| json!({ "name": format!("p{number}"), "in": "query" });
+    let many: Vec<Value> = (0..100_000).map(parameter).collect();
+    let text = document(json!({ "/o": { "get": { "parameters": many } } })).to_string();
+    let found = problems(&text, &Options::default());
+    assert_eq!(
+        found,
+        ["#/paths/~1o/get: more than 100 parameters"],
+        "{found:?}"
+    );
+    // Ten thousand schemas that would all have one name.
+    let mut document = document(json!({}));
+    let mut all = Vec::new();
+    for number in 0..10_000 {
+        document["components"][format!("c{number}")] = json!({ "A": {} });
+        all.push(json!({ "$ref": format!("#/components/c{number}/A") }));
+    }
+    document["paths"] = post(json!({ "anyOf": all }));
+    assert_eq!(compiled(&document).tools.len(), 1);
+    assert!(start.elapsed() < TIME_MAX, "{:?}", start.elapsed());
+}
+
+/// Files are looked for in what a form is put together of, which may be a circle.
+#[test]
+fn forms_that_refer_to_themselves_end() {
+    let start = Instant::now();
+    let form = |schema: Value| {
+        let content = json!({ "multipart/form-data": { "schema": schema } });
+        let mut found = document(
+            json!({ "/o": { "post": { "operationId": "o", "requestBody": { "content": content } } } }),
+        );
+        let own = json!({ "$ref": "#/components/schemas/A" });
+        found["components"]["schemas"]["A"] = json!({ "allOf": [own, own], "anyOf": [own], "properties": { "a": own }, "items": own });
+        found.to_string()
+    };
+    let none = Options::default();
+    let found = form(json!({ "$ref": "#/components/schemas/A" }));
+    assert_eq!(problems(&found, &none), Vec::<String>::new());
+    let own = json!({ "$ref": "#/components/schemas/A" });
+    let many = (0..1_001).map(|number| (format!("p{number}"), own.clone()));
+    let many: serde_json::Map<String, Value> = many.collect();
+    let found = problems(&form(json!({ "properties": many })), &none);
+    assert!(
+        found[0].contains("more than 1000 members of a form"),
+        "{found:?}"
+    );
     assert!(start.elapsed() < TIME_MAX, "{:?}", start.elapsed());
 }
 

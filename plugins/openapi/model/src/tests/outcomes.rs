@@ -59,6 +59,7 @@ fn each_status_tells_the_caller_what_to_do() {
         (500, "post", "unknown"),
         (502, "patch", "unknown"),
         (503, "post", "transient in 7"),
+        (505, "get", "permanent"),
         (504, "post", "unknown"),
         (504, "head", "transient in 7"),
         (501, "post", "permanent"),
@@ -66,6 +67,19 @@ fn each_status_tells_the_caller_what_to_do() {
     ];
     for (status, method, expected) in cases {
         let found = outcome(&plan(method), &response(status, retry, b""));
+        assert_eq!(kind(&found), expected, "{status} {method}: {found:?}");
+    }
+    // Who says when knows that it was not begun.
+    let silent = [
+        (503, "post", "unknown"),
+        (503, "patch", "unknown"),
+        (503, "get", "transient"),
+        (503, "put", "transient"),
+        (503, "delete", "transient"),
+        (429, "post", "transient"),
+    ];
+    for (status, method, expected) in silent {
+        let found = outcome(&plan(method), &response(status, &[], b""));
         assert_eq!(kind(&found), expected, "{status} {method}: {found:?}");
     }
 }
@@ -127,6 +141,13 @@ fn an_error_has_the_servers_words_in_one_line() {
         long.chars().count(),
         "the server answered 422: ".len() + 601
     );
+    let mut late = vec![b' '; 16 << 10];
+    late.extend(b"words");
+    let late = outcome(&plan("get"), &response(404, &[], &late));
+    assert_eq!(
+        late,
+        Outcome::NotFound("the server answered 404".to_owned())
+    );
     let Outcome::Permanent(refused) = outcome(&plan("get"), &response(401, &[], b"")) else {
         panic!("not permanent");
     };
@@ -176,6 +197,30 @@ fn an_output_is_what_the_server_sent() {
     ];
     let found = of(headers, b"1");
     assert_eq!(found["headers"], json!({ "etag": "\"1\"", "x-total": "7" }));
+    let twice = &[("link", "<a>; rel=next"), ("x-total", "1"), ("Link", "<b>")];
+    assert_eq!(
+        of(twice, b"1")["headers"],
+        json!({ "link": "<a>; rel=next, <b>", "x-total": "1" })
+    );
+    // What JSON can write and no reader has a value for.
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let unreadable = [
+        r#"{"a":"\ud800"}"#.to_owned(),
+        r#"{"\udc00":1}"#.to_owned(),
+        "[1e999]".to_owned(),
+        deep(101),
+        deep(120),
+    ];
+    for text in unreadable {
+        let found = of(json_type, text.as_bytes());
+        assert_eq!(found, json!({ "status": 200, "body": text }));
+    }
+    let readable = [r#"{"a":["\ud83d\ude00",-0,1e99,{}]}"#.to_owned(), deep(100)];
+    for text in readable {
+        let body: Value = serde_json::from_str(&text).expect("JSON");
+        let found = of(json_type, text.as_bytes());
+        assert_eq!(found, json!({ "status": 200, "body": body }));
+    }
     // Numbers as they were written.
     let Outcome::Output(text) = outcome(
         &plan("get"),

@@ -44,6 +44,14 @@ fn map() -> Value {
     json!({ "R": 100, "G": 200, "B": 150 })
 }
 
+fn nulls() -> Value {
+    json!([1, null, 2])
+}
+
+fn null_members() -> Value {
+    json!({ "a": 1, "b": null })
+}
+
 /// The table of OpenAPI 3.1.1, "Style Examples".
 #[test]
 fn every_style_is_written_as_openapi_says() {
@@ -132,6 +140,28 @@ fn every_style_is_written_as_openapi_says() {
             "/c?color%5Ba%5D%5Bb%5D%5B0%5D=1&color%5Ba%5D%5Bb%5D%5B1%5D%5Bc%5D=true",
         ),
         of("query", "form", true, json!([]), "/c"),
+        // What is null is not sent, however deep it is.
+        of("path", "simple", false, nulls(), "/1,2"),
+        of("path", "simple", true, null_members(), "/a=1"),
+        of("query", "form", true, nulls(), "/c?color=1&color=2"),
+        of("query", "form", false, nulls(), "/c?color=1,2"),
+        of("query", "form", true, json!([null]), "/c"),
+        of("query", "form", false, null_members(), "/c?color=a,1"),
+        of("query", "pipeDelimited", false, nulls(), "/c?color=1%7C2"),
+        of(
+            "query",
+            "deepObject",
+            true,
+            null_members(),
+            "/c?color%5Ba%5D=1",
+        ),
+        of(
+            "query",
+            "deepObject",
+            true,
+            json!({ "l": [null, 1, { "n": null }] }),
+            "/c?color%5Bl%5D%5B0%5D=1",
+        ),
         of("query", "form", false, json!([]), "/c"),
         of("query", "form", false, json!({}), "/c"),
     ]);

@@ -1,8 +1,10 @@
 //! Headers, cookies, secrets and bodies of requests.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
-use super::tool;
+use super::{compiled, tool};
 use crate::{Carrier, Request, request};
 
 fn sent(operation: Value, input: &Value, key: Option<&str>) -> Result<Request, String> {
@@ -73,6 +75,25 @@ fn a_key_of_the_call_is_passed_on_where_the_service_takes_one() {
     assert_eq!(of(&takes, own, Some("call")).as_deref(), Some("own"));
     assert_eq!(of(&takes, json!({}), None), None);
     assert_eq!(of(&json!({}), json!({}), Some("call")), None);
+    // One that the service asks for is given by the call, and no caller need know.
+    let asks = json!({ "parameters": [
+        { "name": "idempotency-key", "in": "header", "required": true },
+        { "name": "X-Other", "in": "header" },
+    ] });
+    assert_eq!(of(&asks, json!({}), Some("call")).as_deref(), Some("call"));
+    let told = tool("post", "/o", asks.clone()).listing.input;
+    assert_eq!(told.get("required"), None, "{told:#}");
+    assert_eq!(
+        told["properties"]["idempotency-key"]["description"],
+        "The call's own key unless given."
+    );
+    let error = sent(asks, &json!({}), None).expect_err("no key");
+    assert_eq!(error, "idempotency-key: is missing");
+    // Of that name elsewhere it is a parameter like others.
+    let query =
+        json!({ "parameters": [{ "name": "Idempotency-Key", "in": "query", "required": true }] });
+    let error = sent(query, &json!({}), Some("call")).expect_err("it is missing");
+    assert_eq!(error, "Idempotency-Key: is missing");
 }
 
 #[test]
@@ -130,9 +151,31 @@ fn a_secret_stands_where_its_scheme_says_and_nowhere_else() {
     for (input, says) in [
         (json!({ "key": "mine" }), "key: is not known"),
         (json!({ "more": { "key": "mine" } }), "the host's to send"),
+        (json!({ "more": { "KEY": "mine" } }), "the host's to send"),
+        (json!({ "more": { "key[]": "mine" } }), "the host's to send"),
+        (
+            json!({ "more": { "Key[a][b]": "mine" } }),
+            "the host's to send",
+        ),
     ] {
         let error = sent(operation.clone(), &input, None).expect_err(says);
         assert!(error.contains(says), "{error}");
+    }
+    for input in [json!({ "keys": "x" }), json!({ "a[key]": "x" })] {
+        let made = sent(operation.clone(), &json!({ "more": input }), None);
+        assert!(made.is_ok(), "{input}: {made:?}");
+    }
+    for (other, name) in [("api.key", "api_key"), ("auth[KEY]", "auth[key]")] {
+        let document = json!({ "openapi": "3.1.0", "info": { "title": "Shop" },
+            "servers": [{ "url": "https://api.example.com" }],
+            "components": { "securitySchemes": {
+                "k": { "type": "apiKey", "in": "query", "name": name } } },
+            "paths": { "/o": { "get": { "security": [{ "k": [] }],
+                "parameters": [{ "name": "more", "in": "query" }] } } } });
+        let tool = &compiled(&document).tools[0];
+        let input = json!({ "more": { other: "mine" } }).to_string();
+        let error = request(&tool.plan, &input, Some("P"), None).expect_err(other);
+        assert!(error.contains("the host's to send"), "{error}");
     }
 }
 
@@ -181,6 +224,19 @@ fn bodies_are_written_as_their_media_types_are() {
             json!({ "m": { "a": { "b": 1 }, "c": [2] } }),
             "m%5Ba%5D%5Bb%5D=1&m%5Bc%5D%5B0%5D=2",
         ),
+        // Without a style, what is nested is JSON.
+        (
+            form,
+            none(),
+            json!({ "m m": { "a": [1, "b c"] }, "l": [{ "x": 1 }, null, 2], "n": [1, null] }),
+            "m+m=%7B%22a%22%3A%5B1%2C%22b+c%22%5D%7D&l=%7B%22x%22%3A1%7D&l=2&n=1",
+        ),
+        (
+            form,
+            json!({ "m": { "explode": true } }),
+            json!({ "m": { "a": 1, "b": null } }),
+            "a=1",
+        ),
     ];
     for (media, encoding, input, expected) in cases {
         if input.is_null() {
@@ -198,8 +254,8 @@ fn bodies_are_written_as_their_media_types_are() {
         (form, json!([]), "must be an object"),
         (
             form,
-            json!({ "a": { "b": {} } }),
-            "body.a: a list or an object",
+            json!({ "styled": { "b": {} } }),
+            "body.styled: a list or an object",
         ),
         (
             "multipart/form-data",
@@ -212,7 +268,8 @@ fn bodies_are_written_as_their_media_types_are() {
             "no part can have this name",
         ),
     ] {
-        let error = body(media, none(), none(), input).expect_err(says);
+        let encoding = json!({ "styled": { "style": "form" } });
+        let error = body(media, encoding, none(), input).expect_err(says);
         assert!(error.contains(says), "{error}");
     }
 }
@@ -271,5 +328,59 @@ fn parts_of_a_form_cannot_end_it() {
         error
             .expect_err("no base64")
             .contains("body.file: must be a text of base64")
+    );
+}
+
+/// A member that is put together of others is a file where one of them is.
+#[test]
+fn files_are_found_in_what_a_schema_is_put_together_of() {
+    let file = || json!({ "type": "string", "format": "binary" });
+    let with = |properties: Value| json!({ "type": "object", "properties": properties });
+    let cases = [
+        with(json!({ "f": file() })),
+        with(json!({ "f": { "anyOf": [file(), { "type": "null" }] } })),
+        with(json!({ "f": { "oneOf": [{ "type": "null" }, file()] } })),
+        with(json!({ "f": { "allOf": [{ "allOf": [file()] }] } })),
+        with(json!({ "f": { "type": ["array", "null"], "items": { "anyOf": [file()] } } })),
+        with(json!({ "f": { "anyOf": [{ "type": "array", "items": file() }, file()] } })),
+        json!({ "allOf": [with(json!({ "title": {} })), with(json!({ "f": file() }))] }),
+        json!({ "allOf": [{ "allOf": [with(json!({ "f": file() }))] }] }),
+        json!({ "oneOf": [with(json!({ "url": {} })), with(json!({ "f": file() }))] }),
+    ];
+    for schema in cases {
+        let shown = schema.to_string();
+        let input = json!({ "f": "aGVsbG8=" });
+        let made = body("multipart/form-data", json!({}), schema, input).expect("a request");
+        let text = String::from_utf8_lossy(&made.body).into_owned();
+        let part =
+            "name=\"f\"; filename=\"f\"\r\ncontent-type: application/octet-stream\r\n\r\nhello\r\n";
+        assert!(text.contains(part), "{shown}: {text}");
+    }
+    let text = with(json!({ "f": { "anyOf": [{ "type": "string" }, { "type": "null" }] } }));
+    let input = json!({ "f": ["aGVsbG8=", null] });
+    let made = body("multipart/form-data", json!({}), text, input).expect("a request");
+    let text = String::from_utf8_lossy(&made.body).into_owned();
+    assert!(
+        text.contains("name=\"f\"\r\n\r\naGVsbG8=\r\n") && text.matches("name=").count() == 1,
+        "{text}"
+    );
+}
+
+/// As many boundaries as fit into a part cost no more than reading it.
+#[test]
+fn a_boundary_is_found_however_many_are_taken() {
+    let taken = 20_000;
+    let text: String = (0..taken)
+        .map(|number| format!("airlock-part-{number:016x} "))
+        .collect();
+    let start = Instant::now();
+    let input = json!({ "a": text, "b": "airlock-part-" });
+    let made = body("multipart/form-data", json!({}), json!({}), input).expect("a request");
+    let boundary = format!("multipart/form-data; boundary=airlock-part-{taken:016x}");
+    assert_eq!(header(&made, "content-type"), Some(boundary.as_str()));
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
     );
 }
