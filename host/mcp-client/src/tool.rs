@@ -157,10 +157,11 @@ pub(crate) fn judge(
     }
     tools.sort_by(|a, b| a.name.cmp(&b.name));
     check_names(&tools)?;
-    match tools.is_empty() {
-        true => Err("it lists no tools".to_owned()),
-        false => Ok(tools),
+    if tools.is_empty() {
+        check_all(&tools, wanted)?;
+        return Err("it lists no tools".to_owned());
     }
+    Ok(tools)
 }
 
 /// Whether all that are `wanted` are there, which is asked when they are pinned: later
@@ -421,6 +422,9 @@ mod tests {
         let missing = check_all(&tools, Some(&both)).expect_err("is not there");
         assert_eq!(missing, "it lists no tool `c`");
         assert_eq!(check_all(&tools, Some(&wanted(&["a"]))), Ok(()));
+        let none = |names| judge(listed(), Some(&wanted(names))).expect_err("has none");
+        assert_eq!(none(&["c"]), "it lists no tool `c`");
+        assert_eq!(none(&[]), "it lists no tools");
     }
 
     #[test]

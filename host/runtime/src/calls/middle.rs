@@ -70,6 +70,12 @@ impl Watch {
         }
     }
 
+    /// A host that halts closes its servers too, and a call may learn of that first, by
+    /// a connection that is gone.
+    pub(super) fn may_have_lost_its_server(&self, report: &CallReport) -> bool {
+        matches!(self, Self::Server(_)) && report.result.is_err()
+    }
+
     /// What a call did whose future was dropped, once its guest is gone, so that
     /// nothing it does is left out.
     pub(super) async fn cut_short(&self) -> CallReport {

@@ -9,6 +9,7 @@ use airlock_sandbox::agent::RequestId;
 use airlock_sandbox::capability::log::Progress;
 use airlock_sandbox::{CallError, CallReport, CallRequest, EffectClass};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 
@@ -296,8 +297,14 @@ impl Runtime {
             loop {
                 tokio::select! {
                     biased;
-                    report = &mut call => return (report, None),
-                    _ = stop.wait_for(|stop| matches!(stop, Stop::Halted | Stop::Now)) => break Cut::Host,
+                    report = &mut call => {
+                        let ends = ends_now(*self.stop.borrow()) || halted.as_mut().now_or_never().is_some();
+                        match ends && watch.may_have_lost_its_server(&report) {
+                            true => break Cut::Host,
+                            false => return (report, None),
+                        }
+                    }
+                    _ = stop.wait_for(|stop| ends_now(*stop)) => break Cut::Host,
                     () = &mut halted => break Cut::Host,
                     () = &mut cancelled => break Cut::Caller,
                     () = Told::more(&mut told) => {}
@@ -396,6 +403,11 @@ pub(crate) struct StepMade {
     pub(crate) ops: Vec<Op>,
     /// Held until it is on record, so that the host does not stop before.
     _place: Option<Place>,
+}
+
+/// Whether calls in flight end.
+fn ends_now(stop: Stop) -> bool {
+    matches!(stop, Stop::Halted | Stop::Now)
 }
 
 pub(super) async fn told_to(cancel: Option<&Notify>) {

@@ -201,7 +201,11 @@ async fn slow_work_waits_for_its_own_plugin_and_dropped_work_never_starts() {
     // One that gives up waiting never starts.
     let late = tokio::time::timeout(Duration::from_millis(50), io.run(|| Ok(()))).await;
     assert!(late.is_err());
-    hung.iter().for_each(tokio::task::JoinHandle::abort);
+    // Aborting only asks: what waits is dropped once its task has ended.
+    for task in hung {
+        task.abort();
+        assert!(task.await.is_err_and(|ended| ended.is_cancelled()));
+    }
     drop(release);
     assert_eq!(io.run(|| Ok(8)).await.expect("turns are given back"), 8);
     assert_eq!(started.load(Ordering::SeqCst), 16);
