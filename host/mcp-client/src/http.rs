@@ -32,7 +32,7 @@ use crate::link::Tell;
 use crate::rpc::{self, Incoming};
 use crate::server::Target;
 use crate::stdio::{CLOSED, Unasked};
-use crate::{MESSAGE_BYTES_MAX, Server, Surroundings, text};
+use crate::{MESSAGE_BYTES_MAX, Mask, Server, Surroundings, text};
 
 /// How long a connection may take.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
@@ -72,6 +72,7 @@ struct Inner {
     server: Server,
     target: Target,
     around: Surroundings,
+    mask: Option<Mask>,
     state: Mutex<State>,
 }
 
@@ -120,7 +121,9 @@ impl Http {
     pub(crate) fn new(server: &Server, around: &Surroundings) -> Result<Self, Fault> {
         let target = server.target();
         let target = target.ok_or_else(|| Fault::NotSent("its URL is none".to_owned()))?;
+        let secrets: Vec<&str> = server.secrets().collect();
         Ok(Self(Arc::new(Inner {
+            mask: around.host.mask(&secrets),
             server: server.clone(),
             target,
             around: around.clone(),
@@ -362,7 +365,7 @@ impl Http {
             "text/event-stream" => taking.events(response.into_body()).await,
             other => Err(Fault::Broken(format!(
                 "its answer is neither JSON nor events, but `{}`",
-                text::line(other)
+                text::line(&text::masked(self.0.mask.as_ref(), other))
             ))),
         }
     }
@@ -413,7 +416,8 @@ impl Taking<'_> {
     }
 
     fn message(&mut self, message: &str) -> Result<Option<Answer>, Fault> {
-        match rpc::read(message.trim()).map_err(Fault::Broken)? {
+        let message = text::masked(self.http.0.mask.as_ref(), message.trim());
+        match rpc::read(&message).map_err(Fault::Broken)? {
             Incoming::Answer(id, answer) if id == self.id => return Ok(Some(answer)),
             Incoming::Answer(id, _) => {
                 return Err(Fault::Lost(format!(

@@ -44,6 +44,7 @@ pub use link::{Call, Link, Progress, Tell};
 pub use output::Output;
 pub use pinned::{Difference, Pinned, PinnedError};
 pub use server::{Server, ServerError};
+pub use stdio::STDERR_BYTES_BEFORE;
 pub use tool::{Annotations, Tool};
 
 /// Largest message, bytes, either way.
@@ -69,7 +70,15 @@ pub trait Host: Send + Sync + 'static {
         local: Option<SocketAddr>,
         allow_private: bool,
     ) -> Result<(), String>;
+
+    /// Masks the values of these secrets in what a server writes, before any of it is
+    /// cut; `None`: there is none to mask.
+    fn mask(&self, secrets: &[&str]) -> Option<Mask>;
 }
+
+/// A copy of a text in which secrets are masked, with as many bytes; `None` where there
+/// is none.
+pub type Mask = Arc<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync>;
 
 /// Where a server is started from.
 #[derive(Clone)]

@@ -22,7 +22,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 use crate::error::Fault;
 use crate::link::{Progress, Tell};
 use crate::rpc::{self, Incoming};
-use crate::{MESSAGE_BYTES_MAX, Server, Surroundings, launch, text};
+use crate::{MESSAGE_BYTES_MAX, Mask, Server, Surroundings, launch, text};
 
 /// What ended a connection that this side ended.
 pub(crate) const CLOSED: &str = "the connection was closed";
@@ -33,8 +33,11 @@ const TAKEN_BACK_MAX: usize = 4_096;
 /// Messages that nobody asked for: so many at once, and so many a second.
 const UNASKED_MAX: f64 = 2_000.0;
 const UNASKED_PER_SECOND: f64 = 500.0;
-/// What is kept of what a program writes to its standard error, bytes.
+/// What is told of what a program wrote to its standard error, bytes.
 const STDERR_BYTES_MAX: usize = 4 << 10;
+/// What is kept besides, for masking: no part of a secret whose beginning is gone
+/// reaches into what is told.
+pub const STDERR_BYTES_BEFORE: usize = 48 << 10;
 /// How long what a program wrote is waited for once it has ended.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 
@@ -48,6 +51,7 @@ pub(crate) struct Stdio {
 
 #[derive(Default)]
 struct Shared {
+    mask: Option<Mask>,
     state: Mutex<State>,
     tools_changed: AtomicBool,
     stderr: Mutex<VecDeque<u8>>,
@@ -157,7 +161,11 @@ impl Stdio {
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(Fault::NotSent("the program has no pipes".to_owned()));
         };
-        let shared: Arc<Shared> = Arc::default();
+        let secrets: Vec<&str> = server.secrets().collect();
+        let shared = Arc::new(Shared {
+            mask: around.host.mask(&secrets),
+            ..Shared::default()
+        });
         let (writes, queue) = mpsc::channel(WRITES_MAX);
         let (stop, stopped) = oneshot::channel();
         let reader = tokio::spawn(read(stdout, Arc::clone(&shared), writes.clone()));
@@ -257,7 +265,11 @@ impl Stdio {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = kept.iter().copied().collect();
-        text::bounded(String::from_utf8_lossy(&bytes).trim(), STDERR_BYTES_MAX)
+        drop(kept);
+        let masked = self.shared.mask.as_ref().and_then(|mask| mask(&bytes));
+        let bytes = masked.unwrap_or(bytes);
+        let told = &bytes[bytes.len().saturating_sub(STDERR_BYTES_MAX)..];
+        text::bounded(String::from_utf8_lossy(told).trim(), STDERR_BYTES_MAX)
     }
 }
 
@@ -361,7 +373,8 @@ async fn note(mut stderr: impl AsyncRead + Unpin, shared: Arc<Shared>) {
     while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
         let mut kept = shared.stderr.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(&buffer[..count]);
-        let over = kept.len().saturating_sub(STDERR_BYTES_MAX);
+        let most = STDERR_BYTES_BEFORE + STDERR_BYTES_MAX;
+        let over = kept.len().saturating_sub(most);
         kept.drain(..over);
     }
 }
@@ -385,7 +398,8 @@ async fn read(stdout: impl AsyncRead + Unpin, shared: Arc<Shared>, writes: mpsc:
         if message.is_empty() {
             continue;
         }
-        if let Err(why) = take(message, &shared, &writes, &mut unasked) {
+        let message = text::masked(shared.mask.as_ref(), message);
+        if let Err(why) = take(&message, &shared, &writes, &mut unasked) {
             break why;
         }
     };

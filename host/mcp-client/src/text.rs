@@ -1,9 +1,21 @@
 //! Words of a server, made fit for people's terminals and logs.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+
+use crate::Mask;
 
 /// Longest line of a server's words in an error, bytes.
 const LINE_BYTES_MAX: usize = 300;
+
+/// What a server wrote, without the values of its secrets. Cut text is masked before it
+/// is cut: half of a value would not be found.
+pub(crate) fn masked<'a>(mask: Option<&Mask>, text: &'a str) -> Cow<'a, str> {
+    match mask.and_then(|mask| mask(text.as_bytes())) {
+        Some(masked) => Cow::Owned(String::from_utf8_lossy(&masked).into_owned()),
+        None => Cow::Borrowed(text),
+    }
+}
 
 /// One bounded line of a server's words.
 pub(crate) fn line(text: &str) -> String {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use airlock_sandbox::capability::secrets::{
-    Secret, SecretInfo, Vault, VaultError, masked,
+    SPREAD_BYTES_MAX, Secret, SecretInfo, Vault, VaultError, masker,
 };
 pub(crate) use airlock_sandbox::inspect::Effects;
 pub(crate) use airlock_sandbox::{

@@ -12,6 +12,11 @@ pub fn serve(case: &str) {
             eprintln!("no \u{1b}[2Jlicence");
             exit(3);
         }
+        "ends with its token" => {
+            eprint!("{}{}", token(), "x".repeat(4_096 - 3));
+            exit(3);
+        }
+        "writes its token" => println!("{}{}", "x".repeat(300 - 3), token()),
         "writes a banner" => println!("Server is listening"),
         "closes its output" => {
             // The only way to close what `std` holds open: become something else.
@@ -38,6 +43,11 @@ pub fn serve(case: &str) {
             _ => say(&json!({ "jsonrpc": "2.0", "id": id, "result": {} })),
         }
     }
+}
+
+/// The secret that it was given.
+fn token() -> String {
+    std::env::var("TOKEN").expect("it is given one")
 }
 
 /// The next message; `None`: there are no more.
@@ -78,6 +88,12 @@ fn initialize(case: &str, id: &Value) {
         "refuses" => say(
             &json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -5, "message": "go\u{202e}away" } }),
         ),
+        "refuses with its token" => {
+            let message = format!("{}{}", "x".repeat(300 - 3), token());
+            say(
+                &json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -5, "message": message } }),
+            );
+        }
         _ => result(
             id,
             json!({ "protocolVersion": version, "capabilities": capabilities, "serverInfo": { "name": "h", "version": "1" } }),

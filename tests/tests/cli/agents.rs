@@ -96,6 +96,26 @@ fn a_command_that_follows_a_run_ends_as_it_does() {
     assert!(stopped.success());
 }
 
+/// Nothing in a run's own journal says that one which it started waits for a person.
+#[test]
+fn a_run_whose_child_waits_for_a_person_is_left() {
+    let place = Place::new();
+    let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
+    installed(&place);
+    place.ok(&["grant", "prober", "agents = [{ agent = \"prober\" }]"]);
+    let steps = format!(r#"{{"start":{{"steps":[{{"start":{{"steps":[{ASK}]}}}}]}}}}"#);
+    let ran = followed(&place, &steps, &[]);
+    assert_eq!(ran.code, 10, "{}{}", ran.out, ran.err);
+    let begins = "a run that it started waits for a person: ";
+    let shown = pasted(&place, &ran.out, begins);
+    assert!(
+        shown.contains("send?") && !shown.contains(&id(&ran)),
+        "{shown}"
+    );
+    let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
+    assert!(stopped.success());
+}
+
 /// A run that is blocked is left, whatever it writes after that, and says the
 /// command that lets it go on.
 #[test]

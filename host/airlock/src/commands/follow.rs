@@ -33,6 +33,9 @@ const STATUS_CHARS_MAX: usize = 100;
 const WRAP: &str = "\x1b[?7h";
 const NO_WRAP: &str = "\x1b[?7l";
 
+/// Most runs below one that are looked at.
+const BELOW_MAX: usize = 64;
+
 /// Takes back the line that the cursor is in.
 const CLEAR: &str = "\r\x1b[2K";
 
@@ -116,6 +119,9 @@ fn one(session: &Session, id: &str, until: Until, view: &mut View) -> Result<()>
             Ok(()) if left == Left::Idle => {
                 (silent, wait) = (Instant::now(), WAIT);
                 view.tell_halts(session, id)?;
+                if until == Until::Asked && view.asked_below(session, id) {
+                    return Ok(());
+                }
                 continue;
             }
             Err(error) if !is_passing(&error) || silent.elapsed() > PATIENCE => {
@@ -149,10 +155,40 @@ fn is_passing(error: &anyhow::Error) -> bool {
 /// Whether the run waits for a person now, and all that led to it is shown.
 fn waits(session: &Session, id: &str, view: &View) -> Result<bool> {
     let run = session.api.get(&path(id))?;
-    let mut open = run["waits_for"].as_array().into_iter().flatten();
-    let asked = open.any(|open| open["request"]["kind"] == "ask" || open["to_approve"] == true);
     let all = run["events"].as_u64().is_some_and(|all| all <= view.next);
-    Ok(all && (asked || run.get("blocked").is_some()))
+    Ok(all && (asks(&run).next().is_some() || run.get("blocked").is_some()))
+}
+
+/// The requests of a run that wait for a person.
+fn asks(run: &Value) -> impl Iterator<Item = &Value> {
+    let open = run["waits_for"].as_array().into_iter().flatten();
+    open.filter(|open| open["request"]["kind"] == "ask" || open["to_approve"] == true)
+        .map(|open| &open["id"])
+}
+
+/// What waits for a person among the runs that `id` started, and those that they
+/// started: the commands that look at it.
+fn below(session: &Session, id: &str) -> Vec<String> {
+    let mut look = vec![id.to_owned()];
+    let mut found = Vec::new();
+    for seen in 0..BELOW_MAX {
+        let Some(id) = look.pop() else { break };
+        // One that this token does not see is somebody else's to look at.
+        let Ok(run) = session.api.get(&path(&id)) else {
+            continue;
+        };
+        let runs = run["children"].as_array().into_iter().flatten();
+        let runs = runs.chain(run["end"].get("run")).filter_map(Value::as_str);
+        look.extend(runs.map(str::to_owned));
+        if seen == 0 {
+            continue;
+        }
+        found.extend(asks(&run).map(|ask| format!("airlock approvals show {id}.{ask}")));
+        if run.get("blocked").is_some() {
+            found.push(format!("airlock runs show {id}"));
+        }
+    }
+    found
 }
 
 /// What is on the screen.
@@ -167,6 +203,8 @@ struct View {
     read: bool,
     /// What the kill switch holds of it, as it was told last.
     halts: Vec<String>,
+    /// The commands that look at what waits for a person in runs that it started.
+    below: Vec<String>,
     /// The step that a language model answers, and the end of what it said so far.
     says: Option<(u64, String)>,
 }
@@ -180,6 +218,7 @@ impl View {
             next: 0,
             read: true,
             halts: Vec::new(),
+            below: Vec::new(),
             says: None,
         }
     }
@@ -211,6 +250,13 @@ impl View {
             self.halts = halts;
         }
         Ok(())
+    }
+
+    /// Whether a run that this one started waits for a person: nothing of that is in
+    /// its own journal.
+    fn asked_below(&mut self, session: &Session, id: &str) -> bool {
+        self.below = below(session, id);
+        !self.below.is_empty()
     }
 
     /// Shows a record that was not shown yet.
@@ -305,15 +351,12 @@ impl View {
             let lines = way_on(&run, airlock_runtime::now_ms());
             return lines.iter().try_for_each(|line| print(line));
         }
-        let open = run["waits_for"].as_array().into_iter().flatten();
-        for open in open {
-            let asks = open["request"]["kind"] == "ask" || open["to_approve"] == true;
-            if asks {
-                print(&format!(
-                    "waits for a person: airlock approvals show {id}.{}",
-                    open["id"]
-                ))?;
-            }
+        let asked = asks(&run).map(|ask| format!("airlock approvals show {id}.{ask}"));
+        for look in asked {
+            print(&format!("waits for a person: {look}"))?;
+        }
+        for look in &self.below {
+            print(&format!("a run that it started waits for a person: {look}"))?;
         }
         Ok(())
     }

@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use airlock_journal::audit::{Audit, AuditRecord};
 use airlock_mcp_client::{
-    Client, Fault, Host, Link, PATIENCE, Pinned, READABLE, Server, Surroundings,
+    Client, Fault, Host, Link, Mask, PATIENCE, Pinned, READABLE, STDERR_BYTES_BEFORE, Server,
+    Surroundings,
 };
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::components::Components;
 use crate::config::RuntimeConfig;
-use crate::engine::{ComponentSource, Network, Sandbox, Secret, Vault, masked};
+use crate::engine::{ComponentSource, Network, SPREAD_BYTES_MAX, Sandbox, Secret, Vault, masker};
 use crate::remote::dirs;
 use crate::runtime::OpenError;
 
@@ -31,6 +32,8 @@ pub(crate) struct Remotes {
     sandbox: Arc<Sandbox>,
     audit: Audit,
 }
+
+const _: () = assert!(STDERR_BYTES_BEFORE >= SPREAD_BYTES_MAX);
 
 struct Side {
     vault: Arc<Vault>,
@@ -52,6 +55,15 @@ impl Host for Side {
         allow_private: bool,
     ) -> Result<(), String> {
         self.network.may_dial(peer, local, allow_private)
+    }
+
+    fn mask(&self, secrets: &[&str]) -> Option<Mask> {
+        let values = secrets.iter().filter_map(|name| self.secret(name));
+        let values: Vec<Secret> = values.map(|value| Secret::new(value.as_str())).collect();
+        match values.is_empty() {
+            true => None,
+            false => Some(Arc::new(masker(&values))),
+        }
     }
 }
 
@@ -157,13 +169,14 @@ impl Remotes {
         Ok(())
     }
 
-    /// A text with the values of secrets masked that a server was given.
+    /// A text with the values of secrets masked that a server was given, also where it
+    /// wrote them with escapes, which are read by now.
     pub(crate) fn masked(&self, server: &Server, text: String) -> String {
-        let values = server.secrets().filter_map(|name| self.side.secret(name));
-        let values: Vec<Secret> = values.map(|value| Secret::new(value.as_str())).collect();
-        match values.is_empty() {
-            true => text,
-            false => masked(&values, &text).unwrap_or(text),
-        }
+        let secrets: Vec<&str> = server.secrets().collect();
+        let masked = self
+            .side
+            .mask(&secrets)
+            .and_then(|mask| mask(text.as_bytes()));
+        masked.map_or(text, |masked| String::from_utf8_lossy(&masked).into_owned())
     }
 }

@@ -69,7 +69,7 @@ async fn a_program_has_the_environment_it_was_given() {
         .await
         .text("environment", "{}")
         .await;
-    assert!(said.contains(r#"[(\"TOKEN\", \"s3cret\")]"#), "{said}");
+    assert!(said.contains(r#"[(\"TOKEN\", \"******\")]"#), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,9 @@ use crate::{PROGRAM, around, can_start, connect, program, shown};
 /// What is seen of a server from its start to the end of one call, in words.
 async fn seen(case: &str, dir: &Path) -> String {
     let around = around(dir);
-    let connected = match connect(&program(&["hostile", case]), &around).await {
+    let mut server = program(&["hostile", case]);
+    server.env.insert("TOKEN".to_owned(), "token".to_owned());
+    let connected = match connect(&server, &around).await {
         Ok(connected) => connected,
         Err(fault) => return shown(Err(fault)),
     };
@@ -247,4 +249,26 @@ async fn what_was_not_written_is_told_apart() {
     let after = connected.text("do", "{}").await;
     assert!(after.starts_with("not sent: "), "{after}");
     assert!(PROGRAM.ends_with("airlock-mcp-servers"));
+}
+
+/// Half of a value is found by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_masked_before_words_are_cut() {
+    if !can_start() {
+        return;
+    }
+    let table = [
+        ("ends with its token", "it wrote: ***x"),
+        ("writes its token", "x***"),
+        ("refuses with its token", "x***"),
+    ];
+    for (case, expect) in table {
+        let dir = tempfile::tempdir().expect("a directory");
+        let found = seen(case, dir.path()).await;
+        assert!(found.contains(expect), "{case}: {found}");
+        assert!(
+            !found.contains("s3c") && !found.contains("ret"),
+            "{case}: {found}"
+        );
+    }
 }

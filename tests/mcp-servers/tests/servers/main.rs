@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airlock_mcp_client::{
-    Call, Client, Confinement, Fault, Host, Link, Output, Progress, Server, Surroundings, Tool,
-    confinement,
+    Call, Client, Confinement, Fault, Host, Link, Mask, Output, Progress, Server, Surroundings,
+    Tool, confinement,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -39,6 +39,14 @@ impl Host for Secrets {
             true => Ok(()),
             false => Err(format!("{peer} is not to be reached")),
         }
+    }
+
+    fn mask(&self, secrets: &[&str]) -> Option<Mask> {
+        let mask = |text: &[u8]| {
+            let text = std::str::from_utf8(text).ok()?;
+            Some(text.replace("s3cret", "******").into_bytes())
+        };
+        secrets.contains(&"token").then(|| Arc::new(mask) as Mask)
     }
 }
 

@@ -35,13 +35,15 @@ pub(crate) use redact::{Matcher, Redactor};
 pub use secret::Secret;
 pub use vault::{SecretInfo, Vault, VaultError};
 
-/// A copy of `text` with the values of secrets masked, in each of the formats that
-/// are looked for in answers; `None` where there is none.
-#[must_use]
-pub fn masked<'a>(secrets: impl IntoIterator<Item = &'a Secret>, text: &str) -> Option<String> {
-    let masked = redact::Matcher::new(secrets).mask(text.as_bytes())?;
-    Some(String::from_utf8_lossy(&masked).into_owned())
+/// Gives a copy of a text with the values of secrets masked, in each of the formats that
+/// are looked for in answers; it has as many bytes. `None` where there is none.
+pub fn masker(secrets: &[Secret]) -> impl Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + use<> {
+    let matcher = redact::Matcher::new(secrets);
+    move |text| matcher.mask(text)
 }
+
+/// The most bytes of a text that the value of a secret may be spread over.
+pub const SPREAD_BYTES_MAX: usize = redact::SPREAD * secret::VALUE_BYTES_MAX;
 
 /// The capability `secrets`.
 pub enum Secrets {}

@@ -24,7 +24,7 @@ use super::syntax::{READERS_BYTES_MAX, Reader, Syntax, Token};
 /// How many bytes of an answer a value may be spread over and be found: for each
 /// of its own, and at the least. More than any of the formats takes, each byte
 /// escaped on its own.
-const SPREAD: usize = 12;
+pub(super) const SPREAD: usize = 12;
 const SPREAD_BYTES_MIN: usize = 512;
 
 /// The words to look for after reading.
