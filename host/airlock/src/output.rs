@@ -104,6 +104,11 @@ pub fn print_error(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// An amount of the host's currency, e.g. `0.012500`.
+pub fn millionths(micros: u64) -> String {
+    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+}
+
 /// Text that somebody else wrote, for a place within a line: it begins no line of
 /// its own, which could be taken for one of ours.
 pub fn one_line(text: &str) -> String {

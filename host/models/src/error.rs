@@ -81,6 +81,8 @@ pub enum Why {
     Server,
     /// The provider refused the host's key.
     Key,
+    /// The provider has no such model.
+    Missing,
     /// The provider refused the request.
     Rejected,
     /// The model, or a filter, declined to answer.
@@ -108,6 +110,7 @@ impl Why {
             Self::Quota => "quota",
             Self::Server => "server",
             Self::Key => "key",
+            Self::Missing => "missing",
             Self::Rejected => "rejected",
             Self::Refusal => "refusal",
             Self::Cut => "cut",

@@ -199,7 +199,7 @@ pub static ROUTES: &[Route] = &[
     route!("DELETE" "/v1/secrets/{name}" Access::Host(ADMIN), "Remove a secret", secrets::remove),
     route!("GET" "/v1/models" Access::Host(READERS), "Language models and the roles that agents ask for, without keys", models::list, replies: &[(200, Some(of::<airlock_runtime::ModelsView>))]),
     route!("POST" "/v1/models/reload" Access::Host(ADMIN), "Read the file of models anew; requests under way end on what they began with", models::reload, replies: &[(200, Some(of::<airlock_runtime::ModelsView>))]),
-    route!("POST" "/v1/models/try" Access::Host(ADMIN), "Ask the models of a role once, which costs what it costs and counts in no budget", models::attempt, body: Some(of::<airlock_runtime::TryModel>), replies: &[(200, Some(of::<airlock_runtime::ModelTrial>))]),
+    route!("POST" "/v1/models/try" Access::Host(ADMIN), "Ask the models of a role once, which costs what it costs and counts in no budget", models::attempt, takes: Takes::Json, body: Some(of::<airlock_runtime::TryModel>), replies: &[(200, Some(of::<airlock_runtime::ModelTrial>))]),
     route!("GET" "/v1/models/usage" Access::Host(READERS), "What agents used of language models on a day", models::usage, query: Some(of::<airlock_runtime::ModelUsageQuery>), replies: &[(200, Some(of::<airlock_runtime::ModelUsagePage>))]),
     route!("GET" "/v1/memory" Access::Roles(READERS), "Namespaces of documents, with what they hold", memory::namespaces, query: Some(of::<airlock_runtime::MemoryQuery>), replies: &[(200, Some(of::<airlock_runtime::MemoryPage>))]),
     route!("POST" "/v1/memory/search" Access::Roles(&[Operator]), "Look for documents by words, by a vector, or by both", memory::search, takes: Takes::Json, body: Some(of::<airlock_runtime::MemorySearch>), replies: &[(200, Some(of::<airlock_runtime::MemoryFound>))]),
@@ -220,3 +220,17 @@ pub static ROUTES: &[Route] = &[
     route!("GET" "/v1/operations" Access::Roles(READERS), "Installs under way or ended lately", operations::list, replies: &[(200, Some(of::<operations::OperationList>))]),
     route!("GET" "/v1/operations/{id}" Access::Roles(READERS), "Where an operation stands", operations::show, query: Some(of::<operations::WaitQuery>), replies: &[(200, Some(of::<airlock_runtime::Operation>))]),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A route that takes nothing refuses a body of any length.
+    #[test]
+    fn what_has_a_body_takes_one() {
+        for route in ROUTES {
+            let (has, takes) = (route.body.is_some(), route.takes != Takes::Nothing);
+            assert!(!has || takes, "{} {}", route.method, route.path);
+        }
+    }
+}

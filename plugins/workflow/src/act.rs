@@ -277,7 +277,8 @@ fn budget(action: &AgentAction) -> agent::Budget {
         events: given.events,
         wall_ms: wall,
         cpu_us: cpu,
-        ..agent::Budget::default()
+        model_tokens: given.model_tokens,
+        model_micros: given.model_micros,
     }
 }
 

@@ -4,6 +4,7 @@
 mod agents;
 mod log;
 mod memory;
+mod models;
 mod new;
 mod places;
 mod rules;

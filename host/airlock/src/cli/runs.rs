@@ -83,6 +83,20 @@ pub struct Budget {
         allow_negative_numbers = true
     )]
     pub bytes_out: Option<u64>,
+    /// Tokens of language models it may use, in and out.
+    #[arg(
+        long = "budget-model-tokens",
+        value_name = "NUMBER",
+        allow_negative_numbers = true
+    )]
+    pub model_tokens: Option<u64>,
+    /// What language models may cost it, millionths of the currency.
+    #[arg(
+        long = "budget-model-micros",
+        value_name = "NUMBER",
+        allow_negative_numbers = true
+    )]
+    pub model_micros: Option<u64>,
     /// How often the same call may give the same answer.
     #[arg(
         long = "budget-repeats",
@@ -103,6 +117,8 @@ impl Budget {
             ("wall_ms", self.wall_ms),
             ("cpu_us", self.cpu_us),
             ("bytes_out", self.bytes_out),
+            ("model_tokens", self.model_tokens),
+            ("model_micros", self.model_micros),
             ("repeats", self.repeats),
         ];
         let given = members.into_iter();

@@ -9,7 +9,7 @@ use super::Session;
 use crate::cli::Models;
 use crate::client::{Request, encode};
 use crate::exit::Misuse;
-use crate::output::{cell, one_line, print_bytes, table};
+use crate::output::{cell, millionths, one_line, print_bytes, table};
 
 /// Whether a file of models can be used.
 pub(super) fn check(file: &Path) -> Result<()> {
@@ -90,13 +90,9 @@ fn trial_text(answer: &Value) -> String {
         cell(answer, "model"),
         cell(answer, "took_ms"),
         cell(answer, "tokens"),
-        cost(micros)
+        millionths(micros)
     ));
     lines.join("\n")
-}
-
-fn cost(micros: u64) -> String {
-    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
 fn usage_text(answer: &Value) -> String {
@@ -105,7 +101,7 @@ fn usage_text(answer: &Value) -> String {
     let line = |what: String, of: String, used: &Value| {
         let micros = used["micros"].as_u64().unwrap_or_default();
         let (requests, tokens) = (cell(used, "requests"), cell(used, "tokens"));
-        vec![what, of, requests, tokens, cost(micros)]
+        vec![what, of, requests, tokens, millionths(micros)]
     };
     let mut lines = vec![line("all".to_owned(), String::new(), &answer["all"])];
     let agents = answer["agents"].as_object().into_iter().flatten();

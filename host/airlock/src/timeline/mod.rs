@@ -12,11 +12,11 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::output::{cell, one_line, time};
+use crate::output::{cell, millionths, one_line, time};
 pub use blocks::{way_on, why_blocked};
 use words::{
     SHOWN_CHARS_MAX, answered, asked, budgeted, by, cut, ended, note, of_run, part, requested,
-    set_aside, span, started, used,
+    set_aside, span, started, used, used_of_models,
 };
 
 /// What a record comes to, for people.
@@ -66,6 +66,10 @@ pub struct Timeline {
     /// Records.
     len: u64,
     calls: u64,
+    /// Of language models.
+    tokens: u64,
+    /// Of language models, millionths of the host's currency.
+    micros: u64,
     budget: Value,
     blocks: blocks::Blocks,
     end: Option<Value>,
@@ -90,6 +94,8 @@ impl Timeline {
         self.len += 1;
         self.last_ms = at_ms;
         self.blocks.apply(record);
+        self.tokens += record["used"]["model_tokens"].as_u64().unwrap_or_default();
+        self.micros += record["used"]["model_micros"].as_u64().unwrap_or_default();
         let step = record["id"].as_u64();
         let texts = match record["event"].as_str().unwrap_or_default() {
             "started" => {
@@ -175,13 +181,20 @@ impl Timeline {
             Some(limit) => format!(" of {limit}"),
             None => String::new(),
         };
-        format!(
+        let mut spent = format!(
             "{}{} calls, {}{} records",
             self.calls,
             of("calls"),
             self.len,
             of("events")
-        )
+        );
+        if self.tokens > 0 {
+            spent.push_str(&format!(", {}{} tokens", self.tokens, of("model_tokens")));
+        }
+        if self.micros > 0 {
+            spent.push_str(&format!(", cost {}", millionths(self.micros)));
+        }
+        spent
     }
 
     /// All of it; `run` is what the API tells of the run.
@@ -391,7 +404,7 @@ impl Timeline {
                 let told = answered(&step.kind, &record["answer"], by);
                 let used = match step.kind.as_str() {
                     "start" => used(&record["used"]),
-                    _ => String::new(),
+                    _ => used_of_models(&record["used"]),
                 };
                 format!("{told} ({took}{used})")
             }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::blocks::why_blocked;
-use crate::output::{cell, one_line, time};
+use crate::output::{cell, millionths, one_line, time};
 
 /// Longest input, answer or message within a line, characters.
 pub(super) const SHOWN_CHARS_MAX: usize = 200;
@@ -88,10 +88,19 @@ fn amounts(spent: &Value) -> Vec<String> {
     let steps = of("steps").map(|steps| format!("{steps} steps"));
     let cpu = of("cpu_us").map(|us| format!("{} of CPU time", span(us.div_ceil(1_000))));
     let bytes = of("bytes_out").map(|bytes| format!("{bytes} bytes out"));
-    [calls, steps, cpu, bytes].into_iter().flatten().collect()
+    let amounts = [calls, steps, cpu, bytes].into_iter().flatten();
+    amounts.chain(amounts_of_models(spent)).collect()
 }
 
-/// What a child may use.
+/// The same, of language models.
+fn amounts_of_models(spent: &Value) -> impl Iterator<Item = String> {
+    let of = |name: &str| spent[name].as_u64().filter(|amount| *amount > 0);
+    let tokens = of("model_tokens").map(|tokens| format!("{tokens} tokens"));
+    let cost = of("model_micros").map(|micros| format!("cost {}", millionths(micros)));
+    tokens.into_iter().chain(cost)
+}
+
+/// What a child or a language model may use.
 pub(super) fn set_aside(spent: &Value) -> String {
     match amounts(spent) {
         none if none.is_empty() => "nothing is set aside for it".to_owned(),
@@ -103,6 +112,12 @@ pub(super) fn set_aside(spent: &Value) -> String {
 pub(super) fn used(spent: &Value) -> String {
     let amounts = amounts(spent);
     amounts.iter().map(|amount| format!(", {amount}")).collect()
+}
+
+/// What a language model used, behind how long it took.
+pub(super) fn used_of_models(spent: &Value) -> String {
+    let amounts = amounts_of_models(spent);
+    amounts.map(|amount| format!(", {amount}")).collect()
 }
 
 /// Who has to approve a call, until when.

@@ -23,9 +23,12 @@ const QUOTA: [&str; 4] = [
     "billing_hard_limit_reached",
     "billing_not_active",
 ];
+/// One provider has no word for that, but a sentence.
+const QUOTA_SENTENCE: &str = "credit balance is too low";
 /// Words of providers for a filter that declined the request.
-const FILTER: [&str; 3] = [
+const FILTER: [&str; 4] = [
     "content_filter",
+    "invalid_prompt",
     "content_policy_violation",
     "ResponsibleAIPolicyViolation",
 ];
@@ -63,12 +66,18 @@ pub(crate) fn of_response(
             format!("the provider sent a redirect ({status}); none is followed"),
         ),
         401 | 403 if is(&FILTER) => refused(said),
-        401 | 403 => permanent(
+        400 if error.message.contains(QUOTA_SENTENCE) => permanent(Why::Quota, said),
+        401 => permanent(
             Why::Key,
             format!("the provider refused the host's key ({status})"),
         ),
+        403 => permanent(
+            Why::Key,
+            format!("the provider lets the host's key not do that, or not from here ({status})"),
+        ),
         402 => permanent(Why::Quota, said),
-        404 | 405 | 501 => permanent(Why::Rejected, said),
+        404 => permanent(Why::Missing, said),
+        405 | 501 => permanent(Why::Rejected, said),
         408 => Failed::unknown(Why::Timeout, said),
         429 if is(&QUOTA) => permanent(Why::Quota, said),
         429 => later(Why::RateLimit),
@@ -101,7 +110,7 @@ pub(crate) fn of_error(error: &ErrorBody) -> Failed {
             },
         )
     };
-    if is(&QUOTA) {
+    if is(&QUOTA) || error.message.contains(QUOTA_SENTENCE) {
         return answered(Why::Quota, ModelError::Permanent { message });
     }
     if is(&FILTER) {
@@ -115,13 +124,11 @@ pub(crate) fn of_error(error: &ErrorBody) -> Failed {
         let message = "the provider refused the host's key".to_owned();
         return answered(Why::Key, ModelError::Permanent { message });
     }
-    if is(&[
-        "invalid_request_error",
-        "invalid_prompt",
-        "request_too_large",
-        "not_found_error",
-    ]) {
+    if is(&["invalid_request_error", "request_too_large"]) {
         return answered(Why::Rejected, ModelError::invalid(message));
+    }
+    if is(&["not_found_error"]) {
+        return answered(Why::Missing, ModelError::Permanent { message });
     }
     if is(&["rate_limit_error", "rate_limit_exceeded"]) {
         return transient(Why::RateLimit);

@@ -1,9 +1,9 @@
 //! OpenAI's chat completions, as Ollama, llama.cpp and vLLM speak them too.
 //! <https://platform.openai.com/docs/api-reference/chat>
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::{
     Decoder, Parsed, Writing, cut, failure, gave_up, lenient, or_default, parse, raw, temperature,
@@ -248,12 +248,36 @@ struct CompletionChoice {
 
 #[derive(Deserialize, Default)]
 struct Spoken {
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "text_or_parts")]
     content: String,
     #[serde(default)]
     refusal: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     tool_calls: Vec<SpokenCall>,
+}
+
+/// Some models that think say their text in parts, and what they think beside it.
+fn text_or_parts<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Content {
+        Text(String),
+        Parts(Vec<TextPart>),
+    }
+    #[derive(Deserialize)]
+    struct TextPart {
+        r#type: String,
+        #[serde(default)]
+        text: String,
+    }
+    Ok(match Option::deserialize(from)? {
+        None => String::new(),
+        Some(Content::Text(text)) => text,
+        Some(Content::Parts(parts)) => {
+            let texts = parts.into_iter().filter(|part| part.r#type == "text");
+            texts.map(|part| part.text).collect()
+        }
+    })
 }
 
 #[derive(Deserialize)]
@@ -280,6 +304,9 @@ struct Counted {
     prompt_tokens: Option<u64>,
     #[serde(default)]
     completion_tokens: Option<u64>,
+    /// Of some providers more than both: what is thought stands in it alone.
+    #[serde(default)]
+    total_tokens: u64,
     #[serde(default)]
     prompt_tokens_details: Option<CountedDetails>,
 }
@@ -311,7 +338,9 @@ impl Counted {
                 .and_then(|details| details.cached_tokens)
                 .unwrap_or_default()
                 .min(input_tokens),
-            output_tokens: self.completion_tokens?,
+            output_tokens: self
+                .completion_tokens?
+                .max(self.total_tokens.saturating_sub(input_tokens)),
             estimated: false,
         })
     }
@@ -435,17 +464,18 @@ impl Stream {
     }
 
     /// The call that a piece belongs to, if it has begun. Servers that leave the
-    /// index out name the id, or mean the last.
+    /// index out name the id, or mean the last; some give every call the index 0.
     fn place(&self, call: &SpokenCall) -> Option<usize> {
-        match call.index {
-            Some(index) => self.indices.iter().position(|known| *known == Some(index)),
+        let at = match call.index {
+            Some(index) => self.indices.iter().rposition(|known| *known == Some(index)),
             None if call.id.is_empty() => self.indices.len().checked_sub(1),
             None => self
                 .parsed
                 .calls
                 .iter()
                 .position(|known| known.id == call.id),
-        }
+        };
+        at.filter(|at| !begins_another(&self.parsed.calls[*at], call))
     }
 
     fn called(&mut self, call: SpokenCall, told: &mut Vec<Event>) -> Result<(), Failed> {
@@ -478,4 +508,17 @@ impl Stream {
         super::begin_call(&mut self.parsed.calls, id, call.function.name.clone(), told)?;
         Ok(at)
     }
+}
+
+/// Whether a piece in a call's place is the beginning of another one: it has a name,
+/// and another id, or none where the call before it is whole.
+fn begins_another(known: &ToolCall, piece: &SpokenCall) -> bool {
+    let whole = || serde_json::from_str::<Map<String, Value>>(&known.arguments).is_ok();
+    let arguments = piece.function.arguments.as_ref();
+    let says = arguments.is_some_and(|arguments| !arguments.is_null() && *arguments != "");
+    !piece.function.name.is_empty()
+        && match piece.id.is_empty() {
+            true => says && whole(),
+            false => piece.id != known.id,
+        }
 }

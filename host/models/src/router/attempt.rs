@@ -287,7 +287,9 @@ fn resting(wait_ms: u64) -> Failed {
         why: Why::CircuitOpen,
         fate: Fate::NotSent,
         error: ModelError::Transient {
-            message: "the model is left alone for a while".to_owned(),
+            message: format!(
+                "the model failed lately, or asked for peace, and is left alone for {wait_ms} ms more"
+            ),
             retry_after_ms: Some(wait_ms),
         },
     }

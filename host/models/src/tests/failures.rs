@@ -37,6 +37,7 @@ fn each_why_has_one_name() {
         "quota",
         "server",
         "key",
+        "missing",
         "rejected",
         "refusal",
         "cut",
@@ -74,6 +75,20 @@ fn each_refusal_has_its_meaning() {
         ),
         (
             400,
+            openai("invalid_prompt", "Flagged"),
+            Why::Refusal,
+            Fate::Answered,
+            "denied: ",
+        ),
+        (
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}"#.to_owned(),
+            Why::Quota,
+            Fate::Answered,
+            "permanent: the provider answered 400 Bad Request: Your credit balance is too low",
+        ),
+        (
+            400,
             azure.to_owned(),
             Why::Refusal,
             Fate::Answered,
@@ -95,10 +110,10 @@ fn each_refusal_has_its_meaning() {
         ),
         (
             403,
-            openai("x", "Country"),
+            openai("unsupported_country_region_territory", "Country"),
             Why::Key,
             Fate::Answered,
-            "permanent: the provider refused the host's key",
+            "permanent: the provider lets the host's key not do that, or not from here (403 Forbidden)",
         ),
         (
             402,
@@ -110,7 +125,7 @@ fn each_refusal_has_its_meaning() {
         (
             404,
             openai("model_not_found", "No such model"),
-            Why::Rejected,
+            Why::Missing,
             Fate::Answered,
             "permanent: the provider answered 404 Not Found: No such model",
         ),

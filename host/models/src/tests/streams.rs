@@ -289,7 +289,7 @@ fn streams_that_are_wrong_are_refused() {
             chat(&[
                 r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"invalid_prompt","message":"m"}}}"#,
             ]),
-            Why::Rejected,
+            Why::Refusal,
             "m",
         ),
         (Kind::Anthropic, error("overloaded_error"), Why::Server, "m"),
@@ -366,4 +366,63 @@ fn servers_that_only_speak_alike_are_understood() {
         (whole.refusal.as_deref(), whole.finish),
         (Some("I cannot"), Some(Finish::Refusal))
     );
+}
+
+/// Older servers, and some that stand before others, count no calls.
+#[test]
+fn calls_that_all_have_one_index_are_told_apart() {
+    let piece = |index: &str, id: &str, function: &str| {
+        format!(
+            r#"{{"choices":[{{"delta":{{"tool_calls":[{{{index}{id}"function":{{{function}}}}}]}}}}]}}"#
+        )
+    };
+    let x = r#""name":"x","arguments":"{\"p\":1}""#;
+    let y = r#""name":"y","arguments":"{}""#;
+    let table = [
+        (r#""index":0,"#, r#""id":"a","#, r#""id":"b","#, ["a", "b"]),
+        (r#""index":0,"#, "", "", ["call_0", "call_1"]),
+        ("", "", "", ["call_0", "call_1"]),
+        ("", r#""id":"a","#, r#""id":"b","#, ["a", "b"]),
+    ];
+    for (index, first, second, ids) in table {
+        let pieces = [piece(index, first, x), piece(index, second, y)];
+        let end = r#"{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#;
+        let text: String = pieces
+            .iter()
+            .map(String::as_str)
+            .chain([end, "[DONE]"])
+            .map(|data| format!("data: {data}\n\n"))
+            .collect();
+        let (_, whole) = read(Kind::OpenaiChat, text.as_bytes(), 50);
+        let expected = [called(ids[0], "x", r#"{"p":1}"#), called(ids[1], "y", "{}")];
+        assert_eq!(whole.expect("an answer").calls, expected, "{text}");
+    }
+    // A name that is said again begins nothing.
+    let half = r#""name":"x","arguments":"{\"p\"""#;
+    let rest = r#""name":"x","arguments":":1}""#;
+    let over = r#""name":"x","arguments":"""#;
+    let pieces = [half, rest, over].map(|function| piece(r#""index":0,"#, "", function));
+    let end = r#"{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#;
+    let all = pieces.iter().map(String::as_str).chain([end, "[DONE]"]);
+    let text: String = all.map(|data| format!("data: {data}\n\n")).collect();
+    let (_, whole) = read(Kind::OpenaiChat, text.as_bytes(), 50);
+    let expected = [called("call_0", "x", r#"{"p":1}"#)];
+    assert_eq!(whole.expect("an answer").calls, expected);
+}
+
+#[test]
+fn what_a_model_thinks_is_no_answer_and_counts() {
+    let chunks = [
+        r#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}}]}"#,
+        r#"{"choices":[{"delta":{"content":[{"type":"text","text":"Yes"}]}}]}"#,
+        r#"{"choices":[{"delta":{"content":"."},"finish_reason":"stop"}]}"#,
+        r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":508}}"#,
+        "[DONE]",
+    ];
+    let text: String = chunks.map(|data| format!("data: {data}\n\n")).concat();
+    let (_, whole) = read(Kind::OpenaiCompatible, text.as_bytes(), 50);
+    let whole = whole.expect("an answer");
+    let usage = whole.usage.expect("it was counted");
+    assert_eq!(whole.text, "Yes.");
+    assert_eq!((usage.input_tokens, usage.output_tokens), (5, 503));
 }

@@ -13,7 +13,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::fold::RunState;
-use super::spending::{self, Spent};
+use super::spending::Spent;
 use super::talks;
 use crate::models::{DayBounds, InForce, Took};
 
@@ -113,7 +113,12 @@ fn part(bound: u64, within: [(&str, Option<u64>); 4]) -> Result<u64, CallError> 
     let mut part = bound.saturating_mul(ATTEMPTS_RESERVED);
     for (name, most) in within {
         match most {
-            Some(most) if bound > most => return Err(spending::limit(name, most)),
+            Some(most) if bound > most => {
+                return Err(CallError::Limit {
+                    limit: name.to_owned(),
+                    value: format!("{most} left, {bound} may be needed"),
+                });
+            }
             Some(most) => part = part.min(most),
             None => {}
         }

@@ -264,6 +264,16 @@ pub(crate) const BUDGET: &[Key] = &[
     key("events", Form::Count(u64::MAX), "Records of its journal."),
     key("wall", Form::Duration, "Time, waiting counted."),
     key("cpu", Form::Duration, "CPU time."),
+    key(
+        "model_tokens",
+        Form::Count(u64::MAX),
+        "Tokens of language models, in and out.",
+    ),
+    key(
+        "model_micros",
+        Form::Count(u64::MAX),
+        "Cost of language models, millionths of the host's currency.",
+    ),
 ];
 
 pub(crate) const RETRY: &[Key] = &[

@@ -177,6 +177,10 @@ pub struct Budget {
     pub wall: Option<Duration>,
     /// CPU time.
     pub cpu: Option<Duration>,
+    /// Tokens of language models.
+    pub model_tokens: Option<u64>,
+    /// Cost of language models, millionths of the host's currency.
+    pub model_micros: Option<u64>,
 }
 
 /// A question to a language model.

@@ -86,7 +86,7 @@ steps:
     agent: checker
     goal: Check ${{ input.month }}
     with: { sum: "${{ steps.sum.output }}" }
-    budget: { calls: 10, steps: 100, events: 1000, wall: 1h, cpu: 5s }
+    budget: { calls: 10, steps: 100, events: 1000, wall: 1h, cpu: 5s, model_tokens: 9000, model_micros: 20000 }
     on_error: escalate
   - id: rest
     wait: 30s

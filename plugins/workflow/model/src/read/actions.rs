@@ -98,6 +98,8 @@ impl Reader<'_> {
             events: fields.count("events", u64::MAX, self),
             wall: fields.duration("wall", self),
             cpu: fields.duration("cpu", self),
+            model_tokens: fields.count("model_tokens", u64::MAX, self),
+            model_micros: fields.count("model_micros", u64::MAX, self),
         }
     }
 
