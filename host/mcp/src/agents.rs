@@ -15,6 +15,9 @@ use crate::listing::annotations;
 use crate::names::Own;
 use crate::outcome;
 
+/// In a result's `_meta`: the run that it is about.
+pub(crate) const RUN: &str = "airlock/run";
+
 /// How long a run is waited for, unless the arguments say.
 const WAIT: Duration = Duration::from_secs(10);
 /// The longest that a run is waited for.
@@ -214,7 +217,7 @@ pub(crate) fn told(detail: &RunDetail, ended_well: bool) -> CallToolResult {
     };
     result.structured_content = Some(run);
     let members = outcome::meta(&mut result);
-    members.insert("airlock/run".to_owned(), json!(detail.run.id));
+    members.insert(RUN.to_owned(), json!(detail.run.id));
     result
 }
 

@@ -28,7 +28,7 @@ pub(crate) const IDEMPOTENCY_KEY: &str = "airlock/idempotency-key";
 /// In a request's `_meta`: milliseconds that a call may take, waiting included.
 pub(crate) const TIMEOUT_MS: &str = "airlock/timeout-ms";
 /// The longest of those: a day.
-const TIMEOUT_MS_MAX: u64 = 86_400_000;
+pub(crate) const TIMEOUT_MS_MAX: u64 = 86_400_000;
 
 /// One call.
 pub(crate) struct Call<'a> {

@@ -181,9 +181,15 @@ impl Following<'_> {
         if !self.runtime.still_holds(self.who) {
             return Ok(Look::Open);
         }
-        match ask::decide(self.runtime, self.who, &id, binding, result).await? {
-            Answered::Decided => {}
-            Answered::LeftOpen => drop(self.left_open.insert(id)),
+        match ask::decide(self.runtime, self.who, &id, binding, result).await {
+            Ok(Answered::Decided) => {}
+            Ok(Answered::LeftOpen) => drop(self.left_open.insert(id)),
+            // Filled in otherwise than the form says: nothing is decided.
+            Err(RunError::Invalid(why)) => {
+                tracing::debug!(why, "a question was answered with what is no answer");
+                self.left_open.insert(id);
+            }
+            Err(error) => return Err(error),
         }
         Ok(Look::Open)
     }

@@ -10,13 +10,15 @@ use airlock_runtime::{Principal, Problem, Runtime};
 #[expect(deprecated, reason = "earlier versions of the protocol have it")]
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CompleteRequestMethod, CompleteRequestParams,
-    CompleteResult, Implementation, ListPromptsRequestMethod, ListPromptsResult,
-    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
-    ListResourcesResult, ListToolsResult, LoggingLevel, PaginatedRequestParams, RequestStateCodec,
-    ServerCapabilities, ServerConfig, SetLevelRequestParams, SubscriptionFilter,
+    CompleteResult, CustomRequest, CustomResult, Implementation, ListPromptsRequestMethod,
+    ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
+    ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, LoggingLevel,
+    PaginatedRequestParams, RequestStateCodec, ServerCapabilities, ServerConfig,
+    SetLevelRequestParams, SubscriptionFilter,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
+use serde_json::json;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
@@ -49,7 +51,7 @@ pub(crate) struct Shared {
 type TokenId = (String, Option<String>);
 
 /// The place of a request.
-struct Place<'a> {
+pub(crate) struct Place<'a> {
     shared: &'a Shared,
     of: TokenId,
     _permit: SemaphorePermit<'a>,
@@ -85,7 +87,7 @@ impl Shared {
         self.of_token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(&self, who: &Principal) -> Result<Place<'_>, Box<Problem>> {
+    pub(crate) fn place(&self, who: &Principal) -> Result<Place<'_>, Box<Problem>> {
         let full = |status, code, detail: &str| {
             let mut problem = Problem::new(status, code, detail);
             problem.retry_after_s = Some(1);
@@ -344,7 +346,12 @@ impl Handler {
         match shown.decide(self.runtime(), who, response).await {
             Ok(Answered::Decided) => {}
             Ok(Answered::LeftOpen) => again.left_open = Some(question),
-            Err(error) => return Ok(Err(Box::new(outcome::refused(&error).into()))),
+            // The client keeps the run, which waits on.
+            Err(error) => {
+                let mut refused = outcome::refused(&error);
+                outcome::meta(&mut refused).insert(agents::RUN.to_owned(), json!(again.run));
+                return Ok(Err(Box::new(refused.into())));
+            }
         }
         Ok(Ok(Some(again)))
     }
@@ -499,6 +506,16 @@ impl ServerHandler for Handler {
                 return Ok(());
             }
         }
+    }
+
+    /// What is none of the protocol's requests: another method, or one that is here with
+    /// parameters that are not.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        Err(outcome::no_request(&request))
     }
 
     async fn complete(

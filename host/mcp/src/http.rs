@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use airlock_runtime::{Failure, Principal, Runtime};
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, Request, Response};
-use http_body_util::Full;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
 use rmcp::model::ProtocolVersion;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::direct;
 use crate::handler::{Caller, Handler, Shared};
 use crate::sessions::{ID_IN_USE, Sessions};
 
@@ -28,7 +29,7 @@ const SESSION: &str = "mcp-session-id";
 /// The method that begins a session, as messages have it.
 const INITIALIZE: &[u8] = b"\"initialize\"";
 /// Which version it speaks.
-const VERSION: &str = "mcp-protocol-version";
+pub(crate) const VERSION: &str = "mcp-protocol-version";
 
 /// Bounds. All are on by default.
 #[derive(Debug, Clone)]
@@ -98,6 +99,7 @@ impl Failure for SessionRefused {
 pub struct Mcp {
     service: StreamableHttpService<Handler, Sessions>,
     sessions: Arc<Sessions>,
+    shared: Arc<Shared>,
     runtime: Arc<Runtime>,
     _end: DropGuard,
 }
@@ -113,18 +115,22 @@ impl Mcp {
         let http = StreamableHttpServerConfig::default()
             .disable_allowed_hosts()
             .disable_allowed_origins()
+            // The sessions see to it, by their version.
+            .with_sse_retry(None)
             .with_sse_keep_alive(Some(config.keep_alive))
             .with_json_response(true)
             .with_max_request_body_bytes(config.message_bytes_max)
             .with_cancellation_token(end.clone());
+        let of_service = Arc::clone(&shared);
         let service = StreamableHttpService::new(
-            move || Ok(Handler::new(Arc::clone(&shared), None)),
+            move || Ok(Handler::new(Arc::clone(&of_service), None)),
             Arc::clone(&sessions),
             http,
         );
         Self {
             service,
             sessions,
+            shared,
             runtime: Arc::clone(runtime),
             _end: end.drop_guard(),
         }
@@ -150,6 +156,12 @@ impl Mcp {
             Some(_) => false,
             None => request.method() == Method::POST && may_begin(headers, request.body()),
         };
+        if session(request.headers()).is_none() && request.method() == Method::POST {
+            let (headers, body) = (request.headers(), request.body());
+            if let Some(answer) = direct::answered(&self.shared, &who, headers, body).await {
+                return Ok(whole(answer));
+            }
+        }
         // The token has done its work, and is kept by no session.
         request.headers_mut().remove(AUTHORIZATION);
         request.extensions_mut().insert(Caller(Arc::clone(&who)));
@@ -159,6 +171,14 @@ impl Mcp {
             false => Ok(handled.await),
         }
     }
+}
+
+/// An answer that comes at once.
+fn whole(answer: Bytes) -> Response<BoxBody<Bytes, Infallible>> {
+    let mut response = Response::new(Full::new(answer).boxed());
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
 }
 
 /// The session that a request names; one that is no text names none there is.

@@ -10,9 +10,11 @@
 mod agents;
 mod ask;
 mod call;
+mod direct;
 mod follow;
 mod handler;
 mod http;
+mod left;
 mod listing;
 mod names;
 mod once;

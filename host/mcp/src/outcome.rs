@@ -8,8 +8,13 @@ use std::borrow::Cow;
 
 use airlock_runtime::{Failure, Problem};
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
+#[expect(deprecated, reason = "earlier versions of the protocol have it")]
+use rmcp::model::{
+    CallToolRequestParams, CallToolResult, ContentBlock, CustomRequest, ErrorCode,
+    InitializeRequestParams, MetaObject, PaginatedRequestParams, SetLevelRequestParams,
+};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -193,6 +198,28 @@ pub(crate) fn no_such_tool(name: &str) -> ErrorData {
 /// The error of a request whose token was revoked or has expired meanwhile.
 pub(crate) fn not_valid_any_more() -> ErrorData {
     ErrorData::invalid_request("the token is not valid", None)
+}
+
+/// Why a request is none.
+pub(crate) fn no_request(request: &CustomRequest) -> ErrorData {
+    fn read<T: DeserializeOwned>(params: Value) -> Option<serde_json::Error> {
+        serde_json::from_value::<T>(params).err()
+    }
+    let params = request.params.clone().unwrap_or_else(|| json!({}));
+    #[expect(deprecated, reason = "earlier versions of the protocol have it")]
+    let wrong = match request.method.as_str() {
+        "tools/call" => read::<CallToolRequestParams>(params),
+        "tools/list" => read::<PaginatedRequestParams>(params),
+        "logging/setLevel" => read::<SetLevelRequestParams>(params),
+        "initialize" => read::<InitializeRequestParams>(params),
+        "ping" => None,
+        method => {
+            let (code, method) = (ErrorCode::METHOD_NOT_FOUND, method.to_owned());
+            return ErrorData::new(code, method, None);
+        }
+    };
+    let why = wrong.map_or_else(|| "not as they should be".to_owned(), |why| why.to_string());
+    ErrorData::invalid_params(format!("`params`: {why}"), None)
 }
 
 #[cfg(test)]

@@ -5,12 +5,15 @@
 //! ends; one whose token is no good any more ends at once.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use airlock_runtime::{Principal, Runtime};
 use futures_util::{Stream, StreamExt, stream};
-use rmcp::model::{ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage};
+use rmcp::model::{
+    ClientJsonRpcMessage, ProtocolVersion, RequestId, ServerJsonRpcMessage, ServerResult,
+};
 use rmcp::transport::streamable_http_server::session::local::{
     LocalSessionManager, LocalSessionManagerError,
 };
@@ -21,7 +24,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::http::{McpConfig, SessionRefused};
+use crate::left::{Left, Watched};
 
+/// When a client is to come back whose connection broke off.
+const RETRY: Duration = Duration::from_secs(3);
 /// How often tokens are looked at whose time may be over.
 pub(crate) const EXPIRY_EVERY: Duration = Duration::from_secs(30);
 
@@ -36,17 +42,22 @@ struct Held {
     who: Arc<Principal>,
     /// Requests that are not answered yet.
     asked: Arc<Mutex<HashSet<RequestId>>>,
+    /// Answers that nobody took.
+    left: Arc<Left>,
+    /// Whether its version knows events without a message.
+    primed: bool,
     _place: OwnedSemaphorePermit,
 }
 
 /// A request that is not answered yet.
-struct Asked {
+pub(crate) struct Asked {
     id: RequestId,
     of: Arc<Mutex<HashSet<RequestId>>>,
 }
 
 impl Asked {
-    fn answered(self) {
+    /// Another one may have its id.
+    pub(crate) fn answered(self) {
         let mut asked = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         asked.remove(&self.id);
     }
@@ -66,6 +77,8 @@ pub(crate) struct Sessions {
     local: LocalSessionManager,
     held: Mutex<HashMap<SessionId, Held>>,
     places: Arc<Semaphore>,
+    /// Bytes of answers that nobody took.
+    left_bytes: Arc<AtomicUsize>,
     /// Of one token.
     each_max: usize,
     _sweep: DropGuard,
@@ -93,6 +106,7 @@ impl Sessions {
             local,
             held: Mutex::default(),
             places: Arc::new(Semaphore::new(config.sessions_max)),
+            left_bytes: Arc::default(),
             each_max: config.sessions_of_token_max,
             _sweep: end.clone().drop_guard(),
         });
@@ -139,6 +153,31 @@ impl Sessions {
         }
     }
 
+    /// Whether a session's version knows events without a message.
+    fn primes(&self, id: &SessionId) -> bool {
+        self.lock().get(id).is_some_and(|held| held.primed)
+    }
+
+    /// A request's events, as a session's version knows them; its answer is kept where
+    /// nobody takes it.
+    fn watched<S>(
+        &self,
+        id: &SessionId,
+        events: S,
+        asked: Option<Asked>,
+    ) -> impl Stream<Item = ServerSseMessage> + Send + Sync + 'static + use<S>
+    where
+        S: Stream<Item = ServerSseMessage> + Send + Sync + 'static,
+    {
+        let (left, primed) = match self.lock().get(id) {
+            Some(held) => (Arc::clone(&held.left), held.primed),
+            None => (Left::new(&self.left_bytes), false),
+        };
+        let is_known =
+            move |event: &ServerSseMessage| std::future::ready(primed || event.message.is_some());
+        Watched::new(events, left, asked).filter(is_known)
+    }
+
     /// Handles a request that may begin a session, for `who`.
     pub(crate) async fn beginning<T>(
         &self,
@@ -157,6 +196,8 @@ impl Sessions {
         let held = Held {
             who: Arc::clone(who),
             asked: Arc::default(),
+            left: Left::new(&self.left_bytes),
+            primed: false,
             _place: place,
         };
         let held = Arc::new(Mutex::new(Some(held)));
@@ -187,6 +228,18 @@ impl Sessions {
 /// A principal may have several tokens, and each its own sessions.
 fn same(a: &Principal, b: &Principal) -> bool {
     a.token_id == b.token_id && a.name == b.name
+}
+
+/// Whether the version that was agreed on knows events without a message, which some
+/// clients of those before take for one.
+fn is_primed(answer: &ServerJsonRpcMessage) -> bool {
+    let ServerJsonRpcMessage::Response(response) = answer else {
+        return false;
+    };
+    let ServerResult::InitializeResult(result) = &response.result else {
+        return false;
+    };
+    result.protocol_version.as_str() >= ProtocolVersion::V_2025_11_25.as_str()
 }
 
 async fn sweep(runtime: Weak<Runtime>, sessions: Weak<Sessions>) {
@@ -225,7 +278,11 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<ServerJsonRpcMessage, Self::Error> {
-        Ok(self.local.initialize_session(id, message).await?)
+        let answer = self.local.initialize_session(id, message).await?;
+        if let Some(held) = self.lock().get_mut(id) {
+            held.primed = is_primed(&answer);
+        }
+        Ok(answer)
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool, Self::Error> {
@@ -243,14 +300,8 @@ impl SessionManager for Sessions {
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
         let asked = self.asked(id, &message)?;
-        let stream = self.local.create_stream(id, message).await?;
-        let end = stream::once(async move {
-            if let Some(asked) = asked {
-                asked.answered();
-            }
-            None
-        });
-        Ok(stream.map(Some).chain(end).filter_map(std::future::ready))
+        let events = self.local.create_stream(id, message).await?;
+        Ok(self.watched(id, events, asked))
     }
 
     async fn accept_message(
@@ -265,7 +316,11 @@ impl SessionManager for Sessions {
         &self,
         id: &SessionId,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
-        Ok(self.local.create_standalone_stream(id).await?)
+        let events = self.local.create_standalone_stream(id).await?;
+        let first = self
+            .primes(id)
+            .then(|| ServerSseMessage::priming("0", RETRY));
+        Ok(stream::iter(first).chain(events))
     }
 
     async fn resume(
@@ -273,6 +328,11 @@ impl SessionManager for Sessions {
         id: &SessionId,
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
-        Ok(self.local.resume(id, last_event_id).await?)
+        let left = self.lock().get(id).map(|held| Arc::clone(&held.left));
+        if let Some(events) = left.and_then(|left| left.after(&last_event_id)) {
+            return Ok(stream::iter(events).left_stream());
+        }
+        let events = self.local.resume(id, last_event_id).await?;
+        Ok(self.watched(id, events, None).right_stream())
     }
 }

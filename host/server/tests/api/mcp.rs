@@ -435,3 +435,95 @@ async fn a_log_is_told_at_its_level() {
     }
     server.stopped().await;
 }
+
+/// A connection that breaks off ends nothing, and the answer is there for the client
+/// that comes back, also when the call has ended meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_waits_for_the_client_that_comes_back() {
+    let server = Server::start().await;
+    server.install("sleep", guests::sleep()).await;
+    server
+        .grant("sleep", json!({}), json!({ "wall": "1s" }))
+        .await;
+    let client = Client::begin(&server, &server.admin, EARLIER[0]).await;
+    let params = json!({ "name": "sleep__run" });
+    let (mut stream, id) = client.open("tools/call", params).await;
+    let last = stream.event_id().await;
+    drop(stream);
+    server
+        .eventually("the call is on record", async || {
+            server.audited("call.done").await.len() == 1
+        })
+        .await;
+    // Twice: what was sent may be lost again.
+    for _ in 0..2 {
+        server
+            .eventually("the answer comes", async || {
+                let mut resumed = client.resume(&last).await;
+                let answer = resumed.until(|said| said["id"] == id).await;
+                answer.is_some_and(|answer| answer["result"]["isError"] == true)
+            })
+            .await;
+    }
+    let other = Client::begin(&server, &server.admin, EARLIER[0]).await;
+    assert_eq!(other.resume(&last).await.rest().await, Vec::<Value>::new());
+    server.stopped().await;
+}
+
+/// An event without a message is of the newest version with sessions: clients of those
+/// before take it for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_without_a_message_go_to_those_who_know_them() {
+    let server = with_echo().await;
+    for version in EARLIER {
+        let client = Client::begin(&server, &server.admin, version).await;
+        let params = json!({ "name": "echo__run", "arguments": {} });
+        let answer = client.post("tools/call", params).await;
+        let text = String::from_utf8(answer.body.to_vec()).expect("UTF-8");
+        let primed = text.lines().any(|line| line.trim_end() == "data:");
+        assert_eq!(primed, version == EARLIER[0], "{version}: {text}");
+    }
+    server.stopped().await;
+}
+
+/// What goes straight to the runtime is answered as what the protocol's own service
+/// handles: only what names the call, and what it took, differs.
+#[tokio::test(flavor = "multi_thread")]
+async fn both_ways_give_the_same_answer() {
+    let server = Server::start().await;
+    server.install("echo", guests::echo()).await;
+    server.install("trap", guests::trap()).await;
+    let client = Client::current(&server, &server.admin);
+    let table = [
+        ("echo__run", json!({ "a": [1, "é", null], "b": 1.5 })),
+        ("echo__run", json!({})),
+        ("trap__run", json!({})),
+        ("echo__none", json!({})),
+        ("none__run", json!({})),
+        ("airlock__run_status", json!({ "run": "run_1" })),
+    ];
+    for (name, arguments) in table {
+        let plain = json!({ "name": name, "arguments": arguments });
+        // A trace is nothing that a call looks at, and not plain.
+        let mut other = plain.clone();
+        other["_meta"]["traceparent"] = json!("00-1-1-01");
+        let mut answers = Vec::new();
+        for params in [plain, other] {
+            let answer = client.post("tools/call", params).await;
+            let headers = answer.header("content-type").map(str::to_owned);
+            let mut said = answer.json();
+            said["id"] = Value::Null;
+            for name in ["airlock/call-id", "airlock/usage"] {
+                if let Some(meta) = said["result"]["_meta"].as_object_mut() {
+                    assert!(
+                        name != "airlock/call-id" || meta.get(name).is_none_or(Value::is_string)
+                    );
+                    meta.remove(name);
+                }
+            }
+            answers.push((answer.status, headers, said));
+        }
+        assert_eq!(answers[0], answers[1], "{name}");
+    }
+    server.stopped().await;
+}

@@ -231,6 +231,13 @@ impl<'a> Client<'a> {
         self.stream("GET", &headers, String::new()).await
     }
 
+    /// What came after an event of a stream that broke off.
+    pub async fn resume(&self, last: &str) -> Stream {
+        let mut headers = self.headers("", &Value::Null);
+        headers.push(("last-event-id", last.to_owned()));
+        self.stream("GET", &headers, String::new()).await
+    }
+
     /// The answer to a request of the server's.
     pub async fn reply(&self, id: &Value, result: Value) -> Answer {
         let headers = self.headers("", &Value::Null);
@@ -289,6 +296,19 @@ impl Stream {
         };
         let read = tokio::time::timeout(PATIENCE, read).await;
         read.unwrap_or_else(|_| panic!("nothing more comes after {}", self.text))
+    }
+
+    /// Reads until an event has an id.
+    pub async fn event_id(&mut self) -> String {
+        loop {
+            let ids = self.text.lines().find_map(|line| line.strip_prefix("id:"));
+            if let Some(id) = ids.filter(|_| self.text.contains("\n\n")) {
+                return id.trim().to_owned();
+            }
+            let frame = self.body.frame().await.expect("more").expect("a frame");
+            let data = frame.into_data().expect("data");
+            self.text += std::str::from_utf8(&data).expect("utf-8");
+        }
     }
 
     /// Reads to the end; the messages.

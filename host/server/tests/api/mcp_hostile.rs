@@ -209,6 +209,13 @@ async fn requests_that_make_no_sense_are_errors_of_the_protocol() {
             json!({ "ref": { "type": "ref/prompt", "name": "x" }, "argument": { "name": "a", "value": "" } }),
             -32_601,
         ),
+        ("tools/call", json!({}), -32_602),
+        (
+            "tools/call",
+            json!({ "name": "echo__run", "arguments": [] }),
+            -32_602,
+        ),
+        ("logging/setLevel", json!({ "level": "bogus" }), -32_602),
         ("tools/call", tool("none__run"), -32_602),
         ("tools/call", tool("echo__none"), -32_602),
         ("tools/call", tool("echo/run"), -32_602),

@@ -263,6 +263,7 @@ async fn a_person_decides_by_asking_again_with_the_answer() {
         wrong["_meta"]["airlock/error"]["code"], "invalid-request",
         "{wrong}"
     );
+    assert_eq!(wrong["_meta"]["airlock/run"], run, "{wrong}");
     let decided = client
         .result("tools/call", answer(&state, "accept", "approve"))
         .await;
@@ -285,6 +286,25 @@ async fn a_person_decides_while_the_request_waits() {
     let token = server.token("person", &[Role::Approver], None).await;
     let can = json!({ "elicitation": {} });
     let client = Client::begin_with(&server, &token, EARLIER[0], can).await;
+    // What is no answer decides nothing, and the client keeps the run.
+    for content in [json!({}), json!({ "decision": "perhaps" })] {
+        let run = asking(&server, &starter).await;
+        let params = json!({
+            "name": "airlock__run_wait", "arguments": { "run": run, "wait_seconds": 1 },
+        });
+        let (mut stream, id) = client.open("tools/call", params).await;
+        let asked = stream.until(|said| said["method"] == "elicitation/create");
+        let asked = asked.await.expect("it is asked");
+        let reply = json!({ "action": "accept", "content": content });
+        assert_eq!(client.reply(&asked["id"], reply).await.status, 202);
+        let answer = stream.until(|said| said["id"] == id && said.get("result").is_some());
+        let result = answer.await.expect("an answer")["result"].clone();
+        assert_eq!(
+            result["structuredContent"]["run"], run,
+            "{content}: {result}"
+        );
+        assert_ne!(result["isError"], true, "{content}: {result}");
+    }
     for (decision, denied) in [("approve", false), ("deny", true)] {
         let run = asking(&server, &starter).await;
         let params = json!({

@@ -1,0 +1,294 @@
+//! Answers of a session whose connection broke off before they came, kept for the
+//! client that comes back for them.
+//!
+//! What must stay true: what is kept is bounded, of each session and of all; an
+//! answer goes to the session that asked, and to nobody else.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::{Stream, StreamExt};
+use rmcp::model::ServerJsonRpcMessage;
+use rmcp::transport::streamable_http_server::session::ServerSseMessage;
+use tokio::runtime::Handle;
+
+use crate::sessions::Asked;
+
+/// Answers that are kept of a session, the latest.
+const ANSWERS_MAX: usize = 16;
+/// Events that are kept with an answer, the latest.
+const EVENTS_MAX: usize = 16;
+/// Bytes of the answers of all sessions.
+const BYTES_MAX: usize = 64 << 20;
+
+/// What is kept of a session.
+#[derive(Debug)]
+pub(crate) struct Left {
+    answers: Mutex<VecDeque<Answer>>,
+    /// Bytes of all sessions.
+    held: Arc<AtomicUsize>,
+}
+
+/// An answer that nobody took, with what came before it.
+#[derive(Debug)]
+struct Answer {
+    request: u64,
+    events: Vec<ServerSseMessage>,
+    _bytes: Bytes,
+}
+
+/// Bytes that count until this is dropped.
+#[derive(Debug)]
+struct Bytes {
+    count: usize,
+    held: Arc<AtomicUsize>,
+}
+
+impl Bytes {
+    fn of(count: usize, held: &Arc<AtomicUsize>) -> Option<Self> {
+        let before = held.fetch_add(count, Ordering::AcqRel);
+        let bytes = Self {
+            count,
+            held: Arc::clone(held),
+        };
+        (before.saturating_add(count) <= BYTES_MAX).then_some(bytes)
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.count, Ordering::AcqRel);
+    }
+}
+
+impl Left {
+    /// Of a session; `held` is shared by all.
+    pub(crate) fn new(held: &Arc<AtomicUsize>) -> Arc<Self> {
+        Arc::new(Self {
+            answers: Mutex::default(),
+            held: Arc::clone(held),
+        })
+    }
+
+    fn answers(&self) -> MutexGuard<'_, VecDeque<Answer>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What came after this event; `None` where nothing is kept of its request.
+    pub(crate) fn after(&self, last: &str) -> Option<Vec<ServerSseMessage>> {
+        let (index, request) = place(last)?;
+        let answers = self.answers();
+        let answer = answers.iter().find(|answer| answer.request == request)?;
+        let later = |event: &&ServerSseMessage| {
+            let at = event.event_id.as_deref().and_then(place);
+            at.is_some_and(|(at, _)| at > index)
+        };
+        Some(answer.events.iter().filter(later).cloned().collect())
+    }
+
+    fn keep(&self, events: Vec<ServerSseMessage>) {
+        let last = events.last().and_then(|event| event.event_id.as_deref());
+        let Some((_, request)) = last.and_then(place) else {
+            return;
+        };
+        let messages = events.iter().filter_map(|event| event.message.as_deref());
+        let sizes =
+            messages.map(|message| serde_json::to_vec(message).map_or(0, |json| json.len()));
+        let Some(bytes) = Bytes::of(sizes.sum(), &self.held) else {
+            tracing::warn!("an answer that nobody took is not kept: there are too many");
+            return;
+        };
+        let mut answers = self.answers();
+        if answers.len() == ANSWERS_MAX {
+            answers.pop_front();
+        }
+        answers.push_back(Answer {
+            request,
+            events,
+            _bytes: bytes,
+        });
+    }
+}
+
+/// An event's place in its stream, and the stream's request: `3/7`.
+fn place(id: &str) -> Option<(u64, u64)> {
+    let (index, request) = id.split_once('/')?;
+    Some((index.parse().ok()?, request.parse().ok()?))
+}
+
+fn is_answer(event: &ServerSseMessage) -> bool {
+    matches!(
+        event.message.as_deref(),
+        Some(ServerJsonRpcMessage::Response(_) | ServerJsonRpcMessage::Error(_))
+    )
+}
+
+/// A request's events. One that is dropped before its end, as when its connection
+/// breaks off, is read to its end all the same.
+pub(crate) struct Watched<S: Stream<Item = ServerSseMessage> + Send + 'static> {
+    events: Option<Pin<Box<S>>>,
+    left: Arc<Left>,
+    asked: Option<Asked>,
+}
+
+impl<S: Stream<Item = ServerSseMessage> + Send + 'static> Watched<S> {
+    pub(crate) fn new(events: S, left: Arc<Left>, asked: Option<Asked>) -> Self {
+        Self {
+            events: Some(Box::pin(events)),
+            left,
+            asked,
+        }
+    }
+}
+
+impl<S: Stream<Item = ServerSseMessage> + Send + 'static> Stream for Watched<S> {
+    type Item = ServerSseMessage;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(events) = &mut self.events else {
+            return Poll::Ready(None);
+        };
+        let polled = events.as_mut().poll_next(cx);
+        if let Poll::Ready(None) = polled {
+            self.events = None;
+            if let Some(asked) = self.asked.take() {
+                asked.answered();
+            }
+        }
+        polled
+    }
+}
+
+impl<S: Stream<Item = ServerSseMessage> + Send + 'static> Drop for Watched<S> {
+    fn drop(&mut self) {
+        let (Some(events), Ok(runtime)) = (self.events.take(), Handle::try_current()) else {
+            return;
+        };
+        runtime.spawn(read(events, Arc::clone(&self.left), self.asked.take()));
+    }
+}
+
+/// Reads what nobody takes, and keeps the answer. Where the client comes back before
+/// that, these events end and the rest goes to it.
+async fn read(
+    mut events: Pin<Box<impl Stream<Item = ServerSseMessage>>>,
+    left: Arc<Left>,
+    asked: Option<Asked>,
+) {
+    let mut last = VecDeque::new();
+    while let Some(event) = events.next().await {
+        if last.len() == EVENTS_MAX {
+            last.pop_front();
+        }
+        last.push_back(event);
+    }
+    if last.back().is_some_and(is_answer) {
+        left.keep(last.into());
+        if let Some(asked) = asked {
+            asked.answered();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(id: &str, message: serde_json::Value) -> ServerSseMessage {
+        let message = serde_json::from_value(message).expect("a message");
+        ServerSseMessage::new(id, message)
+    }
+
+    fn answer(id: &str, bytes: usize) -> ServerSseMessage {
+        let text = "x".repeat(bytes);
+        event(
+            id,
+            json!({ "jsonrpc": "2.0", "id": 1, "result": { "text": text } }),
+        )
+    }
+
+    fn progress(id: &str) -> ServerSseMessage {
+        let params = json!({ "progressToken": 1, "progress": 1 });
+        let method = "notifications/progress";
+        event(
+            id,
+            json!({ "jsonrpc": "2.0", "method": method, "params": params }),
+        )
+    }
+
+    fn ids(events: Option<Vec<ServerSseMessage>>) -> Option<Vec<String>> {
+        Some(
+            events?
+                .into_iter()
+                .filter_map(|event| event.event_id)
+                .collect(),
+        )
+    }
+
+    #[tokio::test]
+    async fn what_nobody_took_is_there_for_whoever_comes_back() {
+        let left = Left::new(&Arc::default());
+        let events = [progress("0/7"), progress("1/7"), answer("2/7", 10)];
+        let mut watched = Watched::new(stream::iter(events), Arc::clone(&left), None);
+        assert!(watched.next().await.is_some());
+        drop(watched);
+        while left.answers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let table = [
+            ("0/7", Some(vec!["1/7", "2/7"])),
+            ("1/7", Some(vec!["2/7"])),
+            ("2/7", Some(vec![])),
+            ("0/8", None),
+            ("0", None),
+            ("", None),
+            ("x/7", None),
+        ];
+        for (last, expect) in table {
+            let found = ids(left.after(last));
+            let expect = expect.map(|ids| ids.into_iter().map(str::to_owned).collect());
+            assert_eq!(found, expect, "{last}");
+        }
+        // One that was taken whole, and one that breaks off without an answer.
+        for events in [vec![answer("0/9", 1)], vec![progress("0/9")]] {
+            let watched = Watched::new(stream::iter(events), Arc::clone(&left), None);
+            let whole: Vec<_> = watched.collect().await;
+            assert_eq!(whole.len(), 1);
+            read(
+                Box::pin(stream::iter([progress("0/9")])),
+                Arc::clone(&left),
+                None,
+            )
+            .await;
+            assert!(left.after("0/9").is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let held = Arc::default();
+        let (one, other) = (Left::new(&held), Left::new(&held));
+        for request in 0..=ANSWERS_MAX {
+            one.keep(vec![answer(&format!("0/{request}"), 10)]);
+        }
+        assert!(one.after("0/0").is_none(), "the oldest is gone");
+        assert!(one.after("0/1").is_some());
+        let small = held.load(Ordering::Acquire);
+        assert!(
+            (ANSWERS_MAX * 10..ANSWERS_MAX * 100).contains(&small),
+            "{small}"
+        );
+        for request in 0..3 {
+            other.keep(vec![answer(&format!("0/{request}"), BYTES_MAX / 3)]);
+        }
+        assert!(other.after("0/1").is_some() && other.after("0/2").is_none());
+        drop(other);
+        assert_eq!(held.load(Ordering::Acquire), small);
+    }
+}
