@@ -148,30 +148,32 @@ fn a_write_has_what_it_may_have_and_no_more() {
 }
 
 /// A search that asks for so many of something.
-type Asks = dyn Fn(usize) -> Search;
+type Asks = fn(usize) -> Search;
+
+fn base() -> Search {
+    super::text_search(&[SPACE], "word")
+}
 
 #[test]
 fn a_search_asks_what_it_may_ask_and_no_more() {
     let world = World::new();
     world.put(SPACE, document("a", "word"));
-    let base = || super::text_search(&[SPACE], "word");
-    let phrases = |count: usize| "\"a b\" ".repeat(count);
-    let cases: [(&str, usize, &Asks); 5] = [
-        ("limit", HITS_MAX, &|limit| Search { limit, ..base() }),
-        ("namespaces", SEARCH_NAMESPACES_MAX, &|count| Search {
+    let cases: [(&str, usize, Asks); 5] = [
+        ("limit", HITS_MAX, |limit| Search { limit, ..base() }),
+        ("namespaces", SEARCH_NAMESPACES_MAX, |count| Search {
             namespaces: vec![namespace(SPACE); count],
             ..base()
         }),
-        ("labels", LABELS_MAX, &|count| Search {
+        ("labels", LABELS_MAX, |count| Search {
             labels: labels(count, 2, 0),
             ..base()
         }),
-        ("text", QUERY_BYTES_MAX, &|size| Search {
+        ("text", QUERY_BYTES_MAX, |size| Search {
             text: Some("x".repeat(size)),
             ..base()
         }),
-        ("text", QUERY_PHRASES_MAX, &|count| Search {
-            text: Some(phrases(count)),
+        ("text", QUERY_PHRASES_MAX, |count| Search {
+            text: Some("\"a b\" ".repeat(count)),
             ..base()
         }),
     ];
