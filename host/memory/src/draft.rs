@@ -4,18 +4,22 @@
 //! and its line of the log are in one batch; a write that is refused leaves nothing
 //! in it. The batch happens only on the head that it was made for.
 
+mod names;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use airlock_journal::{Batch, Op, Store};
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::error::MemoryError;
 use crate::limits::Quota;
+use crate::memory::Options;
 use crate::model::{Expect, Namespace, Provenance, Written};
 use crate::prepare::{PreparedChange, PreparedPut, PreparedWrite};
 use crate::rows::{
-    self, DOCS, DocRow, EXPIRY, GONE, HEAD, HeadRow, LOG, LogRow, LogWhat, META, NAMES, NameRow,
+    self, DOCS, DocRow, EXPIRY, HEAD, HeadRow, LOG, LogRow, LogWhat, MAKERS, META, NAMES, NameRow,
     RECEIPTS, VECTORS, VectorRow,
 };
 use crate::text::words::WordList;
@@ -50,6 +54,7 @@ type Overlay<T> = HashMap<Bytes, Option<T>>;
 /// What a write changed in the overlays, to be undone when it is refused.
 enum Undo {
     Name(Bytes, Option<Option<NameRow>>),
+    Made(Bytes, Option<Option<u64>>),
     Doc(Bytes, Option<Option<Arc<DocRow>>>),
 }
 
@@ -58,10 +63,14 @@ pub(crate) struct Draft<'s> {
     store: &'s dyn Store,
     pub(crate) now_ms: u64,
     opened: u64,
-    namespaces_max: u64,
+    options: &'s Options,
     before: Option<Bytes>,
     pub(crate) head: HeadRow,
     names: Overlay<NameRow>,
+    /// How many namespaces a plugin made; see [`MAKERS`].
+    made: Overlay<u64>,
+    /// Only ever higher than in the store: too high does no harm.
+    floors: HashMap<Bytes, u64>,
     docs: Overlay<Arc<DocRow>>,
     receipts: HashMap<Bytes, Vec<Written>>,
     pub(crate) ops: Vec<Op>,
@@ -75,7 +84,7 @@ impl<'s> Draft<'s> {
         store: &'s dyn Store,
         now_ms: u64,
         opened: u64,
-        namespaces_max: u64,
+        options: &'s Options,
     ) -> Result<Self, MemoryError> {
         let before = store.get(META, HEAD)?;
         let head = match &before {
@@ -86,10 +95,12 @@ impl<'s> Draft<'s> {
             store,
             now_ms,
             opened,
-            namespaces_max,
+            options,
             before,
             head,
             names: HashMap::new(),
+            made: HashMap::new(),
+            floors: HashMap::new(),
             docs: HashMap::new(),
             receipts: HashMap::new(),
             ops: Vec::new(),
@@ -113,6 +124,7 @@ impl<'s> Draft<'s> {
             while let Some(undo) = self.undo.pop() {
                 match undo {
                     Undo::Name(key, row) => restore(&mut self.names, key, row),
+                    Undo::Made(key, count) => restore(&mut self.made, key, count),
                     Undo::Doc(key, row) => restore(&mut self.docs, key, row),
                 }
             }
@@ -164,7 +176,9 @@ impl<'s> Draft<'s> {
                 version: self.delete(&write.namespace, id, *expect)?,
             }),
         });
-        each.collect()
+        let written = each.collect::<Result<Vec<_>, MemoryError>>()?;
+        self.free_if_empty(&rows::name_key(&write.namespace))?;
+        Ok(written)
     }
 
     fn put(
@@ -176,7 +190,7 @@ impl<'s> Draft<'s> {
         quota: Quota,
     ) -> Result<u64, MemoryError> {
         let name_key = rows::name_key(namespace);
-        let mut name = self.name_or_new(&name_key)?;
+        let mut name = self.name_or_new(&name_key, namespace, provenance.plugin.as_deref())?;
         let key = rows::doc_key(name.number, &put.id);
         let old = self.doc(&key)?;
         let alive = old.as_ref().filter(|row| row.is_alive(self.now_ms));
@@ -306,19 +320,6 @@ impl<'s> Draft<'s> {
         self.delete_row(DOCS, key);
     }
 
-    /// Takes the namespace's name away; its documents are swept later.
-    pub(crate) fn drop_namespace(&mut self, namespace: &Namespace) -> Result<bool, MemoryError> {
-        let key = rows::name_key(namespace);
-        let Some(name) = self.name(&key)? else {
-            return Ok(false);
-        };
-        self.set_name(key.clone(), None);
-        self.head.namespaces = self.head.namespaces.saturating_sub(1);
-        self.put_row(GONE, rows::number_key(name.number), key);
-        self.log(name.number, LogWhat::Dropped, EffectWhat::Drop)?;
-        Ok(true)
-    }
-
     /// The batch and its effects; `None`: nothing changes.
     pub(crate) fn finish(mut self) -> Result<Option<(Batch, Vec<Effect>)>, MemoryError> {
         if self.ops.is_empty() {
@@ -326,11 +327,10 @@ impl<'s> Draft<'s> {
         }
         let mut batch = Batch::new().check(META, HEAD, self.before.take());
         for (key, row) in std::mem::take(&mut self.names) {
-            let op = match row {
-                Some(row) => put_op(NAMES, key, rows::json(&row)?),
-                None => Op::Delete { space: NAMES, key },
-            };
-            self.ops.push(op);
+            self.ops.push(left(NAMES, key, row)?);
+        }
+        for (key, count) in std::mem::take(&mut self.made) {
+            self.ops.push(left(MAKERS, key, count)?);
         }
         self.ops.push(put_op(
             META,
@@ -345,35 +345,6 @@ impl<'s> Draft<'s> {
         self.store
     }
 
-    /// A namespace as the batch leaves it.
-    pub(crate) fn name(&self, key: &Bytes) -> Result<Option<NameRow>, MemoryError> {
-        if let Some(row) = self.names.get(key) {
-            return Ok(row.clone());
-        }
-        let row = self.store.get(NAMES, key)?;
-        row.map(|row| rows::from_json(NAMES, key, &row)).transpose()
-    }
-
-    fn name_or_new(&mut self, key: &Bytes) -> Result<NameRow, MemoryError> {
-        if let Some(name) = self.name(key)? {
-            return Ok(name);
-        }
-        if self.head.namespaces >= self.namespaces_max {
-            return Err(MemoryError::TooLarge {
-                what: "memory".to_owned(),
-                found: self.head.namespaces + 1,
-                max: self.namespaces_max,
-                unit: "namespaces",
-            });
-        }
-        self.head.number += 1;
-        self.head.namespaces += 1;
-        Ok(NameRow {
-            number: self.head.number,
-            ..NameRow::default()
-        })
-    }
-
     /// A document as the batch leaves it, alive or not.
     pub(crate) fn doc(&self, key: &Bytes) -> Result<Option<Arc<DocRow>>, MemoryError> {
         if let Some(row) = self.docs.get(key) {
@@ -382,11 +353,6 @@ impl<'s> Draft<'s> {
         let row = self.store.get(DOCS, key)?;
         row.map(|row| Ok(Arc::new(DocRow::decode(key, &row)?.0)))
             .transpose()
-    }
-
-    fn set_name(&mut self, key: Bytes, row: Option<NameRow>) {
-        let before = self.names.insert(key.clone(), row);
-        self.undo.push(Undo::Name(key, before));
     }
 
     fn set_doc(&mut self, key: Bytes, row: Option<Arc<DocRow>>) {
@@ -423,6 +389,14 @@ impl<'s> Draft<'s> {
 
 fn put_op(space: &'static str, key: Bytes, value: Bytes) -> Op {
     Op::Put { space, key, value }
+}
+
+/// A row as an overlay leaves it.
+fn left(space: &'static str, key: Bytes, row: Option<impl Serialize>) -> Result<Op, MemoryError> {
+    Ok(match row {
+        Some(row) => put_op(space, key, rows::json(&row)?),
+        None => Op::Delete { space, key },
+    })
 }
 
 fn restore<T>(overlay: &mut Overlay<T>, key: Bytes, row: Option<Option<T>>) {

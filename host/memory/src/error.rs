@@ -50,6 +50,21 @@ pub enum MemoryError {
         /// The unit of both.
         unit: &'static str,
     },
+    /// There would be more namespaces than there may be.
+    #[error(
+        "{holder} would have {wanted} {unit}, at most {max} are allowed; \
+         a namespace goes with its last document: delete what is not needed"
+    )]
+    Namespaces {
+        /// Whose they are: a plugin's, or the memory's as a whole.
+        holder: String,
+        /// How many there would be.
+        wanted: u64,
+        /// How many there may be.
+        max: u64,
+        /// Which.
+        unit: String,
+    },
     /// A vector has another length than those that are there.
     #[error("a vector of {found} numbers, but namespace {namespace} has vectors of {expected}")]
     Dimension {
@@ -102,13 +117,20 @@ impl MemoryError {
             Self::Invalid { .. } => "invalid-input",
             Self::TooLarge { .. } => "too-large",
             Self::Conflict { .. } => "conflict",
-            Self::Quota { .. } => "quota",
+            Self::Quota { .. } | Self::Namespaces { .. } => "quota",
             Self::Dimension { .. } => "dimension",
             Self::Busy { .. } => "busy",
             Self::Store(_) => "store",
             Self::Index { .. } => "index",
             Self::Corrupt { .. } => "corrupt",
         }
+    }
+
+    /// Whether what was to be written does not fit, by a quota of its namespace or by
+    /// the number of namespaces.
+    #[must_use]
+    pub fn is_quota(&self) -> bool {
+        matches!(self, Self::Quota { .. } | Self::Namespaces { .. })
     }
 
     pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> Self {
@@ -134,6 +156,17 @@ impl MemoryError {
             step,
             source: Box::new(source),
         }
+    }
+}
+
+/// Refuses a number of answers that is 0 or over `max`.
+pub(crate) fn limited(found: usize, max: usize, unit: &'static str) -> Result<(), MemoryError> {
+    match found {
+        0 => Err(MemoryError::invalid(
+            "limit",
+            format!("it is 0; 1 to {max}"),
+        )),
+        found => bounded("limit", found, max, unit),
     }
 }
 

@@ -12,7 +12,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::MemoryError;
 use crate::memory::{Memory, Options, SystemClock};
-use crate::rows::{HEAD, META};
+use crate::model::Written;
+use crate::reads::Reads;
+use crate::rows::{self, HEAD, META};
 
 /// A memory that is opened when it is first needed.
 pub struct MemoryHome {
@@ -106,6 +108,30 @@ impl MemoryHome {
             true => self.open().map(Some),
             false => Ok(None),
         }
+    }
+
+    /// What may be read: where it was never used, nothing is opened.
+    ///
+    /// # Errors
+    /// As [`MemoryHome::open`].
+    pub fn reads(&self) -> Result<Reads, MemoryError> {
+        match self.opened() {
+            Some(memory) => Ok(memory.into()),
+            None => self.open_if_used().map(Reads),
+        }
+    }
+
+    /// What the write of a request did, as [`Memory::written_once`] tells it; the memory
+    /// is not opened. Blocks for a read of the store.
+    ///
+    /// # Errors
+    /// [`MemoryError::Store`]; [`MemoryError::Corrupt`].
+    pub fn written_once(
+        &self,
+        run: &str,
+        request: u64,
+    ) -> Result<Option<Vec<Written>>, MemoryError> {
+        rows::receipt(&*self.store, run, request)
     }
 
     /// A place among those who work with it at once, until it is dropped.

@@ -22,6 +22,7 @@ pub mod limits;
 mod memory;
 mod model;
 mod prepare;
+mod reads;
 mod recent;
 mod rows;
 mod search;
@@ -41,5 +42,6 @@ pub use model::{
     Change, Document, Entry, Expect, Kind, Namespace, NewDocument, Provenance, Source, Usage,
     Written,
 };
+pub use reads::Reads;
 pub use search::{Hit, Search};
 pub use sweep::Swept;

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use airlock_journal::{Batch, Op, Store, StoreError};
 use bytes::Bytes;
 
-use crate::error::{MemoryError, bounded};
+use crate::error::{MemoryError, limited};
 use crate::limits::{PAGE_MAX, Quota};
 use crate::model::{
     Change, Document, Entry, Expect, Kind, Namespace, NewDocument, Provenance, Usage, Written,
@@ -54,6 +54,9 @@ impl Clock for SystemClock {
 pub struct Options {
     /// Namespaces there may be.
     pub namespaces_max: u64,
+    /// Namespaces of one kind that one plugin may make, by its name in the provenance
+    /// of their first documents.
+    pub plugin_namespaces_max: u64,
     /// Vectors in memory, bytes; 5 for each number and 160 for each vector. The
     /// vectors of a namespace that does not fit are read from the store by each
     /// search.
@@ -76,6 +79,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             namespaces_max: 100_000,
+            plugin_namespaces_max: 10_000,
             vector_cache_bytes: 256 << 20,
             document_cache_bytes: 64 << 20,
             tail_changes_max: 2048,
@@ -183,8 +187,8 @@ impl Memory {
     ///
     /// # Errors
     /// [`MemoryError::Invalid`], [`MemoryError::TooLarge`], [`MemoryError::Conflict`],
-    /// [`MemoryError::Quota`], [`MemoryError::Dimension`] and [`MemoryError::Busy`]:
-    /// nothing happened. [`MemoryError::Store`]: whether they happened shows when the
+    /// [`MemoryError::Quota`], [`MemoryError::Namespaces`], [`MemoryError::Dimension`]
+    /// and [`MemoryError::Busy`]: nothing happened. [`MemoryError::Store`]: whether they happened shows when the
     /// store is opened again.
     pub fn write(
         &self,
@@ -232,10 +236,7 @@ impl Memory {
         run: &str,
         request: u64,
     ) -> Result<Option<Vec<Written>>, MemoryError> {
-        let key = rows::receipt_key(run, request);
-        let row = self.shared.store.get(RECEIPTS, &key)?;
-        row.map(|row| rows::from_json(RECEIPTS, &key, &row))
-            .transpose()
+        rows::receipt(&*self.shared.store, run, request)
     }
 
     /// Removes what is written down of a run's writes: none of them is asked for again.
@@ -374,8 +375,7 @@ impl Memory {
     /// ids, behind `after`. A page may be short and not the last.
     ///
     /// # Errors
-    /// [`MemoryError::TooLarge`] for more than [`PAGE_MAX`]; otherwise as
-    /// [`Memory::get`].
+    /// As [`Memory::walk`].
     pub fn list(
         &self,
         namespace: &Namespace,
@@ -383,38 +383,60 @@ impl Memory {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page, MemoryError> {
-        bounded("limit", limit, PAGE_MAX, "documents")?;
+        let mut entries = Vec::new();
+        let next = self.walk(namespace, prefix, (after, limit), |entry| {
+            entries.push(entry);
+            true
+        })?;
+        Ok(Page { entries, next })
+    }
+
+    /// As [`Memory::list`], one by one, until `take` refuses one; that is then the
+    /// first of the next part. Gives where that begins, as [`Page::next`] does. One
+    /// that refuses the first gets nowhere.
+    ///
+    /// # Errors
+    /// [`MemoryError::Invalid`] for a limit of 0, [`MemoryError::TooLarge`] for more
+    /// than [`PAGE_MAX`]; otherwise as [`Memory::get`].
+    pub fn walk(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        (after, limit): (Option<&str>, usize),
+        mut take: impl FnMut(Entry) -> bool,
+    ) -> Result<Option<String>, MemoryError> {
+        limited(limit, PAGE_MAX, "documents")?;
         let Some(name) = self.name(namespace)? else {
-            return Ok(Page::default());
+            return Ok(None);
         };
-        let (now_ms, mut page, mut expired) = (self.shared.clock.now_ms(), Page::default(), 0);
+        let (now_ms, mut taken, mut expired) = (self.shared.clock.now_ms(), 0, 0);
         let to = after_prefix(name.number, prefix);
         let mut from = rows::doc_key(name.number, prefix);
+        let mut next = after.map(str::to_owned);
         if let Some(after) = after {
             from = from.max(behind(&rows::doc_key(name.number, after)));
         }
-        while page.entries.len() < limit && expired < LIST_EXPIRED_MAX {
-            let step = LIST_STEP.min(limit - page.entries.len());
+        while taken < limit && expired < LIST_EXPIRED_MAX {
+            let step = LIST_STEP.min(limit - taken);
             let read = self.shared.store.range(DOCS, &from, Some(&to), step)?;
-            let last = read.len() < step;
             for (key, row) in &read {
                 let (_, id) = rows::split_doc_key(DOCS, key)?;
                 let (row, _) = DocRow::decode(key, row)?;
-                page.next = Some(id.to_owned());
                 match row.is_alive(now_ms) {
-                    true => page
-                        .entries
-                        .push(row.into_entry(namespace.clone(), id.to_owned())),
+                    true if !take(row.into_entry(namespace.clone(), id.to_owned())) => {
+                        return Ok(next);
+                    }
+                    true => taken += 1,
                     false => expired += 1,
                 }
+                next = Some(id.to_owned());
                 from = behind(key);
             }
-            if last {
-                page.next = None;
-                break;
+            if read.len() < step {
+                return Ok(None);
             }
         }
-        Ok(page)
+        Ok(next)
     }
 
     /// How much a namespace holds; `None`: there is none.
@@ -428,15 +450,15 @@ impl Memory {
     /// Up to `limit` namespaces of a kind, or of all, behind `after`, in order.
     ///
     /// # Errors
-    /// [`MemoryError::TooLarge`] for more than [`PAGE_MAX`]; otherwise as
-    /// [`Memory::usage`].
+    /// [`MemoryError::Invalid`] for a limit of 0, [`MemoryError::TooLarge`] for more
+    /// than [`PAGE_MAX`]; otherwise as [`Memory::usage`].
     pub fn namespaces(
         &self,
         kind: Option<Kind>,
         after: Option<&Namespace>,
         limit: usize,
     ) -> Result<Vec<(Namespace, Usage)>, MemoryError> {
-        bounded("limit", limit, PAGE_MAX, "namespaces")?;
+        limited(limit, PAGE_MAX, "namespaces")?;
         let (mut from, mut to) = (Bytes::new(), None);
         if let Some(kind) = kind {
             from = rows::kind_key(kind).freeze();

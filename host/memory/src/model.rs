@@ -236,8 +236,9 @@ pub struct Entry {
     pub namespace: Namespace,
     /// Its id there.
     pub id: String,
-    /// 1 for the first document of a namespace. Versions of one id only grow while
-    /// there is the namespace, also over its removal.
+    /// Versions of one id only grow until its namespace is deleted, also over the
+    /// document's removal. The first of a namespace is 1, unless one of its name, or
+    /// rarely of another, went with its last document.
     pub version: u64,
     /// When it was written first, milliseconds since 1970.
     pub created_ms: u64,
@@ -285,21 +286,30 @@ pub struct Usage {
 }
 
 /// Checks an id: 1 to 512 bytes, nothing that is not shown or that turns what is
-/// shown around.
+/// shown around, and no `.` or `..`, which addresses can't name.
 pub(crate) fn check_id(id: &str) -> Result<(), MemoryError> {
     bounded("id", id.len(), ID_BYTES_MAX, "bytes")?;
     if id.is_empty() {
         return Err(MemoryError::invalid("id", "it is empty"));
     }
+    if [".", ".."].contains(&id) {
+        let why = format!("`{id}` can't stand in an address");
+        return Err(MemoryError::invalid("id", why));
+    }
     printable("id", id)
 }
 
-/// Refuses control characters, line separators and directional overrides.
+/// Refuses control characters, what turns text around, and what is not shown: line
+/// separators, joiners, fillers, annotations and tags. What only changes how the
+/// character before it looks may be there.
 fn printable(what: &str, text: &str) -> Result<(), MemoryError> {
     let hidden = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{2069}' | '\u{feff}')
+            || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}'
+                | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+                | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}')
     };
     match text.char_indices().find(|(_, c)| hidden(*c)) {
         None => Ok(()),

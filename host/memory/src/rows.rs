@@ -8,13 +8,14 @@
 
 use std::collections::BTreeMap;
 
+use airlock_journal::Store;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::MemoryError;
-use crate::model::{Document, Entry, Kind, Namespace, Provenance, Source, Usage};
+use crate::model::{Document, Entry, Kind, Namespace, Provenance, Source, Usage, Written};
 
 /// Number and id: the document. See [`DocRow`].
 pub(crate) const DOCS: &str = "memory.docs";
@@ -32,6 +33,11 @@ pub(crate) const EXPIRY: &str = "memory.expiry";
 /// Run, a zero and a request of it: what its write did. See
 /// [`crate::Memory::write_once`].
 pub(crate) const RECEIPTS: &str = "memory.receipts";
+/// Kind and plugin: how many namespaces of the kind there are that it made.
+pub(crate) const MAKERS: &str = "memory.makers";
+/// See [`floor_key`]: the highest version in namespaces that went with their last
+/// document.
+pub(crate) const FLOORS: &str = "memory.floors";
 /// One row, see [`HeadRow`].
 pub(crate) const META: &str = "memory.meta";
 /// Its key.
@@ -63,6 +69,9 @@ pub(crate) struct NameRow {
     pub(crate) dimension: Option<u32>,
     /// The highest version of a document that was removed.
     pub(crate) floor: u64,
+    /// The plugin that wrote its first document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) maker: Option<String>,
 }
 
 /// What a change did.
@@ -248,7 +257,10 @@ impl VectorRow {
 /// FNV-1a over a label; stored, so it must stay what it is. Two labels of one hash
 /// only make a search look at a document in vain.
 pub(crate) fn label_hash(name: &str, value: &str) -> u64 {
-    let bytes = name.bytes().chain([0]).chain(value.bytes());
+    fnv(name.bytes().chain([0]).chain(value.bytes()))
+}
+
+fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
@@ -265,6 +277,17 @@ pub(crate) fn receipt_key(run: &str, request: u64) -> Bytes {
     key.put_u8(0);
     key.put_u64(request);
     key.freeze()
+}
+
+/// What the write of a request did, if it happened.
+pub(crate) fn receipt(
+    store: &dyn Store,
+    run: &str,
+    request: u64,
+) -> Result<Option<Vec<Written>>, MemoryError> {
+    let key = receipt_key(run, request);
+    let row = store.get(RECEIPTS, &key)?;
+    row.map(|row| from_json(RECEIPTS, &key, &row)).transpose()
 }
 
 /// The receipts of a run.
@@ -284,6 +307,22 @@ pub(crate) fn kind_key(kind: Kind) -> BytesMut {
     let mut key = BytesMut::new();
     key.put_u8(at.unwrap_or_default() as u8);
     key
+}
+
+pub(crate) fn maker_key(kind: Kind, plugin: &str) -> Bytes {
+    let mut key = kind_key(kind);
+    key.put_slice(plugin.as_bytes());
+    key.freeze()
+}
+
+/// Where the floor of a name is that has no namespace: names share 65,536 places, so
+/// that what is kept of those that are gone is bounded. Two of one place only make the
+/// versions of one begin higher. Stored, so it must stay what it is.
+pub(crate) fn floor_key(name_key: &[u8]) -> Bytes {
+    let hash = fnv(name_key.iter().copied());
+    let place = hash ^ (hash >> 32);
+    let place = (place ^ (place >> 16)) as u16;
+    Bytes::copy_from_slice(&place.to_be_bytes())
 }
 
 pub(crate) fn namespace_of(key: &[u8]) -> Result<Namespace, MemoryError> {

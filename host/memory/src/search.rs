@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
-use crate::error::{MemoryError, bounded};
+use crate::error::{MemoryError, bounded, limited};
 use crate::limits::{CANDIDATES_MAX, HITS_MAX, SEARCH_NAMESPACES_MAX};
 use crate::memory::Shared;
 use crate::model::{Entry, Namespace, check_labels};
@@ -81,6 +81,26 @@ pub(crate) fn search(shared: &Shared, search: &Search) -> Result<Vec<Hit>, Memor
     }
 }
 
+/// What is looked for, where the search is one that can be made.
+pub(crate) fn check(search: &Search) -> Result<(Option<TextQuery>, Option<Vec<f32>>), MemoryError> {
+    let asked = search.namespaces.len();
+    limited(search.limit, HITS_MAX, "hits")?;
+    bounded("namespaces", asked, SEARCH_NAMESPACES_MAX, "namespaces")?;
+    check_labels(&search.labels)?;
+    let missing = match (&search.text, &search.vector) {
+        _ if asked == 0 => Some(("namespaces", "there is none to search in")),
+        (None, None) => Some(("search", "there is neither a text nor a vector")),
+        _ => None,
+    };
+    if let Some((what, why)) = missing {
+        return Err(MemoryError::invalid(what, why));
+    }
+    let text = search.text.as_deref().map(TextQuery::parse).transpose()?;
+    let vector = search.vector.clone();
+    let vector = vector.map(|vector| unit("vector", vector)).transpose()?;
+    Ok((text, vector))
+}
+
 /// A search that is valid, with what it needs.
 struct Running<'s> {
     shared: &'s Shared,
@@ -93,22 +113,7 @@ struct Running<'s> {
 
 impl<'s> Running<'s> {
     fn new(shared: &'s Shared, search: &Search) -> Result<Self, MemoryError> {
-        let (limit, asked) = (search.limit, search.namespaces.len());
-        bounded("limit", limit, HITS_MAX, "hits")?;
-        bounded("namespaces", asked, SEARCH_NAMESPACES_MAX, "namespaces")?;
-        check_labels(&search.labels)?;
-        let missing = match (&search.text, &search.vector) {
-            _ if limit == 0 => Some(("limit", "it is 0; 1 to 100")),
-            _ if asked == 0 => Some(("namespaces", "there is none to search in")),
-            (None, None) => Some(("search", "there is neither a text nor a vector")),
-            _ => None,
-        };
-        if let Some((what, why)) = missing {
-            return Err(MemoryError::invalid(what, why));
-        }
-        let text = search.text.as_deref().map(TextQuery::parse).transpose()?;
-        let vector = search.vector.clone();
-        let vector = vector.map(|vector| unit("vector", vector)).transpose()?;
+        let (text, vector) = check(search)?;
         let mut spaces: BTreeMap<&Namespace, NameRow> = BTreeMap::new();
         for namespace in &search.namespaces {
             if let Some(name) = shared.name(namespace)? {
@@ -129,7 +134,7 @@ impl<'s> Running<'s> {
             .map(|(namespace, name)| (namespace.clone(), name));
         Ok(Self {
             shared,
-            limit,
+            limit: search.limit,
             text,
             vector,
             spaces: spaces.collect(),

@@ -209,7 +209,7 @@ impl Serving {
         let shared = &self.shared;
         shared.text.make_room()?;
         let (store, now_ms) = (&*shared.store, shared.clock.now_ms());
-        Draft::new(store, now_ms, shared.opened, shared.options.namespaces_max)
+        Draft::new(store, now_ms, shared.opened, &shared.options)
     }
 
     /// Makes the draft durable and shows it to searches.

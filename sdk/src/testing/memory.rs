@@ -22,6 +22,8 @@ struct Inner {
     /// Namespaces that may be read, and whether they may be written.
     granted: BTreeMap<String, bool>,
     documents: BTreeMap<(String, String), Kept>,
+    /// The highest version that was removed of each namespace.
+    floors: BTreeMap<String, u64>,
     changes: u64,
 }
 
@@ -93,6 +95,19 @@ struct Looked {
     to_ms: Option<u64>,
     #[serde(default = "few")]
     limit: usize,
+}
+
+/// Documents of a list, and hits of a search, at most.
+const LIST_MAX: usize = 1_000;
+const SEARCH_MAX: usize = 100;
+
+fn limited(limit: usize, max: usize) -> Result<(), Error> {
+    match (1..=max).contains(&limit) {
+        true => Ok(()),
+        false => Err(Error::invalid_input(format!(
+            "limit: it is {limit}; 1 to {max}"
+        ))),
+    }
 }
 
 fn many() -> usize {
@@ -197,7 +212,9 @@ impl Inner {
 
     fn put(&mut self, namespace: &str, parts: Parts, provenance: Provenance) -> u64 {
         self.changes += 1;
-        let version = self.version(namespace, &parts.id).unwrap_or_default() + 1;
+        let before = self.version(namespace, &parts.id);
+        let floor = || self.floors.get(namespace).copied().unwrap_or_default();
+        let version = before.unwrap_or_else(floor) + 1;
         let key = (namespace.to_owned(), parts.id.clone());
         let before = self.documents.get(&key);
         let created = before.map_or(self.changes, |kept| kept.stored.entry.created_ms);
@@ -255,6 +272,9 @@ impl Inner {
                 if let Some(conflict) = self.conflict(&namespace, &id, expect) {
                     return Ok(conflict);
                 }
+                let version = self.version(&namespace, &id);
+                let floor = self.floors.entry(namespace.clone()).or_default();
+                *floor = version.unwrap_or_default().max(*floor);
                 let deleted = self.documents.remove(&(namespace, id)).is_some();
                 Ok(json!({ "deleted": deleted }))
             }
@@ -265,13 +285,14 @@ impl Inner {
                 limit,
             } => {
                 self.may("list", &namespace, false)?;
+                limited(limit, LIST_MAX)?;
                 let of = |key: &&(String, String)| {
                     let (of, id) = key;
                     let behind = after.as_ref().is_none_or(|after| id > after);
                     *of == namespace && id.starts_with(&prefix) && behind
                 };
                 let keys: Vec<&(String, String)> = self.documents.keys().filter(of).collect();
-                let next = (keys.len() > limit && limit > 0).then(|| keys[limit - 1].1.clone());
+                let next = (keys.len() > limit).then(|| keys[limit - 1].1.clone());
                 let shown = keys.iter().take(limit);
                 let entries = shown.map(|key| &self.documents[*key].stored.entry);
                 let entries: Vec<&Entry> = entries.collect();
@@ -285,6 +306,7 @@ impl Inner {
         for namespace in &looked.namespaces {
             self.may("search", namespace, false)?;
         }
+        limited(looked.limit, SEARCH_MAX)?;
         if looked.namespaces.is_empty() || (looked.text.is_none() && looked.vector.is_none()) {
             let why = "namespaces and a text or a vector are needed";
             return Err(Error::invalid_input(why));

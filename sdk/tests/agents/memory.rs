@@ -93,6 +93,21 @@ fn what_is_asked_is_bounded_and_read_strictly() {
     ] {
         assert_eq!(run(request.clone()).error().code(), code);
     }
+    for (limits, fit) in [([0, 1_001, 0, 101], false), ([1, 1_000, 1, 100], true)] {
+        for (at, limit) in limits.into_iter().enumerate() {
+            let request = match at < 2 {
+                true => json!({ "op": "list", "namespace": "agent", "limit": limit }),
+                false => {
+                    json!({ "op": "search", "namespaces": ["agent"], "text": "x", "limit": limit })
+                }
+            };
+            let ran = run(request.clone());
+            match fit {
+                true => drop(ran.output()),
+                false => assert_eq!(ran.error().code(), "invalid-input", "{request}"),
+            }
+        }
+    }
     let much = async |_: String, _: Input| {
         let document = Document::new("a").text("x".repeat(1 << 20));
         drop(memory::put("agent", &document).await);
@@ -117,6 +132,8 @@ fn a_tool_has_the_same_and_an_agent_has_not_the_tools() {
         let hits = tools::search(&Search::new(["shared/handbook"]).text("canteen"));
         assert_eq!(hits.expect("granted")[0].entry.id, "other");
         assert_eq!(tools::delete("agent", "a"), Ok(Delete::Deleted));
+        // Nobody takes it for the one that is gone.
+        assert_eq!(tools::put("agent", &note), Ok(Put::Written { version: 2 }));
         let denied = tools::put("shared/handbook", &note).expect_err("it is read alone");
         assert_eq!(denied.code(), "denied");
     });

@@ -177,6 +177,9 @@ fn documents(place: &Place) {
             2,
         ),
         (&["memory", "import", "/nonexistent", "-n", SPACE], 2),
+        (&["memory", "list", "--limit", "0"], 2),
+        (&["memory", "list", SPACE, "--limit", "0"], 2),
+        (&["memory", "put", SPACE, "..", "--text", "x"], 5),
         (
             &["memory", "search", "x", "-n", SPACE, "--embed", "near"],
             4,

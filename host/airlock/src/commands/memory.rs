@@ -71,9 +71,12 @@ fn document_path(namespace: &str, id: &str) -> Result<String> {
 
 /// All pages of a list, up to `limit` items of the member `items`.
 fn pages(session: &Session, path: &str, items: &str, limit: usize) -> Result<Vec<Value>> {
+    if limit == 0 {
+        return Err(Misuse("--limit 0: at least 1".to_owned()).into());
+    }
     let (mut all, mut after) = (Vec::new(), None::<String>);
     loop {
-        let page = PAGE.min(limit - all.len()).max(1);
+        let page = PAGE.min(limit - all.len());
         let behind = after.map(|after| format!("&after={}", encode(&after)));
         let path = format!("{path}limit={page}{}", behind.unwrap_or_default());
         let mut answer = session.api.get(&path)?;

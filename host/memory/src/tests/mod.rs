@@ -1,9 +1,12 @@
 //! Tests of the memory as a whole, on a store in memory whose disk outlives it.
 
+mod bounds;
 mod crash;
 mod damage;
 mod faulty;
+mod home;
 mod model;
+mod namespaces;
 mod reads;
 mod refused;
 mod search;
@@ -58,6 +61,7 @@ pub(super) fn author() -> Provenance {
     Provenance {
         by: "somebody".to_owned(),
         run: Some("run_1".to_owned()),
+        plugin: Some("react".to_owned()),
         ..Provenance::default()
     }
 }

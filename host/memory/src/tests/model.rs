@@ -122,6 +122,7 @@ impl Model {
 
     /// Compares everything that can be asked.
     pub(super) fn check(&self, world: &World, what: &str) {
+        super::namespaces::check_counts(world, what);
         for space in SPACES {
             let expected: Vec<&str> = self
                 .docs

@@ -61,11 +61,65 @@ fn a_list_comes_in_pages() {
         .list(&namespace("run/none"), "", None, 10)
         .expect("a page");
     assert_eq!(page, crate::Page::default());
-    let over = world.memory.list(&namespace(SPACE), "", None, PAGE_MAX + 1);
-    assert_eq!(
-        told(over),
-        "too-large: limit: 1001 documents, at most 1000 are allowed"
-    );
+}
+
+/// As a search does: a page of nothing would be told as the last.
+#[test]
+fn pages_have_bounds() {
+    let world = World::new();
+    for filled in [false, true] {
+        if filled {
+            world.put(SPACE, document("a", ""));
+        }
+        let list = |limit| world.memory.list(&namespace(SPACE), "", None, limit);
+        let all = |limit| world.memory.namespaces(None, None, limit);
+        let zero = "invalid-input: limit: it is 0; 1 to 1000";
+        assert_eq!(told(list(0)), zero);
+        assert_eq!(told(all(0)), zero);
+        let over = |unit| format!("too-large: limit: 1001 {unit}, at most 1000 are allowed");
+        assert_eq!(told(list(PAGE_MAX + 1)), over("documents"));
+        assert_eq!(told(all(PAGE_MAX + 1)), over("namespaces"));
+        for limit in [1, PAGE_MAX] {
+            assert_eq!(
+                list(limit).expect("a page").entries.len(),
+                usize::from(filled)
+            );
+            assert_eq!(all(limit).expect("a page").len(), usize::from(filled));
+        }
+    }
+}
+
+/// Whoever has enough says so, and goes on where that was.
+#[test]
+fn a_walk_ends_where_it_is_told_to() {
+    let world = World::new();
+    let ids: Vec<String> = (0..40).map(|n| format!("{n:02}")).collect();
+    for id in &ids {
+        world.put(SPACE, document(id, ""));
+    }
+    for most in [1, 15, 16, 17, 39, 40, 41] {
+        let (mut all, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let mut part = Vec::new();
+            let from = (after.as_deref(), PAGE_MAX);
+            let next = world.memory.walk(&namespace(SPACE), "", from, |entry| {
+                let takes = part.len() < most;
+                part.extend(takes.then_some(entry.id));
+                takes
+            });
+            assert!(part.len() <= most && !part.is_empty(), "{most}");
+            all.append(&mut part);
+            after = next.expect("a part");
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(all, ids, "{most}");
+    }
+    let none = world
+        .memory
+        .walk(&namespace(SPACE), "", (Some("05"), 10), |_| false);
+    assert_eq!(none.expect("a part").as_deref(), Some("05"));
 }
 
 #[test]

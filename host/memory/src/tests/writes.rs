@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{World, author, document, namespace, options, told};
+use super::{World, author, document, namespace, told};
 use crate::limits::{DIMENSION_MAX, DOCUMENT_OVERHEAD_BYTES};
 use crate::rows::{DOCS, EXPIRY, GONE, LOG, VECTORS};
 use crate::wait::wait;
@@ -219,24 +219,7 @@ fn quotas_hold_at_their_limit() {
         world.delete(SPACE, id);
     }
     let usage = world.memory.usage(&namespace(SPACE)).expect("usage");
-    assert_eq!(usage, Some(Usage::default()));
-}
-
-#[test]
-fn namespaces_are_bounded() {
-    let world = World::with(Options {
-        namespaces_max: 2,
-        ..options()
-    });
-    world.put("run/a", document("x", ""));
-    world.put("run/b", document("x", ""));
-    let refused = told(world.try_put("run/c", document("x", ""), Expect::Any));
-    assert_eq!(
-        refused,
-        "too-large: memory: 3 namespaces, at most 2 are allowed"
-    );
-    assert!(world.drop_namespace("run/a"));
-    world.put("run/c", document("x", ""));
+    assert_eq!(usage, None, "it went with its last document");
 }
 
 #[test]
@@ -370,6 +353,23 @@ fn a_deleted_namespace_is_gone_at_once_and_swept_in_steps() {
     let rows = [DOCS, VECTORS, EXPIRY, GONE].map(|space| world.rows(space));
     assert_eq!(rows, [2, 0, 0, 0]);
     assert_eq!(world.ids(SPACE), ["fresh"]);
+}
+
+/// Many small ones, as the notes of runs are, do not wait for each other.
+#[test]
+fn deleted_namespaces_are_swept_together() {
+    let world = World::new();
+    for n in 0..90 {
+        let space = format!("run/r{n}");
+        world.put(&space, document("a", "word"));
+        assert!(world.drop_namespace(&space));
+    }
+    let steps = [(64, true), (26, true), (0, false)];
+    for expected in steps {
+        let step = wait(world.memory.sweep()).expect("it is swept");
+        assert_eq!((step.gone, step.more), expected);
+    }
+    assert_eq!([DOCS, GONE].map(|space| world.rows(space)), [0, 0]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use airlock_journal::StoreError;
 use airlock_memory::limits::PAGE_MAX;
 use airlock_memory::{Expect, Kind, Namespace, NewDocument, Provenance, Quota, Search};
 use airlock_sandbox::capability::memory::{
-    DocumentView, EntryView, document_view, entry_view, hit_view,
+    DocumentView, EntryView, document_view, entry_view, hit_view, page,
 };
 use serde_json::json;
 
@@ -81,22 +81,17 @@ impl Runtime {
         let namespace = self.seen(who, namespace)?;
         page_size(query.limit)?;
         let shown = namespace.to_string();
-        let listed = self.with_memory(move |memory| {
+        let listed = self.read_memory(move |memory| {
+            let from = (query.after.as_deref(), query.limit);
             let there = memory.usage(&namespace)?.is_some();
-            let after = query.after.as_deref();
-            let page = memory.list(&namespace, &query.prefix, after, query.limit)?;
+            let place = (&namespace, &*namespace.to_string());
+            let page = page(memory, place, &query.prefix, from, true)?;
             Ok(there.then_some(page))
         });
-        let Some(page) = listed.await? else {
+        let Some((documents, next)) = listed.await? else {
             return Err(MemoryFailure::NoNamespace(shown));
         };
-        let entries = page.entries.into_iter();
-        Ok(DocumentsPage {
-            documents: entries
-                .map(|entry| entry_view(entry, &shown, true))
-                .collect(),
-            next: page.next,
-        })
+        Ok(DocumentsPage { documents, next })
     }
 
     /// A document.
@@ -111,7 +106,7 @@ impl Runtime {
     ) -> Result<DocumentView, MemoryFailure> {
         let namespace = self.seen(who, namespace)?;
         let (shown, wanted) = (namespace.to_string(), id.to_owned());
-        let got = self.with_memory(move |memory| memory.get(&namespace, &wanted));
+        let got = self.read_memory(move |memory| memory.get(&namespace, &wanted));
         match got.await? {
             Some(document) => Ok(document_view(document, &shown, true)),
             None => Err(MemoryFailure::NoDocument {
@@ -159,7 +154,7 @@ impl Runtime {
         });
         queued.await?.await?;
         let (wanted, missing) = (id.to_owned(), id.to_owned());
-        let got = self.with_memory(move |memory| memory.get(&namespace, &wanted));
+        let got = self.read_memory(move |memory| memory.get(&namespace, &wanted));
         match got.await? {
             Some(document) => Ok(entry_view(document.entry, &shown, true)),
             None => Err(MemoryFailure::NoDocument {
@@ -184,6 +179,13 @@ impl Runtime {
         named(crate::names::why(why))?;
         self.check_holds(who)?;
         let shown = namespace.to_string();
+        if !self.memory.is_used()? {
+            let id = id.to_owned();
+            return Err(MemoryFailure::NoDocument {
+                namespace: shown,
+                id,
+            });
+        }
         let detail = json!({ "namespace": shown, "id": id, "why": why });
         self.on_record(who, "memory.delete", &shown, detail).await?;
         let (wanted, by) = (id.to_owned(), provenance(who));
@@ -214,7 +216,7 @@ impl Runtime {
         self.check_holds(who)?;
         let shown = namespace.to_string();
         let held = namespace.clone();
-        let usage = self.with_memory(move |memory| memory.usage(&held)).await?;
+        let usage = self.read_memory(move |memory| memory.usage(&held)).await?;
         let Some(usage) = usage else {
             return Err(MemoryFailure::NoNamespace(shown));
         };
@@ -258,7 +260,7 @@ impl Runtime {
             to_ms: asked.to_ms,
             limit: asked.limit,
         };
-        let hits = self.with_memory(move |memory| memory.search(&search));
+        let hits = self.read_memory(move |memory| memory.search(&search));
         let view = |hit: airlock_memory::Hit| {
             let shown = hit.entry.namespace.to_string();
             hit_view(hit, &shown, true)

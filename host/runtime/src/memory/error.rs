@@ -63,7 +63,7 @@ impl Failure for MemoryFailure {
                 MemoryError::Invalid { .. } => "invalid-request",
                 MemoryError::TooLarge { .. } => "document-too-large",
                 MemoryError::Conflict { .. } => "document-changed",
-                MemoryError::Quota { .. } => "memory-quota",
+                MemoryError::Quota { .. } | MemoryError::Namespaces { .. } => "memory-quota",
                 MemoryError::Dimension { .. } => "vector-length",
                 MemoryError::Busy { .. } => "memory-busy",
                 MemoryError::Store(_) | MemoryError::Corrupt { .. } => "store-failed",
@@ -83,7 +83,8 @@ impl Failure for MemoryFailure {
             Self::Memory(error) => match error {
                 MemoryError::Invalid { .. } | MemoryError::Dimension { .. } => 400,
                 MemoryError::TooLarge { .. } => 413,
-                MemoryError::Conflict { .. } | MemoryError::Quota { .. } => 409,
+                MemoryError::Conflict { .. } => 409,
+                error if error.is_quota() => 409,
                 _ => 503,
             },
         }

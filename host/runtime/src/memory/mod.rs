@@ -13,7 +13,7 @@ mod types;
 use std::sync::Arc;
 
 use airlock_journal::StoreError;
-use airlock_memory::{Kind, Memory, MemoryError, Namespace, limits::PAGE_MAX};
+use airlock_memory::{Kind, Memory, MemoryError, Namespace, Reads, limits::PAGE_MAX};
 use airlock_sandbox::capability::memory::{agents_own, is_agents_own};
 
 pub use error::MemoryFailure;
@@ -60,6 +60,17 @@ impl Runtime {
         let _place = self.memory.place().await?;
         let home = Arc::clone(&self.memory);
         let done = tokio::task::spawn_blocking(move || work(&*home.open()?));
+        done.await.unwrap_or_else(|_| Err(interrupted()))
+    }
+
+    /// Reads it off the async threads; one that was never used is not opened for that.
+    pub(crate) async fn read_memory<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Reads) -> Result<T, MemoryError> + Send + 'static,
+    ) -> Result<T, MemoryError> {
+        let _place = self.memory.place().await?;
+        let home = Arc::clone(&self.memory);
+        let done = tokio::task::spawn_blocking(move || work(&home.reads()?));
         done.await.unwrap_or_else(|_| Err(interrupted()))
     }
 

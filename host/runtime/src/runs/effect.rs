@@ -16,6 +16,7 @@ use super::children;
 use super::effects::may_repeat;
 use super::event::{Block, Event, Told};
 use super::fold::Asked;
+use super::memory::what_happened;
 use super::session::{Inner, Session, Settled};
 use super::spending::Spent;
 use crate::runtime::Runtime;
@@ -112,7 +113,7 @@ pub(crate) fn cancel(session: &Arc<Session>, id: RequestId) {
         return;
     }
     // Under the same lock: nobody begins it any more.
-    let settled = inner.cancelled(id, runtime.as_deref());
+    let settled = inner.cancelled(&session.id, id, runtime.as_deref());
     drop(inner);
     if let Some(effect) = effect {
         effect.abort();
@@ -123,7 +124,9 @@ pub(crate) fn cancel(session: &Arc<Session>, id: RequestId) {
 /// Answers for a request that was ended while what performed it had no answer.
 pub(super) fn ended_meanwhile(session: &Arc<Session>, id: RequestId) {
     let runtime = session.runtime.upgrade();
-    let settled = session.lock().cancelled(id, runtime.as_deref());
+    let settled = session
+        .lock()
+        .cancelled(&session.id, id, runtime.as_deref());
     session.settled(settled);
 }
 
@@ -141,21 +144,24 @@ pub(super) fn let_go(inner: &mut Inner, id: RequestId) {
 
 impl Inner {
     /// Answers for a request of which nothing happens any more.
-    fn cancelled(&mut self, id: RequestId, runtime: Option<&Runtime>) -> Settled {
+    fn cancelled(&mut self, run: &str, id: RequestId, runtime: Option<&Runtime>) -> Settled {
         let intended = self.intended.contains(&id);
         let asked = self.state.requests.get(&id);
-        let error = asked.map(|asked| {
+        let answer = asked.map(|asked| {
             let block = self.state.blocked.as_ref();
-            ended_early(block, asked, intended, runtime)
+            // A store that failed does not say what is durable.
+            let sound = runtime.filter(|runtime| runtime.store().health().is_ok());
+            let known = sound.and_then(|runtime| what_happened(&runtime.memory, run, id, asked));
+            known.unwrap_or_else(|| Told::Error(ended_early(block, asked, intended, runtime)))
         });
-        let error = error.unwrap_or(CallError::Cancelled);
+        let answer = answer.unwrap_or(Told::Error(CallError::Cancelled));
         let used = match intended {
             true => Spent::default(),
             false => super::model::lost(&self.state, id),
         };
         let answered = Event::Answered {
             id,
-            answer: Told::Error(error),
+            answer,
             by: None,
             used,
         };

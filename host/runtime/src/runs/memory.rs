@@ -4,11 +4,14 @@
 //! its intent is durable before it, and that it happened is written down with it; an
 //! answer that is in the journal is not asked for again.
 
+#[cfg(test)]
+mod tests;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use airlock_memory::{Memory as Documents, MemoryError, Provenance, Written};
+use airlock_memory::{Memory as Documents, MemoryError, MemoryHome, Provenance, Reads, Written};
 use airlock_sandbox::agent::{Request, RequestId};
 use airlock_sandbox::capability::Capability;
 use airlock_sandbox::capability::memory::{self, Answer, Memory, Op, Owner, Rule, Task};
@@ -17,7 +20,7 @@ use airlock_sandbox::{CallError, Denial, EffectClass};
 
 use super::effect::{self, Effect};
 use super::effects::until;
-use super::event::{Autonomy, Event};
+use super::event::{Autonomy, Event, Told};
 use super::fold::Asked;
 use super::session::Session;
 use super::spending::{self, Spent};
@@ -70,6 +73,35 @@ pub(super) async fn perform(
         effect,
     });
     asking.perform().await;
+}
+
+/// What became of a change that is ended while nobody makes it: whether one that was
+/// begun happened is written down with it. `None`: that is not known here.
+pub(super) fn what_happened(
+    home: &MemoryHome,
+    run: &str,
+    id: RequestId,
+    asked: &Asked,
+) -> Option<Told> {
+    let Request::Memory { request } = &asked.request else {
+        return None;
+    };
+    // What is unknown of a fork is what another run did.
+    if asked.begun.is_none() || asked.unknown.is_some() {
+        return None;
+    }
+    let Some(written) = home.written_once(run, id).ok()? else {
+        return Some(Told::Error(CallError::Cancelled));
+    };
+    let nobody = Owner {
+        plugin: "",
+        principal: "",
+        run: None,
+    };
+    let request = memory::Request::read(request).ok()?;
+    let task = Task::new(request, &[], nobody).ok()?;
+    let answer = memory::written(&task, Ok(written)).ok()?;
+    Some(answer.text().into())
 }
 
 impl Asking {
@@ -174,19 +206,60 @@ impl Asking {
         let _place = self.runtime.memory.place().await?;
         let this = Arc::clone(self);
         let work = move || {
-            let documents = this.runtime.memory.open()?;
-            this.ask(&documents, request, again)
+            let home = &this.runtime.memory;
+            match request.writes() {
+                true => this.change(&*home.open()?, request, again),
+                false => this.read(&home.reads()?, request),
+            }
         };
         let done = self.runtime.runs.io.spawn_blocking(work).await;
         done.unwrap_or_else(|_| Err(stopping()))
     }
 
-    fn ask(
+    fn read(&self, documents: &Reads, request: memory::Request) -> Result<Came, MemoryError> {
+        match self.permitted(&request) {
+            Ok(rules) => {
+                let task = self.task(request, &rules)?;
+                memory::read(documents, &task).map(Came::Answer)
+            }
+            Err(denial) => Ok(Came::Denied(denial)),
+        }
+    }
+
+    fn change(
         &self,
         documents: &Documents,
         request: memory::Request,
         again: bool,
     ) -> Result<Came, MemoryError> {
+        let once = (&*self.session.id, self.id);
+        if again && let Some(written) = documents.written_once(once.0, once.1)? {
+            let task = self.task(request, &[])?;
+            return memory::written(&task, Ok(written)).map(Came::Answer);
+        }
+        // From here on nothing of the agent's is erased.
+        let _turn = self.runtime.memory.writing();
+        let rules = match self.permitted(&request) {
+            Ok(rules) => rules,
+            Err(denial) => return Ok(Came::Denied(denial)),
+        };
+        let task = self.task(request, &rules)?;
+        let (agent, by, _) = self.whose();
+        let provenance = Provenance {
+            by,
+            run: Some(self.session.id.clone()),
+            request: Some(self.id.to_string()),
+            plugin: Some(agent),
+        };
+        let Some((namespace, change, quota)) = task.change() else {
+            return memory::read(&Reads::default(), &task).map(Came::Answer);
+        };
+        let queued = documents.write_once(once, namespace, vec![change], &provenance, quota);
+        Ok(Came::Queued(task, Box::pin(queued)))
+    }
+
+    /// The request in the places that are the agent's.
+    fn task(&self, request: memory::Request, rules: &[Rule]) -> Result<Task, MemoryError> {
         let (agent, by, _) = self.whose();
         let principal = self.runtime.principal_ids.of(&by, &agent);
         let owner = Owner {
@@ -194,33 +267,7 @@ impl Asking {
             principal: &principal,
             run: Some(&self.session.first),
         };
-        let once = (&*self.session.id, self.id);
-        if again
-            && request.writes()
-            && let Some(written) = documents.written_once(once.0, once.1)?
-        {
-            let task = Task::new(request, &[], owner)?;
-            return memory::written(&task, Ok(written)).map(Came::Answer);
-        }
-        // From here on nothing of the agent's is erased.
-        let writing = || self.runtime.memory.writing();
-        let _turn = request.writes().then(writing);
-        let rules = match self.permitted(&request) {
-            Ok(rules) => rules,
-            Err(denial) => return Ok(Came::Denied(denial)),
-        };
-        let task = Task::new(request, &rules, owner)?;
-        let Some((namespace, change, quota)) = task.change() else {
-            return memory::read(documents, &task).map(Came::Answer);
-        };
-        let provenance = Provenance {
-            by,
-            run: Some(self.session.id.clone()),
-            request: Some(self.id.to_string()),
-            plugin: Some(agent.clone()),
-        };
-        let queued = documents.write_once(once, namespace, vec![change], &provenance, quota);
-        Ok(Came::Queued(task, Box::pin(queued)))
+        Task::new(request, rules, owner)
     }
 
     /// The agent, who started it, and what it does without asking.

@@ -1,6 +1,8 @@
 //! Agents and tools that keep documents: what they may, what becomes of it wherever
 //! the host dies, and what is gone when it has to be.
 
+mod ends;
+
 use airlock_fake_models::{Reply, What};
 use airlock_journal::Store;
 use airlock_runtime::{DocumentsQuery, ErasedData, MemoryFailure, MemoryQuery, MemorySearch};

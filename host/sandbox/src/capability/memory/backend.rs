@@ -7,12 +7,11 @@
 use std::sync::Arc;
 
 use airlock_memory::{
-    Change, Memory as Documents, MemoryError, MemoryHome, Namespace, Provenance, Quota, Search,
-    Written,
+    Change, MemoryError, MemoryHome, Namespace, Provenance, Quota, Reads, Search, Written,
 };
 use tokio::runtime::Handle;
 
-use super::answer::{Answer, Found, document_view, entry_view, hit_view};
+use super::answer::{Answer, EntryView, Found, document_view, entry_view, hit_view};
 use super::grant::{Owner, Rule};
 use super::{Memory, Request};
 use crate::call::{CallError, Denial};
@@ -22,6 +21,10 @@ use crate::services::Services;
 
 /// Largest answer, bytes of JSON.
 pub const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// What an answer to a list has besides its entries, bytes, at most: most of it is the
+/// id where the next part begins.
+const LIST_REST_BYTES_MAX: usize = 2 << 10;
 
 /// Milliseconds after which a memory that is busy may be asked again.
 const BUSY_MS: u64 = 200;
@@ -91,7 +94,7 @@ impl Task {
 ///
 /// # Errors
 /// As the memory's reads.
-pub fn read(memory: &Documents, task: &Task) -> Result<Answer, MemoryError> {
+pub fn read(memory: &Reads, task: &Task) -> Result<Answer, MemoryError> {
     let Some((shown, namespace)) = task.places.first() else {
         return Err(nowhere());
     };
@@ -107,14 +110,9 @@ pub fn read(memory: &Documents, task: &Task) -> Result<Answer, MemoryError> {
             limit,
             ..
         } => {
-            let page = memory.list(namespace, prefix, after.as_deref(), *limit)?;
-            let entries = page.entries.into_iter();
-            Ok(Answer::Listed {
-                entries: entries
-                    .map(|entry| entry_view(entry, shown, false))
-                    .collect(),
-                next: page.next,
-            })
+            let from = (after.as_deref(), *limit);
+            let (entries, next) = page(memory, (namespace, shown), prefix, from, false)?;
+            Ok(Answer::Listed { entries, next })
         }
         Request::Search {
             text,
@@ -144,6 +142,33 @@ pub fn read(memory: &Documents, task: &Task) -> Result<Answer, MemoryError> {
         }
         Request::Put { .. } | Request::Delete { .. } => Err(nowhere()),
     }
+}
+
+/// A page of a list: up to a limit of documents, and no more than an answer may have.
+/// One that ends before says where the next begins. Blocks.
+///
+/// # Errors
+/// As the memory's lists.
+pub fn page(
+    memory: &Reads,
+    (namespace, shown): (&Namespace, &str),
+    prefix: &str,
+    from: (Option<&str>, usize),
+    tells_who: bool,
+) -> Result<(Vec<EntryView>, Option<String>), MemoryError> {
+    let (mut entries, mut bytes) = (Vec::new(), LIST_REST_BYTES_MAX);
+    let next = memory.walk(namespace, prefix, from, |entry| {
+        let view = entry_view(entry, shown, tells_who);
+        // With the comma.
+        bytes += serde_json::to_vec(&view).map_or(ANSWER_BYTES_MAX, |text| text.len() + 1);
+        // None is as large as an answer: the first always fits.
+        let fits = entries.is_empty() || bytes <= ANSWER_BYTES_MAX;
+        if fits {
+            entries.push(view);
+        }
+        fits
+    })?;
+    Ok((entries, next))
 }
 
 fn nowhere() -> MemoryError {
@@ -215,7 +240,7 @@ pub fn error_of(error: MemoryError, writes: bool) -> CallError {
         | MemoryError::Conflict { .. } => CallError::InvalidInput {
             message: error.to_string(),
         },
-        MemoryError::Quota { .. } => CallError::Denied(Denial {
+        error if error.is_quota() => CallError::Denied(Denial {
             capability: Memory::NAME.to_owned(),
             operation: "put".to_owned(),
             rule: error.to_string(),
@@ -324,7 +349,7 @@ impl Backend {
     ) -> Result<Answer, Failure> {
         let (home, permits) = (Arc::clone(&self.home), Arc::clone(permits));
         let work = move || {
-            let found = read(&*home.open()?, &task)?;
+            let found = read(&home.reads()?, &task)?;
             Ok((found, permits))
         };
         let (found, permits) = self.blocking(work, false).await?;
@@ -355,7 +380,7 @@ impl Backend {
         let (queued, task) = self.blocking(work, true).await??;
         match written(&task, queued.await) {
             Ok(answer) => Ok(answer),
-            Err(error @ MemoryError::Quota { .. }) => {
+            Err(error) if error.is_quota() => {
                 let permit = &permits[0];
                 let missing = Missing::new(error.to_string());
                 let denied = permit.gate().deny(Memory::NAME, permit.op(), missing);

@@ -5,7 +5,7 @@ use airlock_memory::{MemoryHome, Namespace, Options};
 use serde_json::{Value, json};
 
 use super::backend::{Backend, Failure};
-use super::{Owner, Rule, State};
+use super::{ANSWER_BYTES_MAX, Owner, Rule, State};
 use crate::call::CallError;
 use crate::capability::Cases;
 use crate::grants::EffectClass;
@@ -166,19 +166,23 @@ fn a_document_lives_no_longer_than_its_rule_says() {
 /// Tools over one memory.
 struct World {
     services: Arc<Services>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl World {
     fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    fn with(options: Options) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let (services, _) = services();
         let store: Arc<dyn Store> = MemoryStore::new();
         let mut services = Arc::into_inner(services).expect("nobody else has it");
-        services.memory = MemoryHome::new(store, dir.path(), Options::default());
+        services.memory = MemoryHome::new(store, dir.path().join("memory"), options);
         Self {
             services: Arc::new(services),
-            _dir: dir,
+            dir,
         }
     }
 
@@ -287,6 +291,10 @@ async fn what_is_not_granted_is_denied_and_on_record() {
             json!({ "op": "list", "namespace": "agent", "limit": 1001 }),
             "at most 1000",
         ),
+        (
+            json!({ "op": "list", "namespace": "agent", "limit": 0 }),
+            "limit: it is 0",
+        ),
         (put("agent", "", "y"), "id: it is empty"),
     ];
     for (request, expect) in table {
@@ -339,4 +347,97 @@ async fn a_write_ends_with_its_grant() {
         panic!("{refused:?}")
     };
     assert!(denial.rule.contains("no memory rule"), "{denial:?}");
+}
+
+/// Entries that are not one answer are several, each as large as it may be.
+#[tokio::test]
+async fn a_long_list_comes_in_answers_of_a_bounded_size() {
+    const DOCUMENTS: usize = 150;
+    let (world, door) = (World::new(), Door::new(OWN));
+    let ask = |request| world.ask("notes", &door, request);
+    // Each byte of these is two in JSON.
+    let labels = (0..32).map(|n| (format!("{n:064}"), json!("\"".repeat(256))));
+    let labels = Value::Object(labels.collect());
+    for n in 0..DOCUMENTS {
+        let mut put = put("agent", &format!("{n:03}"), "");
+        put["document"]["labels"] = labels.clone();
+        ask(put).await.expect("it is written");
+    }
+    let (mut ids, mut after, mut sizes) = (Vec::new(), Value::Null, Vec::new());
+    loop {
+        let list = json!({ "op": "list", "namespace": "agent", "limit": 1_000, "after": after });
+        let answer = ask(list).await.expect("a part");
+        sizes.push(answer.to_string().len());
+        let entries = answer["entries"].as_array().expect("entries");
+        ids.extend(entries.iter().map(|entry| entry["id"].clone()));
+        after = answer["next"].clone();
+        if after.is_null() {
+            break;
+        }
+    }
+    let all: Vec<Value> = (0..DOCUMENTS).map(|n| json!(format!("{n:03}"))).collect();
+    assert_eq!(ids, all);
+    let one = sizes.iter().sum::<usize>() / DOCUMENTS;
+    assert_eq!(sizes.len(), 3, "{sizes:?}");
+    for size in &sizes[..2] {
+        let bounds = ANSWER_BYTES_MAX - 2 * one..=ANSWER_BYTES_MAX;
+        assert!(bounds.contains(size), "{sizes:?}");
+    }
+}
+
+/// One grant does not take all the namespaces there may be.
+#[tokio::test]
+async fn a_plugin_makes_no_more_namespaces_than_its_share() {
+    let world = World::with(Options {
+        plugin_namespaces_max: 2,
+        ..Options::default()
+    });
+    let all = "memory = [{ namespace = \"shared/*\", access = \"write\" }, { namespace = \"agent\", access = \"write\" }]";
+    let door = Door::new(all);
+    for name in ["shared/a", "shared/b", "agent"] {
+        let first = world.ask("notes", &door, put(name, "x", "y")).await;
+        assert!(first.is_ok(), "{name}: {first:?}");
+    }
+    let backend = Arc::new(Backend::new(&world.services, "notes"));
+    let state = State::new(door.gate(), backend);
+    let refused = state.ask(&put("shared/c", "x", "y").to_string()).await;
+    let Err(Failure::Told(CallError::Denied(denial))) = refused else {
+        panic!("{refused:?}")
+    };
+    let said = "plugin notes would have 3 shared namespaces, at most 2 are allowed";
+    assert!(denial.rule.starts_with(said), "{denial:?}");
+    let other = world.ask("other", &door, put("shared/c", "x", "y")).await;
+    assert!(other.is_ok(), "{other:?}");
+    let gone = json!({ "op": "delete", "namespace": "shared/a", "id": "x" });
+    assert!(world.ask("notes", &door, gone).await.is_ok());
+    let next = world.ask("notes", &door, put("shared/d", "x", "y")).await;
+    assert!(next.is_ok(), "{next:?}");
+}
+
+/// A look at a memory that was never used finds nothing, and makes nothing.
+#[tokio::test]
+async fn a_read_opens_no_unused_memory() {
+    let (world, door) = (World::new(), Door::new(OWN));
+    let cases = [
+        (
+            json!({ "op": "get", "namespace": "agent", "id": "a" }),
+            Value::Null,
+        ),
+        (
+            json!({ "op": "list", "namespace": "agent" }),
+            json!({ "entries": [] }),
+        ),
+        (
+            json!({ "op": "search", "namespaces": ["agent"], "text": "x" }),
+            json!({ "hits": [] }),
+        ),
+    ];
+    for (request, expect) in cases {
+        let answer = world.ask("notes", &door, request.clone()).await;
+        assert_eq!(answer, Ok(expect), "{request}");
+    }
+    let made = || world.dir.path().join("memory").exists();
+    assert!(!made() && world.services.memory.opened().is_none());
+    let put = world.ask("notes", &door, put("agent", "a", "x")).await;
+    assert!(put.is_ok() && made(), "{put:?}");
 }
