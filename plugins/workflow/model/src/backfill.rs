@@ -160,7 +160,7 @@ mod tests {
                 "2026-05-01",
                 "2026-05-04",
                 "1d",
-                "1:1: `steps` is empty",
+                "1:8: `steps` is empty",
             ),
             (
                 "inputs: { m: string }\nsteps: [{ id: a, wait: 1s }]",

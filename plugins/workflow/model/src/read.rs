@@ -24,6 +24,9 @@ pub(crate) struct Draft {
     pub(crate) undoes: Vec<(String, Place)>,
     /// Where the name of its sub-workflow stands.
     pub(crate) runs: Option<Place>,
+    /// What it does can't be read, which is told. It is a step all the same: others may
+    /// name it.
+    pub(crate) broken: bool,
 }
 
 pub(crate) struct BlockDraft {
@@ -92,10 +95,11 @@ impl Reader<'_> {
             .map(|(key, node)| self.output(key, node))
             .collect();
         let steps = fields.list("steps", self);
-        let list = matches!(fields.take("steps"), Some(node) if matches!(node.kind, Kind::List(_)));
-        if steps.is_empty() && list {
+        let list = fields.take("steps");
+        let list = list.filter(|node| matches!(node.kind, Kind::List(_)));
+        if let Some(list) = list.filter(|_| steps.is_empty()) {
             self.problems.add(
-                fields.at,
+                list.at,
                 "`steps` is empty: a workflow has one step at least",
             );
         }
@@ -172,7 +176,15 @@ impl Reader<'_> {
             self.name(id, at);
         }
         let id = id.unwrap_or_default();
-        let (action, runs) = self.action(&mut fields)?;
+        let read = self.action(&mut fields);
+        let broken = read.is_none();
+        let nothing = || {
+            (
+                crate::model::Action::Value(Template::Value(serde_json::Value::Null)),
+                None,
+            )
+        };
+        let (action, runs) = read.unwrap_or_else(nothing);
         let mut undoes = Vec::new();
         let on_error = self.on_error(&mut fields, &mut undoes);
         let needs = fields.names("needs", self);
@@ -203,6 +215,7 @@ impl Reader<'_> {
             needs,
             undoes,
             runs,
+            broken,
         })
     }
 

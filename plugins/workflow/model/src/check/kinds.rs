@@ -142,6 +142,9 @@ impl Checking<'_> {
     /// The kind of what it gives.
     fn action(&mut self, draft: &Draft, env: &Env) -> Type {
         let at = draft.step.at;
+        if draft.broken {
+            return Type::Any;
+        }
         match &draft.step.action {
             Action::Tool { with, .. } => {
                 self.input(with, env);

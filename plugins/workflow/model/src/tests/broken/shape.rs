@@ -75,7 +75,7 @@ fn empty_steps() {
         r##"steps: []
 "##,
         &expect![[r#"
-            1:1: `steps` is empty: a workflow has one step at least
+            1:8: `steps` is empty: a workflow has one step at least
         "#]],
     );
 }
@@ -278,6 +278,23 @@ fn looks_at_itself() {
 "##,
         &expect![[r#"
             3:16: a step can't look at itself: what it gave is `result`, in `output` and `compensate`
+        "#]],
+    );
+}
+
+/// A step with an error of its own is there for the others.
+#[test]
+fn a_broken_step_is_a_step() {
+    broken(
+        r##"steps:
+  - id: f
+    model: { prompt: hi }
+  - id: g
+    needs: f
+    value: "${{ steps.f.output.any }}"
+"##,
+        &expect![[r#"
+            3:12: `role` is missing in `model`
         "#]],
     );
 }
