@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use airlock_fake_models::{Counted, FakeModels, Raw, What};
-use airlock_runtime::{End, ModelUsageQuery};
+use airlock_journal::memory::Fault;
+use airlock_runtime::{End, ModelUsageQuery, RunDetail};
 use serde_json::{Value, json};
 
 use super::models::{BUDGET, chat, halt, held, rich, rule, server, with_models};
@@ -136,7 +137,7 @@ async fn runs_wait_for_each_others_part_of_the_day() {
         server.release();
         host.ended(&first).await;
         let results = host.results(&second).await.to_string();
-        let expect = if cancels { "limit day_tokens" } else { "one" };
+        let expect = if cancels { "limit: day_tokens" } else { "one" };
         assert!(results.contains(expect), "{results}");
     }
 }
@@ -241,4 +242,46 @@ async fn a_request_that_is_let_go_of_ends() {
         let replay = serde_json::to_value(replay.expect("it replays")).expect("JSON");
         assert_eq!(replay["verdict"], "same", "{case}: {replay}");
     }
+}
+
+/// Each boundary between two writes in turn: the host dies there. What its agent let
+/// go of is asked no more, its run ends, and what was sent counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_a_write_fails_what_was_let_go_of_is_asked_no_more() {
+    let (mut died, mut asked_again) = (0_u64, 0);
+    for n in 0..40 {
+        let (dir, disk) = place();
+        let server = server((0..3).map(|_| What::Never)).await;
+        let settings = with_models(dir.path(), &server);
+        let first = Host::with(settings.clone(), &disk).await;
+        first.prepare(&[]).await;
+        first.grant("prober", rule(json!({}))).await;
+        let steps = json!([{ "select": [chat(&["A"]), { "sleep": { "ms": 100 } }] }]);
+        let run = first.start_with(steps, rich()).await;
+        first.store.inject(Fault::Write { n });
+        let over = |run: &RunDetail| run.end.is_some() || first.runtime.ready().is_err();
+        first.until(&run, over).await;
+        let dies = first.runtime.ready().is_err();
+        drop(first);
+        let second = Host::with(settings, &disk).await;
+        let page = second.runtime.run_events(&second.who, &run, 0, 1_000);
+        let events = json!(page.expect("reads").events).to_string();
+        let (let_go, seen) = (events.contains("detached"), server.seen().len());
+        second.runtime.take_up_runs().await.expect("they are read");
+        let ended = second.ended(&run).await;
+        assert!(
+            matches!(ended.end, Some(End::Succeeded { .. })),
+            "write {n}: {ended:?}"
+        );
+        let again = server.seen().len() - seen;
+        assert!(!let_go || again == 0, "write {n}: it is asked again");
+        let used = ended.used.model_tokens;
+        assert_eq!(second.used_today(), used, "write {n}");
+        assert!(used >= 1_000 * seen as u64, "write {n}: {used}");
+        (died, asked_again) = (died + u64::from(dies), asked_again + again);
+        if !dies {
+            break;
+        }
+    }
+    assert!(died >= 4, "{died} died, {asked_again} asked again");
 }
