@@ -345,4 +345,38 @@ fn workflows_are_checked_with_their_places() {
     ];
     let listed = text(&[&["workflow", "backfill", path][..], &days].concat());
     assert_eq!(listed.lines().count(), 2, "{listed}");
+    for (to, code, says) in [
+        (
+            "2026-05-02T06:00:00Z",
+            Some(0),
+            "2026-05-02T00:00:00Z to 2026-05-02T06:00:00Z is no whole interval",
+        ),
+        ("2026-05-01T12:00:00Z", Some(2), "no whole interval"),
+        ("2100-01-01", Some(2), "more than 1000 intervals"),
+    ] {
+        let days = [
+            "--from",
+            "2026-05-01",
+            "--to",
+            to,
+            "--every",
+            "1d",
+            "--dry-run",
+        ];
+        let output = airlock(&[&["workflow", "backfill", path][..], &days].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), code, "{to}: {said}");
+        assert!(said.contains(says), "{to}: {said}");
+    }
+    let ahead = [
+        "--from",
+        "2100-01-01",
+        "--to",
+        "2100-01-02",
+        "--every",
+        "1d",
+    ];
+    let output = airlock(&[&["workflow", "backfill", path][..], &ahead].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("is not over yet"), "{said}");
 }

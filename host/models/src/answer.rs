@@ -3,6 +3,8 @@
 //! What must stay true: an answer is always the same bytes, since it is journaled;
 //! whatever was paid for is in `spent`, also what an attempt before cost.
 
+use std::sync::{Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Fate, ModelError, Why};
@@ -101,6 +103,23 @@ pub struct Spent {
     /// What those may have cost at most.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unsure_micros: u64,
+}
+
+/// What a request has used so far, for whoever ends it before it has an answer: of
+/// an attempt that is under way the most that it can use, which is not sure.
+#[derive(Debug, Default)]
+pub struct Meter(Mutex<Spent>);
+
+impl Meter {
+    /// What was used by now.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set(&self, spent: Spent) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = spent;
+    }
 }
 
 /// An attempt that came to nothing.

@@ -212,7 +212,11 @@ impl ModelError {
             Self::Unknown { message } => Self::Unknown {
                 message: change(&message),
             },
-            same @ (Self::Limit { .. } | Self::Cancelled) => same,
+            Self::Limit { limit, value } => Self::Limit {
+                limit,
+                value: change(&value),
+            },
+            Self::Cancelled => Self::Cancelled,
         }
     }
 }

@@ -35,7 +35,7 @@ pub mod sse;
 mod tests;
 
 pub use answer::{
-    Answer, Attempt, EmbedRequest, Embeddings, Event, Failure, Fault, Finish, Spent, Usage,
+    Answer, Attempt, EmbedRequest, Embeddings, Event, Failure, Fault, Finish, Meter, Spent, Usage,
 };
 pub use client::{Client, ClientError};
 pub use error::{Fate, ModelError, Why};

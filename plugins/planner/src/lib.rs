@@ -41,6 +41,8 @@ pub struct Input {
     pub tools: Option<Vec<String>>,
     /// The agent that judges the result by the criteria; none unless given.
     pub verifier: Option<String>,
+    /// Most tokens of one answer of the model, 256 to 1000000; 8192 unless given.
+    pub answer_tokens_max: Option<u32>,
     /// Answers of the model with tasks or a result, 1 to 20; 5 unless given.
     pub max_rounds: Option<u32>,
     /// Tasks in all, 1 to 200; 30 unless given.

@@ -79,6 +79,7 @@ fn tasks_are_done_side_by_side_and_after_those_they_need() {
         "the worker's own come first"
     );
     let asked = run.asked_models();
+    assert!(asked.iter().all(|one| one.body["max_tokens"] == 8_192));
     holds(
         &asked[0].all_text(),
         &[

@@ -12,6 +12,8 @@ use crate::pointers::filled;
 use crate::tasks::Tasks;
 use crate::{Input, prompts};
 
+/// What an answer has room for: what it may have is set aside before it is asked for.
+const ANSWER_TOKENS: u32 = 8_192;
 const ROLE: &str = "careful";
 const WORKER: &str = "react";
 const ROUNDS: u32 = 5;
@@ -108,6 +110,11 @@ impl Bounds {
         if input.verifier.is_some() && input.criteria.as_ref().is_none_or(Vec::is_empty) {
             return wrong("verifier: there are no criteria to judge by".to_owned());
         }
+        if let Some(tokens) = input.answer_tokens_max
+            && !(256..=1_000_000).contains(&tokens)
+        {
+            return wrong("answer_tokens_max: 256 to 1000000".to_owned());
+        }
         Ok(Self {
             rounds: within("max_rounds", input.max_rounds, ROUNDS, 20)?,
             tasks: within("max_tasks", input.max_tasks, TASKS, 200)? as usize,
@@ -181,6 +188,7 @@ fn begin(goal: &str, input: &Input, tools: &[ToolInfo]) -> Chat {
     }
     let role = input.role.as_deref().unwrap_or(ROLE);
     let mut chat = Chat::new(role)
+        .max_tokens(input.answer_tokens_max.unwrap_or(ANSWER_TOKENS))
         .system(prompts::SYSTEM.trim())
         .output_with("step", &schema_of(input.output_schema.clone()));
     chat.user(&parts.join("\n\n"));

@@ -39,6 +39,8 @@ pub struct Input {
     /// Most bytes of one result that the model sees, 256 to 131072; 16384 unless
     /// given. What is longer is cut in the middle.
     pub result_bytes_max: Option<u32>,
+    /// Most tokens of one answer of the model, 256 to 1000000; 8192 unless given.
+    pub answer_tokens_max: Option<u32>,
     /// Tokens from which on the conversation is summed up and begun anew, at least
     /// 1000; 60000 unless given.
     pub summarise_after_tokens: Option<u64>,

@@ -16,6 +16,8 @@ const TURNS: u32 = 40;
 const TURNS_MAX: u32 = 200;
 const RESULT_BYTES: u32 = 16 << 10;
 const RESULT_BYTES_MAX: u32 = 128 << 10;
+/// What an answer has room for: what it may have is set aside before it is asked for.
+const ANSWER_TOKENS: u32 = 8_192;
 const SUMMARISE_AFTER: u64 = 60_000;
 const PATIENCE_HOURS: u32 = 72;
 const CONTEXT_BYTES_MAX: usize = 256 << 10;
@@ -32,6 +34,7 @@ pub(crate) struct Task {
     tools: Vec<String>,
     first: String,
     finish_schema: Value,
+    answer_tokens: u32,
     pub(crate) turns_max: u32,
     pub(crate) result_bytes_max: usize,
     pub(crate) summarise_after: u64,
@@ -49,6 +52,8 @@ impl Task {
             RESULT_BYTES,
             bytes,
         )?;
+        let given = input.answer_tokens_max;
+        let answer_tokens = within("answer_tokens_max", given, ANSWER_TOKENS, 256..=1_000_000)?;
         let summarise = input.summarise_after_tokens.unwrap_or(SUMMARISE_AFTER);
         if summarise < 1_000 {
             return wrong("summarise_after_tokens: at least 1000");
@@ -64,6 +69,7 @@ impl Task {
             tools,
             first,
             finish_schema: finish_schema(input.output_schema)?,
+            answer_tokens,
             turns_max: turns,
             result_bytes_max: bytes as usize,
             summarise_after: summarise,
@@ -75,6 +81,7 @@ impl Task {
     pub(crate) fn chat(&self) -> Chat {
         let calls_max = CALLS_MAX.to_string();
         let mut chat = Chat::new(&self.role)
+            .max_tokens(self.answer_tokens)
             .system(&fill(prompts::SYSTEM, &[("calls_max", &calls_max)]))
             .own_tool_with("finish", prompts::FINISH.trim(), &self.finish_schema)
             .own_tool::<AskPerson>("ask_person", prompts::ASK_PERSON.trim())

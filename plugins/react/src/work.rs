@@ -22,6 +22,8 @@ const REASON_BYTES_MAX: usize = 4 << 10;
 /// The last turns that the plan shows.
 const PLAN_MAX: usize = 60;
 const LOG_BYTES_MAX: usize = 4 << 10;
+/// How a conversation ended whose place a summary takes.
+const TOO_LONG: &str = "a conversation that became too long";
 
 pub(crate) async fn run(goal: String, input: Input) -> Result<Outcome, Error> {
     let task = Task::read(goal, input, &agent::tools())?;
@@ -76,7 +78,7 @@ impl Work {
     /// Until there is a result.
     async fn turns(&mut self) -> Result<Value, Error> {
         for turn in 1..=self.task.turns_max {
-            let reply = self.chat.ask().await;
+            let reply = self.asked().await;
             let reply = reply.map_err(|error| error.context("asking the model"))?;
             self.turns_here += 1;
             self.reached.turn(&reply.text, reply.spent);
@@ -99,6 +101,19 @@ impl Work {
             }
         }
         Err(Error::limit("turns", self.task.turns_max.to_string()))
+    }
+
+    /// The model's answer. A conversation that is too long for it is begun anew, once.
+    async fn asked(&mut self) -> Result<Reply, Error> {
+        match self.chat.ask().await {
+            Err(error) if is_too_long(&error) && self.turns_here > 0 => {
+                agent::log(&format!("the conversation is too long: {error}"));
+                let summary = self.reached.told(TOO_LONG).to_string();
+                self.go_on_from(&summary);
+                self.chat.ask().await
+            }
+            asked => asked,
+        }
     }
 
     /// Says how far it is.
@@ -218,25 +233,37 @@ impl Work {
     /// gives no summary, the last calls stand in for it.
     async fn begin_anew(&mut self) -> Result<(), Error> {
         let mut asking = self.chat.clone().tool_choice(ToolChoice::None);
-        let reply = asking.user(prompts::SUMMARISE.trim()).ask().await;
-        let reply = reply.map_err(|error| error.context("summing up"))?;
-        self.reached.paid(reply.spent);
-        let is_summary = reply.declined().is_none() && reply.calls.is_empty();
-        let summary = match is_summary && !reply.text.is_empty() {
-            true => cut_middle(&reply.text, SUMMARY_BYTES_MAX),
-            false => self
-                .reached
-                .told("a conversation that became too long")
-                .to_string(),
+        let summary = match asking.user(prompts::SUMMARISE.trim()).ask().await {
+            Ok(reply) => {
+                self.reached.paid(reply.spent);
+                let is_summary = reply.declined().is_none() && reply.calls.is_empty();
+                (is_summary && !reply.text.is_empty()).then_some(reply.text)
+            }
+            Err(error) if is_too_long(&error) => None,
+            Err(error) => return Err(error.context("summing up")),
         };
+        let summary = match summary {
+            Some(text) => cut_middle(&text, SUMMARY_BYTES_MAX),
+            None => self.reached.told(TOO_LONG).to_string(),
+        };
+        self.go_on_from(&summary);
+        Ok(())
+    }
+
+    /// Begins the conversation anew with what was reached.
+    fn go_on_from(&mut self, summary: &str) {
         self.data += 1;
-        let data = prompt::data(&summary, self.data);
+        let data = prompt::data(summary, self.data);
         self.chat = self.task.chat();
         self.chat.user(&fill(prompts::RESUMED, &[("data", &data)]));
         self.turns_here = 0;
-        agent::log(&format!("begun anew: {}", cut_end(&summary, LOG_BYTES_MAX)));
-        Ok(())
+        agent::log(&format!("begun anew: {}", cut_end(summary, LOG_BYTES_MAX)));
     }
+}
+
+/// Whether a provider refused a conversation for its length.
+fn is_too_long(error: &Error) -> bool {
+    matches!(error, Error::Limit { limit, .. } if limit == "context_tokens")
 }
 
 airlock_sdk::agent! {

@@ -38,6 +38,8 @@ pub struct Input {
     pub agree: Option<Vec<String>>,
     /// The role of the model that splits and merges; `careful` unless given.
     pub role: Option<String>,
+    /// Most tokens of one answer of the model, 256 to 1000000; 8192 unless given.
+    pub answer_tokens_max: Option<u32>,
     /// Answers of the model, 2 to 20; 6 unless given.
     pub max_rounds: Option<u32>,
     /// Parts in all, 1 to 60; 12 unless given.

@@ -97,6 +97,7 @@ fn work_is_split_done_side_by_side_and_merged() {
         (None, Some(1000))
     );
     let asked = run.asked_models();
+    assert!(asked.iter().all(|one| one.body["max_tokens"] == 8_192));
     let first = asked[0].all_text();
     holds(
         &first,

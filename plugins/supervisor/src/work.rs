@@ -13,6 +13,8 @@ use crate::form::{NewPart, Step, schema_of};
 use crate::parts::{Parts, sized};
 use crate::{Input, Specialist, prompts};
 
+/// What an answer has room for: what it may have is set aside before it is asked for.
+const ANSWER_TOKENS: u32 = 8_192;
 const ROLE: &str = "careful";
 const ROUNDS: u32 = 6;
 const PARTS: u32 = 12;
@@ -118,6 +120,8 @@ impl Bounds {
             1,
             8_760,
         )?;
+        let (tokens, most) = (input.answer_tokens_max, 1_000_000);
+        within("answer_tokens_max", tokens, ANSWER_TOKENS, 256, most)?;
         Ok(Self {
             rounds: within("max_rounds", input.max_rounds, ROUNDS, 2, 20)?,
             parts: within("max_parts", input.max_parts, PARTS, 1, 60)? as usize,
@@ -163,6 +167,7 @@ fn begin(goal: &str, input: &Input) -> Chat {
     let role = input.role.as_deref().unwrap_or(ROLE);
     let schema = schema_of(input.output_schema.clone(), &names(input));
     let mut chat = Chat::new(role)
+        .max_tokens(input.answer_tokens_max.unwrap_or(ANSWER_TOKENS))
         .system(prompts::SYSTEM.trim())
         .output_with("step", &schema);
     chat.user(&parts.join("\n\n"));

@@ -40,14 +40,15 @@ struct One {
     evidence: Vec<String>,
 }
 
-/// Has them judged; gives the judgements in their order, and the advice.
+/// Has them judged by a role, in answers of so many tokens; gives the judgements in their order, and the advice.
 pub(crate) async fn judge(
-    role: &str,
+    (role, tokens): (&str, u32),
     rounds: u32,
     criteria: &[&Criterion],
     material: &Material,
 ) -> Result<(Vec<Judged>, String), Error> {
-    let mut chat = Chat::new(role).system(SYSTEM.trim()).output::<Answer>();
+    let chat = Chat::new(role).max_tokens(tokens).system(SYSTEM.trim());
+    let mut chat = chat.output::<Answer>();
     let lines = criteria
         .iter()
         .map(|one| format!("- `{}`: {}", one.id, one.text));

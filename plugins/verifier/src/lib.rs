@@ -25,6 +25,8 @@ pub struct Input {
     /// The role of the model that judges what is in words alone; `careful` unless
     /// given.
     pub role: Option<String>,
+    /// Most tokens of one answer of the model, 256 to 1000000; 8192 unless given.
+    pub answer_tokens_max: Option<u32>,
     /// How often the model is asked again, at most 5, when its judgement can't be
     /// used; 2 unless given.
     pub rounds: Option<u32>,

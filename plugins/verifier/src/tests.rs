@@ -203,7 +203,9 @@ fn words_are_judged_with_quotes_that_are_there() {
         let (is, why, _, by) = only(&run);
         assert_eq!((&*is, &*by), (verdict, "model"), "{why}");
         assert!(why.contains(reason), "{why}");
-        assert_eq!(run.asked_models().len(), rounds);
+        let asked = run.asked_models();
+        assert_eq!(asked.len(), rounds);
+        assert!(asked.iter().all(|one| one.body["max_tokens"] == 8_192));
         assert_eq!(run.output()["advice"], "Say more.");
     }
     let run = judges(testing::agent().says("careful", ["no JSON"; 3]), &criteria);

@@ -9,6 +9,8 @@ use crate::check::Rule;
 use crate::quote::Material;
 use crate::{Criterion, Input, Judged, Judgement, Verdict, judge};
 
+/// What an answer has room for: what it may have is set aside before it is asked for.
+const ANSWER_TOKENS: u32 = 8_192;
 const ROLE: &str = "careful";
 const ROUNDS: u32 = 2;
 const ROUNDS_MAX: u32 = 5;
@@ -40,7 +42,9 @@ pub(crate) async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
             agent::progress(done as f64, total, "what is in words");
             let role = input.role.as_deref().unwrap_or(ROLE);
             let rounds = input.rounds.unwrap_or(ROUNDS);
-            judge::judge(role, rounds, in_words, &Material::of(&input.outcome)).await?
+            let tokens = input.answer_tokens_max.unwrap_or(ANSWER_TOKENS);
+            let material = Material::of(&input.outcome);
+            judge::judge((role, tokens), rounds, in_words, &material).await?
         }
     };
     let mut judged = judged.into_iter();
@@ -58,6 +62,11 @@ fn read(input: &Input) -> Result<Vec<Option<Rule>>, Error> {
     }
     if input.rounds.is_some_and(|rounds| rounds > ROUNDS_MAX) {
         return wrong(format!("rounds: 0 to {ROUNDS_MAX}"));
+    }
+    if let Some(tokens) = input.answer_tokens_max
+        && !(256..=1_000_000).contains(&tokens)
+    {
+        return wrong("answer_tokens_max: 256 to 1000000".to_owned());
     }
     let bytes = input.outcome.to_string().len();
     if bytes > OUTCOME_BYTES_MAX {

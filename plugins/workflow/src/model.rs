@@ -18,6 +18,10 @@ pub(crate) struct Question<'w> {
     pub(crate) prompt: String,
 }
 
+/// What an answer has room for where its step does not say: what it may have is set
+/// aside before it is asked for.
+const ANSWER_TOKENS: u64 = 8_192;
+
 /// Times that an answer which can't be used is asked for again.
 const REPAIRS: u32 = 2;
 
@@ -28,9 +32,8 @@ pub(crate) async fn ask(question: &Question<'_>) -> Result<Value, Error> {
     if let Some(system) = &question.system {
         chat = chat.system(system);
     }
-    if let Some(most) = action.max_tokens {
-        chat = chat.max_tokens(u32::try_from(most).unwrap_or(u32::MAX));
-    }
+    let most = action.max_tokens.unwrap_or(ANSWER_TOKENS);
+    chat = chat.max_tokens(u32::try_from(most).unwrap_or(u32::MAX));
     let schema = action.schema.as_ref();
     if let Some(schema) = schema {
         chat = chat.output_with("answer", &schema.json());

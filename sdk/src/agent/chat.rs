@@ -272,6 +272,7 @@ impl Chat {
     ///
     /// After an error the conversation is where it was: asked again, it sends the
     /// same. An answer that says nothing ([`Reply::is_empty`]) is no turn either.
+    /// Dropping the future ends the request; what it took by then counts.
     ///
     /// # Errors
     /// [`Error::Denied`]: the role is not granted. [`Error::InvalidInput`]: the host

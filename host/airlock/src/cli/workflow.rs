@@ -22,8 +22,10 @@ pub enum Workflow {
     Schema,
     /// Start one run for each interval of a time that has gone by.
     ///
-    /// The workflow sees its interval as `run.interval`. Started again within 24
-    /// hours with the same file and inputs, it starts only what is not there yet.
+    /// The workflow sees its interval as `run.interval`. As many runs as `--at-once`
+    /// says are at work; the next one starts when one has ended, also where that one
+    /// waits for a person. Started again within 24 hours with the same file and inputs,
+    /// it starts only what is not there yet. An interval that is not over is refused.
     #[command(after_help = "Example:\n  \
         airlock workflow backfill daily.yaml --from 2026-05-01 --to 2026-06-01 --every 1d")]
     Backfill(Backfill),
@@ -55,6 +57,10 @@ pub struct Backfill {
         value_parser = ["observe", "ask", "supervised", "autonomous"]
     )]
     pub autonomy: String,
+    /// Runs that are at work at once.
+    #[arg(long, default_value_t = 1, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub at_once: u16,
     /// Print the intervals, and start nothing.
     #[arg(long)]
     pub dry_run: bool,

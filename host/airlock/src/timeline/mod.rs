@@ -411,11 +411,14 @@ impl Timeline {
             "reserved" => set_aside(&record["spent"]),
             "cancel-asked" => "the agent asked for it to end".to_owned(),
             "detached" => {
-                let over = record["ends"] == true;
-                step.answered |= over;
-                match over {
+                let ends = record["ends"] == true;
+                let kind = step.kind.as_str();
+                let waits = ends && matches!(kind, "timer" | "ask" | "signal");
+                step.answered |= waits;
+                // A model's request still tells what it took.
+                match waits || (ends && matches!(kind, "chat" | "embed")) {
                     true => "the agent let go of it, which ends it".to_owned(),
-                    false => "the agent let go of it".to_owned(),
+                    false => "the agent let go of it, and it goes on".to_owned(),
                 }
             }
             _ => of_run(record),

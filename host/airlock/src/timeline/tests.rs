@@ -347,6 +347,26 @@ fn a_question_that_was_let_go_of_waits_for_nobody() {
     }
 }
 
+/// What the agent lets go of ends or goes on, by its kind.
+#[test]
+fn what_was_let_go_of_is_told_as_what_becomes_of_it() {
+    let chat = json!({ "kind": "chat", "request": "{}" });
+    let timer = json!({ "kind": "timer", "due_ms": 9 });
+    let of_tool = json!({ "kind": "call", "tool": "keeper/add", "input": "{}" });
+    let detached = json!({ "event": "detached", "id": 0, "ends": true });
+    for (request, says, waits) in [
+        (chat, "which ends it", true),
+        (timer, "which ends it", false),
+        (of_tool, "and it goes on", true),
+    ] {
+        let records = journal(&[started(), (1, asks(0, request)), (2, detached.clone())]);
+        let timeline = Timeline::of(&records);
+        let text = timeline.text(&run("running"));
+        assert!(text.contains(says), "{text}");
+        assert_eq!(timeline.steps[&0].answered, !waits, "{text}");
+    }
+}
+
 #[test]
 fn a_call_beyond_the_budget_is_none_and_says_which_limit() {
     let mut first = started().1;

@@ -33,6 +33,22 @@ const FILTER: [&str; 4] = [
     "ResponsibleAIPolicyViolation",
 ];
 
+/// Words of providers for a conversation that is longer than the model's context.
+const TOO_LONG: [&str; 2] = ["context_length_exceeded", "exceed_context_size_error"];
+/// Those without a word have a sentence, in lower case here: Anthropic, vLLM and
+/// Mistral, llama.cpp, OpenAI, Ollama, LM Studio, Gemini.
+const TOO_LONG_SENTENCES: [&str; 9] = [
+    "prompt is too long",
+    "exceed context limit",
+    "maximum context length",
+    "exceeds the available context",
+    "exceeds the context window",
+    "exceeds the context length",
+    "greater than the context length",
+    "input token count",
+    "too large for model with",
+];
+
 /// An answer that is no success.
 pub(crate) fn of_response(
     status: StatusCode,
@@ -85,6 +101,7 @@ pub(crate) fn of_response(
         // A gateway lost patience; what stands behind it may have gone on.
         504 | 522 | 524 => Failed::unknown(Why::Timeout, said),
         400..=499 if is(&FILTER) => refused(said),
+        400 | 413 | 422 if is_too_long(&error) => too_long(said),
         400..=499 => answered(Why::Rejected, ModelError::invalid(said)),
         500..=599 => later(Why::Server),
         _ => Failed::garbled(format!("the provider answered with {status}")),
@@ -124,6 +141,9 @@ pub(crate) fn of_error(error: &ErrorBody) -> Failed {
         let message = "the provider refused the host's key".to_owned();
         return answered(Why::Key, ModelError::Permanent { message });
     }
+    if is_too_long(error) {
+        return too_long(message);
+    }
     if is(&["invalid_request_error", "request_too_large"]) {
         return answered(Why::Rejected, ModelError::invalid(message));
     }
@@ -142,6 +162,19 @@ fn answered(why: Why, error: ModelError) -> Failed {
         fate: Fate::Answered,
         error,
     }
+}
+
+fn is_too_long(error: &ErrorBody) -> bool {
+    let message = error.message.to_lowercase();
+    let says = |sentence: &&str| message.contains(*sentence);
+    let word = |kind: &String| TOO_LONG.contains(&kind.as_str());
+    error.kinds.iter().any(word) || TOO_LONG_SENTENCES.iter().any(says)
+}
+
+/// The agent can make it shorter.
+fn too_long(said: String) -> Failed {
+    let limit = "context_tokens".to_owned();
+    answered(Why::Rejected, ModelError::Limit { limit, value: said })
 }
 
 fn refused(message: String) -> Failed {

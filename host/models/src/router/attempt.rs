@@ -146,6 +146,7 @@ impl Router {
         let _place = place(lane, ask.caller).await?;
         let mut reporting = self.leave(lane)?;
         let bound = prepared.bound;
+        ask.used(spent.and_unsure(bound));
         let began = Instant::now();
         match self.exchange(lane, job, prepared, headers).await {
             Ok((read, most)) => {

@@ -23,7 +23,7 @@ use self::breaker::Breaker;
 pub(crate) use self::chat::Said;
 use self::rate::Rate;
 use self::turns::Turns;
-use crate::answer::{Answer, Attempt, EmbedRequest, Embeddings, Event, Failure, Spent};
+use crate::answer::{Answer, Attempt, EmbedRequest, Embeddings, Event, Failure, Meter, Spent};
 use crate::client::{BaseUrl, Client};
 use crate::config::{Config, ConfigError, Fallback, Model, Problem, Provider, Role};
 use crate::error::{Failed, Fate, ModelError, Why};
@@ -78,6 +78,16 @@ pub struct Ask<'a> {
     /// Is told the answer as it comes, and must not wait for anything. Without it
     /// the answer comes whole.
     pub told: Option<&'a (dyn Fn(Event) + Send + Sync)>,
+    /// Says what was used by now, also when this is given up.
+    pub meter: Option<&'a Meter>,
+}
+
+impl Ask<'_> {
+    fn used(&self, spent: Spent) {
+        if let Some(meter) = self.meter {
+            meter.set(spent);
+        }
+    }
 }
 
 /// How much may be used.
@@ -144,14 +154,24 @@ struct Log {
     spent: Spent,
 }
 
+impl Spent {
+    /// With an attempt of which nobody knows what it used.
+    fn and_unsure(self, bound: Allowance) -> Self {
+        Self {
+            unsure_tokens: self.unsure_tokens.saturating_add(bound.tokens),
+            unsure_micros: self.unsure_micros.saturating_add(bound.cost_micros),
+            ..self
+        }
+    }
+}
+
 impl Log {
     fn add(&mut self, lane: &Lane, lost: Lost, took_ms: u64) {
         let Lost { failed, bound, .. } = lost;
         // What was answered and can't be read may be on the provider's bill too.
         if failed.fate == Fate::Unknown || failed.why == Why::Garbled {
             let spent = &mut self.spent;
-            spent.unsure_tokens = spent.unsure_tokens.saturating_add(bound.tokens);
-            spent.unsure_micros = spent.unsure_micros.saturating_add(bound.cost_micros);
+            *spent = spent.and_unsure(bound);
         }
         let (model, why) = (&lane.name, failed.why);
         tracing::debug!(%model, ?why, took_ms, "an attempt at a model came to nothing");
@@ -299,7 +319,7 @@ impl Router {
     }
 
     /// Asks the models of the request's role until one answers. Dropping the future
-    /// ends it; what it used by then is not known, and at most the allowance.
+    /// ends it; what it used by then is what `meter` says, and at most the allowance.
     ///
     /// # Errors
     /// [`Failure`], with what was used.
@@ -407,6 +427,7 @@ impl Router {
             let lost = match self.attempt(lane, job, ask, &log.spent).await {
                 Ok(got) => {
                     log.count(lane, &got);
+                    ask.used(log.spent);
                     let why = job.verdict(&got.out);
                     return Ok((got, why));
                 }
@@ -417,6 +438,7 @@ impl Router {
             let asked_ms = lost.failed.retry_after_ms();
             let tried = fate != Fate::NotSent || why == Why::Connect;
             log.add(lane, lost, took_ms);
+            ask.used(log.spent);
             let wait_ms = backoff_ms(role, retries).max(asked_ms.unwrap_or(0));
             let again = tried && passes(why) && retries < role.retries;
             if !again || wait_ms > RETRY_WAIT_MS_MAX {

@@ -3,9 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::json;
 
 use crate::error::{Fate, ModelError, Why};
-use crate::protocol::failure::{of_response, retry_after_ms};
+use crate::protocol::failure::{of_error, of_response, of_value, retry_after_ms};
 
 fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
     let all = all.iter();
@@ -47,6 +48,50 @@ fn each_why_has_one_name() {
     for name in names {
         let why: Why = serde_json::from_value(name.into()).expect(name);
         assert_eq!(why.name(), name);
+    }
+}
+
+/// However a provider says that a conversation is too long for its model, the agent
+/// is told so: it can begin a shorter one. What only sounds like it is no limit.
+#[test]
+fn a_conversation_that_is_too_long_is_told_as_that() {
+    let said = [
+        "prompt is too long: 210000 tokens > 200000 maximum",
+        "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000",
+        "This model's maximum context length is 8192 tokens. However, you requested 9000",
+        "the request exceeds the available context size, try increasing it",
+        "Your input exceeds the context window of this model.",
+        "the input length exceeds the context length",
+        "The number of tokens to keep from the initial prompt is greater than the context length",
+        "The input token count (1200000) exceeds the maximum number of tokens allowed (1048575).",
+        "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
+    ];
+    let is_limit = |status: u16, body: &serde_json::Value| {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let failed = of_response(
+            status,
+            &HeaderMap::new(),
+            body.to_string().as_bytes(),
+            now(),
+        );
+        let within = of_error(&of_value(body));
+        let limit = |error: &ModelError| matches!(error, ModelError::Limit { limit, .. } if limit == "context_tokens");
+        (limit(&failed.error), limit(&within.error))
+    };
+    for message in said {
+        let body = json!({ "error": { "message": message, "type": "invalid_request_error" } });
+        for status in [400, 413, 422] {
+            assert_eq!(is_limit(status, &body), (true, true), "{status} {message}");
+        }
+        assert!(!is_limit(500, &body).0, "{message}");
+    }
+    for word in ["context_length_exceeded", "exceed_context_size_error"] {
+        let body = json!({ "error": { "message": "no", "type": word } });
+        assert_eq!(is_limit(400, &body), (true, true), "{word}");
+    }
+    for other in ["max_tokens is too large: 64000", "Request too large"] {
+        let body = json!({ "error": { "message": other, "type": "invalid_request_error" } });
+        assert_eq!(is_limit(400, &body), (false, false), "{other}");
     }
 }
 
@@ -99,7 +144,7 @@ fn each_refusal_has_its_meaning() {
             openai("context_length_exceeded", "Too long"),
             Why::Rejected,
             Fate::Answered,
-            "invalid input: ",
+            "limit context_tokens reached (the provider answered 400 Bad Request: Too long)",
         ),
         (
             401,

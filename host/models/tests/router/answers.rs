@@ -319,6 +319,7 @@ async fn texts_become_vectors() {
         conversation: &conversation,
         allowance: PLENTY,
         told: None,
+        meter: None,
     };
     let texts = ["a", "b a@b.test", "c"].map(str::to_owned).to_vec();
     let request = EmbedRequest {

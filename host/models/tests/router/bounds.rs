@@ -52,6 +52,7 @@ async fn no_attempt_begins_that_could_cost_more_than_is_left() {
         conversation: &conversation,
         allowance: bound,
         told: Some(&|_| {}),
+        meter: None,
     };
     let streamed = world.router.ask(&request, ask).await;
     streamed.expect("the bound is enough for a stream too");
@@ -64,6 +65,46 @@ async fn no_attempt_begins_that_could_cost_more_than_is_left() {
         .ask_with(&short, less)
         .await
         .expect("enough for a short one");
+}
+
+/// One that is given up has used what was answered for, and at most the attempt that
+/// was under way: nothing of those that never began.
+#[tokio::test]
+async fn what_was_used_is_known_when_a_request_is_given_up() {
+    let request = question("chat", "hi");
+    let cases = [
+        ("nothing was sent", vec![], 0),
+        ("the first is under way", vec![What::Never], 1),
+        ("the second is", vec![What::Close, What::Never], 2),
+    ];
+    for (case, steps, bounds) in cases {
+        let usual = Usual {
+            retries: 1,
+            ..Usual::default()
+        };
+        let sent = steps.len();
+        let world = usual.world(steps).await;
+        let bound = world.router.bound(&request).expect("a bound");
+        let (conversation, meter) = (key(), airlock_models::Meter::default());
+        let ask = Ask {
+            caller: "test",
+            conversation: &conversation,
+            allowance: PLENTY,
+            told: None,
+            meter: Some(&meter),
+        };
+        tokio::select! {
+            biased;
+            () = world.server.arrived(sent) => {}
+            _ = world.router.ask(&request, ask) => panic!("{case}: it has an answer"),
+        }
+        let spent = meter.spent();
+        assert_eq!(
+            (spent.tokens, spent.unsure_tokens, spent.unsure_micros),
+            (0, bounds * bound.tokens, bounds * bound.cost_micros),
+            "{case}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -219,6 +260,7 @@ async fn a_rate_passes_on_to_the_next_model() {
         conversation: &conversation,
         allowance: PLENTY,
         told: None,
+        meter: None,
     };
     let first = router
         .ask(&question("fast", "hi"), ask)
@@ -251,6 +293,7 @@ async fn a_key_that_is_not_there_is_said_by_its_name() {
         conversation: &conversation,
         allowance: PLENTY,
         told: None,
+        meter: None,
     };
     let failure = router
         .ask(&question("chat", "hi"), ask)

@@ -245,6 +245,7 @@ async fn a_model_that_cannot_be_reached_was_sent_nothing() {
         conversation: &conversation,
         allowance: super::harness::PLENTY,
         told: None,
+        meter: None,
     };
     let failure = router
         .ask(&question("fast", "hi"), ask)

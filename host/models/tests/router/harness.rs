@@ -166,6 +166,7 @@ impl World {
             conversation: &conversation,
             allowance,
             told: None,
+            meter: None,
         };
         self.router.ask(request, ask).await
     }
@@ -180,6 +181,7 @@ impl World {
             conversation: &conversation,
             allowance: PLENTY,
             told: Some(&hear),
+            meter: None,
         };
         let answer = self.router.ask(request, ask).await;
         (answer, heard.into_inner().expect("no panic"))

@@ -43,6 +43,7 @@ async fn a_provider_is_asked_only_where_its_certificate_is_trusted() {
         conversation: &conversation,
         allowance: PLENTY,
         told: None,
+        meter: None,
     };
     let cases = [(None, false), (Some(path.as_path()), true)];
     for (ca_file, trusted) in cases {

@@ -50,6 +50,7 @@ impl Embedder {
             conversation: &conversation,
             allowance,
             told: None,
+            meter: None,
         };
         let made = now.router.embed(&request, ask).await;
         let spent = match &made {

@@ -4,7 +4,8 @@
 //! the record that it follows from; what an agent used is their sum.
 //!
 //! What must stay true: a request's part is counted before it is sent, and given
-//! back at most once.
+//! back at most once; a part is told as set aside only while its request is under
+//! way here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use airlock_journal::{Op, Store, StoreError};
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 const SPACE: &str = "model-days";
 
@@ -60,6 +62,14 @@ pub(crate) struct DayBounds {
     pub(crate) host: Bounds,
 }
 
+/// What is left of a day.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct DayLeft {
+    pub(crate) now: DayBounds,
+    /// Once all requests that are under way have settled, if they used nothing.
+    pub(crate) later: DayBounds,
+}
+
 /// Tokens and their cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Took {
@@ -73,16 +83,70 @@ type Of<'a> = (&'a str, &'a str);
 /// What a run of an agent used: the agent, the run.
 pub(super) type Used = ((String, String), Counted);
 
+impl Took {
+    fn add(&mut self, part: Self) {
+        self.tokens = self.tokens.saturating_add(part.tokens);
+        self.micros = self.micros.saturating_add(part.micros);
+    }
+
+    fn remove(&mut self, part: Self) {
+        self.tokens = self.tokens.saturating_sub(part.tokens);
+        self.micros = self.micros.saturating_sub(part.micros);
+    }
+}
+
+/// What was counted, and how much of that belongs to requests under way.
+#[derive(Default)]
+struct Tally {
+    counted: Counted,
+    aside: Took,
+}
+
+impl Tally {
+    fn left(&self, bounds: Bounds) -> [Bounds; 2] {
+        let used = Counted {
+            requests: 0,
+            tokens: self.counted.tokens.saturating_sub(self.aside.tokens),
+            micros: self.counted.micros.saturating_sub(self.aside.micros),
+        };
+        [bounds.left(&self.counted), bounds.left(&used)]
+    }
+}
+
 #[derive(Default)]
 struct Day {
-    host: Counted,
-    agents: HashMap<String, Counted>,
+    host: Tally,
+    agents: HashMap<String, Tally>,
     runs: HashMap<(String, String), Counted>,
 }
 
 pub(crate) struct Days {
     store: Arc<dyn Store>,
     held: Mutex<BTreeMap<u64, Day>>,
+    /// Told when a request is no longer under way.
+    settled: watch::Sender<u64>,
+}
+
+/// A part belongs to a request that is under way, as long as this is there.
+pub(crate) struct Aside<'a> {
+    days: &'a Days,
+    day: u64,
+    agent: String,
+    part: Took,
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        let mut held = self.days.lock();
+        if let Some(today) = held.get_mut(&self.day) {
+            today.host.aside.remove(self.part);
+            if let Some(agent) = today.agents.get_mut(&self.agent) {
+                agent.aside.remove(self.part);
+            }
+        }
+        drop(held);
+        self.days.settled.send_modify(|times| *times += 1);
+    }
 }
 
 /// The day of a moment, counted from 1970.
@@ -92,17 +156,37 @@ pub(crate) fn day_of(now_ms: u64) -> u64 {
 
 impl Days {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        let held = Mutex::default();
-        Self { store, held }
+        Self {
+            store,
+            held: Mutex::default(),
+            settled: watch::Sender::new(0),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Day>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes each time that a request is no longer under way.
+    pub(crate) fn settled(&self) -> watch::Receiver<u64> {
+        self.settled.subscribe()
+    }
+
+    /// To be held as long as the request is under way for which a part was set
+    /// aside just now.
+    pub(crate) fn under_way(&self, day: u64, agent: &str, part: Took) -> Aside<'_> {
+        Aside {
+            days: self,
+            day,
+            agent: agent.to_owned(),
+            part,
+        }
+    }
+
     /// Has `decide` set a part aside, knowing what is left of the day; the
     /// row that it is given for that has to be written with the record of it, before
-    /// another change of it.
+    /// another change of it. What is set aside is told as that until
+    /// [`Days::under_way`] goes.
     ///
     /// # Errors
     /// The store failed.
@@ -111,7 +195,7 @@ impl Days {
         day: u64,
         of: Of<'_>,
         bounds: DayBounds,
-        decide: impl FnOnce(DayBounds, &mut dyn FnMut(Took) -> Op) -> T,
+        decide: impl FnOnce(DayLeft, &mut dyn FnMut(Took) -> Op) -> T,
     ) -> Result<T, StoreError> {
         let mut held = self.lock();
         let today = self.day(&mut held, day)?;
@@ -119,15 +203,25 @@ impl Days {
         let agent = today.agents.entry(of.0.to_owned()).or_default();
         let row = today.runs.entry((of.0.to_owned(), of.1.to_owned()));
         let row = row.or_default();
-        let left = DayBounds {
-            agent: bounds.agent.left(agent),
-            host: bounds.host.left(host),
+        let [agent_now, agent_later] = agent.left(bounds.agent);
+        let [host_now, host_later] = host.left(bounds.host);
+        let left = DayLeft {
+            now: DayBounds {
+                agent: agent_now,
+                host: host_now,
+            },
+            later: DayBounds {
+                agent: agent_later,
+                host: host_later,
+            },
         };
         let mut count = |part: Took| {
-            for counted in [&mut *host, &mut *agent, &mut *row] {
+            for counted in [&mut host.counted, &mut agent.counted, &mut *row] {
                 counted.add(part);
                 counted.requests += 1;
             }
+            host.aside.add(part);
+            agent.aside.add(part);
             put(day, of, row)
         };
         Ok(decide(left, &mut count))
@@ -152,8 +246,10 @@ impl Days {
             counted.micros = counted.micros.saturating_sub(part.micros);
             counted.add(took);
         };
-        change(&mut today.host);
-        today.agents.get_mut(of.0).map(change);
+        change(&mut today.host.counted);
+        if let Some(agent) = today.agents.get_mut(of.0) {
+            change(&mut agent.counted);
+        }
         let row = today.runs.get_mut(&(of.0.to_owned(), of.1.to_owned()));
         let op = row.map(|row| {
             change(row);
@@ -188,8 +284,8 @@ impl Days {
         let mut summed = Day::default();
         for ((agent, run), counted) in self.read(day)? {
             let all = summed.agents.entry(agent.clone()).or_default();
-            all.merge(counted);
-            summed.host.merge(counted);
+            all.counted.merge(counted);
+            summed.host.counted.merge(counted);
             summed.runs.insert((agent, run), counted);
         }
         Ok(summed)
@@ -276,7 +372,7 @@ mod tests {
         let reserved = days.reserve(day, of, bounds, |left, count| {
             let over =
                 |left: Bounds| over(left.tokens, part.tokens) || over(left.micros, part.micros);
-            let fits = !over(left.agent) && !over(left.host);
+            let fits = !over(left.now.agent) && !over(left.now.host);
             fits.then(|| count(part))
         });
         let row = reserved.expect("a store");
@@ -319,6 +415,41 @@ mod tests {
         assert!(!reserve(&days, 1, ("d", "r5"), took(51, 0), bounds).0);
         assert!(reserve(&days, 1, ("a", "r2"), took(50, 15), bounds).0);
         assert!(!reserve(&days, 1, ("a", "r2"), took(1, 0), bounds).0);
+    }
+
+    /// What is set aside for a request under way is told as what may come back, until
+    /// the request is none any more.
+    #[test]
+    fn what_is_set_aside_may_come_back() {
+        let days = Days::new(MemoryStore::new());
+        let bounds = DayBounds {
+            agent: bounds(Some(100), None),
+            host: bounds(Some(150), None),
+        };
+        let left = || {
+            let left = days.reserve(1, ("a", "r2"), bounds, |left, _| left);
+            let left = left.expect("a store");
+            [left.now, left.later].map(|left| (left.agent.tokens, left.host.tokens))
+        };
+        let settled = days.settled();
+        assert!(reserve(&days, 1, ("a", "r1"), took(60, 0), bounds).0);
+        let aside = days.under_way(1, "a", took(60, 0));
+        assert_eq!(
+            left(),
+            [(Some(40), Some(90)), (Some(100), Some(150))],
+            "under way"
+        );
+        assert!(!settled.has_changed().expect("it is there"));
+        days.settle(1, ("a", "r1"), took(60, 0), took(25, 0), |_| {});
+        drop(aside);
+        assert!(settled.has_changed().expect("it is there"));
+        let both = (Some(75), Some(125));
+        assert_eq!(left(), [both, both], "settled");
+        // One whose end nobody knows counts for good.
+        assert!(reserve(&days, 1, ("a", "r1"), took(60, 0), bounds).0);
+        drop(days.under_way(1, "a", took(60, 0)));
+        let both = (Some(15), Some(65));
+        assert_eq!(left(), [both, both], "lost");
     }
 
     /// After a restart there is what was written: parts that never came back count.

@@ -19,7 +19,7 @@ use airlock_models::config::{Config, Price};
 use airlock_models::{Client, Redactor, Router};
 
 pub use days::Counted;
-pub(crate) use days::{Bounds, DayBounds, Days, Took, day_of};
+pub(crate) use days::{Bounds, DayBounds, DayLeft, Days, Took, day_of};
 pub use error::ModelsError;
 pub(crate) use secrets::HostSecrets;
 pub use trial::{ModelTrial, TryModel};

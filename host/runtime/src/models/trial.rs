@@ -93,6 +93,7 @@ impl Runtime {
             conversation: &ConversationKey::new(crate::ids::random()),
             allowance,
             told: Some(&|_| {}),
+            meter: None,
         };
         let began = Instant::now();
         let answer = match &ask {

@@ -19,6 +19,7 @@ use super::fold::Asked;
 use super::memory::what_happened;
 use super::session::{Inner, Session, Settled};
 use super::spending::Spent;
+use super::talks;
 use crate::runtime::Runtime;
 
 /// What performs a request.
@@ -131,14 +132,22 @@ pub(super) fn ended_meanwhile(session: &Arc<Session>, id: RequestId) {
 }
 
 /// The agent let go of a request; what waits for its time or for somebody is
-/// over.
-pub(super) fn let_go(inner: &mut Inner, id: RequestId) {
+/// over, and a model is asked no longer: nobody else can want its answer.
+pub(super) fn let_go(session: &Arc<Session>, id: RequestId) {
+    let mut inner = session.lock();
     inner.answers.remove(&id);
-    if inner.state.requests.contains_key(&id) {
-        return;
-    }
-    if let Some(effect) = inner.effects.remove(&id) {
-        effect.abort();
+    let open = inner.state.requests.get(&id);
+    match open.map(|asked| talks::is_model(&asked.request)) {
+        Some(true) => {
+            drop(inner);
+            cancel(session, id);
+        }
+        Some(false) => {}
+        None => {
+            if let Some(effect) = inner.effects.remove(&id) {
+                effect.abort();
+            }
+        }
     }
 }
 

@@ -244,7 +244,8 @@ pub(crate) enum Event {
     Detached {
         id: RequestId,
         /// A timer, a question or a wait for a signal is over with that, and a
-        /// signal that came for it is kept for the next. Without it, it goes on.
+        /// signal that came for it is kept for the next. Without it, it goes on. A
+        /// request to a model is ended, and answered with what it took.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         ends: bool,
         /// The signal's payload, where a poll had reported it and the agent did not

@@ -15,11 +15,15 @@ use sha2::Sha256;
 use super::fold::RunState;
 use super::spending::Spent;
 use super::talks;
-use crate::models::{DayBounds, InForce, Took};
+use crate::models::{DayLeft, InForce, Took};
 
 /// Attempts at models that a request may set something aside for: one that fails
 /// without a word takes its part, and the next one needs its own.
 pub(crate) const ATTEMPTS_RESERVED: u64 = 3;
+
+/// For those after the first no more than this part of what is left: others need
+/// some too.
+const PART_OF_LEFT: u64 = 4;
 
 /// Largest answer that is kept, bytes of JSON.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -79,64 +83,117 @@ impl Took {
     }
 }
 
-/// What is set aside for a request: its bound as often as attempts may be needed, as
-/// far as there is so much left, and at least once.
+/// Whether what a request may use can be set aside.
+pub(super) enum Fits {
+    Now(Took),
+    /// Once others have settled: which bound is too small for now, and whether
+    /// requests of other runs count in it.
+    Later {
+        bound: &'static str,
+        of_day: bool,
+    },
+}
+
+/// A bound that a request has to fit in.
+struct Room {
+    name: &'static str,
+    of_day: bool,
+    /// What is left of it; all where it is none.
+    now: u64,
+    /// Once all requests under way have settled, if they used nothing.
+    later: u64,
+}
+
+/// What is set aside for a request: its bound; more, for attempts after one that
+/// failed without a word, as far as others are left enough.
 pub(super) fn reserved(
     state: &RunState,
     rule: &models::Rule,
     bound: Allowance,
-    day: DayBounds,
-) -> Result<Took, CallError> {
-    let (left, used) = (state.left_now(), used_of_models(state));
-    let run_micros = rule.run_cost.map(|cost| cost.micros);
-    let of_rule = |most: Option<u64>, used: u64| most.map(|most| most.saturating_sub(used));
+    day: DayLeft,
+) -> Result<Fits, CallError> {
+    let (left, used, aside) = (state.left_now(), state.spent, under_way(state));
+    let of_run = |name, left: u64, aside: u64| Room {
+        name,
+        of_day: false,
+        now: left,
+        later: left.saturating_add(aside),
+    };
+    let of_rule = |name, most: Option<u64>, used: u64, aside: u64| {
+        let left = |used| most.map_or(u64::MAX, |most| most.saturating_sub(used));
+        Room {
+            name,
+            of_day: false,
+            now: left(used.saturating_add(aside)),
+            later: left(used),
+        }
+    };
+    let of_day = |name, now: Option<u64>, later: Option<u64>| Room {
+        name,
+        of_day: true,
+        now: now.unwrap_or(u64::MAX),
+        later: later.unwrap_or(u64::MAX),
+    };
+    let (now, later) = (day.now, day.later);
+    let (most, cost) = (rule.run_tokens, rule.run_cost.map(|cost| cost.micros));
     let tokens = [
-        ("model_tokens", Some(left.model_tokens)),
-        ("run_tokens", of_rule(rule.run_tokens, used.model_tokens)),
-        ("day_tokens", day.agent.tokens),
-        ("host_day_tokens", day.host.tokens),
+        of_run("model_tokens", left.model_tokens, aside.tokens),
+        of_rule("run_tokens", most, used.model_tokens, aside.tokens),
+        of_day("day_tokens", now.agent.tokens, later.agent.tokens),
+        of_day("host_day_tokens", now.host.tokens, later.host.tokens),
     ];
     let micros = [
-        ("model_micros", Some(left.model_micros)),
-        ("run_cost_micros", of_rule(run_micros, used.model_micros)),
-        ("day_cost_micros", day.agent.micros),
-        ("host_day_cost_micros", day.host.micros),
+        of_run("model_micros", left.model_micros, aside.micros),
+        of_rule("run_cost_micros", cost, used.model_micros, aside.micros),
+        of_day("day_cost_micros", now.agent.micros, later.agent.micros),
+        of_day("host_day_cost_micros", now.host.micros, later.host.micros),
     ];
-    Ok(Took {
-        tokens: part(bound.tokens, tokens)?,
-        micros: part(bound.cost_micros, micros)?,
-    })
+    fits(bound, &tokens, &micros)
 }
 
-/// What is set aside within all of these, each with its name.
-fn part(bound: u64, within: [(&str, Option<u64>); 4]) -> Result<u64, CallError> {
-    let mut part = bound.saturating_mul(ATTEMPTS_RESERVED);
-    for (name, most) in within {
-        match most {
-            Some(most) if bound > most => {
-                return Err(CallError::Limit {
-                    limit: name.to_owned(),
-                    value: format!("{most} left, {bound} may be needed"),
-                });
-            }
-            Some(most) => part = part.min(most),
-            None => {}
+fn fits(bound: Allowance, tokens: &[Room], micros: &[Room]) -> Result<Fits, CallError> {
+    let needs = [(bound.tokens, tokens), (bound.cost_micros, micros)];
+    for (need, rooms) in needs {
+        if let Some(room) = rooms.iter().find(|room| room.later < need) {
+            return Err(CallError::Limit {
+                limit: room.name.to_owned(),
+                value: format!("{} left, {need} may be needed", room.later),
+            });
         }
     }
-    Ok(part)
+    let full = needs.map(|(need, rooms)| rooms.iter().find(|room| room.now < need));
+    if let Some(room) = full.into_iter().flatten().next() {
+        return Ok(Fits::Later {
+            bound: room.name,
+            of_day: room.of_day,
+        });
+    }
+    let [tokens, micros] = needs.map(|(need, rooms)| part(need, rooms));
+    Ok(Fits::Now(Took { tokens, micros }))
 }
 
-/// What a run used of models, its own requests under way included. What a child used
-/// counts once it has ended; what is set aside for one is no use yet.
-fn used_of_models(state: &RunState) -> Spent {
-    let mut used = state.spent;
+/// What is set aside of these for a request that needs so much.
+fn part(need: u64, rooms: &[Room]) -> u64 {
+    let left = rooms.iter().map(|room| room.now).min().unwrap_or(0);
+    let much = need.saturating_mul(ATTEMPTS_RESERVED);
+    need.max(much.min(left / PART_OF_LEFT))
+}
+
+/// What is set aside for the run's own requests under way. What a child used
+/// counts once it has ended; what is set aside for one is no use yet, and is not
+/// waited for: a child may wait for its parent.
+fn under_way(state: &RunState) -> Took {
+    let mut aside = Spent::default();
     for (id, part) in &state.reserved {
         let asked = state.requests.get(id);
         if asked.is_some_and(|asked| talks::is_model(&asked.request)) {
-            used.add(part);
+            aside.add(part);
         }
     }
-    used
+    Took {
+        tokens: aside.model_tokens,
+        micros: aside.model_micros,
+    }
 }
 
 /// What placeholders of a run's conversations are made from: the same after a crash,

@@ -220,7 +220,7 @@ impl AgentHost for Host {
         let unread = self.0.lock().unread(id);
         let event = || Event::detached(id, unread);
         self.does(|replay| replay.detach(id), event, false)?;
-        effect::let_go(&mut self.0.lock(), id);
+        effect::let_go(&self.0, id);
         Ok(())
     }
 

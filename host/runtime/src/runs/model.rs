@@ -2,31 +2,34 @@
 //!
 //! What must stay true: nothing is sent before what it may use is set aside and
 //! durable; what may have been used counts, whatever dies; an answer that is in the
-//! journal is never paid for again.
+//! journal is never paid for again; nobody is asked for what the agent let go of.
+
+mod room;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use airlock_journal::Op;
 use airlock_journal::audit::AuditRecord;
-use airlock_models::{Allowance, Ask, Attempt};
+use airlock_models::{Allowance, Ask, Attempt, Meter};
 use airlock_sandbox::agent::{Request, RequestId};
 use airlock_sandbox::capability::{Capability, models};
 use airlock_sandbox::gate::Allowed;
-use airlock_sandbox::{CallError, Denial, EffectClass};
+use airlock_sandbox::{CallError, Denial};
 use serde_json::json;
 
+use self::room::{Reserve, Reserved, Unsent};
 use super::effect::{self, Effect};
 use super::effects::until;
 use super::event::Event;
-use super::exchange::{Prepared, Said, conversation_key, error_of, reserved, spent};
+use super::exchange::{Prepared, Said, conversation_key, error_of, spent};
 use super::fold::{Asked, RunState};
 use super::session::{Session, Stop};
 use super::spending::{self, Spent};
 use super::{policy, step, talks};
 use crate::ids;
 use crate::metrics::ModelRequest;
-use crate::models::{Bounds, DayBounds, InForce, Took, day_of};
+use crate::models::InForce;
 use crate::record;
 use crate::runtime::Runtime;
 
@@ -44,32 +47,6 @@ enum Goes {
     Over,
     /// The kill switch, or a block, keeps it.
     PutOff,
-}
-
-/// What is set aside for an attempt, and where it is counted.
-#[derive(Clone, Copy)]
-struct Reserve {
-    took: Took,
-    day: u64,
-}
-
-/// A part that is set aside for what was not sent yet: given back where somebody
-/// else answered meanwhile.
-struct Unsent<'a> {
-    asking: &'a Asking,
-    part: Option<Reserve>,
-}
-
-impl Drop for Unsent<'_> {
-    fn drop(&mut self) {
-        let Some(part) = self.part.take() else { return };
-        let inner = self.asking.session.lock();
-        let answered = !inner.dead && !inner.state.requests.contains_key(&self.asking.id);
-        drop(inner);
-        if answered {
-            self.asking.give_back(part);
-        }
-    }
 }
 
 /// Brings a request to its answer.
@@ -133,6 +110,11 @@ impl Asking {
         if self.session.block_if_full() || self.stands_still() {
             return Goes::PutOff;
         }
+        if asked.detached {
+            let used = lost(&self.session.lock().state, self.id);
+            self.settle(None, Err(CallError::Cancelled), used, Vec::new(), None);
+            return Goes::Over;
+        }
         if asked.begun.is_some() {
             return self.began_before(asked);
         }
@@ -149,21 +131,22 @@ impl Asking {
             return self.told(Some(&rule), Err(CallError::Permanent { message }));
         };
         let part = match self.reserve(&now, &rule, &prepared) {
-            Ok(Some(part)) => part,
-            Ok(None) => return Goes::Over,
+            Ok(Reserved::Part(part)) => part,
+            Ok(Reserved::Over) => return Goes::Over,
+            Ok(Reserved::Later(short)) => return self.waits(short).await,
             Err(error) => return self.told(Some(&rule), Err(error)),
         };
+        let agent = self.agent();
+        let days = &self.runtime.models.days;
+        let _under_way = days.under_way(part.day, &agent, part.took);
         // Also where this task is ended while it waits.
-        let mut unsent = Unsent {
-            asking: self,
-            part: Some(part),
-        };
+        let mut unsent = Unsent::new(self, part);
         if !self.session.durable().await {
             return Goes::Over;
         }
         // Its own records may be the last that fit; it is sent all the same.
         if self.is_held() {
-            unsent.part = None;
+            unsent.is_settled();
             return self.not_sent(asked, part);
         }
         let _place = self.runtime.models.asking.take();
@@ -171,21 +154,28 @@ impl Asking {
             // Ended before a byte was sent; whoever did so answered.
             return Goes::Over;
         }
-        unsent.part = None;
-        let began = Instant::now();
+        unsent.is_settled();
+        let (began, meter) = (Instant::now(), Meter::default());
         let said = tokio::select! {
             biased;
             () = self.effect.cancel.notified() => None,
             () = self.cut_off() => None,
-            said = self.said(&now, &prepared, part) => Some(said),
+            said = self.said(&now, &prepared, part, &meter) => Some(said),
         };
-        self.measured(prepared.role(), said.as_ref(), part, began.elapsed());
-        self.came(asked, &rule, prepared.role(), part, said)
+        let used = spent(
+            &said
+                .as_ref()
+                .map_or_else(|| meter.spent(), |said| said.spent),
+        );
+        self.measured(prepared.role(), said.as_ref(), &used, began.elapsed());
+        match said {
+            Some(said) => self.came(asked, &rule, prepared.role(), part, (said, used)),
+            None => self.ended(asked, &rule, prepared.role(), part, used),
+        }
     }
 
     /// For the figures of the host.
-    fn measured(&self, role: &str, said: Option<&Said>, part: Reserve, wall: Duration) {
-        let used = said.map_or_else(|| part.took.spent(), |said| spent(&said.spent));
+    fn measured(&self, role: &str, said: Option<&Said>, used: &Spent, wall: Duration) {
         let failed = said.into_iter().flat_map(|said| &said.attempts);
         self.runtime.metrics().model(ModelRequest {
             role,
@@ -285,65 +275,6 @@ impl Asking {
         start.map_or_else(String::new, |start| start.agent.clone())
     }
 
-    /// Sets aside what the request may use; `None`: it was ended meanwhile.
-    fn reserve(
-        &self,
-        now: &InForce,
-        rule: &models::Rule,
-        prepared: &Prepared,
-    ) -> Result<Option<Reserve>, CallError> {
-        let bound = prepared.bound(now).map_err(error_of)?;
-        let agent = self.agent();
-        let of_agent = Bounds {
-            tokens: rule.day_tokens,
-            micros: rule.day_cost.map(|cost| cost.micros),
-        };
-        let bounds = DayBounds {
-            agent: of_agent,
-            host: now.bounds(),
-        };
-        let day = day_of(ids::now_ms());
-        let (days, of) = (&self.runtime.models.days, (&*agent, &*self.session.id));
-        let took = days.reserve(day, of, bounds, |left, count| {
-            self.push_reserved(rule, bound, left, count)
-        });
-        // Others wait for the days, not for what is written here.
-        self.session.kick();
-        match took {
-            Ok(took) => Ok(took?.map(|took| Reserve { took, day })),
-            Err(error) => {
-                tracing::error!(%error, "what models may be used can't be read");
-                Err(CallError::Transient {
-                    message: "the host's store failed".to_owned(),
-                    retry_after_ms: None,
-                })
-            }
-        }
-    }
-
-    /// The intent, decided and pushed in one; `None`: there is nobody to ask for any
-    /// more.
-    fn push_reserved(
-        &self,
-        rule: &models::Rule,
-        bound: Allowance,
-        left: DayBounds,
-        count: &mut dyn FnMut(Took) -> Op,
-    ) -> Result<Option<Took>, CallError> {
-        let mut inner = self.session.lock();
-        let open = inner.state.requests.contains_key(&self.id);
-        if !open || inner.dead || inner.retired || inner.state.end.is_some() {
-            return Ok(None);
-        }
-        let took = reserved(&inner.state, rule, bound, left)?;
-        let (id, class) = (self.id, EffectClass::ReadOnly);
-        let spent = took.spent();
-        inner.push_all([Event::Reserved { id, spent }, Event::Begun { id, class }]);
-        inner.intended.insert(id);
-        inner.unwritten.beside.push(count(took));
-        Ok(Some(took))
-    }
-
     /// From here on it may be used; `false`: it was ended.
     fn begins(&self) -> bool {
         let mut inner = self.session.lock();
@@ -351,28 +282,7 @@ impl Asking {
         self.effect.begins()
     }
 
-    /// The kill switch came before a byte was sent: as if nothing had been.
-    fn not_sent(&self, asked: &Asked, part: Reserve) -> Goes {
-        self.counted(part, &Spent::default(), |row| {
-            let again = self.retried(asked.attempt, 0, "halted".to_owned());
-            let row = row.into_iter().collect();
-            self.session.lock().add([again], row, Vec::new());
-        });
-        Goes::PutOff
-    }
-
-    /// A part of which nothing was used.
-    fn give_back(&self, part: Reserve) {
-        let (agent, days) = (self.agent(), &self.runtime.models.days);
-        let of = (agent.as_str(), self.session.id.as_str());
-        days.settle(part.day, of, part.took, Took::default(), |row| {
-            let row = row.into_iter().collect();
-            self.session.lock().add([], row, Vec::new());
-        });
-        self.session.kick();
-    }
-
-    async fn said(&self, now: &InForce, prepared: &Prepared, part: Reserve) -> Said {
+    async fn said(&self, now: &InForce, prepared: &Prepared, part: Reserve, meter: &Meter) -> Said {
         let (seed, caller) = {
             let inner = self.session.lock();
             let start = inner.state.start.as_ref();
@@ -391,6 +301,7 @@ impl Asking {
                 cost_micros: part.took.micros,
             },
             told: Some(&told),
+            meter: Some(meter),
         };
         match prepared {
             Prepared::Chat(request) => now.router.ask(request, ask).await.into(),
@@ -410,29 +321,46 @@ impl Asking {
         }
     }
 
+    /// It was cut off: by its agent, by the run's end, or by the host, which asks
+    /// again when the kill switch is lifted, or when it starts.
+    fn ended(
+        &self,
+        asked: &Asked,
+        rule: &models::Rule,
+        role: &str,
+        part: Reserve,
+        used: Spent,
+    ) -> Goes {
+        let audit = self.audit(role, "cut-off", None, &used, &[]);
+        if !self.effect.is_done() {
+            let ended = Err(CallError::Cancelled);
+            self.settle(Some(rule), ended, used, audit, Some(part));
+            return Goes::Over;
+        }
+        let why = "it was cut off by the host".to_owned();
+        self.again(part, used, self.retried(asked.attempt, 0, why), audit);
+        Goes::PutOff
+    }
+
+    /// What an attempt used, and that there is another one.
+    fn again(&self, part: Reserve, used: Spent, retried: Event, audit: Vec<Op>) {
+        self.counted(part, &used, |row| {
+            let used = (!used.is_nothing()).then_some(Event::Used { used });
+            let events = used.into_iter().chain([retried]);
+            let row = row.into_iter().collect();
+            self.session.lock().add(events, row, audit);
+        });
+    }
+
     fn came(
         &self,
         asked: &Asked,
         rule: &models::Rule,
         role: &str,
         part: Reserve,
-        said: Option<Said>,
+        (said, used): (Said, Spent),
     ) -> Goes {
         let goes_on = self.effect.is_done();
-        let Some(said) = said else {
-            let used = part.took.spent();
-            let audit = self.audit(role, "cut-off", None, &used, &[]);
-            if goes_on {
-                // Asked again when the kill switch is lifted, or the host starts.
-                let why = "it was cut off by the host".to_owned();
-                let again = [Event::Used { used }, self.retried(asked.attempt, 0, why)];
-                self.session.push_with(again, Vec::new(), audit);
-                return Goes::PutOff;
-            }
-            self.settle(Some(rule), Err(CallError::Cancelled), used, audit, None);
-            return Goes::Over;
-        };
-        let used = spent(&said.spent);
         let outcome = match &said.answer {
             Ok(_) => "ok",
             Err(error) => crate::calls::code_of(error),
@@ -450,32 +378,11 @@ impl Asking {
         {
             let wait_ms = policy::backoff(retry, asked.attempt, *retry_after_ms);
             let retried = self.retried(asked.attempt + 1, wait_ms, message.clone());
-            self.counted(part, &used, |row| {
-                let used = (!used.is_nothing()).then_some(Event::Used { used });
-                let events = used.into_iter().chain([retried]);
-                let row = row.into_iter().collect();
-                self.session.lock().add(events, row, audit);
-            });
+            self.again(part, used, retried, audit);
             return Goes::On;
         }
         self.settle(Some(rule), said.answer, used, audit, Some(part));
         Goes::Over
-    }
-
-    /// Counts what was used of a part in the agent's day, in one with what `write`
-    /// adds to the run.
-    fn counted(&self, part: Reserve, used: &Spent, write: impl FnOnce(Option<Op>)) {
-        let took = Took {
-            tokens: used.model_tokens,
-            micros: used.model_micros,
-        };
-        let agent = self.agent();
-        let of = (agent.as_str(), self.session.id.as_str());
-        self.runtime
-            .models
-            .days
-            .settle(part.day, of, part.took, took, write);
-        self.session.kick();
     }
 
     /// The request is answered without having been sent.

@@ -83,6 +83,8 @@ pub(crate) struct Inner {
     put_off: BTreeSet<RequestId>,
     /// Calls whose intent this process wrote, and that it has not made yet.
     pub(crate) intended: BTreeSet<RequestId>,
+    /// Requests to models that wait until others have settled.
+    pub(crate) short: BTreeSet<RequestId>,
     /// Values that are to be kept and are not durable yet.
     pub(crate) unkept: BTreeSet<RequestId>,
 }
@@ -123,6 +125,7 @@ impl Session {
                 meter: Meter::default(),
                 put_off: BTreeSet::new(),
                 intended: BTreeSet::new(),
+                short: BTreeSet::new(),
                 unkept: BTreeSet::new(),
             }),
             changed: Notify::new(),

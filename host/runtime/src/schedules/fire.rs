@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::admin::{find, is_final};
 use super::due::due;
+use super::interval;
 use super::types::{Did, Fired, Overlap, Row};
 use super::{SPACE, ScheduleError};
 use crate::ids;
@@ -207,7 +208,15 @@ impl Runtime {
     ) -> Result<Row, RunError> {
         let who = row.maker.principal();
         let start = row.schedule.start.clone().unwrap_or_default();
-        let request = self.checked_start(&who, &start)?;
+        let mut request = self.checked_start(&who, &start)?;
+        if let Ok(when) = row.when() {
+            let agent = self.registry.get(&request.agent);
+            let agent = agent
+                .as_ref()
+                .and_then(|(_, now)| now.manifest.agent.as_ref());
+            let schema = agent.map(|agent| &agent.input_schema);
+            interval::fill(&mut request.input, schema, &when, due_ms);
+        }
         let beside = Batch::new().check(SPACE, key(row), Some(encode(row))).put(
             SPACE,
             key(row),

@@ -11,6 +11,7 @@ mod cron;
 mod due;
 mod error;
 mod fire;
+mod interval;
 #[cfg(test)]
 mod properties;
 mod restored;

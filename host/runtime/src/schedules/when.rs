@@ -39,6 +39,28 @@ impl When {
         u64::try_from(next).ok()?.checked_mul(1_000)
     }
 
+    /// The last time before one that it comes due, milliseconds since 1970.
+    pub(crate) fn before(&self, due_ms: u64) -> Option<u64> {
+        let is_before = |at_ms: u64| self.next(at_ms).is_some_and(|next| next < due_ms);
+        let mut span_ms = 60_000_u64;
+        while !is_before(due_ms.saturating_sub(span_ms)) {
+            let longest_ms = due_ms.min(u64::try_from(SEARCH_S).ok()? * 1_000);
+            if span_ms >= longest_ms {
+                return None;
+            }
+            span_ms = span_ms.saturating_mul(2);
+        }
+        let (mut from, mut to) = (due_ms.saturating_sub(span_ms), due_ms);
+        while to - from > 1_000 {
+            let middle = from.midpoint(to);
+            match is_before(middle) {
+                true => from = middle,
+                false => to = middle,
+            }
+        }
+        self.next(from)
+    }
+
     /// Between two changes of the clocks local time and time are a fixed number
     /// of seconds apart: the line is searched from change to change.
     fn next_s(&self, after: i64) -> Option<i64> {

@@ -20,6 +20,7 @@ mod reads;
 mod replays;
 mod resumes;
 mod retries;
+mod shares;
 mod shipped;
 mod signals;
 mod stops;

@@ -96,6 +96,35 @@ async fn a_run_is_started_when_it_is_due_and_missed_ones_as_asked() {
     }
 }
 
+/// Runs that are made up for are told each its own time, and not when they started.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_run_is_told_which_time_it_stands_for() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
+    let all = json!({ "catch_up": "all", "overlap": "allow" });
+    let made = set(&host, all).await.expect("set");
+    let first = made.next_ms[0];
+    at(&host, first + 2 * HOUR).await;
+    let rfc3339 = |ms: u64| {
+        let at = std::time::UNIX_EPOCH + Duration::from_millis(ms);
+        let at = jiff::Timestamp::try_from(at).expect("a moment");
+        at.to_string()
+    };
+    let mut told: Vec<Value> = Vec::new();
+    for run in runs(&host).await {
+        told.push(host.run(&run.id).input);
+    }
+    told.sort_by_key(|input| input["logical_time"].to_string());
+    let expect: Vec<Value> = (0..3)
+        .map(|n| {
+            let due = first + n * HOUR;
+            let (start, end) = (rfc3339(due - HOUR), rfc3339(due));
+            json!({ "steps": [], "logical_time": start, "interval": { "start": start, "end": end } })
+        })
+        .collect();
+    assert_eq!(told, expect);
+}
+
 /// The schedule's own token; another one takes it over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schedule_does_nothing_once_its_token_is_revoked() {

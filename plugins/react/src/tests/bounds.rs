@@ -199,3 +199,43 @@ fn the_texts_are_whole() {
     }
     assert_eq!(advice("other"), "Go another way.");
 }
+
+/// What an answer may have is bounded, since so much is set aside for it.
+#[test]
+fn an_answer_has_room_for_what_is_plausible() {
+    for (input, most) in [
+        (json!({}), 8_192),
+        (json!({ "answer_tokens_max": 500 }), 500),
+    ] {
+        let run = works(host([read("a"), finish("all")]), input);
+        let asked = run.asked_models();
+        assert!(asked.iter().all(|asked| asked.body["max_tokens"] == most));
+    }
+    let run = works(host([finish(1)]), json!({ "answer_tokens_max": 0 }));
+    holds(
+        &run.error().to_string(),
+        &["answer_tokens_max: 256 to 1000000"],
+    );
+}
+
+/// A provider that refuses the conversation for its length: what was done stands in
+/// for it, once; where that is too long as well, or there is nothing, it fails.
+#[test]
+fn a_conversation_that_is_too_long_is_begun_anew() {
+    let full = || Says::from(Error::limit("context_tokens", "9000 > 8192"));
+    let run = works(
+        host([read("a"), full(), read("b"), full(), finish("all")]),
+        json!({}),
+    );
+    assert_eq!((run.output(), run.calls().len()), (json!("all"), 2));
+    let anew = &run.asked_models()[2];
+    assert_eq!(anew.messages.len(), 3);
+    holds(
+        &anew.last_text(),
+        &["\"last_calls\":[{\"tool\":\"files/read\"", "what Some"],
+    );
+    for says in [vec![read("a"), full(), full()], vec![full()]] {
+        let run = works(host(says), json!({}));
+        holds(&run.error().to_string(), &["limit: context_tokens"]);
+    }
+}

@@ -194,7 +194,7 @@ pub struct ModelAction {
     pub prompt: Template,
     /// What its answer has to be; a text without it.
     pub schema: Option<Schema>,
-    /// How long its answer may be.
+    /// How long its answer may be; 8192 tokens without it.
     pub max_tokens: Option<u64>,
 }
 

@@ -189,8 +189,11 @@ pub fn rfc3339(moment: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
 }
 
-/// The intervals of so long from one moment to another, oldest first; the last one
-/// may be cut short by nothing: only whole ones count.
+/// Whole intervals, and where the last one ends.
+pub type Intervals = (Vec<(SystemTime, SystemTime)>, SystemTime);
+
+/// The intervals of so long from one moment to another, oldest first, and where the
+/// last one ends; only whole ones count, so that may be before the other moment.
 ///
 /// # Errors
 /// What is wrong: no time between them, or more than `most`.
@@ -199,7 +202,7 @@ pub fn intervals(
     to: SystemTime,
     every: Duration,
     most: usize,
-) -> Result<Vec<(SystemTime, SystemTime)>, String> {
+) -> Result<Intervals, String> {
     if every < Duration::from_secs(1) {
         return Err("an interval is a second at least".to_owned());
     }
@@ -219,7 +222,7 @@ pub fn intervals(
             "no whole interval of {} lies between the two",
             spelled(every)
         )),
-        false => Ok(found),
+        false => Ok((found, start)),
     }
 }
 
@@ -299,7 +302,8 @@ mod tests {
         let at = |text| moment(text).expect("a moment");
         let day = Duration::from_secs(86_400);
         let (from, to) = (at("2026-05-01"), at("2026-05-03T12:00:00Z"));
-        let found = intervals(from, to, day, 10).expect("two days");
+        let (found, rest) = intervals(from, to, day, 10).expect("two days");
+        assert_eq!(rest, at("2026-05-03"));
         let spelled: Vec<String> = found.iter().map(|(start, _)| rfc3339(*start)).collect();
         assert_eq!(spelled, ["2026-05-01T00:00:00Z", "2026-05-02T00:00:00Z"]);
         assert!(intervals(from, to, day, 1).is_err());

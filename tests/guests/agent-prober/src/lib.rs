@@ -109,6 +109,14 @@ enum Step {
 struct Input {
     /// What to do, in order.
     steps: Vec<Step>,
+    /// A schedule fills this in.
+    #[serde(default)]
+    #[expect(dead_code, reason = "tests look at the input of the run")]
+    logical_time: Option<String>,
+    /// And this.
+    #[serde(default)]
+    #[expect(dead_code, reason = "tests look at the input of the run")]
+    interval: Option<Value>,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;

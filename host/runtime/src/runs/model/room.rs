@@ -1,0 +1,264 @@
+//! What is set aside for a request to a model, and the wait for it.
+//!
+//! What must stay true: a request waits only for requests that hold a part, each of
+//! which settles by itself, so that no two wait for each other; one that waits has
+//! nothing set aside and was not sent; of those of one run that wait, the first goes
+//! first.
+
+use airlock_journal::Op;
+use airlock_models::Allowance;
+use airlock_sandbox::capability::models;
+use airlock_sandbox::{CallError, EffectClass};
+use tokio::sync::watch;
+
+use super::{Asked, Asking, Event, Goes, InForce, Prepared, RequestId, Spent, error_of};
+use crate::ids;
+use crate::models::{Bounds, DayBounds, DayLeft, Took, day_of};
+use crate::runs::exchange::{Fits, reserved};
+use crate::runs::session::Inner;
+use crate::runs::spending;
+
+/// What is set aside for an attempt, and where it is counted.
+#[derive(Clone, Copy)]
+pub(super) struct Reserve {
+    pub(super) took: Took,
+    pub(super) day: u64,
+}
+
+/// A part that is set aside for what was not sent yet: given back where somebody
+/// else answered meanwhile.
+pub(super) struct Unsent<'a> {
+    asking: &'a Asking,
+    part: Option<Reserve>,
+}
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        let Some(part) = self.part.take() else { return };
+        let inner = self.asking.session.lock();
+        let answered = !inner.dead && !inner.state.requests.contains_key(&self.asking.id);
+        drop(inner);
+        if answered {
+            self.asking.give_back(part);
+        }
+    }
+}
+
+impl<'a> Unsent<'a> {
+    pub(super) fn new(asking: &'a Asking, part: Reserve) -> Self {
+        let part = Some(part);
+        Self { asking, part }
+    }
+
+    /// Somebody sees to its part.
+    pub(super) fn is_settled(&mut self) {
+        self.part = None;
+    }
+}
+
+/// What came of setting a part aside.
+pub(super) enum Reserved {
+    Part(Reserve),
+    /// Others have to settle first.
+    Later(Short),
+    /// The request was ended meanwhile.
+    Over,
+}
+
+/// The same, as it was decided.
+enum Pushed {
+    Part(Took),
+    Later { seen: Seen, of_day: bool },
+    Over,
+}
+
+/// What a request that does not fit now has seen, and what tells it of other runs.
+pub(super) struct Short {
+    seen: Seen,
+    settled: Option<watch::Receiver<u64>>,
+}
+
+/// What has to change in its run before a request can fit.
+#[derive(PartialEq, Eq)]
+struct Seen {
+    left: Spent,
+    spent: Spent,
+    is_ahead: bool,
+}
+
+impl Inner {
+    /// Whether one waits that was asked for before.
+    fn is_ahead(&self, id: RequestId) -> bool {
+        let mut before = self.short.range(..id);
+        before.any(|id| self.effects.contains_key(id))
+    }
+
+    fn seen(&self, id: RequestId) -> Seen {
+        let of_models = |spent: Spent| Spent {
+            model_tokens: spent.model_tokens,
+            model_micros: spent.model_micros,
+            ..Spent::default()
+        };
+        Seen {
+            left: of_models(self.state.left_now()),
+            spent: of_models(self.state.spent),
+            is_ahead: self.is_ahead(id),
+        }
+    }
+}
+
+impl Asking {
+    /// Sets aside what the request may use.
+    pub(super) fn reserve(
+        &self,
+        now: &InForce,
+        rule: &models::Rule,
+        prepared: &Prepared,
+    ) -> Result<Reserved, CallError> {
+        let bound = prepared.bound(now).map_err(error_of)?;
+        let agent = self.agent();
+        let of_agent = Bounds {
+            tokens: rule.day_tokens,
+            micros: rule.day_cost.map(|cost| cost.micros),
+        };
+        let bounds = DayBounds {
+            agent: of_agent,
+            host: now.bounds(),
+        };
+        let day = day_of(ids::now_ms());
+        let (days, of) = (&self.runtime.models.days, (&*agent, &*self.session.id));
+        // What settles from here on is seen by whoever waits.
+        let settled = days.settled();
+        let reserved = days.reserve(day, of, bounds, |left, count| {
+            self.push_reserved(rule, bound, left, count)
+        });
+        // Others wait for the days, not for what is written here.
+        self.session.kick();
+        match reserved {
+            Ok(pushed) => Ok(match pushed? {
+                Pushed::Over => Reserved::Over,
+                Pushed::Part(took) => Reserved::Part(Reserve { took, day }),
+                Pushed::Later { seen, of_day } => Reserved::Later(Short {
+                    seen,
+                    settled: of_day.then_some(settled),
+                }),
+            }),
+            Err(error) => {
+                tracing::error!(%error, "what models may be used can't be read");
+                Err(CallError::Transient {
+                    message: "the host's store failed".to_owned(),
+                    retry_after_ms: None,
+                })
+            }
+        }
+    }
+
+    /// The intent, decided and pushed in one.
+    fn push_reserved(
+        &self,
+        rule: &models::Rule,
+        bound: Allowance,
+        left: DayLeft,
+        count: &mut dyn FnMut(Took) -> Op,
+    ) -> Result<Pushed, CallError> {
+        let mut inner = self.session.lock();
+        let open = inner.state.requests.contains_key(&self.id);
+        if !open || inner.dead || inner.retired || inner.state.end.is_some() {
+            return Ok(Pushed::Over);
+        }
+        let fits = reserved(&inner.state, rule, bound, left)?;
+        let ahead = inner.is_ahead(self.id);
+        let took = match fits {
+            Fits::Now(took) if !ahead => took,
+            Fits::Now(_) => {
+                let why = "it waits for requests that waited before".to_owned();
+                return Ok(self.push_short(&mut inner, why, false));
+            }
+            Fits::Later { bound, of_day } => {
+                let why = format!("it waits: {bound} is set aside for requests under way");
+                return Ok(self.push_short(&mut inner, why, of_day));
+            }
+        };
+        inner.short.remove(&self.id);
+        let (id, class) = (self.id, EffectClass::ReadOnly);
+        let spent = took.spent();
+        inner.push_all([Event::Reserved { id, spent }, Event::Begun { id, class }]);
+        inner.intended.insert(id);
+        inner.unwritten.beside.push(count(took));
+        Ok(Pushed::Part(took))
+    }
+
+    /// It has to wait; what for is told once.
+    fn push_short(&self, inner: &mut Inner, why: String, of_day: bool) -> Pushed {
+        if inner.short.insert(self.id) {
+            let attempt = self.attempt_of(inner);
+            inner.push(self.retried(attempt, 0, why));
+        }
+        let seen = inner.seen(self.id);
+        Pushed::Later { seen, of_day }
+    }
+
+    fn attempt_of(&self, inner: &Inner) -> u32 {
+        let asked = inner.state.requests.get(&self.id);
+        asked.map_or(1, |asked| asked.attempt)
+    }
+
+    /// Waits until it may fit, or stands still.
+    pub(super) async fn waits(&self, short: Short) -> Goes {
+        let Short { seen, settled } = short;
+        let changed = self.session.wait_for(|inner| {
+            let held = inner.is_halted() || inner.state.holds_effects();
+            let full = spending::outgrown(&inner.state).is_some();
+            (held || full || inner.seen(self.id) != seen).then_some(())
+        });
+        let of_others = async {
+            match settled {
+                // Whoever tells lives as long as this runtime.
+                Some(mut settled) => drop(settled.changed().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = changed => {}
+            () = of_others => {}
+        }
+        Goes::On
+    }
+
+    /// The kill switch came before a byte was sent: as if nothing had been.
+    pub(super) fn not_sent(&self, asked: &Asked, part: Reserve) -> Goes {
+        self.counted(part, &Spent::default(), |row| {
+            let again = self.retried(asked.attempt, 0, "halted".to_owned());
+            let row = row.into_iter().collect();
+            self.session.lock().add([again], row, Vec::new());
+        });
+        Goes::PutOff
+    }
+
+    /// A part of which nothing was used.
+    fn give_back(&self, part: Reserve) {
+        let (agent, days) = (self.agent(), &self.runtime.models.days);
+        let of = (agent.as_str(), self.session.id.as_str());
+        days.settle(part.day, of, part.took, Took::default(), |row| {
+            let row = row.into_iter().collect();
+            self.session.lock().add([], row, Vec::new());
+        });
+        self.session.kick();
+    }
+
+    /// Counts what was used of a part in the agent's day, in one with what `write`
+    /// adds to the run.
+    pub(super) fn counted(&self, part: Reserve, used: &Spent, write: impl FnOnce(Option<Op>)) {
+        let took = Took {
+            tokens: used.model_tokens,
+            micros: used.model_micros,
+        };
+        let agent = self.agent();
+        let of = (agent.as_str(), self.session.id.as_str());
+        self.runtime
+            .models
+            .days
+            .settle(part.day, of, part.took, took, write);
+        self.session.kick();
+    }
+}
