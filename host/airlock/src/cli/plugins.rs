@@ -123,7 +123,9 @@ pub struct OpenApi {
     /// All but these operations.
     #[arg(long, value_name = "WHICH", requires = "openapi")]
     pub exclude: Vec<String>,
-    /// The security scheme to use, where operations leave the choice.
+    /// The security scheme to use, where operations leave the choice. Where the
+    /// document names none: how the secret is sent, as `bearer`, `basic`,
+    /// `header:NAME` or `query:NAME`.
     #[arg(long, value_name = "SCHEME", requires = "openapi")]
     pub auth: Option<String>,
     /// The name of the secret that is sent; `NAME-key` unless given. With several
