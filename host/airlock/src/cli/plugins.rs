@@ -185,6 +185,10 @@ pub struct ServerAdd {
         requires = "mcp_command"
     )]
     pub env: Vec<String>,
+    /// A variable of the program's environment that is no secret: it is shown with the
+    /// server, and pinned. Can be given several times.
+    #[arg(long = "env", value_name = "NAME=VALUE", requires = "mcp_command")]
+    pub variables: Vec<String>,
     /// A file or folder that the program may read and execute besides the system's
     /// libraries.
     #[arg(long, value_name = "PATH", requires = "mcp_command")]
