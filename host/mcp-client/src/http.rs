@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use airlock_models::sse::SseParser;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -49,6 +51,8 @@ const REPLIES_MAX: u32 = 16;
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+/// How a value begins that is in base64.
+const ENCODED: &str = "=?base64?";
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
@@ -243,7 +247,7 @@ impl Http {
         if let Some(asked) = asked.filter(|_| state.modern) {
             request = request.header(METHOD, asked.method);
             if let Some(name) = asked.name {
-                request = request.header(NAME, name);
+                request = request.header(NAME, named(name));
             }
         }
         for (name, value) in [(SESSION, &state.session), (VERSION, &state.version)] {
@@ -471,6 +475,17 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Fault> {
 struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     task: JoinHandle<()>,
+}
+
+/// A tool's name as a header: as the protocol has it, in base64 where it can't stand
+/// there as it is.
+fn named(name: &str) -> String {
+    let plain = name.bytes().all(|c| matches!(c, b' '..=b'~'));
+    let is_bare = plain && name.trim() == name && !name.starts_with(ENCODED);
+    match is_bare {
+        true => name.to_owned(),
+        false => format!("{ENCODED}{}?=", STANDARD.encode(name)),
+    }
 }
 
 impl Drop for Connection {

@@ -5,6 +5,7 @@
 //! nothing else, in its own directory, whose files are all it can write; where the
 //! kernel can't hold it to that, it does not begin; it ends with the host.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -116,6 +117,9 @@ struct Order {
     args: Vec<String>,
     dir: String,
     read: Vec<String>,
+    /// Of its environment what is no secret. The launcher itself has none of it: what
+    /// its loader would read is meant for the program, under all that it is held to.
+    variables: BTreeMap<String, String>,
     network: bool,
     parent: i32,
 }
@@ -137,6 +141,7 @@ pub(crate) async fn start(server: &Server, around: &Surroundings) -> Result<Chil
         args: server.args.clone(),
         dir: dir.to_owned(),
         read: server.read.clone(),
+        variables: server.variables.clone(),
         network: server.allow_network,
         parent: std::process::id().cast_signed(),
     };
@@ -237,6 +242,7 @@ fn become_server(order: OsString) -> String {
     }
     let error = std::process::Command::new(&order.program)
         .args(&order.args)
+        .envs(&order.variables)
         .exec();
     format!("{} can't be run: {error}", order.program)
 }

@@ -139,13 +139,23 @@ fn read_part(part: &RawValue) -> Result<Value, String> {
             check_base64(data)?;
             json!({ "type": kind, "mimeType": mime(member("mimeType")?)?, "data": data })
         }
-        "resource_link" => json!({
-            "type": "resource_link", "uri": member("uri")?, "name": member("name")?,
-            "description": part["description"].as_str(), "mimeType": part["mimeType"].as_str(),
-        }),
+        "resource_link" => {
+            let link =
+                json!({ "type": "resource_link", "uri": member("uri")?, "name": member("name")? });
+            let link = with(link, "description", part["description"].as_str());
+            with(link, "mimeType", part["mimeType"].as_str())
+        }
         "resource" => json!({ "type": "resource", "resource": resource(&part["resource"])? }),
         other => return Err(format!("has a part of the kind `{}`", text::line(other))),
     })
+}
+
+/// With one more member, where there is one: `null` is none to those who read it.
+fn with(mut part: Value, name: &str, text: Option<&str>) -> Value {
+    if let Some(text) = text {
+        part[name] = json!(text);
+    }
+    part
 }
 
 fn resource(resource: &Value) -> Result<Value, String> {
@@ -154,10 +164,10 @@ fn resource(resource: &Value) -> Result<Value, String> {
         .ok_or("has a resource without `uri`")?;
     let kind = resource["mimeType"].as_str().map(mime).transpose()?;
     match (resource["text"].as_str(), resource["blob"].as_str()) {
-        (Some(text), None) => Ok(json!({ "uri": uri, "mimeType": kind, "text": text })),
+        (Some(text), None) => Ok(with(json!({ "uri": uri, "text": text }), "mimeType", kind)),
         (None, Some(blob)) => {
             check_base64(blob)?;
-            Ok(json!({ "uri": uri, "mimeType": kind, "blob": blob }))
+            Ok(with(json!({ "uri": uri, "blob": blob }), "mimeType", kind))
         }
         _ => Err("has a resource that is neither text nor bytes".to_owned()),
     }
@@ -275,7 +285,22 @@ mod tests {
             (
                 r#"{"content":[{"type":"resource","resource":{"uri":"a:b","text":"x"}}]}"#,
                 false,
-                "a:b",
+                r#"content {"content":[{"type":"resource","resource":{"uri":"a:b","text":"x"}}]}"#,
+            ),
+            (
+                r#"{"content":[{"type":"resource","resource":{"uri":"a:b","blob":"AA=="}}]}"#,
+                false,
+                r#"content {"content":[{"type":"resource","resource":{"uri":"a:b","blob":"AA=="}}]}"#,
+            ),
+            (
+                r#"{"content":[{"type":"resource_link","uri":"a:b","name":"n"}]}"#,
+                false,
+                r#"content {"content":[{"type":"resource_link","uri":"a:b","name":"n"}]}"#,
+            ),
+            (
+                r#"{"content":[{"type":"resource_link","uri":"a:b","name":"n","description":"d","mimeType":"a/b","size":1}]}"#,
+                false,
+                r#"{"type":"resource_link","uri":"a:b","name":"n","description":"d","mimeType":"a/b"}"#,
             ),
             (
                 r#"{"content":[{"type":"resource","resource":{"uri":"a:b"}}]}"#,

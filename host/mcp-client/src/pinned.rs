@@ -176,7 +176,7 @@ mod tests {
             ("/server/command", json!("server"), "no absolute path"),
             ("/tools", json!([]), "0 tools"),
             ("/tools/0/name", json!("b"), "two tools"),
-            ("/tools/0/name", json!("x\n"), "visible ASCII"),
+            ("/tools/0/name", json!("x\n"), "characters that are seen"),
             ("/tools/0/inputSchema", json!({}), "does not say"),
             (
                 "/tools/0",

@@ -15,6 +15,8 @@ use url::{Host, Url};
 const ITEMS_MAX: usize = 64;
 /// Longest of one, bytes.
 const ITEM_BYTES_MAX: usize = 4 << 10;
+/// Names and values of all variables, bytes: they go to the launcher as one argument.
+const VARIABLES_BYTES_MAX: usize = 32 << 10;
 
 /// A server. Exactly one of `url` and `command` is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,9 +37,12 @@ pub struct Server {
     /// Its arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// Its whole environment, by name: the name of the secret that is its value.
+    /// Of its environment, by name: the name of the secret that is its value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// The rest of its environment, by name: the value itself, which is no secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
     /// Files and folders that it may read and execute besides the system's
     /// libraries and programs, absolute paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -105,6 +110,7 @@ impl Server {
                 let others = [
                     ("args", self.args.is_empty()),
                     ("env", self.env.is_empty()),
+                    ("variables", self.variables.is_empty()),
                     ("read", self.read.is_empty()),
                     ("allow_network", !self.allow_network),
                 ];
@@ -122,7 +128,10 @@ impl Server {
                 self.read
                     .iter()
                     .try_for_each(|path| check_path("read", path))?;
-                self.env.keys().try_for_each(|name| check_variable(name))
+                self.env
+                    .keys()
+                    .try_for_each(|name| check_secret_variable(name))?;
+                self.check_variables()
             }
             _ => Err("name one of `url` and `command`".to_owned()),
         }
@@ -131,18 +140,16 @@ impl Server {
     fn check_size(&self) -> Result<(), String> {
         let no_tools = BTreeSet::new();
         let tools = self.tools.as_ref().unwrap_or(&no_tools);
-        let lists: [(&str, Vec<&String>); 5] = [
-            (
-                "headers",
-                self.headers.iter().flat_map(|(a, b)| [a, b]).collect(),
-            ),
-            ("env", self.env.iter().flat_map(|(a, b)| [a, b]).collect()),
-            ("args", self.args.iter().collect()),
-            ("read", self.read.iter().collect()),
-            ("tools", tools.iter().collect()),
+        let lists: [(&str, usize, Vec<&String>); 6] = [
+            ("headers", self.headers.len(), pairs(&self.headers)),
+            ("env", self.env.len(), pairs(&self.env)),
+            ("variables", self.variables.len(), pairs(&self.variables)),
+            ("args", self.args.len(), self.args.iter().collect()),
+            ("read", self.read.len(), self.read.iter().collect()),
+            ("tools", tools.len(), tools.iter().collect()),
         ];
-        for (name, items) in lists {
-            if items.len() > ITEMS_MAX * 2 {
+        for (name, count, items) in lists {
+            if count > ITEMS_MAX {
                 return Err(format!("`{name}` has more than {ITEMS_MAX} items"));
             }
             let fits = |item: &&String| item.len() <= ITEM_BYTES_MAX && !item.contains('\0');
@@ -154,6 +161,33 @@ impl Server {
         }
         match self.tools.as_ref().is_some_and(BTreeSet::is_empty) {
             true => Err("`tools` names none: leave it out to take all".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// These are the administrator's own words, which are shown with the server, so
+    /// that they may also be the loader's: they are set when the program is begun,
+    /// under all that it is held to.
+    fn check_variables(&self) -> Result<(), String> {
+        for name in self.variables.keys() {
+            let shown = crate::text::line(name);
+            if !is_variable(name) {
+                return Err(format!(
+                    "`variables`: `{shown}` is no name of a variable: letters, digits and `_`"
+                ));
+            }
+            if self.env.contains_key(name) {
+                return Err(format!(
+                    "`{shown}` is in `env`, from a secret, and in `variables`: keep one"
+                ));
+            }
+        }
+        let all = self.variables.iter();
+        let bytes: usize = all.map(|(name, value)| name.len() + value.len()).sum();
+        match bytes > VARIABLES_BYTES_MAX {
+            true => Err(format!(
+                "`variables` have {bytes} bytes, more than {VARIABLES_BYTES_MAX}"
+            )),
             false => Ok(()),
         }
     }
@@ -223,6 +257,11 @@ pub(crate) struct Target {
     pub(crate) path: String,
 }
 
+/// Names and values.
+fn pairs(map: &BTreeMap<String, String>) -> Vec<&String> {
+    map.iter().flat_map(|(name, value)| [name, value]).collect()
+}
+
 fn absent(others: &[(&str, bool)], with: &str) -> Result<(), String> {
     match others.iter().find(|(_, absent)| !absent) {
         Some((name, _)) => Err(format!("`{name}` does not go with `{with}`")),
@@ -243,15 +282,20 @@ fn check_path(what: &str, path: &str) -> Result<(), String> {
     }
 }
 
-fn check_variable(name: &str) -> Result<(), String> {
+fn is_variable(name: &str) -> bool {
     let allowed = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
-    let fits = name.bytes().all(allowed) && !name.as_bytes().first().is_none_or(u8::is_ascii_digit);
+    name.bytes().all(allowed) && !name.as_bytes().first().is_none_or(u8::is_ascii_digit)
+}
+
+/// A secret's value is seen by nobody who looks at the server, and the launcher has
+/// it before it confines itself.
+fn check_secret_variable(name: &str) -> Result<(), String> {
     // They decide what is run before the server is.
     let loads = name.starts_with("LD_") || name == "GCONV_PATH";
-    match fits && !loads {
+    match is_variable(name) && !loads {
         true => Ok(()),
         false => Err(format!(
-            "`env`: `{}` can't be set: letters, digits and `_`, and none of the loader's",
+            "`env`: `{}` can't be set from a secret: letters, digits and `_`, and none of the loader's",
             crate::text::line(name)
         )),
     }
@@ -276,6 +320,10 @@ mod tests {
     #[test]
     fn a_server_makes_sense_or_is_refused() {
         let long = "x".repeat(ITEM_BYTES_MAX + 1);
+        let many = |count: usize, bytes: usize| -> serde_json::Value {
+            let pair = |n: usize| (format!("V{n}"), json!("x".repeat(bytes)));
+            serde_json::Value::Object((0..count).map(pair).collect())
+        };
         let table = [
             (json!({ "url": "https://a.test/mcp" }), "ok"),
             (
@@ -341,6 +389,55 @@ mod tests {
             (
                 json!({ "command": "/x", "env": { "1": "a" } }),
                 "can't be set",
+            ),
+            (
+                json!({ "command": "/x", "variables": { "DEBUG": "1", "A_1": "", "LD_PRELOAD": "/usr/lib/x.so" } }),
+                "ok",
+            ),
+            (
+                json!({ "command": "/x", "variables": { "A=B": "a" } }),
+                "`A=B` is no name of a variable",
+            ),
+            (
+                json!({ "command": "/x", "variables": { "": "a" } }),
+                "is no name of a variable",
+            ),
+            (
+                json!({ "command": "/x", "variables": { "1": "a" } }),
+                "is no name of a variable",
+            ),
+            (
+                json!({ "command": "/x", "variables": { "A\n": "a" } }),
+                "`A\\u{a}` is no name of a variable",
+            ),
+            (
+                json!({ "command": "/x", "variables": { "A": "a\u{0}" } }),
+                "or a NUL",
+            ),
+            (
+                json!({ "command": "/x", "variables": { "A": long } }),
+                "an item of `variables`",
+            ),
+            (
+                json!({ "command": "/x", "variables": many(65, 1) }),
+                "`variables` has more than 64 items",
+            ),
+            (json!({ "command": "/x", "variables": many(64, 1) }), "ok"),
+            (
+                json!({ "command": "/x", "variables": many(9, 4_000) }),
+                "more than 32768",
+            ),
+            (
+                json!({ "command": "/x", "variables": { "A": "a" }, "env": { "A": "b" } }),
+                "`A` is in `env`, from a secret, and in `variables`",
+            ),
+            (
+                json!({ "command": "/x", "variables": { "A": 1 } }),
+                "invalid type",
+            ),
+            (
+                json!({ "url": "https://a.test", "variables": { "A": "b" } }),
+                "`variables` does not go with `url`",
             ),
             (
                 json!({ "command": "/x", "args": [long] }),

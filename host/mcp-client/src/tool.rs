@@ -24,6 +24,9 @@ const SCHEMA_DEPTH_MAX: usize = 64;
 /// Longest name of a tool within Airlock, bytes.
 const OWN_NAME_BYTES_MAX: usize = 64;
 
+/// What to do about one tool that can't be taken.
+const WITHOUT_IT: &str = "to leave it out, name those that are wanted in `tools` (--tool)";
+
 /// A tool as its server describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -152,11 +155,12 @@ pub(crate) fn judge(
         .filter(|(_, value)| is_wanted(value))
     {
         let shown = text::line(value["name"].as_str().unwrap_or("without a name"));
-        let tool = one(value).map_err(|error| format!("tool {index} (`{shown}`): {error}"))?;
+        let tool = one(value)
+            .map_err(|error| format!("tool {index} (`{shown}`): {error}; {WITHOUT_IT}"))?;
         tools.push(tool);
     }
     tools.sort_by(|a, b| a.name.cmp(&b.name));
-    check_names(&tools)?;
+    check_names(&tools).map_err(|error| format!("{error}; {WITHOUT_IT}"))?;
     if tools.is_empty() {
         check_all(&tools, wanted)?;
         return Err("it lists no tools".to_owned());
@@ -225,10 +229,10 @@ fn one(value: Value) -> Result<Tool, String> {
 }
 
 fn check(tool: &Tool) -> Result<(), String> {
-    let shown = tool.name.bytes().all(|c| c.is_ascii_graphic());
+    let shown = text::is_plain(&tool.name) && !tool.name.contains(char::is_control);
     if !shown || !(1..=NAME_BYTES_MAX).contains(&tool.name.len()) {
         return Err(format!(
-            "a name has 1 to {NAME_BYTES_MAX} visible ASCII characters"
+            "a name has 1 to {NAME_BYTES_MAX} bytes, of characters that are seen"
         ));
     }
     let title = tool.title.as_deref().unwrap_or_default();
@@ -324,15 +328,45 @@ mod tests {
         let many: Vec<Value> = (0..300).map(|n| tool(&format!("t{n}"))).collect();
         let table = [
             (vec![tool("b"), tool("a.B/c")], Ok("a_b_c,b")),
+            (
+                vec![tool("Get Issue"), tool("größe"), tool("查询"), tool(" x")],
+                Ok("t__x,get_issue,gr__e,t___"),
+            ),
+            (
+                vec![tool("get issue"), tool("get_issue")],
+                Err(
+                    "would be named `get_issue` here (`get issue` and `get_issue`); to leave it out",
+                ),
+            ),
+            (
+                vec![tool("größe"), tool("grüße")],
+                Err("two tools would be named `gr__e`"),
+            ),
+            (vec![tool("a\tb")], Err("`a\\u{9}b`): a name has")),
+            (vec![tool("a\u{200d}b")], Err("characters that are seen")),
+            (
+                vec![tool(&"é".repeat(65))],
+                Err("a name has 1 to 128 bytes"),
+            ),
+            (
+                vec![
+                    tool("b"),
+                    with("description", json!("\u{1f469}\u{200d}\u{1f4bb}")),
+                ],
+                Err("in `tools` (--tool)"),
+            ),
             (vec![with("description", json!("two\nlines"))], Ok("a")),
             (vec![with("_meta", json!({ "x": 1 }))], Ok("a")),
             (vec![], Err("no tools")),
             (many, Err("more than 256 tools")),
-            (vec![tool("")], Err("visible ASCII")),
+            (vec![tool("")], Err("characters that are seen")),
             (vec![tool("a\nb")], Err("`a\\u{a}b`): a name has")),
-            (vec![tool("a\u{202e}")], Err("visible ASCII")),
-            (vec![tool("а")], Err("visible ASCII")),
-            (vec![tool(&"a".repeat(129))], Err("visible ASCII")),
+            (vec![tool("a\u{202e}")], Err("characters that are seen")),
+            (vec![tool("а")], Ok("t__")),
+            (
+                vec![tool(&"a".repeat(129))],
+                Err("characters that are seen"),
+            ),
             (
                 vec![tool("a"), tool("a")],
                 Err("two tools would be named `a`"),

@@ -86,6 +86,7 @@ fn tools() -> Vec<Tool> {
         tool("echo", echo, json!({ "text": text })),
         add,
         plain("count", json!({})),
+        plain("Größe 1", json!({ "text": text })),
         plain("wait", json!({ "ms": { "type": "integer" } })),
         plain("environment", json!({})),
         plain("look", json!({ "path": text })),
@@ -136,7 +137,7 @@ impl ServerHandler for Good {
         let given = Value::Object(request.arguments.unwrap_or_default());
         let text = |name: &str| given[name].as_str().unwrap_or_default().to_owned();
         let said = match &*request.name {
-            "echo" => Ok(text("text")),
+            "echo" | "Größe 1" => Ok(text("text")),
             "add" => {
                 let number = |name: &str| given[name].as_f64().unwrap_or_default();
                 let sum = json!({ "sum": number("a") + number("b") });

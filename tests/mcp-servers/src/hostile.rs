@@ -12,6 +12,10 @@ pub fn serve(case: &str) {
             eprintln!("no \u{1b}[2Jlicence");
             exit(3);
         }
+        "leaves a file and exits" => {
+            std::fs::write("planted", "evil").expect("its own directory");
+            exit(3);
+        }
         "ends with its token" => {
             eprint!("{}{}", token(), "x".repeat(4_096 - 3));
             exit(3);

@@ -41,6 +41,14 @@ fn a_server_is_installed_looked_at_called_and_accepted() {
         "echo",
         "--tool",
         "renew",
+        "--tool",
+        "environment",
+        "--tool",
+        "Größe 1",
+        "--env",
+        "MEMORY_FILE_PATH=notes=1.json",
+        "--env",
+        "DEBUG=",
     ];
     let accept = ["plugin", "accept", "notes"];
     let (code, shown) = run(&host, &add);
@@ -48,7 +56,32 @@ fn a_server_is_installed_looked_at_called_and_accepted() {
         code == 0 && shown.contains("NOT SANDBOXED"),
         "{code} {shown}"
     );
-    let table: [(&[&str], &str); 6] = [
+    let first = plugin_digest(&host);
+    let table: [(&[&str], &str); 11] = [
+        (
+            &["plugin", "inspect", "notes"],
+            "variable: MEMORY_FILE_PATH=notes=1.json\n",
+        ),
+        (
+            &["tool", "call", "notes/environment", "{}"],
+            r#"(\"MEMORY_FILE_PATH\", \"notes=1.json\")"#,
+        ),
+        (&["tool", "call", "notes/gr__e_1", r#"{"text":"ho"}"#], "ho"),
+        (
+            &["explain", "notes", "files", "read", "/etc/passwd"],
+            "NOT SANDBOXED: read /etc/passwd\n  no grant holds it back",
+        ),
+        (
+            &[
+                "explain",
+                "notes",
+                "http",
+                "GET",
+                "https://x.test/",
+                "--json",
+            ],
+            r#""sandboxed": false"#,
+        ),
         (&["plugin", "list"], "NOT SANDBOXED"),
         (
             &["plugin", "inspect", "notes"],
@@ -97,11 +130,22 @@ fn a_server_is_installed_looked_at_called_and_accepted() {
         &["plugin", "accept", "notes", &digest, "--why", "looked at"],
     );
     assert!(code == 0 && shown.contains(&digest), "{code} {shown}");
+    assert!(shown.contains("NOT SANDBOXED"), "{shown}");
     let (code, shown) = run(
         &host,
         &["tool", "call", "notes/echo", r#"{"text":"again"}"#],
     );
     assert!(code == 0 && shown.contains("again"), "{code} {shown}");
+    let back = ["plugin", "activate", "notes", &first, "--downgrade"];
+    let (code, shown) = run(&host, &back);
+    assert!(
+        code == 0 && shown.contains("NOT SANDBOXED"),
+        "{code} {shown}"
+    );
+}
+
+fn plugin_digest(host: &Host) -> String {
+    crate::text(&host.plugin("notes"), "digest")
 }
 
 #[test]
@@ -140,7 +184,35 @@ fn without_a_server_this_process_is_the_host() {
 #[test]
 fn wrong_words_are_told() {
     let host = Host::new();
-    let table: [(&[&str], &str); 5] = [
+    let table: [(&[&str], &str); 8] = [
+        (
+            &["plugin", "add", "n", "--mcp-command", "/x", "--env", "oops"],
+            "takes NAME=VALUE",
+        ),
+        (
+            &[
+                "plugin",
+                "add",
+                "n",
+                "--mcp-url",
+                "https://a.test",
+                "--env",
+                "A=b",
+            ],
+            "`variables` does not go with `url`",
+        ),
+        (
+            &[
+                "plugin",
+                "add",
+                "n",
+                "--mcp-command",
+                "/x",
+                "--header-secret",
+                "A=b",
+            ],
+            "`headers` does not go with `command`",
+        ),
         (
             &[
                 "plugin",

@@ -6,6 +6,7 @@ mod commands;
 mod pins;
 mod places;
 mod runs;
+mod stops;
 mod web;
 
 use std::path::{Path, PathBuf};

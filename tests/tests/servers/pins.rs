@@ -74,6 +74,7 @@ fn a_changed_description_blocks_its_tool_until_it_is_accepted() {
     assert_eq!(host.says("echo", json!({ "text": "hi" })), "hi");
     assert_eq!(found(&host), Value::Null);
     let activated = host.audited("admin.plugin.activate");
+    assert_eq!(activated[0]["detail"]["sandboxed"], false);
     assert_eq!(
         activated[0]["detail"]["changes"]["changed_tools"][0]["description"],
         EVIL
@@ -93,6 +94,7 @@ fn a_change_while_the_host_is_down_is_seen_before_the_first_call() {
     }
     let mut host = Host::with_notes();
     host.kill();
+    std::fs::create_dir_all(host.own("notes")).expect("made");
     std::fs::write(host.own("notes").join("description"), EVIL).expect("written");
     std::fs::write(host.own("notes").join("without-count"), "").expect("written");
     host.start();
@@ -126,14 +128,15 @@ fn a_new_tool_is_not_offered_before_it_is_accepted() {
     if !can_start() {
         return;
     }
-    let host = Host::new();
+    let host = Host::with_notes();
     let own = host.own("notes");
     std::fs::create_dir_all(&own).expect("a directory");
     std::fs::write(own.join("without-count"), "").expect("written");
-    host.install("notes", &json!({ "server": crate::notes() }));
+    // A change is tried where its plugin is.
+    host.install("notes", &json!({ "activate": true }));
     assert!(host.says("count", json!({})).starts_with("tool-not-found"));
     std::fs::remove_file(own.join("without-count")).expect("removed");
-    host.says("renew", json!({ "text": "Gives back its text" }));
+    host.says("renew", json!({ "text": "Gives it back" }));
     assert!(host.says("count", json!({})).starts_with("tool-not-found"));
     let changes = found(&host)["changes"].clone();
     assert_eq!(changes["new_tools"], json!(["count"]), "{changes}");

@@ -25,7 +25,7 @@ fn a_server_is_marked_wherever_it_shows() {
     assert_eq!(detail["server"]["server"]["command"], program(), "{detail}");
     let tools = api.get("/v1/tools").expect("tools");
     let tools = tools["tools"].as_array().expect("a list");
-    assert_eq!(tools.len(), 14);
+    assert_eq!(tools.len(), 15);
     assert!(
         tools.iter().all(|tool| tool["sandboxed"] == false),
         "{tools:?}"
@@ -174,6 +174,21 @@ fn no_rule_is_granted_that_would_hold_nothing_back() {
             "{problem}"
         );
     }
+    // So nothing is said to be denied, and no rule is named that would be refused.
+    for (capability, operation, tool) in [
+        ("files", "read /etc/passwd", Value::Null),
+        ("http", "GET https://a.test/", Value::Null),
+        ("kv", "set b k", json!("echo")),
+    ] {
+        let asked = json!({ "capability": capability, "operation": operation, "tool": tool });
+        let (status, answer) = host.ask("POST", "/v1/plugins/notes/explain", &asked);
+        let expect = json!({
+            "allowed": true, "sandboxed": false, "rule": null,
+            "because": "no grant holds it back: it is an MCP server, which is not sandboxed",
+            "capability": capability, "operation": answer["operation"],
+        });
+        assert_eq!((status, answer), (200, expect), "{capability}");
+    }
 }
 
 #[test]
@@ -290,6 +305,11 @@ fn what_makes_no_sense_is_not_installed() {
             502,
             "that are not seen",
         ),
+        (
+            hostile("hides words in a description"),
+            502,
+            "in `tools` (--tool)",
+        ),
         (hostile("writes a banner"), 502, "no message"),
     ];
     for (request, status, expect) in table {
@@ -347,6 +367,52 @@ fn what_is_halted_or_removed_ends_its_program() {
 }
 
 #[test]
+fn what_a_server_leaves_that_is_not_installed_is_found_by_nobody() {
+    if !can_start() {
+        return;
+    }
+    let mut host = Host::new();
+    let all = host.data.join("mcp");
+    let left = || -> Vec<String> {
+        let entries = std::fs::read_dir(&all).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.collect()
+    };
+    let planted = json!({ "command": program(), "args": ["hostile", "leaves a file and exits"] });
+    let refused = host.refused("notes", &json!({ "server": planted }));
+    assert_eq!(refused.0, 502, "{refused:?}");
+    wait_for("its directory is gone", || left().is_empty());
+    // Neither by the server itself, once it is a plugin.
+    host.install("notes", &json!({ "server": notes(), "check": true }));
+    host.install("notes", &json!({ "server": notes() }));
+    assert_eq!(host.says("count", json!({})), "1");
+    assert_eq!(left(), ["notes"]);
+    // A change of it is tried where it is, and takes nothing away.
+    host.refused("notes", &json!({ "server": planted }));
+    assert_eq!(counted(&host.own("notes")), 1);
+    for name in ["never", ".new-1", ".gone-1"] {
+        std::fs::create_dir(all.join(name)).expect("made");
+    }
+    host.kill();
+    host.start();
+    wait_for("what belongs to nobody is gone", || left() == ["notes"]);
+    assert_eq!(host.says("count", json!({})), "2");
+    // What is kept of a plugin that was removed is kept until it is erased.
+    let remove = |host: &Host, path: &str| {
+        let reply = host.api().send(&Request::new("DELETE", path));
+        reply.expect("a reply").status
+    };
+    let path = "/v1/plugins/notes?keep_data=true";
+    assert_eq!(remove(&host, path), 200);
+    host.kill();
+    host.start();
+    assert_eq!(left(), ["notes"]);
+    assert_eq!(remove(&host, "/v1/plugins/notes"), 200);
+    assert_eq!(left(), Vec::<String>::new());
+    assert_eq!(remove(&host, "/v1/plugins/notes"), 404);
+}
+
+#[test]
 fn a_call_in_flight_ends_with_a_halt_and_is_on_record() {
     if !can_start() {
         return;
@@ -390,6 +456,42 @@ fn a_program_ends_with_its_host() {
     assert!(alive());
     host.kill();
     wait_for("it ends with its host", || !alive());
+}
+
+#[test]
+fn a_variable_is_no_secret_and_part_of_what_is_pinned() {
+    if !can_start() {
+        return;
+    }
+    let host = Host::new();
+    let with = |value: &str| {
+        let mut server = notes();
+        server["variables"] = json!({ "PORT": value });
+        server
+    };
+    let first = host.install("notes", &json!({ "server": with("5432") }));
+    let said = host.says("environment", json!({}));
+    assert!(said.contains(r#"("PORT", "5432")"#), "{said}");
+    assert_eq!(
+        host.says("echo", json!({ "text": "invoice 1543299" })),
+        "invoice 1543299"
+    );
+    let detail = host.plugin("notes");
+    assert_eq!(detail["server"]["server"]["variables"]["PORT"], "5432");
+    let second = host.install("notes", &json!({ "server": with("1"), "activate": true }));
+    assert_ne!(first["digest"], second["digest"]);
+    assert_eq!(second["sandboxed"], false);
+    assert!(
+        host.says("environment", json!({}))
+            .contains(r#"("PORT", "1")"#)
+    );
+    let mut both = with("1");
+    both["env"] = json!({ "PORT": "token" });
+    let refused = host.refused("notes", &json!({ "server": both }));
+    assert!(
+        refused.1.contains("and in `variables`: keep one"),
+        "{refused:?}"
+    );
 }
 
 #[test]

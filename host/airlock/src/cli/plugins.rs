@@ -123,7 +123,9 @@ pub struct OpenApi {
     /// All but these operations.
     #[arg(long, value_name = "WHICH", requires = "openapi")]
     pub exclude: Vec<String>,
-    /// The security scheme to use, where operations leave the choice.
+    /// The security scheme to use, where operations leave the choice. Where the
+    /// document names none: how the secret is sent, as `bearer`, `basic`,
+    /// `header:NAME` or `query:NAME`.
     #[arg(long, value_name = "SCHEME", requires = "openapi")]
     pub auth: Option<String>,
     /// The name of the secret that is sent; `NAME-key` unless given. With several
@@ -183,6 +185,10 @@ pub struct ServerAdd {
         requires = "mcp_command"
     )]
     pub env: Vec<String>,
+    /// A variable of the program's environment that is no secret: it is shown with the
+    /// server, and pinned. Can be given several times.
+    #[arg(long = "env", value_name = "NAME=VALUE", requires = "mcp_command")]
+    pub variables: Vec<String>,
     /// A file or folder that the program may read and execute besides the system's
     /// libraries.
     #[arg(long, value_name = "PATH", requires = "mcp_command")]

@@ -69,6 +69,9 @@ fn asks(session: &Session, args: &cli::Explain, answer: &Value) -> Option<&'stat
 fn explained(capability: &str, answer: &Value) -> String {
     let operation = cell(answer, "operation");
     let because = cell(answer, "because");
+    if answer["sandboxed"] == false && answer["allowed"] == true {
+        return format!("NOT SANDBOXED: {operation}\n  {because}");
+    }
     let mut text = match (answer["allowed"] == true, answer["rule"].as_u64()) {
         (true, Some(rule)) => {
             format!("allowed: {operation}\n  by {capability} rule {rule}: {because}")

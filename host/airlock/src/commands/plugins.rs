@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::described::{changes, describe};
-use super::{Session, openapi, servers};
+use super::servers::{self, NOT_SANDBOXED};
+use super::{Session, openapi};
 use crate::cli::{Plugin, PluginAdd};
 use crate::client::{Api, Request, encode};
 use crate::exit::{Failure, Misuse};
@@ -290,7 +291,11 @@ fn activate(session: &Session, name: &str, digest: &str, downgrade: bool) -> Res
             .api
             .value(&Request::json("POST", format!("{path}/activate"), &body))?;
     session.format.show(&installed, |installed| {
-        format!("{name} is now {full}{}", changes(&installed["changes"]))
+        let mut text = format!("{name} is now {full}{}", changes(&installed["changes"]));
+        if installed["sandboxed"] == false {
+            text.push_str(&format!("\n{NOT_SANDBOXED}"));
+        }
+        text
     })
 }
 

@@ -14,22 +14,30 @@ use crate::output::{cell, one_line, print_bytes};
 /// The server that is to be installed, if it is one.
 pub(super) fn of(add: &ServerAdd) -> Result<Option<Value>> {
     let mut server = match (&add.mcp_url, &add.mcp_command) {
-        (Some(url), _) => {
-            json!({ "url": url, "headers": pairs("--header-secret", &add.headers)?, "allow_private": add.allow_private })
-        }
-        (None, Some(command)) => json!({
-            "command": command, "args": add.args, "env": pairs("--env-secret", &add.env)?,
-            "read": add.read, "allow_network": add.allow_network,
-        }),
+        (Some(url), _) => json!({ "url": url }),
+        (None, Some(command)) => json!({ "command": command }),
         (None, None) if !add.tools.is_empty() => {
             let what = "--tool chooses between the tools of an MCP server: it goes with --mcp-url or --mcp-command";
             return Err(Misuse(what.to_owned()).into());
         }
         (None, None) => return Ok(None),
     };
-    if !add.tools.is_empty() {
-        server["tools"] = json!(add.tools);
+    let lists = [
+        ("args", &add.args),
+        ("read", &add.read),
+        ("tools", &add.tools),
+    ];
+    let given = lists.into_iter().filter(|(_, items)| !items.is_empty());
+    // Also what does not go with the other, which the server says: the parser asks for
+    // nothing that can't stand beside what is there.
+    for (member, items) in given {
+        server[member] = json!(items);
     }
+    server["headers"] = pairs("--header-secret", &add.headers)?;
+    server["env"] = pairs("--env-secret", &add.env)?;
+    server["variables"] = variables(&add.variables)?;
+    server["allow_private"] = json!(add.allow_private);
+    server["allow_network"] = json!(add.allow_network);
     Ok(Some(server))
 }
 
@@ -48,7 +56,20 @@ fn pairs(option: &str, given: &[String]) -> Result<Value> {
     Ok(Value::Object(pairs))
 }
 
-const NOT_SANDBOXED: &str = "NOT SANDBOXED: no grant holds back what this server does";
+/// Names and values, which are no secrets.
+fn variables(given: &[String]) -> Result<Value> {
+    let mut pairs = serde_json::Map::new();
+    for pair in given {
+        let Some((name, value)) = pair.split_once('=') else {
+            let what = "--env takes NAME=VALUE; for a secret --env-secret NAME=SECRET";
+            return Err(Misuse(what.to_owned()).into());
+        };
+        pairs.insert(name.to_owned(), json!(value));
+    }
+    Ok(Value::Object(pairs))
+}
+
+pub(super) const NOT_SANDBOXED: &str = "NOT SANDBOXED: no grant holds back what this server does";
 
 fn send(session: &Session, name: &str, body: &Value) -> Result<Value> {
     let path = format!("/v1/plugins/{}/mcp?wait=true", encode(name));
@@ -124,6 +145,14 @@ pub(super) fn describe(detail: &Value) -> String {
             text.push_str(&format!("  {label}: {}\n", one_line(&pairs.join(", "))));
         }
     }
+    let pairs = of["variables"].as_object().into_iter().flatten();
+    for (name, value) in pairs {
+        let value = value.as_str().unwrap_or("?");
+        text.push_str(&format!(
+            "  variable: {}\n",
+            one_line(&format!("{name}={value}"))
+        ));
+    }
     for (member, says) in [
         ("allow_private", "may be at a private address"),
         ("allow_network", "may use the network"),
@@ -155,11 +184,12 @@ mod tests {
     fn a_server_is_shown_as_not_sandboxed_and_forges_no_line() {
         let found = json!({ "digest": "sha256:2", "changes": { "changed_tools": [{ "tool": "echo", "description": "a\nGranted" }] } });
         let server = json!({
-            "server": { "command": "/bin/x", "args": ["a\nb"], "env": { "T": "token" }, "allow_network": true },
+            "server": { "command": "/bin/x", "args": ["a\nb"], "env": { "T": "token" },
+                "variables": { "A": "1\n2", "B": "" }, "allow_network": true },
             "landlock": "files, network", "found": found,
         });
         let shown = describe(&json!({ "name": "p", "sandboxed": false, "server": server }));
-        let expect = "\nNOT SANDBOXED: an MCP server, /bin/x\n  arguments: a\\nb\n  environment: T from the secret token\n  may use the network\n  Landlock holds its files and network: files, network\n\nIt lists other tools than those that were accepted; those that changed are refused:\n  echo says of itself now: a\\nGranted\nto accept this: airlock plugin accept p sha256:2\n";
+        let expect = "\nNOT SANDBOXED: an MCP server, /bin/x\n  arguments: a\\nb\n  environment: T from the secret token\n  variable: A=1\\n2\n  variable: B=\n  may use the network\n  Landlock holds its files and network: files, network\n\nIt lists other tools than those that were accepted; those that changed are refused:\n  echo says of itself now: a\\nGranted\nto accept this: airlock plugin accept p sha256:2\n";
         assert_eq!(shown, expect);
         assert_eq!(describe(&json!({ "name": "p" })), "");
     }
@@ -170,5 +200,9 @@ mod tests {
         assert!(!error.to_string().contains("s3cret"), "{error}");
         let read = pairs("--env-secret", &["A=b=c".to_owned()]).expect("a pair");
         assert_eq!(read, json!({ "A": "b=c" }));
+        let error = variables(&["s3cret".to_owned()]).expect_err("no pair");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+        let read = variables(&["A=b=c".to_owned(), "B=".to_owned()]).expect("pairs");
+        assert_eq!(read, json!({ "A": "b=c", "B": "" }));
     }
 }

@@ -14,6 +14,7 @@ use crate::grants::{
 use crate::plugins::{Active, Claims, EffectsView, PluginError, Slot, claims};
 use crate::principal::Principal;
 use crate::record;
+use crate::remote::is_server;
 use crate::runtime::Runtime;
 use crate::{ids, names};
 
@@ -204,11 +205,19 @@ impl Runtime {
             let unknown = || GrantError::Invalid(format!("`{plugin}` has no tool `{tool}`"));
             let terms = terms.ok_or_else(unknown)?;
             let mut explained = as_class(terms.class)?;
+            if is_server(&active.manifest) {
+                explained.unheld();
+            }
             if terms.claim_changed {
                 explained.refuse(format!(
                     "every call of `{tool}` is refused: it claims other effects than when they were granted"
                 ));
             }
+            return Ok(explained);
+        }
+        if is_server(&active.manifest) {
+            let mut explained = as_class(EffectClass::Plain)?;
+            explained.unheld();
             return Ok(explained);
         }
         let (widest, narrowed) = (

@@ -12,7 +12,7 @@ use crate::plugins::{
 };
 use crate::principal::Principal;
 use crate::record;
-use crate::remote::{check_reach, mark};
+use crate::remote::{check_reach, is_server, mark};
 use crate::runtime::Runtime;
 
 impl Runtime {
@@ -83,6 +83,7 @@ impl Runtime {
             digest: digest.to_owned(),
             active: true,
             is_agent: manifest.agent.is_some(),
+            sandboxed: !is_server(&manifest),
             changes,
         };
         if digest == active.manifest.digest {

@@ -185,6 +185,7 @@ impl Runtime {
             digest: manifest.digest.clone(),
             active: false,
             is_agent: manifest.agent.is_some(),
+            sandboxed: !remote::is_server(manifest),
             changes: found.map_or_else(VersionChanges::default, |(_, active)| {
                 version_changes(&active.manifest, manifest, Some(&active.grants.grants))
             }),
@@ -236,6 +237,7 @@ impl Runtime {
                 digest: manifest.digest.clone(),
                 active: row.active.as_deref() == Some(&manifest.digest),
                 is_agent: manifest.agent.is_some(),
+                sandboxed: !remote::is_server(manifest),
                 changes: active.map_or_else(VersionChanges::default, |active| {
                     version_changes(&active.manifest, manifest, Some(&active.grants.grants))
                 }),

@@ -4,6 +4,7 @@
 //! kept, unless an administrator asked to keep it; an erasure that was
 //! interrupted is finished at the next start, or before the name is used again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use airlock_journal::Op;
@@ -99,17 +100,22 @@ impl Runtime {
 
     /// Whether anything is kept for a plugin.
     async fn keeps_data(&self, name: &str) -> Result<bool, PluginError> {
-        Ok(kv::holds(self.store(), name)? || self.memory_holds(name).await?)
+        let (remotes, plugin) = (Arc::clone(&self.remotes), name.to_owned());
+        let has_files = self.blocking(move || remotes.keeps(&plugin)).await?;
+        Ok(has_files || kv::holds(self.store(), name)? || self.memory_holds(name).await?)
     }
 
     /// Finishes the erasures that an abrupt stop interrupted.
     pub(crate) async fn finish_erasures(&self) {
         let remotes = Arc::clone(&self.remotes);
-        if let Err(error) = self.blocking(move || remotes.sweep()).await {
+        // Also those that were removed and kept their data.
+        let slots = self.registry.slots();
+        let known: BTreeSet<String> = slots.iter().map(|slot| slot.name.clone()).collect();
+        if let Err(error) = self.blocking(move || remotes.sweep(&known)).await {
             tracing::error!(%error, "what programs left is not deleted yet");
         }
         let who = Principal::local_admin("start");
-        for slot in self.registry.slots() {
+        for slot in slots {
             let mut row = slot.row.lock().await;
             if !row.erasing {
                 continue;

@@ -97,6 +97,10 @@ pub struct Installed {
     /// Whether it is an agent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_agent: bool,
+    /// `false`: it is an MCP server of others, outside of any sandbox; absent
+    /// otherwise.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub sandboxed: bool,
     /// What it asks for beyond the version active before it, and whose claims
     /// about effects changed; empty for a first version.
     pub changes: VersionChanges,

@@ -149,8 +149,16 @@ impl Runtime {
             let why = self.remotes.masked(&server, fault.to_string());
             PluginError::Unreachable(why)
         };
+        // What a server leaves that is no plugin yet, nobody else finds.
+        let found = self.registry.get(plugin);
+        let is_one = found.is_some_and(|(_, active)| is_server(&active.manifest));
+        let fresh = (!is_one).then(|| self.remotes.fresh());
         let asked = async {
-            let link = self.remotes.connect(plugin, &server, &who.name).await?;
+            let (remotes, by) = (&self.remotes, &who.name);
+            let link = match &fresh {
+                Some(fresh) => remotes.connect_fresh(fresh, plugin, &server, by).await?,
+                None => remotes.connect(plugin, &server, by).await?,
+            };
             link.all_tools(&server).await
         };
         let mut stop = self.stop.subscribe();
@@ -158,9 +166,12 @@ impl Runtime {
             biased;
             () = self.halts.ends(plugin, None) => None,
             _ = stop.wait_for(|stop| *stop != Stop::No) => None,
-            tools = asked => Some(tools.map_err(failed)?),
+            tools = asked => Some(tools),
         };
-        match tools {
+        if let Some(fresh) = fresh.filter(|_| server.is_program()) {
+            self.blocking(move || fresh.delete()).await?;
+        }
+        match tools.transpose().map_err(failed)? {
             Some(tools) => Ok(Pinned::new(server, tools).bytes().into()),
             None => {
                 self.may_ask(plugin)?;

@@ -1,18 +1,22 @@
-//! Directories of programs whose plugins are gone.
+//! Directories of programs: of a server's before it is installed, and of those whose
+//! plugins are gone.
 //!
 //! What must stay true: whatever a program left there keeps nothing else from being
-//! erased; what is changed and deleted is in its directory, wherever links lead.
+//! erased; what is changed and deleted is in its directory, wherever links lead; no
+//! plugin finds what a server left that was never installed.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::ids;
 
 /// How the directories of plugins that are gone begin; no plugin's name does.
 const GONE: &str = ".gone-";
+/// How those begin in which a server is asked for its tools before it is a plugin's.
+const NEW: &str = ".new-";
 /// Levels below a directory that are made deletable.
 const LEVELS_MAX: usize = 64;
 
@@ -31,14 +35,26 @@ pub(super) fn discard(all: &Path, plugin: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Deletes what is left of plugins that are gone.
-pub(super) fn sweep(all: &Path) {
+/// A directory for a server that is no plugin yet, which is deleted by [`delete`]; it
+/// is not made.
+pub(super) fn fresh(all: &Path) -> PathBuf {
+    all.join(ids::new_id(NEW))
+}
+
+/// Deletes what is left of plugins that are gone, and of servers that never were one:
+/// every directory that is not of a `known` plugin.
+pub(super) fn sweep(all: &Path, known: impl Fn(&str) -> bool) {
     let entries = fs::read_dir(all).into_iter().flatten().flatten();
-    let gone = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(GONE));
+    let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let gone = dirs.filter(|entry| !entry.file_name().to_str().is_some_and(&known));
     gone.for_each(|entry| delete(&entry.path()));
 }
 
-fn delete(dir: &Path) {
+/// Deletes a directory as far as that is possible; the rest goes at the next start.
+pub(super) fn delete(dir: &Path) {
+    if !dir.exists() {
+        return;
+    }
     if fs::remove_dir_all(dir).is_ok() {
         return;
     }
@@ -99,10 +115,16 @@ mod tests {
     #[test]
     fn what_could_not_be_deleted_goes_at_the_next_start() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (gone, kept) = (dir.path().join(".gone-1"), dir.path().join("p"));
-        fs::create_dir_all(gone.join("a")).expect("made");
-        fs::create_dir(&kept).expect("made");
-        sweep(dir.path());
-        assert!(!gone.exists() && kept.exists());
+        let all = dir.path();
+        let gone = [all.join(".gone-1"), fresh(all), all.join("never-installed")];
+        let kept = [all.join("p"), all.join("q")];
+        for dir in gone.iter().chain(&kept) {
+            fs::create_dir_all(dir.join("a")).expect("made");
+        }
+        fs::write(all.join("file"), "").expect("written");
+        sweep(all, |name| matches!(name, "p" | "q"));
+        assert!(!gone.iter().any(|dir| dir.exists()));
+        assert!(kept.iter().all(|dir| dir.join("a").exists()));
+        assert!(all.join("file").exists(), "the host made no files here");
     }
 }

@@ -67,6 +67,16 @@ impl Host for Side {
     }
 }
 
+/// A directory that goes with whoever asked for it.
+pub(crate) struct Fresh(PathBuf);
+
+impl Fresh {
+    /// Deletes it. Blocks.
+    pub(crate) fn delete(&self) {
+        dirs::delete(&self.0);
+    }
+}
+
 impl Remotes {
     pub(crate) fn open(
         config: &RuntimeConfig,
@@ -101,6 +111,28 @@ impl Remotes {
         server: &Server,
         by: &str,
     ) -> Result<Link, Fault> {
+        let dir = self.dir(plugin);
+        self.connect_in(dir, plugin, server, by).await
+    }
+
+    /// The same in a directory that is not the plugin's yet.
+    pub(crate) async fn connect_fresh(
+        &self,
+        fresh: &Fresh,
+        plugin: &str,
+        server: &Server,
+        by: &str,
+    ) -> Result<Link, Fault> {
+        self.connect_in(fresh.0.clone(), plugin, server, by).await
+    }
+
+    async fn connect_in(
+        &self,
+        dir: PathBuf,
+        plugin: &str,
+        server: &Server,
+        by: &str,
+    ) -> Result<Link, Fault> {
         let secrets: BTreeSet<&str> = server.secrets().collect();
         if !secrets.is_empty() {
             let detail =
@@ -112,17 +144,17 @@ impl Remotes {
                 Fault::NotSent("the use of its secrets can't be put on record".to_owned())
             })?;
         }
-        Link::open(server, &self.around(plugin)).await
+        Link::open(server, &self.around(dir)).await
     }
 
-    /// Where a plugin's server is started from.
-    fn around(&self, plugin: &str) -> Surroundings {
+    /// Where a server is started from.
+    fn around(&self, dir: PathBuf) -> Surroundings {
         Surroundings {
             host: Arc::clone(&self.side) as Arc<dyn Host>,
             client: self.client.clone(),
             launcher: self.launcher.clone(),
             launcher_args: self.launcher_args.clone(),
-            dir: self.dir(plugin),
+            dir,
             patience: PATIENCE,
         }
     }
@@ -140,9 +172,20 @@ impl Remotes {
         dirs::discard(&self.dir, plugin)
     }
 
-    /// Deletes what is left of directories that were discarded. Blocks.
-    pub(crate) fn sweep(&self) {
-        dirs::sweep(&self.dir);
+    /// Deletes what is left of directories that were discarded, and those of no
+    /// `known` plugin. Blocks.
+    pub(crate) fn sweep(&self, known: &BTreeSet<String>) {
+        dirs::sweep(&self.dir, |name| known.contains(name));
+    }
+
+    /// Whether a plugin has a directory. Blocks.
+    pub(crate) fn keeps(&self, plugin: &str) -> bool {
+        self.dir(plugin).is_dir()
+    }
+
+    /// A directory for a program that is asked for its tools before it is a plugin's.
+    pub(crate) fn fresh(&self) -> Fresh {
+        Fresh(dirs::fresh(&self.dir))
     }
 
     /// What was pinned under a digest, whole. Blocks.

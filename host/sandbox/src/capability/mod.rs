@@ -423,12 +423,32 @@ pub struct Explanation {
     /// it changes something. Empty when one tool was asked about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_for: Vec<String>,
+    /// `false`: it is asked of an MCP server of others, which nothing holds to what is
+    /// granted; absent otherwise.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub sandboxed: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 impl Explanation {
     /// Turns it into a denial for another reason than the rules.
     pub fn refuse(&mut self, because: String) {
         (self.allowed, self.rule, self.because) = (false, None, because);
+    }
+
+    /// Turns it into what is true of a plugin outside of any sandbox.
+    pub fn unheld(&mut self) {
+        let because = "no grant holds it back: it is an MCP server, which is not sandboxed";
+        (self.allowed, self.rule, self.because) = (true, None, because.to_owned());
+        (self.not_for, self.sandboxed) = (Vec::new(), false);
     }
 
     fn of<C: Capability>(grants: &Grants, op: &C::Op) -> Self {
@@ -447,6 +467,7 @@ impl Explanation {
             rule,
             because,
             not_for: Vec::new(),
+            sandboxed: true,
         }
     }
 }

@@ -17,6 +17,8 @@ pub const PROBLEMS_MAX: usize = 20;
 pub const OPERATIONS_MAX: usize = 256;
 /// Parameters of one operation.
 pub const PARAMETERS_MAX: usize = 100;
+/// JSON types of one body that a caller may choose from.
+pub const MEDIA_MAX: usize = 16;
 /// Members of a form.
 pub const FIELDS_MAX: usize = 1_000;
 /// Schemas that one is put together of, as far as files are looked for in them.

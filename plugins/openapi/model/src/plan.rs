@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// The member of an input that says which of several JSON types the body is.
+pub(crate) const CONTENT_TYPE: &str = "content_type";
+
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -138,8 +141,14 @@ pub enum Kind {
 pub struct Body {
     /// Whether it must be given.
     pub required: bool,
+    /// Whether it can be null, which is sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nullable: bool,
     /// Its media type, as `Content-Type` says it.
     pub media: String,
+    /// Those that a caller may choose instead, by `content_type`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     /// How it is written.
     pub form: Form,
     /// How the members of a form are written, where not as usual.
@@ -212,6 +221,9 @@ impl Carrier {
         match self {
             Self::Bearer => "a bearer token, sent as `Authorization: Bearer`".to_owned(),
             Self::Basic => "`user:password`, sent as `Authorization: Basic`".to_owned(),
+            Self::Header(name) if name.eq_ignore_ascii_case("authorization") => format!(
+                "the whole value of the header `{name}`, with its scheme, e.g. `Bearer TOKEN`"
+            ),
             Self::Header(name) => format!("a key, sent as the header `{name}`"),
             Self::Query(name) => format!("a key, sent as `{name}` in the query"),
             Self::Cookie(name) => format!("a key, sent as the cookie `{name}`"),

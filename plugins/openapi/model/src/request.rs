@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::limits::URL_BYTES_MAX;
-use crate::plan::{Auth, Carrier, Kind, Parameter, Part, Place, Plan, Style};
+use crate::plan::{Auth, CONTENT_TYPE, Carrier, Kind, Parameter, Part, Place, Plan, Style};
 use style::Shape;
 
 /// What may stand unescaped (RFC 3986, "unreserved").
@@ -84,20 +84,19 @@ pub fn request(
         ));
     }
     let mut headers = headers(plan, &shapes, secret, idempotency_key)?;
-    let body = match (&plan.body, input.get("body").filter(|raw| !is_null(raw))) {
-        (Some(body), Some(raw)) => {
-            let (media, bytes) = body::write(body, raw)?;
-            headers.push(("content-type".to_owned(), media));
-            bytes
-        }
-        (Some(body), None) if body.required => return Err("body: is missing".to_owned()),
-        _ => Vec::new(),
+    let body = match &plan.body {
+        Some(body) => body::of_input(body, &input)?,
+        None => None,
     };
+    let body = body.map(|(media, bytes)| {
+        headers.push(("content-type".to_owned(), media));
+        bytes
+    });
     Ok(Request {
         method: plan.method.clone(),
         url,
         headers,
-        body,
+        body: body.unwrap_or_default(),
     })
 }
 
@@ -108,8 +107,11 @@ fn is_null(raw: &RawValue) -> bool {
 /// What is not known would be dropped in silence.
 fn check_names(plan: &Plan, input: &Input) -> Result<(), String> {
     let mut known: Vec<&str> = plan.parameters.iter().map(|one| &*one.input).collect();
-    if plan.body.is_some() {
+    if let Some(body) = &plan.body {
         known.push("body");
+        if !body.others.is_empty() {
+            known.push(CONTENT_TYPE);
+        }
     }
     match input.keys().find(|name| !known.contains(&name.as_str())) {
         None => Ok(()),
@@ -157,6 +159,7 @@ fn shape(parameter: &Parameter, raw: &RawValue) -> Result<Shape, String> {
         // As it was written, so that no digit is lost.
         (Value::Number(_), _) => Ok(Shape::One(raw.get().to_owned())),
         (_, Style::Deep) => style::deep(&value),
+        (_, Style::Form) if parameter.explode => style::exploded(&value),
         _ => style::shape(&value),
     };
     shape.map_err(|why| format!("{input}: {why}"))

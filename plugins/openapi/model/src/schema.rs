@@ -25,8 +25,8 @@ pub(crate) struct Member<'a> {
 /// Where a member's schema is from.
 #[derive(Clone)]
 pub(crate) enum From<'a> {
-    /// The document, or what to say in its place where it is too large.
-    Document(Node<'a>, Value),
+    /// One of the document's, or what to say in their place where they are too large.
+    Document(Vec<Node<'a>>, Value),
     Made(Value),
 }
 
@@ -92,7 +92,7 @@ fn one_object(
         let schema = match &member.schema {
             From::Made(schema) => schema.clone(),
             From::Document(_, instead) if detail == Detail::Kinds => instead.clone(),
-            From::Document(node, _) => schemas.convert(node)?,
+            From::Document(nodes, _) => schemas.one_of(nodes)?,
         };
         properties.insert(
             member.name.clone(),
@@ -204,6 +204,21 @@ impl<'a> Schemas<'_, 'a> {
             definitions.insert(name, schema);
         }
         Ok(definitions)
+    }
+
+    /// What is as one of these says, each told once.
+    fn one_of(&mut self, nodes: &[Node<'a>]) -> Result<Value, Problem> {
+        let mut made: Vec<Value> = Vec::new();
+        for node in nodes {
+            let schema = self.convert(node)?;
+            if !made.contains(&schema) {
+                made.push(schema);
+            }
+        }
+        Ok(match made.len() {
+            1 => made.remove(0),
+            _ => json!({ "anyOf": made }),
+        })
     }
 
     fn convert(&mut self, node: &Node<'a>) -> Result<Value, Problem> {

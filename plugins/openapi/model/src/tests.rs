@@ -1,6 +1,8 @@
 //! Documents, what is made of them, and the requests and answers of calls.
 
+mod auth;
 mod broken;
+mod choices;
 mod compiled;
 mod hostile;
 mod outcomes;

@@ -72,6 +72,42 @@ async fn a_program_has_the_environment_it_was_given() {
     assert!(said.contains(r#"[(\"TOKEN\", \"******\")]"#), "{said}");
 }
 
+/// Also what its loader reads, which must not be the launcher's: that is held to
+/// nothing yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn variables_are_the_programs_and_not_its_launchers() {
+    if !can_start() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut server = program(&["good"]);
+    server.env.insert("TOKEN".to_owned(), "token".to_owned());
+    let given = [
+        ("MEMORY_FILE_PATH", "notes s3.json"),
+        ("EMPTY", ""),
+        ("LD_PRELOAD", "/no/such.so"),
+    ];
+    for (name, value) in given {
+        server.variables.insert(name.to_owned(), value.to_owned());
+    }
+    let good = connect(&server, &around(dir.path())).await;
+    let said = good.expect("connects").text("environment", "{}").await;
+    for (name, value) in given {
+        let pair = format!(r#"(\"{name}\", \"{value}\")"#);
+        assert!(said.contains(&pair), "{pair}: {said}");
+    }
+    assert!(said.contains(r#"(\"TOKEN\", \"******\")"#), "{said}");
+    // The loader complains of it once: for the program.
+    let mut server = program(&["hostile", "exits at once"]);
+    server.variables = [("LD_PRELOAD".to_owned(), "/no/such.so".to_owned())].into();
+    let ended = connect(&server, &around(dir.path())).await;
+    let ended = ended.err().map(|fault| fault.to_string());
+    let ended = ended.expect("it exits");
+    assert!(ended.contains("licence"), "{ended}");
+    let complaints = if cfg!(target_env = "gnu") { 1 } else { 0 };
+    assert_eq!(ended.matches("/no/such.so").count(), complaints, "{ended}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_uses_the_network_where_it_may() {
     if !can_start() {

@@ -45,7 +45,7 @@ async fn works(server: &Server, dir: &Path) -> Connected {
     let around = around(dir);
     let good = connect(server, &around).await.expect("connects");
     let names: Vec<&str> = good.tools.iter().map(|tool| &*tool.name).collect();
-    assert_eq!(names.len(), 14, "{names:?}");
+    assert_eq!(names.len(), 15, "{names:?}");
     let table = [
         (
             "echo",
@@ -53,6 +53,11 @@ async fn works(server: &Server, dir: &Path) -> Connected {
             r#"{"content":[{"type":"text","text":"ä\n"}]}"#,
         ),
         ("add", "{\n\"a\": 1, \"b\": 2 }", r#"{"sum":3.0}"#),
+        (
+            "Größe 1",
+            r#"{"text":"by its own name"}"#,
+            "by its own name",
+        ),
         ("count", "{}", r#""text":"1""#),
         ("count", "{}", r#""text":"2""#),
         ("fail", "{}", "failed: it can't be done"),

@@ -1,13 +1,14 @@
 //! The body of an operation: of the media types it may have, the one that a caller
-//! writes most easily.
+//! writes most easily, and those that a caller may choose instead.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ptr;
 
 use serde_json::{Value, json};
 
+use super::media;
 use crate::limits::{FIELDS_MAX, PARTS_MAX};
-use crate::plan::{Body, Field, Form, Style};
+use crate::plan::{Body, CONTENT_TYPE, Field, Form, Style};
 use crate::problem::{Problem, name};
 use crate::schema::{From, Member};
 use crate::spec::{Node, Spec};
@@ -15,7 +16,8 @@ use crate::spec::{Node, Spec};
 /// A body, and what is told of it.
 pub(crate) struct Read<'a> {
     pub(crate) body: Body,
-    pub(crate) member: Member<'a>,
+    /// `body`, and `content_type` where there is a choice.
+    pub(crate) members: Vec<Member<'a>>,
 }
 
 /// The body of an operation, where it has one.
@@ -27,60 +29,65 @@ pub(crate) fn read<'a>(spec: &Spec<'a>, operation: &Node<'a>) -> Result<Option<R
     let Some(content) = given.get("content") else {
         return Err(given.problem("the body has no `content`"));
     };
-    let mut choices = Vec::new();
-    for (media, node) in content.members("`content`")? {
-        let (form, rank) = form(media);
-        choices.push((rank, media, form, node));
-    }
-    // Of equals the first.
-    let chosen = choices.into_iter().min_by_key(|(rank, ..)| *rank);
-    let Some((_, media, form, node)) = chosen else {
+    let choices = media::choices(spec, &content)?;
+    let Some(first) = choices.first() else {
         return Err(given.problem("the body's `content` is empty"));
     };
-    if !is_media(media) {
-        return Err(node.problem(format!("`{}` is no media type", name(media))));
+    let (form, node) = (first.form, &first.node);
+    if !is_media(first.named) {
+        return Err(node.problem(format!("`{}` is no media type", name(first.named))));
     }
     let required = given.flag("required") == Some(true);
-    let schema = node.get("schema");
+    let schemas: Vec<Node<'a>> = choices
+        .iter()
+        .filter_map(|choice| choice.node.get("schema"))
+        .collect();
     let fields = match form {
-        Form::Urlencoded | Form::Multipart => fields(spec, &node, schema.as_ref(), form)?,
+        Form::Urlencoded | Form::Multipart => fields(spec, node, schemas.first(), form)?,
         _ => BTreeMap::new(),
     };
+    let mut nullable = false;
+    if form == Form::Json {
+        for schema in &schemas {
+            nullable |= media::takes_null(spec, schema)?;
+        }
+    }
     let description = given.text("description").unwrap_or_default();
+    let mut members = vec![Member {
+        name: "body".to_owned(),
+        required,
+        description: format!("{description}{}", beside(form, &fields))
+            .trim()
+            .to_owned(),
+        // One of them without a schema may be anything.
+        schema: told(form, (schemas.len() == choices.len()).then_some(schemas)),
+    }];
+    let media: Vec<String> = choices.iter().map(|choice| choice.media.clone()).collect();
+    members.extend(chosen(&media));
     Ok(Some(Read {
-        member: Member {
-            name: "body".to_owned(),
-            required,
-            description: format!("{description}{}", beside(form, &fields))
-                .trim()
-                .to_owned(),
-            schema: told(form, schema),
-        },
+        members,
         body: Body {
             required,
-            media: match media.contains('*') {
-                true => "application/octet-stream".to_owned(),
-                false => media.to_owned(),
-            },
+            nullable,
+            media: first.media.clone(),
+            others: media.into_iter().skip(1).collect(),
             form,
             fields,
         },
     }))
 }
 
-/// How a media type is written, and which is preferred: the lowest.
-fn form(media: &str) -> (Form, u8) {
-    let essence = media.split(';').next().unwrap_or_default().trim();
-    let essence = essence.to_ascii_lowercase();
-    match essence.as_str() {
-        "application/json" => (Form::Json, 0),
-        json if json.ends_with("+json") || json.ends_with("/json") => (Form::Json, 1),
-        "application/x-www-form-urlencoded" => (Form::Urlencoded, 2),
-        "multipart/form-data" => (Form::Multipart, 3),
-        "application/xml" | "application/yaml" | "application/graphql" => (Form::Text, 4),
-        text if text.starts_with("text/") || text.ends_with("+xml") => (Form::Text, 4),
-        _ => (Form::Bytes, 5),
-    }
+/// The member that says which media type it is, where there are several.
+fn chosen(media: &[String]) -> Option<Member<'static>> {
+    let (first, _) = media
+        .split_first()
+        .filter(|(_, others)| !others.is_empty())?;
+    Some(Member {
+        name: CONTENT_TYPE.to_owned(),
+        required: false,
+        description: format!("What `body` is; {first} unless given."),
+        schema: From::Made(json!({ "type": "string", "enum": media })),
+    })
 }
 
 /// Whether it can stand in `Content-Type`.
@@ -96,7 +103,7 @@ pub(crate) fn is_media(media: &str) -> bool {
         })
 }
 
-fn told(form: Form, schema: Option<Node<'_>>) -> From<'_> {
+fn told(form: Form, schemas: Option<Vec<Node<'_>>>) -> From<'_> {
     let instead = match form {
         Form::Json => json!({}),
         Form::Urlencoded | Form::Multipart => json!({ "type": "object" }),
@@ -105,8 +112,8 @@ fn told(form: Form, schema: Option<Node<'_>>) -> From<'_> {
             return From::Made(json!({ "type": "string", "contentEncoding": "base64" }));
         }
     };
-    match schema {
-        Some(schema) => From::Document(schema, instead),
+    match schemas {
+        Some(schemas) => From::Document(schemas, instead),
         None => From::Made(instead),
     }
 }
@@ -181,7 +188,7 @@ fn fields(
 }
 
 /// A schema and those that it is put together of, each once.
-fn parts<'a>(spec: &Spec<'a>, node: Node<'a>) -> Result<Vec<Node<'a>>, Problem> {
+pub(crate) fn parts<'a>(spec: &Spec<'a>, node: Node<'a>) -> Result<Vec<Node<'a>>, Problem> {
     let mut found: Vec<Node<'a>> = Vec::new();
     let mut queue = VecDeque::from([node]);
     while let Some(node) = queue.pop_front() {

@@ -4,6 +4,7 @@
 //! is wrong is told at once.
 
 mod body;
+mod media;
 mod names;
 mod operation;
 mod parameters;
@@ -23,7 +24,7 @@ use crate::limits::{IMAGE_BYTES_MAX, OPERATIONS_MAX, PROBLEMS_MAX};
 use crate::plan::{Auth, Carrier};
 use crate::problem::{Problem, name, shown};
 use crate::read;
-use crate::spec::Spec;
+use crate::spec::{Node, Spec};
 
 /// What is asked for beside the document.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +37,8 @@ pub struct Options {
     pub include: Vec<String>,
     /// Not these.
     pub exclude: Vec<String>,
-    /// The scheme to be used where there are several.
+    /// The scheme to be used where there are several; where the document names none,
+    /// how a secret is sent: `bearer`, `basic`, `header:NAME` or `query:NAME`.
     pub auth: Option<String>,
     /// Secrets' names: one, or `scheme=name`.
     pub secrets: Vec<String>,
@@ -87,7 +89,7 @@ pub fn compile(text: &str, options: &Options) -> Result<Compiled, Vec<Problem>> 
     let server = server::of_document(&spec, &options).map_err(one)?;
     let mut draft = Draft::new(&spec, &server, &options);
     let operations = draft.select()?;
-    let schemes = draft.schemes(&operations);
+    let schemes = draft.schemes(&operations).map_err(one)?;
     let used = schemes.used();
     security::check_choice(&used, &options).map_err(one)?;
     let secrets = security::secrets(&used, &options).map_err(one)?;
@@ -259,17 +261,20 @@ impl<'d, 'a> Draft<'d, 'a> {
         }
     }
 
-    fn schemes(&mut self, operations: &[Operation<'a>]) -> Schemes {
+    fn schemes(&mut self, operations: &[Operation<'a>]) -> Result<Schemes, Problem> {
+        let nodes: Vec<Node<'a>> = operations.iter().map(|one| one.node.clone()).collect();
+        let asked = security::asked(self.spec, &nodes, self.options)?;
+        self.notes.extend(asked.note());
         let mut schemes = BTreeMap::new();
         for (number, operation) in operations.iter().enumerate() {
-            match operation::scheme(self.spec, operation, self.options) {
+            match security::of_operation(self.spec, &operation.node, &asked) {
                 Ok(scheme) => {
                     schemes.insert(number, scheme);
                 }
                 Err(problem) => self.refuse(operation, problem),
             }
         }
-        Schemes(schemes)
+        Ok(Schemes(schemes))
     }
 
     /// The tools, with the numbers of their operations.

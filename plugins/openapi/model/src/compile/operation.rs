@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::server::{Server, check_own};
-use super::{Options, body, names, parameters, responses, security};
+use super::{body, names, parameters, responses};
 use crate::image::{Listing, Tool};
 use crate::limits::{DESCRIPTION_BYTES_MAX, TITLE_BYTES_MAX};
-use crate::plan::{Auth, Plan};
+use crate::plan::{Auth, CONTENT_TYPE, Plan};
 use crate::problem::{Problem, name};
 use crate::schema;
 use crate::spec::{Node, Spec};
@@ -108,8 +108,6 @@ impl<'a> Operation<'a> {
         let tool = self.tool_name()?;
         check_own(self.names_server(), server)?;
         let mut notes = Vec::new();
-        let read = parameters::read(spec, &self.item, &self.node, auth.map(|auth| &auth.carrier))?;
-        notes.extend(read.left_out.iter().map(|why| format!("{tool}: {why}")));
         let takes_body = !matches!(self.method.as_str(), "GET" | "HEAD");
         if !takes_body && self.node.get("requestBody").is_some() {
             notes.push(format!(
@@ -121,6 +119,16 @@ impl<'a> Operation<'a> {
             true => body::read(spec, &self.node)?,
             false => None,
         };
+        let mut reserved = vec!["body"];
+        if body
+            .as_ref()
+            .is_some_and(|read| !read.body.others.is_empty())
+        {
+            reserved.push(CONTENT_TYPE);
+        }
+        let carrier = auth.map(|auth| &auth.carrier);
+        let read = parameters::read(spec, &self.item, &self.node, &reserved, carrier)?;
+        notes.extend(read.left_out.iter().map(|why| format!("{tool}: {why}")));
         let answer = responses::read(spec, &self.node)?;
         let (parameters, mut members): (Vec<_>, Vec<_>) = read
             .all
@@ -129,7 +137,7 @@ impl<'a> Operation<'a> {
             .unzip();
         let path = parameters::path(self.path, &self.node, &parameters)?;
         let body = body.map(|read| {
-            members.push(read.member);
+            members.extend(read.members);
             read.body
         });
         let (input, input_less) = schema::object(spec, &members, true)?;
@@ -222,15 +230,6 @@ fn cut(text: &str, bytes_max: usize) -> String {
         made.push(c);
     }
     made
-}
-
-/// The scheme of an operation.
-pub(crate) fn scheme(
-    spec: &Spec<'_>,
-    operation: &Operation<'_>,
-    options: &Options,
-) -> Result<Option<security::Scheme>, Problem> {
-    security::of_operation(spec, &operation.node, options)
 }
 
 /// Problems of names: two operations with one.

@@ -26,10 +26,12 @@ pub(crate) struct Parameters<'a> {
 }
 
 /// All parameters of an operation: those of its path, and its own in their place.
+/// None has a name that is reserved.
 pub(crate) fn read<'a>(
     spec: &Spec<'a>,
     item: &Node<'a>,
     operation: &Node<'a>,
+    reserved: &[&str],
     carrier: Option<&Carrier>,
 ) -> Result<Parameters<'a>, Problem> {
     let mut found: Vec<(Place, &'a str, Node<'a>)> = Vec::new();
@@ -65,7 +67,7 @@ pub(crate) fn read<'a>(
             found.len()
         )));
     }
-    let inputs = inputs(&found);
+    let inputs = inputs(&found, reserved);
     let read = found.into_iter().zip(inputs);
     let read = read.map(|((place, called, node), input)| one(spec, &node, place, called, input));
     Ok(Parameters {
@@ -81,7 +83,7 @@ fn left_out(found: &[(Place, &str, Node<'_>)], carrier: Option<&Carrier>) -> Vec
     };
     let sends_it = matches!(carrier, Some(Carrier::Bearer | Carrier::Basic));
     let note = "the header `Authorization` is no parameter: what it holds is a secret, which needs \
-                a scheme under `security`";
+                a scheme under `security`, or --auth bearer";
     match found.iter().any(|one| is_it(&one)) && !sends_it {
         true => vec![note.to_owned()],
         false => Vec::new(),
@@ -123,12 +125,13 @@ fn is_sent_otherwise(place: Place, called: &str, carrier: Option<&Carrier>) -> b
 }
 
 /// Their names in the input: their own, with the place where two have one name.
-fn inputs(found: &[(Place, &str, Node<'_>)]) -> Vec<String> {
-    let mut count: BTreeMap<String, usize> = BTreeMap::from([("body".to_owned(), 1)]);
+fn inputs(found: &[(Place, &str, Node<'_>)], reserved: &[&str]) -> Vec<String> {
+    let names = reserved.iter().map(|name| (*name).to_owned());
+    let mut taken: Vec<String> = names.collect();
+    let mut count: BTreeMap<String, usize> = taken.iter().cloned().map(|name| (name, 1)).collect();
     for (_, called, _) in found {
         *count.entry(names::property(called)).or_default() += 1;
     }
-    let mut taken: Vec<String> = vec!["body".to_owned()];
     for (place, called, _) in found {
         let own = names::property(called);
         let base = match count.get(&own) {
@@ -143,8 +146,7 @@ fn inputs(found: &[(Place, &str, Node<'_>)]) -> Vec<String> {
         }
         taken.push(input);
     }
-    taken.remove(0);
-    taken
+    taken.split_off(reserved.len())
 }
 
 fn one<'a>(
@@ -187,7 +189,7 @@ fn one<'a>(
             required: required && !takes_key,
             description: description.trim().to_owned(),
             schema: match schema {
-                Some(schema) => From::Document(schema, instead),
+                Some(schema) => From::Document(vec![schema], instead),
                 None => From::Made(json!({})),
             },
         },

@@ -96,7 +96,7 @@ fn members(schemas: Vec<Option<Node<'_>>>) -> Vec<Member<'_>> {
     let distinct = |one: &Option<Node<'_>>| schemas.first().is_some_and(|first| same(first, one));
     let body = match schemas.first() {
         Some(Some(first)) if schemas.iter().all(distinct) => {
-            From::Document(first.clone(), json!({}))
+            From::Document(vec![first.clone()], json!({}))
         }
         _ => From::Made(Value::Bool(true)),
     };

@@ -16,16 +16,98 @@ pub(crate) struct Scheme {
     pub(crate) carrier: Carrier,
 }
 
+/// What an administrator says of secrets.
+pub(crate) struct Asked<'o> {
+    /// The name of a scheme, or how the secret is sent.
+    wanted: Option<&'o str>,
+    /// For operations of a document that asks for a secret nowhere.
+    unsaid: Option<Scheme>,
+    /// For those that ask only for what can't be sent.
+    instead: Option<Scheme>,
+    /// Neither the document nor the administrator says anything of secrets.
+    is_silent: bool,
+}
+
+impl Asked<'_> {
+    /// What is told where nobody says anything.
+    pub(crate) fn note(&self) -> Option<String> {
+        let note = format!(
+            "the document says nothing of secrets, so that none is sent; if its server asks for \
+             one, say how with --auth {WORDS}"
+        );
+        self.is_silent.then_some(note)
+    }
+}
+
+/// Reads what was asked for. A name that the document has is its scheme, else it may
+/// be one of the four words, which say how a secret is sent.
+pub(crate) fn asked<'o>(
+    spec: &Spec<'_>,
+    operations: &[Node<'_>],
+    options: &'o Options,
+) -> Result<Asked<'o>, Problem> {
+    let wanted = options.auth.as_deref();
+    let says = |node: &Node<'_>| node.get("security").is_some();
+    let is_unsaid = !says(&spec.root) && !operations.iter().any(says);
+    let declared = |name: &str| declared(spec, name).is_some();
+    let found = match wanted {
+        Some(word) if !declared(word) => in_words(word)?,
+        Some(_) | None => None,
+    };
+    let unsaid = match wanted {
+        Some(known) if is_unsaid && declared(known) => match scheme(spec, &spec.root, known)? {
+            Ok(carrier) => Some(Scheme {
+                name: known.to_owned(),
+                carrier,
+            }),
+            Err(why) => return Err(Problem::option(format!("--auth: {why}"))),
+        },
+        _ => found.clone().filter(|_| is_unsaid),
+    };
+    let all = spec.root.get("components");
+    let names_some = all.is_some_and(|all| all.get("securitySchemes").is_some());
+    Ok(Asked {
+        wanted,
+        unsaid,
+        instead: found,
+        is_silent: is_unsaid && !names_some && wanted.is_none(),
+    })
+}
+
+/// How a secret is sent where no scheme of the document says it.
+const WORDS: &str = "bearer, basic, header:NAME or query:NAME";
+
+fn in_words(word: &str) -> Result<Option<Scheme>, Problem> {
+    let refused = |why: String| Err(Problem::option(format!("--auth {}: {why}", name(word))));
+    let carrier = match word.split_once(':') {
+        None if word == "bearer" => Carrier::Bearer,
+        None if word == "basic" => Carrier::Basic,
+        Some(("header", called)) => match check_header_name(called) {
+            Ok(()) => Carrier::Header(called.to_owned()),
+            Err(why) => return refused(why),
+        },
+        Some(("query", called)) if is_token(called) => Carrier::Query(called.to_owned()),
+        Some(("query", called)) => {
+            return refused(format!("`{}` can't name a value of a query", name(called)));
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Scheme {
+        name: word.to_owned(),
+        carrier,
+    }))
+}
+
 /// The scheme that an operation is sent with: the first of its alternatives that can
 /// be, or the one that was asked for.
 pub(crate) fn of_operation(
     spec: &Spec<'_>,
     operation: &Node<'_>,
-    options: &Options,
+    asked: &Asked<'_>,
 ) -> Result<Option<Scheme>, Problem> {
     let own = operation.get("security");
     let Some(security) = own.or_else(|| spec.root.get("security")) else {
-        return Ok(None);
+        return Ok(asked.unsaid.clone());
     };
     let mut usable = Vec::new();
     let mut reasons = Vec::new();
@@ -55,18 +137,18 @@ pub(crate) fn of_operation(
             )),
         }
     }
-    let wanted = options.auth.as_ref();
     let chosen = usable
         .iter()
-        .find(|scheme| Some(&scheme.name) == wanted)
+        .find(|scheme| Some(scheme.name.as_str()) == asked.wanted)
         .or(usable.first());
-    match chosen {
-        Some(scheme) => Ok(Some(scheme.clone())),
-        None if is_open => Ok(None),
-        None => Err(fault.unwrap_or_else(|| {
+    match (chosen, &asked.instead) {
+        (Some(scheme), _) => Ok(Some(scheme.clone())),
+        (None, _) if is_open => Ok(None),
+        (None, Some(instead)) => Ok(Some(instead.clone())),
+        (None, None) => Err(fault.unwrap_or_else(|| {
             security.problem(format!(
             "none of what it asks for can be sent: {}; leave the operation out with --exclude, or \
-             call it through a gateway that takes one key",
+             call it through a gateway that takes one key, with --auth {WORDS}",
             reasons.join("; ")
         ))
         })),
@@ -79,14 +161,12 @@ fn scheme(
     from: &Node<'_>,
     called: &str,
 ) -> Result<Result<Carrier, String>, Problem> {
-    let all = spec.root.get("components");
-    let found = all
-        .and_then(|all| all.get("securitySchemes"))
-        .and_then(|all| all.get(called));
+    let found = declared(spec, called);
     let called = name(called);
     let Some(found) = found else {
         return Err(from.problem(format!(
-            "there is no scheme `{called}` under `components.securitySchemes`"
+            "there is no scheme `{called}` under `components.securitySchemes`: add it, or say how \
+             a secret is sent with --auth {WORDS}"
         )));
     };
     let scheme = spec.resolve(found)?;
@@ -108,6 +188,12 @@ fn scheme(
             name(other.unwrap_or_default())
         ))),
     }
+}
+
+/// A scheme of the document.
+fn declared<'a>(spec: &Spec<'a>, called: &str) -> Option<Node<'a>> {
+    let all = spec.root.get("components")?;
+    all.get("securitySchemes")?.get(called)
 }
 
 fn api_key(scheme: &Node<'_>) -> Result<Carrier, Problem> {
@@ -138,10 +224,9 @@ pub(crate) fn check_choice(schemes: &[Scheme], options: &Options) -> Result<(), 
     Err(Problem::option(format!(
         "--auth {}: no operation can be sent with it; in use: {}",
         name(wanted),
-        if known.is_empty() {
-            "none".to_owned()
-        } else {
-            known.join(", ")
+        match known.is_empty() {
+            true => format!("none; where the document names no scheme, write {WORDS}"),
+            false => known.join(", "),
         }
     )))
 }
@@ -168,6 +253,15 @@ pub(crate) fn secrets(
                 if known.is_empty() { "none" } else { &known }
             )));
         }
+    }
+    if schemes.is_empty()
+        && let Some(common) = common
+    {
+        return Err(Problem::option(format!(
+            "--secret {}: no operation is sent with a secret, since the document asks for none; \
+             say how it is sent with --auth {WORDS}",
+            name(common)
+        )));
     }
     if schemes.len() > 1
         && let Some(common) = common

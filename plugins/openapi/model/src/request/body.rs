@@ -1,6 +1,7 @@
 //! Bodies, as their media types are written. The same input makes the same bytes.
 
 use std::collections::BTreeSet;
+use std::iter;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,16 +9,43 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::style::{deep, pairs, scalar, shape};
-use super::{PLAIN, encode};
-use crate::plan::{Body, Field, Form, Style};
+use super::{Input, PLAIN, encode, is_null};
+use crate::plan::{Body, CONTENT_TYPE, Field, Form, Style};
 
 pub(super) fn base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// `Content-Type`, and the bytes.
-pub(super) fn write(body: &Body, raw: &RawValue) -> Result<(String, Vec<u8>), String> {
-    let media = body.media.clone();
+/// `Content-Type`, and the bytes; none where no body is given.
+pub(super) fn of_input(body: &Body, input: &Input) -> Result<Option<(String, Vec<u8>)>, String> {
+    let media = media(body, input)?;
+    let given = input.get("body");
+    match given.filter(|raw| body.nullable || !is_null(raw)) {
+        Some(raw) => write(body, media, raw).map(Some),
+        None if body.required => Err("body: is missing".to_owned()),
+        None => Ok(None),
+    }
+}
+
+/// The media type: the caller's choice, where there is one.
+fn media(body: &Body, input: &Input) -> Result<String, String> {
+    let Some(raw) = input.get(CONTENT_TYPE).filter(|raw| !is_null(raw)) else {
+        return Ok(body.media.clone());
+    };
+    // A parameter of that name is not asked here.
+    if body.others.is_empty() {
+        return Ok(body.media.clone());
+    }
+    let mut all = iter::once(&body.media).chain(&body.others);
+    let given: Option<String> = serde_json::from_str(raw.get()).ok();
+    let found = all.find(|media| given.as_ref() == Some(*media));
+    found.cloned().ok_or_else(|| {
+        let others = body.others.join(", ");
+        format!("{CONTENT_TYPE}: must be one of {}, {others}", body.media)
+    })
+}
+
+fn write(body: &Body, media: String, raw: &RawValue) -> Result<(String, Vec<u8>), String> {
     match body.form {
         // As the caller wrote it, so that nothing is lost.
         Form::Json => Ok((media, raw.get().as_bytes().to_vec())),

@@ -48,6 +48,24 @@ pub(super) fn shape(value: &Value) -> Result<Shape, String> {
     })
 }
 
+/// The same where each member of an object has a name of its own: one that is a list
+/// has it once for each item.
+pub(super) fn exploded(value: &Value) -> Result<Shape, String> {
+    let Value::Object(members) = value else {
+        return shape(value);
+    };
+    let mut pairs = Vec::new();
+    for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+        let texts = match shape(value)? {
+            Shape::One(text) => vec![text],
+            Shape::List(texts) => texts,
+            Shape::Map(_) => return Err(NESTED.to_owned()),
+        };
+        pairs.extend(texts.into_iter().map(|text| (name.clone(), text)));
+    }
+    Ok(Shape::Map(pairs))
+}
+
 /// A value as texts, where members of members have names such as `[a][b]`.
 pub(super) fn deep(value: &Value) -> Result<Shape, String> {
     let mut members = Vec::new();

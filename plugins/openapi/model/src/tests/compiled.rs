@@ -474,7 +474,7 @@ fn a_secret_that_is_no_scheme_is_told() {
         compiled(&document(json!({ "/o": { "get": get } }))).notes
     };
     let note = "o: the header `Authorization` is no parameter: what it holds is a secret, which \
-                needs a scheme under `security`";
+                needs a scheme under `security`, or --auth bearer";
     assert_eq!(of(json!([])), [note]);
     assert_eq!(of(json!([{ "header": [] }])), [note]);
     for sent in ["bearer", "basic", "oauth"] {

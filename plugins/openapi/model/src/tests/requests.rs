@@ -375,6 +375,51 @@ fn a_value_is_of_its_type() {
     ]);
 }
 
+/// Spring's `Pageable`: an object of which each member is a value of the query, and
+/// one of them a list.
+#[test]
+fn a_list_in_an_object_has_its_name_once_for_each_item() {
+    let of = |style: &str, explode: bool| {
+        json!([{ "name": "p", "in": "query", "style": style, "explode": explode,
+            "schema": { "type": "object" } }])
+    };
+    let p = |value: Value| json!({ "p": value });
+    let nested = Err("p: a list or an object inside of it can't be written in this style");
+    let page = || p(json!({ "page": 0, "size": 20, "sort": ["a,desc", "b"] }));
+    check(&[
+        (
+            "/o",
+            of("form", true),
+            page(),
+            Ok("/o?page=0&size=20&sort=a%2Cdesc&sort=b"),
+        ),
+        (
+            "/o",
+            of("form", true),
+            p(json!({ "sort": [], "a": [1, null, true], "b": null })),
+            Ok("/o?a=1&a=true"),
+        ),
+        (
+            "/o",
+            of("form", true),
+            p(json!({ "sort": [["a"]] })),
+            nested,
+        ),
+        ("/o", of("form", true), p(json!({ "sort": [{}] })), nested),
+        ("/o", of("form", true), p(json!({ "sort": {} })), nested),
+        ("/o", of("form", false), page(), nested),
+    ]);
+    // No name of the host's comes in by it.
+    let parameters = json!([{ "name": "p", "in": "query" }]);
+    let tool = tool(
+        "get",
+        "/o",
+        json!({ "parameters": parameters, "security": [{ "query": [] }] }),
+    );
+    let error = request(&tool.plan, r#"{"p":{"key":["a"]}}"#, Some("P"), None);
+    assert_eq!(error.expect_err("refused"), "`key` is the host's to send");
+}
+
 #[test]
 fn two_parameters_of_one_name_have_names_of_their_own() {
     let parameters = json!([
