@@ -90,7 +90,7 @@ impl Open {
     /// Whether the text of an element begins with this tag, whatever it looks like.
     pub(super) fn takes_raw(&self, tag: &Tag) -> bool {
         let foreign = self.last("svg").is_some() || self.last("math").is_some();
-        !foreign && !(tag.self_closing && self.closes_itself(&tag.name))
+        !(foreign || tag.self_closing && self.closes_itself(&tag.name))
     }
 
     /// Whether a tag that says so is an element without contents.
