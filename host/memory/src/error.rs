@@ -161,12 +161,12 @@ impl MemoryError {
 
 /// Refuses a number of answers that is 0 or over `max`.
 pub(crate) fn limited(found: usize, max: usize, unit: &'static str) -> Result<(), MemoryError> {
-    match found {
-        0 => Err(MemoryError::invalid(
+    match (1..=max).contains(&found) {
+        true => Ok(()),
+        false => Err(MemoryError::invalid(
             "limit",
-            format!("it is 0; 1 to {max}"),
+            format!("it is {found}; 1 to {max} {unit}"),
         )),
-        found => bounded("limit", found, max, unit),
     }
 }
 

@@ -129,10 +129,10 @@ fn an_index_that_is_gone_or_of_another_kind_is_made_again() {
             fs::create_dir(dir).expect("the folder");
             fs::write(dir.join("meta.json"), b"{}").expect("the write");
         }),
-        ("another format", |dir| {
+        ("an older format", |dir| {
             let meta = dir.join("meta.json");
             let text = fs::read_to_string(&meta).expect("the file");
-            let changed = text.replace("\\\"format\\\":1", "\\\"format\\\":9");
+            let changed = text.replace("\\\"format\\\":2", "\\\"format\\\":1");
             assert_ne!(text, changed);
             fs::write(meta, changed).expect("the write");
         }),

@@ -73,12 +73,13 @@ fn pages_have_bounds() {
         }
         let list = |limit| world.memory.list(&namespace(SPACE), "", None, limit);
         let all = |limit| world.memory.namespaces(None, None, limit);
-        let zero = "invalid-input: limit: it is 0; 1 to 1000";
-        assert_eq!(told(list(0)), zero);
-        assert_eq!(told(all(0)), zero);
-        let over = |unit| format!("too-large: limit: 1001 {unit}, at most 1000 are allowed");
-        assert_eq!(told(list(PAGE_MAX + 1)), over("documents"));
-        assert_eq!(told(all(PAGE_MAX + 1)), over("namespaces"));
+        let refused = |limit: usize, unit: &str| {
+            format!("invalid-input: limit: it is {limit}; 1 to 1000 {unit}")
+        };
+        for limit in [0, PAGE_MAX + 1] {
+            assert_eq!(told(list(limit)), refused(limit, "documents"));
+            assert_eq!(told(all(limit)), refused(limit, "namespaces"));
+        }
         for limit in [1, PAGE_MAX] {
             assert_eq!(
                 list(limit).expect("a page").entries.len(),

@@ -41,6 +41,34 @@ fn both(world: &World, check: impl Fn(&World)) {
     check(world);
 }
 
+/// A file of macOS, or of a PDF, has other characters than who looks for its words.
+#[test]
+fn words_are_found_in_each_of_their_forms() {
+    let world = World::new();
+    world.put(
+        SPACE,
+        document("mac", "Das Zu\u{308}rcher Cafe\u{301} am See"),
+    );
+    world.put(SPACE, document("pdf", "the oﬃce ﬁle of Straße 5"));
+    world.put(SPACE, document("other", "Cafeteria"));
+    let cases: [(&str, &[&str]); 7] = [
+        ("café", &["shared/handbook:mac"]),
+        ("CAFÉ", &["shared/handbook:mac"]),
+        ("cafe\u{301}", &["shared/handbook:mac"]),
+        ("\"zürcher café am\"", &["shared/handbook:mac"]),
+        ("\"office file\"", &["shared/handbook:pdf"]),
+        ("STRASSE", &["shared/handbook:pdf"]),
+        ("cafe", &[]),
+    ];
+    both(&world, |world| {
+        for (text, expected) in cases {
+            assert_eq!(world.find(text_search(&[SPACE], text)), expected, "{text}");
+        }
+        let hit = &world.search(text_search(&[SPACE], "café"))[0];
+        assert_eq!(hit.snippet, "Das Zu\u{308}rcher Cafe\u{301} am See");
+    });
+}
+
 #[test]
 fn words_phrases_and_filters() {
     let world = library();
@@ -189,7 +217,7 @@ fn a_search_that_is_none_is_refused() {
                 limit: HITS_MAX + 1,
                 ..base()
             },
-            "too-large: limit: 101 hits",
+            "invalid-input: limit: it is 101; 1 to 100 hits",
         ),
         (
             Search {

@@ -31,7 +31,7 @@ use crate::text::tail::Taking;
 use crate::text::words::Words;
 
 /// Raised with every change of the fields or of what a word is.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Memory of the thread that makes segments, bytes.
 const SEGMENT_BYTES: usize = 32 << 20;
 /// Documents that are read at once when the index is made again.
