@@ -176,9 +176,8 @@ impl Settings {
     pub fn runtime(&self) -> RuntimeConfig {
         let mut config = RuntimeConfig::new(&self.data, &self.keys);
         config.ca_file.clone_from(&self.file.ca_file);
-        let beside = self.data.join("models.toml");
-        let models_file = self.file.models_file.clone();
-        config.models_file = models_file.or_else(|| beside.is_file().then_some(beside));
+        config.models_file.clone_from(&self.file.models_file);
+        config.models_beside = Some(self.data.join("models.toml"));
         config.guest_workers = self.file.guest_workers.or(config.guest_workers);
         // It was checked when it was read.
         config.runs_keep = self.file.runs_keep().unwrap_or_default();

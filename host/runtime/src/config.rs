@@ -32,8 +32,10 @@ pub struct RuntimeConfig {
     pub launcher_args: Vec<OsString>,
     /// Certificates (PEM) that plugins' requests trust besides Mozilla's.
     pub ca_file: Option<PathBuf>,
-    /// The configuration of language models (docs/models.md); `None`: there are none.
+    /// The configuration of language models (docs/models.md).
     pub models_file: Option<PathBuf>,
+    /// The same where no file is named: it may be put there, and read, later.
+    pub models_beside: Option<PathBuf>,
     /// Threads for guests; `None`: one per core.
     pub guest_workers: Option<usize>,
     /// Calls at once, over all plugins.
@@ -81,6 +83,7 @@ impl RuntimeConfig {
             launcher_args: vec![OsString::from("__launch")],
             ca_file: None,
             models_file: None,
+            models_beside: None,
             guest_workers: None,
             calls_max: 1_000,
             agents_max: 200,

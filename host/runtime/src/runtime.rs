@@ -186,8 +186,11 @@ impl Runtime {
         let audit = audit_key::open(&config, &store).await?;
         let vault = engine::open_vault(&config, &store)?;
         let network = engine::open_network(config.ca_file.as_deref())?;
-        let (models_file, ca_file) = (config.models_file.as_deref(), config.ca_file.as_deref());
-        let models = Models::open(models_file, ca_file, &vault, &store)?;
+        let files = (
+            config.models_file.as_deref(),
+            config.models_beside.as_deref(),
+        );
+        let models = Models::open(files, config.ca_file.as_deref(), &vault, &store)?;
         let components = open_components(&config)?;
         let sink = Arc::new(record::Sink(audit.clone()));
         let memory = MemoryHome::new(Arc::clone(&store), config.memory_dir(), Default::default());

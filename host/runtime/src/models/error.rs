@@ -40,9 +40,9 @@ pub enum ModelsError {
     /// TLS could not be set up.
     #[error("setting up TLS for models: {0}")]
     Client(ClientError),
-    /// The host was started without models.
+    /// There is no configuration of models.
     #[error(
-        "no models are configured: write a file of models and name it as `models_file` in airlock.toml (docs/models.md)"
+        "no models are configured: write models.toml in the data directory, or name another file as `models_file` in airlock.toml, and run `airlock models reload` (docs/models.md)"
     )]
     NotConfigured,
     /// The day is none.

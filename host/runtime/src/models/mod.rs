@@ -34,6 +34,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The configuration in force, and what was used.
 pub(crate) struct Models {
     file: Option<PathBuf>,
+    /// Read where no file is named, and this one is there.
+    beside: Option<PathBuf>,
     secrets: Arc<HostSecrets>,
     client: Client,
     now: RwLock<Option<Arc<InForce>>>,
@@ -62,15 +64,16 @@ impl InForce {
 }
 
 impl Models {
-    /// With the configuration in `file`, if there is one.
+    /// With the configuration in `file`, or in `beside` where none is named.
     pub(crate) fn open(
-        file: Option<&Path>,
+        (file, beside): (Option<&Path>, Option<&Path>),
         ca_file: Option<&Path>,
         vault: &Arc<Vault>,
         store: &Arc<dyn Store>,
     ) -> Result<Self, ModelsError> {
         let models = Self {
             file: file.map(Path::to_owned),
+            beside: beside.map(Path::to_owned),
             secrets: Arc::new(HostSecrets::new(Arc::clone(vault))),
             client: Client::new(ca_file).map_err(ModelsError::Client)?,
             now: RwLock::default(),
@@ -78,11 +81,19 @@ impl Models {
             asking: InFlight::new(u32::MAX),
             turn: tokio::sync::Mutex::default(),
         };
-        if let Some(file) = file {
-            let read = models.read(file)?;
+        if let Some(file) = models.file() {
+            let read = models.read(&file)?;
             models.put(read);
         }
         Ok(models)
+    }
+
+    /// The file of the configuration: the one that is named, or the one that is there
+    /// or was there before.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        let beside = || self.beside.clone();
+        let is_used = |file: &PathBuf| self.now().is_some() || file.is_file();
+        self.file.clone().or_else(|| beside().filter(is_used))
     }
 
     /// The configuration in force; `None`: nobody wrote one.

@@ -140,7 +140,7 @@ impl Runtime {
     /// [`ModelsError`].
     pub async fn reload_models(&self, who: &Principal) -> Result<ModelsView, ModelsError> {
         let _turn = self.models.turn.lock().await;
-        let file = self.models.file.clone();
+        let file = self.models.file();
         let file = file.ok_or(ModelsError::NotConfigured)?;
         let read = self.models.read(&file)?;
         let detail = json!({

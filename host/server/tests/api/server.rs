@@ -24,7 +24,7 @@ pub struct Server {
     pub runtime: Arc<Runtime>,
     pub address: SocketAddr,
     pub admin: String,
-    dir: TempDir,
+    pub dir: TempDir,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<std::io::Result<()>>,
 }
@@ -69,8 +69,8 @@ fn config(dir: &Path) -> RuntimeConfig {
         compiler_args: Vec::new(),
         guest_workers: Some(2),
         calls_max: 32,
-        // Where a test wrote one.
-        models_file: Some(dir.join("models.toml")).filter(|file| file.exists()),
+        // Where a test writes one.
+        models_beside: Some(dir.join("models.toml")),
         ..RuntimeConfig::new(dir.join("data"), dir.join("keys"))
     }
 }
