@@ -11,6 +11,9 @@ use crate::output::one_line;
 /// The exit code of a verification that found something.
 pub const FOUND: u8 = 9;
 
+/// The exit code of what can't be used as it is.
+pub const INVALID: u8 = 5;
+
 /// The exit code where a person must look, or answer.
 pub const PERSON: u8 = 10;
 

@@ -39,7 +39,7 @@ pub use home::MemoryHome;
 pub use limits::Quota;
 pub use memory::{Clock, Memory, Options, Page, SystemClock};
 pub use model::{
-    Change, Document, Entry, Expect, Kind, Namespace, NewDocument, Provenance, Source, Usage,
+    Change, Document, Entry, Expect, Json, Kind, Namespace, NewDocument, Provenance, Source, Usage,
     Written,
 };
 pub use reads::Reads;

@@ -3,11 +3,13 @@
 //! What must stay true: a name or an id that exists is valid, so that it can be
 //! shown, logged and used in a key without a further look.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::error::{MemoryError, bounded};
 use crate::limits::{
@@ -146,6 +148,47 @@ pub struct Source {
     pub digest: String,
 }
 
+/// A JSON value as it was written, its numbers too; two are the same where their texts
+/// are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Json(Box<RawValue>);
+
+impl Json {
+    /// Its text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl From<serde_json::Value> for Json {
+    fn from(value: serde_json::Value) -> Self {
+        // A value is always JSON.
+        Self(to_raw_value(&value).unwrap_or_else(|_| RawValue::NULL.to_owned()))
+    }
+}
+
+impl JsonSchema for Json {
+    fn schema_name() -> Cow<'static, str> {
+        "AnyValue".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        serde_json::Value::json_schema(generator)
+    }
+}
+
 /// A document to be written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -157,7 +200,7 @@ pub struct NewDocument {
     pub text: String,
     /// Whatever else belongs to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<serde_json::Value>,
+    pub value: Option<Json>,
     /// What a search can ask for exactly.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -266,7 +309,7 @@ pub struct Document {
     /// Its text.
     pub text: String,
     /// Its value.
-    pub value: Option<serde_json::Value>,
+    pub value: Option<Json>,
 }
 
 /// How much a namespace holds. Documents that have expired count until they are

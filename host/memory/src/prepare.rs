@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use crate::error::{MemoryError, bounded};
 use crate::limits::{
@@ -13,9 +12,8 @@ use crate::limits::{
     WRITE_BYTES_MAX,
 };
 use crate::model::{
-    Change, Expect, Namespace, NewDocument, Provenance, Source, check_id, check_labels,
+    Change, Expect, Json, Namespace, NewDocument, Provenance, Source, check_id, check_labels,
 };
-use crate::rows::RawValueEq;
 use crate::text::words::WordList;
 
 /// A document that is valid.
@@ -23,7 +21,7 @@ use crate::text::words::WordList;
 pub(crate) struct PreparedPut {
     pub(crate) id: String,
     pub(crate) text: String,
-    pub(crate) value: Option<RawValueEq>,
+    pub(crate) value: Option<Json>,
     pub(crate) labels: BTreeMap<String, String>,
     /// Of length 1.
     pub(crate) vector: Option<Vec<f32>>,
@@ -112,7 +110,7 @@ impl PreparedPut {
             .vector
             .map(|vector| unit("vector", vector))
             .transpose()?;
-        let value = document.value.as_ref().map(raw).transpose()?;
+        document.value.as_ref().map_or(Ok(()), check_value)?;
         let labels = &document.labels;
         let parts = [
             document.id.len(),
@@ -121,7 +119,10 @@ impl PreparedPut {
                 .iter()
                 .map(|(name, value)| name.len() + value.len())
                 .sum(),
-            value.as_ref().map_or(0, |value| value.0.get().len()),
+            document
+                .value
+                .as_ref()
+                .map_or(0, |value| value.text().len()),
             vector.as_ref().map_or(0, |vector| 4 * vector.len()),
             document.source.as_ref().map_or(0, Source::weight),
         ];
@@ -130,7 +131,7 @@ impl PreparedPut {
             words: Arc::new(WordList::of(&document.text)),
             id: document.id,
             text: document.text,
-            value,
+            value: document.value,
             labels: document.labels,
             vector,
             ttl_ms: document.ttl_ms,
@@ -139,13 +140,12 @@ impl PreparedPut {
     }
 }
 
-/// The value as it is written; what can't be read again is refused now.
-fn raw(value: &serde_json::Value) -> Result<RawValueEq, MemoryError> {
-    let invalid = |error: serde_json::Error| MemoryError::invalid("value", error.to_string());
-    let text = serde_json::to_string(value).map_err(invalid)?;
-    bounded("value", text.len(), VALUE_BYTES_MAX, "bytes")?;
-    serde_json::from_str::<serde_json::Value>(&text).map_err(invalid)?;
-    RawValue::from_string(text).map(RawValueEq).map_err(invalid)
+/// Refuses a value that can't be read again.
+fn check_value(value: &Json) -> Result<(), MemoryError> {
+    bounded("value", value.text().len(), VALUE_BYTES_MAX, "bytes")?;
+    let read: Result<serde_json::Value, _> = serde_json::from_str(value.text());
+    read.map(drop)
+        .map_err(|error| MemoryError::invalid("value", error.to_string()))
 }
 
 /// The vector with length 1.

@@ -12,10 +12,9 @@ use airlock_journal::Store;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::error::MemoryError;
-use crate::model::{Document, Entry, Kind, Namespace, Provenance, Source, Usage, Written};
+use crate::model::{Document, Entry, Json, Kind, Namespace, Provenance, Source, Usage, Written};
 
 /// Number and id: the document. See [`DocRow`].
 pub(crate) const DOCS: &str = "memory.docs";
@@ -116,18 +115,7 @@ pub(crate) struct DocRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<Source>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) value: Option<RawValueEq>,
-}
-
-/// JSON text, compared as text.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct RawValueEq(pub(crate) Box<RawValue>);
-
-impl PartialEq for RawValueEq {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.get() == other.0.get()
-    }
+    pub(crate) value: Option<Json>,
 }
 
 impl DocRow {
@@ -163,10 +151,8 @@ impl DocRow {
     }
 
     pub(crate) fn into_document(self, namespace: Namespace, id: String, text: &str) -> Document {
-        let value = self.value.as_ref();
         Document {
-            // It was read once before it was written.
-            value: value.and_then(|raw| serde_json::from_str(raw.0.get()).ok()),
+            value: self.value.clone(),
             text: text.to_owned(),
             entry: self.into_entry(namespace, id),
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use airlock_journal::MemoryStore;
-use airlock_memory::import::{Import, Outcome, PdfReader, import};
+use airlock_memory::import::{Import, Outcome, PdfReader, Vectors, import};
 use airlock_memory::{Memory, Namespace, Options, Provenance, Quota, Search, SystemClock};
 
 fn reader() -> PdfReader {
@@ -97,7 +97,7 @@ fn outcomes(files: &[(&str, Vec<u8>)]) -> (Vec<Outcome>, Memory, tempfile::TempD
                 ..Provenance::default()
             },
             quota: Quota::default(),
-            embed: None,
+            vectors: Vectors::Keep,
         },
         Some(&reader()),
         false,
@@ -108,7 +108,7 @@ fn outcomes(files: &[(&str, Vec<u8>)]) -> (Vec<Outcome>, Memory, tempfile::TempD
 
 fn reason(outcome: &Outcome) -> &str {
     match outcome {
-        Outcome::Refused { reason } => reason,
+        Outcome::Refused { why, .. } => &why.reason,
         outcome => panic!("{outcome:?}"),
     }
 }
@@ -120,6 +120,8 @@ fn text_is_found_with_its_page() {
         chunks: 2,
         written: 2,
         removed: 0,
+        vectors: 0,
+        vectors_removed: 0,
     };
     assert_eq!(outcomes, [expected]);
     let namespace = Namespace::parse("shared/pdf").expect("a namespace");

@@ -65,7 +65,7 @@ pub use ids::{digest, new_id, now_ms};
 pub use memory::{
     DocumentPut, DocumentsPage, DocumentsQuery, ImportFile, MemoryFailure, MemoryFound,
     MemoryImport, MemoryImported, MemoryPage, MemoryQuery, MemorySearch, NamespaceDeleted,
-    NamespaceView,
+    NamespaceView, RefusedFile,
 };
 pub use metrics::Metrics;
 pub use models::{

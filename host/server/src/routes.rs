@@ -208,7 +208,7 @@ pub static ROUTES: &[Route] = &[
     route!("DELETE" "/v1/memory/{kind}/{name}" Access::Host(ADMIN), "Delete a namespace with all its documents, from every index", memory::delete_namespace, query: Some(of::<plugins::WhyQuery>), replies: &[(200, Some(of::<airlock_runtime::NamespaceDeleted>))]),
     route!("GET" "/v1/memory/{kind}/{name}/{id}" Access::Roles(&[Operator]), "A document", memory::document, replies: &[(200, Some(of::<airlock_runtime::DocumentView>))]),
     route!("PUT" "/v1/memory/{kind}/{name}/{id}" Access::Host(ADMIN), "Write a document of a shared namespace, whole", memory::put, takes: Takes::Json, body: Some(of::<airlock_runtime::DocumentPut>), replies: &[(200, Some(of::<airlock_runtime::EntryView>))]),
-    route!("DELETE" "/v1/memory/{kind}/{name}/{id}" Access::Host(ADMIN), "Remove a document", memory::delete, query: Some(of::<plugins::WhyQuery>)),
+    route!("DELETE" "/v1/memory/{kind}/{name}/{id}" Access::Host(ADMIN), "Remove a document", memory::delete, query: Some(of::<memory::DeleteQuery>)),
     route!("GET" "/v1/audit" Access::Host(&[Operator]), "Audit records, with a cursor", audit::page, query: Some(of::<airlock_runtime::AuditQuery>), replies: &[(200, Some(of::<airlock_runtime::AuditPage>))]),
     route!("POST" "/v1/audit/verify" Access::Host(&[Operator]), "Verify the whole audit", audit::verify, takes: Takes::OptionalJson, body: Some(of::<airlock_runtime::VerifyRequest>), replies: &[(200, Some(of::<airlock_runtime::AuditVerified>))]),
     route!("GET" "/v1/audit/export" Access::Host(&[Operator]), "All audit records as JSON lines", audit::export, query: Some(of::<audit::ExportQuery>), replies: &[(200, None)]),

@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use airlock::harness::Server;
+use airlock_fake_models::{FakeModels, Reply, Script, What};
 use airlock_tests::airlock;
 use serde_json::Value;
 
@@ -244,4 +245,159 @@ fn a_restored_host_finds_what_its_backup_had() {
     place.ok(&["restore", &file, "--force"]);
     assert_eq!(ids("backup"), ["a", "b"]);
     assert_eq!(ids("after"), Vec::<String>::new());
+}
+
+/// What a nightly import can't take is seen by whoever looks at its exit code.
+#[test]
+fn an_import_that_leaves_files_out_says_so_at_its_end() {
+    let place = Place::new();
+    let dir = place.folder.join("nightly");
+    fs::create_dir_all(&dir).expect("a folder");
+    let write = |name: &str, bytes: &[u8]| fs::write(dir.join(name), bytes).expect("a file");
+    let import = |more: &[&str]| {
+        let args = ["memory", "import", &path(&dir), "-n", SPACE];
+        place.run(&[&args[..], more].concat())
+    };
+    // What is no text to import by its name is no failure; what has none says so.
+    write("picture.png", b"x");
+    write("empty.txt", b"");
+    write("good.txt", b"the canteen closes at two");
+    let ran = import(&[]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    for said in ["no text is in it", "0 files are as they were"] {
+        assert!(ran.out.contains(said), "{said}: {}", ran.out);
+    }
+    write("good.txt", b"the canteen\xff");
+    let ran = import(&["--prune"]);
+    assert_eq!(ran.code, 5, "{}{}", ran.out, ran.err);
+    for said in [
+        "it is not UTF-8",
+        "1 chunks of before are there still",
+        "1 files were not imported",
+    ] {
+        assert!(ran.out.contains(said), "{said}: {}", ran.out);
+    }
+    assert!(found(&place, "canteen").contains("good.txt"));
+    let ran = import(&["--json"]);
+    let told: Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!((ran.code, &told["files"][1]["kept"]), (5, &1.into()));
+    for prefix in ["o", "../", "one/../"] {
+        let ran = import(&["--prefix", prefix, "--prune"]);
+        assert_eq!(ran.code, 2, "{prefix}: {}{}", ran.out, ran.err);
+        assert!(ran.err.contains("--prefix: "), "{}", ran.err);
+    }
+}
+
+/// A value comes back as it was typed; a document is found by when it was written, and
+/// goes in the version that was meant.
+#[test]
+fn documents_are_what_was_typed() {
+    let place = Place::new();
+    let value = r#"{"n":12345678901234567890123,"x":1.10}"#;
+    place.ok(&[
+        "memory", "put", SPACE, "a", "--value", value, "--text", "rate",
+    ]);
+    for args in [
+        &["memory", "get", SPACE, "a"][..],
+        &["memory", "get", SPACE, "a", "--json"],
+    ] {
+        let said = place.ok(args);
+        assert!(said.contains(value), "{args:?}: {said}");
+    }
+    let table = [
+        (&["--from", "2020-01-31"][..], 0, "rate"),
+        (&["--to", "2020-01-31T09:30:00Z"], 0, "nothing was found"),
+        (&["--from", "2999-01-01 00:00:00"], 0, "nothing was found"),
+        (
+            &["--from", "yesterday"],
+            2,
+            "--from yesterday: write a date",
+        ),
+        (&["--limit", "101"], 5, "it is 101; 1 to 100"),
+    ];
+    for (args, code, said) in table {
+        let ran = place.run(&[&["memory", "search", "rate", "-n", SPACE], args].concat());
+        assert_eq!(ran.code, code, "{args:?}: {}{}", ran.out, ran.err);
+        assert!((ran.out + &ran.err).contains(said), "{args:?}");
+    }
+    let table = [
+        (&["memory", "put", SPACE, "", "--text", "x"][..], 2),
+        (&["memory", "put", SPACE, "a", "--value", "{"], 2),
+        (&["memory", "put", SPACE, "a", "--value", "1e999"], 5),
+        (&["memory", "delete", SPACE, ""], 2),
+        (&["memory", "delete", SPACE, "a", "--expect", "2"], 5),
+        (&["memory", "delete", SPACE, "--all", "--expect", "1"], 2),
+        (&["memory", "delete", SPACE, "a", "--expect", "1"], 0),
+    ];
+    for (args, code) in table {
+        let ran = place.run(args);
+        assert_eq!(ran.code, code, "{args:?}: {}{}", ran.out, ran.err);
+    }
+}
+
+/// Models that are put there while the server runs make vectors, which stay with their
+/// texts until they are taken away.
+#[test]
+fn vectors_stay_until_they_are_taken_away() {
+    let place = Place::new();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let reply = Reply {
+        dimensions: 3,
+        ..Reply::default()
+    };
+    let models = FakeModels::start(Script::of([What::Answer(reply)]));
+    let models = runtime.block_on(models).expect("a server");
+    let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
+    let config = format!(
+        "currency = 'USD'\n\
+         providers.own = {{ kind = 'openai-compatible', base_url = '{}' }}\n\
+         models.small = {{ provider = 'own', id = 'small', context_tokens = 4000, embeddings = true, prices = {{ input = '1', output = '0' }} }}\n\
+         roles.near = {{ models = ['small'], retries = 0 }}\n",
+        models.base_url()
+    );
+    fs::write(place.data.join("models.toml"), config).expect("written");
+    assert!(place.ok(&["models", "reload"]).contains("near"));
+    let dir = place.folder.join("texts");
+    fs::create_dir_all(&dir).expect("a folder");
+    fs::write(dir.join("a.md"), "# One\n\nfirst\n\n# Two\n\nsecond\n").expect("a file");
+    let import = |more: &[&str]| {
+        let args = ["memory", "import", &path(&dir), "-n", SPACE];
+        place.run(&[&args[..], more].concat())
+    };
+    let table = [
+        (&["--embed", "bogus"][..], 5, "there is no role `bogus`"),
+        (&["--embed", "near", "--no-embed"], 2, "cannot be used with"),
+        (
+            &["--embed", "near"],
+            0,
+            "2 written, 0 removed, 2 with a vector",
+        ),
+        (&[], 0, "1 files are as they were"),
+        (
+            &["--label", "a=b"],
+            0,
+            "2 written, 0 removed, 2 with a vector",
+        ),
+        (
+            &["--no-embed", "--label", "a=b"],
+            0,
+            "0 with a vector (2 fewer)",
+        ),
+    ];
+    for (args, code, said) in table {
+        let ran = import(args);
+        assert_eq!(ran.code, code, "{args:?}: {}{}", ran.out, ran.err);
+        let told = ran.out + &ran.err;
+        assert!(told.contains(said), "{args:?}: {told}");
+    }
+    // The one answer there was is used up.
+    let ran = import(&["--embed", "near", "--label", "a=b"]);
+    assert_eq!(ran.code, 5, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("2 chunks of before are there still"),
+        "{}",
+        ran.out
+    );
+    let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
+    assert!(stopped.success());
 }

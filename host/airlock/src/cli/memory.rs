@@ -51,6 +51,9 @@ pub enum Memory {
         /// The namespace with all its documents, from every index.
         #[arg(long, conflicts_with = "id")]
         all: bool,
+        /// Only this version of the document.
+        #[arg(long, value_name = "VERSION", conflicts_with = "all")]
+        expect: Option<u64>,
         /// Why, for the audit.
         #[arg(long, default_value = "")]
         why: String,
@@ -65,6 +68,8 @@ pub enum Memory {
     /// say where they are from.
     ///
     /// The files are read by this process. One that did not change changes nothing.
+    /// Ends with 5 where a file was not imported for another reason than its name, its
+    /// kind or being a link.
     #[command(
         after_help = "Example:\n  airlock memory import ./handbook --namespace shared/handbook --prune"
     )]
@@ -118,6 +123,12 @@ pub struct MemorySearch {
     /// A label that has to be there, NAME=VALUE; may be given again.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub labels: Vec<String>,
+    /// Written at this moment or later (UTC), e.g. 2026-01-31 or 2026-01-31T09:30:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Written before this moment.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
     /// Most answers, 1 to 100.
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub limit: usize,
@@ -130,7 +141,8 @@ pub struct MemoryImport {
     /// Where the documents go, `shared/NAME`.
     #[arg(long, short = 'n', value_name = "NAMESPACE")]
     pub namespace: String,
-    /// Stands before the path of each file, in ids and sources, e.g. `handbook/`.
+    /// Stands before the path of each file, in ids and sources; ends with `/`, e.g.
+    /// `handbook/`.
     #[arg(long, default_value = "")]
     pub prefix: String,
     /// A label of each document, NAME=VALUE; may be given again.
@@ -139,7 +151,11 @@ pub struct MemoryImport {
     /// Also remove what was imported, under the prefix, of files that are gone.
     #[arg(long)]
     pub prune: bool,
-    /// A role of the host's models that makes vectors of the texts.
+    /// A role of the host's models that makes vectors of the texts that have none.
     #[arg(long, value_name = "ROLE")]
     pub embed: Option<String>,
+    /// Takes all vectors away. Without this and a role, a text that was there before
+    /// keeps its own.
+    #[arg(long, conflicts_with = "embed")]
+    pub no_embed: bool,
 }

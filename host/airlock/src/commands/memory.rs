@@ -4,16 +4,19 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
 
 use airlock_memory::import::{self, PdfReader};
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{Session, read_input};
 use crate::cli::{Memory, MemoryImport, MemoryPut, MemorySearch};
 use crate::client::{Request, encode};
 use crate::exit::Misuse;
-use crate::output::{cell, table, time};
+use crate::output::{Format, cell, json_text, print, table, time};
 
 /// The argument by which this program reads one PDF file. Not for people, so that it
 /// is no command.
@@ -22,6 +25,8 @@ pub const READ_PDF: &str = "__read-pdf";
 /// Files that are sent at once: so many, or as many as have so many bytes.
 const FILES_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: usize = 2 << 20;
+/// And so many that were refused.
+const REFUSED_AT_ONCE: usize = 2_000;
 
 /// Lines of one page.
 const PAGE: usize = 1_000;
@@ -40,16 +45,17 @@ pub(super) fn run(session: &Session, command: Memory) -> Result<ExitCode> {
             limit,
             ..
         } => documents(session, &namespace, &prefix, limit)?,
-        Memory::Get { namespace, id } => {
-            let answer = session.api.get(&document_path(&namespace, &id)?)?;
-            session.format.show(&answer, document_text)?;
-        }
+        Memory::Get { namespace, id } => get(session, &namespace, &id)?,
         Memory::Put(args) => put(session, &args)?,
         Memory::Delete {
-            namespace, id, why, ..
-        } => delete(session, &namespace, id.as_deref(), &why)?,
+            namespace,
+            id,
+            expect,
+            why,
+            ..
+        } => delete(session, &namespace, id.as_deref(), expect, &why)?,
         Memory::Search(args) => search(session, &args)?,
-        Memory::Import(args) => import_folder(session, &args)?,
+        Memory::Import(args) => return import_folder(session, &args),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -66,6 +72,9 @@ fn namespace_path(namespace: &str) -> Result<String> {
 }
 
 fn document_path(namespace: &str, id: &str) -> Result<String> {
+    if id.is_empty() {
+        return Err(Misuse("the document's id is empty".to_owned()).into());
+    }
     Ok(format!("{}/{}", namespace_path(namespace)?, encode(id)))
 }
 
@@ -182,7 +191,28 @@ fn place(view: &Value) -> String {
         .join(", ")
 }
 
-fn document_text(view: &Value) -> String {
+/// A document, with its value as it was written.
+#[derive(Deserialize, Serialize)]
+struct Document {
+    #[serde(flatten)]
+    view: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<Box<RawValue>>,
+}
+
+fn get(session: &Session, namespace: &str, id: &str) -> Result<()> {
+    let request = Request::new("GET", document_path(namespace, id)?);
+    let document: Document = session.api.value(&request)?;
+    match session.format {
+        Format::Json => print(&json_text(&document)?),
+        format => {
+            let value = document.value.as_deref().map(RawValue::get);
+            format.show(&document.view, |view| document_text(view, value))
+        }
+    }
+}
+
+fn document_text(view: &Value, value: Option<&str>) -> String {
     let labels = view["labels"].as_object().into_iter().flatten();
     let labels: Vec<String> = labels
         .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
@@ -205,8 +235,8 @@ fn document_text(view: &Value) -> String {
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
         text.push_str(&format!("{name:<10} {}\n", crate::output::one_line(value)));
     }
-    if !view["value"].is_null() {
-        text.push_str(&format!("value      {}\n", view["value"]));
+    if let Some(value) = value {
+        text.push_str(&format!("value      {}\n", crate::output::one_line(value)));
     }
     format!("{text}\n{}", cell(view, "text"))
 }
@@ -229,10 +259,6 @@ fn put(session: &Session, args: &MemoryPut) -> Result<()> {
         (None, None) => String::new(),
     };
     let mut body = json!({ "text": text, "labels": labels(&args.labels)? });
-    if let Some(value) = &args.value {
-        let read: Result<Value, _> = serde_json::from_str(value);
-        body["value"] = read.map_err(|error| Misuse(format!("--value: {error}")))?;
-    }
     if let Some(ttl) = &args.ttl {
         let read = humantime::parse_duration(ttl);
         let read = read.map_err(|error| Misuse(format!("--ttl {ttl}: {error}")))?;
@@ -246,8 +272,15 @@ fn put(session: &Session, args: &MemoryPut) -> Result<()> {
         Some(0) => json!("absent"),
         Some(version) => json!({ "version": version }),
     };
+    let value = args.value.as_deref().map(serde_json::from_str).transpose();
+    let document = Document {
+        view: body,
+        value: value.map_err(|error| Misuse(format!("--value: {error}")))?,
+    };
+    let body = serde_json::to_vec(&document).context("writing the request")?;
     let path = document_path(&args.namespace, &args.id)?;
-    let answer: Value = session.api.value(&Request::json("PUT", path, &body))?;
+    let request = Request::bytes("PUT", path, "application/json", body);
+    let answer: Value = session.api.value(&request)?;
     session.format.show(&answer, |answer| {
         format!(
             "{} {} is in version {}",
@@ -258,11 +291,19 @@ fn put(session: &Session, args: &MemoryPut) -> Result<()> {
     })
 }
 
-fn delete(session: &Session, namespace: &str, id: Option<&str>, why: &str) -> Result<()> {
+fn delete(
+    session: &Session,
+    namespace: &str,
+    id: Option<&str>,
+    expect: Option<u64>,
+    why: &str,
+) -> Result<()> {
     let why = format!("?why={}", encode(why));
     match id {
         Some(id) => {
-            let path = format!("{}{why}", document_path(namespace, id)?);
+            let expect = expect.map(|version| format!("&expect={version}"));
+            let expect = expect.unwrap_or_default();
+            let path = format!("{}{why}{expect}", document_path(namespace, id)?);
             session.api.ok(&Request::new("DELETE", path))?;
             let answer = json!({ "namespace": namespace, "deleted": id });
             session
@@ -288,6 +329,11 @@ fn search(session: &Session, args: &MemorySearch) -> Result<()> {
     if let Some(role) = &args.embed {
         body["embed"] = json!(role);
     }
+    for (name, flag, given) in [("from_ms", "from", &args.from), ("to_ms", "to", &args.to)] {
+        if let Some(text) = given {
+            body[name] = json!(moment(flag, text)?);
+        }
+    }
     let request = Request::json("POST", "/v1/memory/search", &body);
     let answer: Value = session.api.value(&request)?;
     session.format.show(&answer, |answer| {
@@ -297,6 +343,23 @@ fn search(session: &Session, args: &MemorySearch) -> Result<()> {
             false => hits.join("\n\n"),
         }
     })
+}
+
+/// A moment as it is typed, UTC: a date, or a date and a time. Milliseconds since 1970.
+fn moment(flag: &str, text: &str) -> Result<u64> {
+    let whole = match text.len() {
+        10 => format!("{text} 00:00:00"),
+        _ => text.to_owned(),
+    };
+    let read = humantime::parse_rfc3339_weak(&whole).ok();
+    let since = read.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let ms = since.and_then(|since| u64::try_from(since.as_millis()).ok());
+    let wrong = || {
+        Misuse(format!(
+            "--{flag} {text}: write a date such as 2026-01-31 or a time such as 2026-01-31T09:30:00Z"
+        ))
+    };
+    Ok(ms.ok_or_else(wrong)?)
 }
 
 fn hit_text(hit: &Value) -> String {
@@ -320,6 +383,7 @@ struct Batch<'a> {
     session: &'a Session,
     fixed: Value,
     files: Vec<Value>,
+    refused: Vec<Value>,
     bytes: usize,
     report: Vec<Value>,
 }
@@ -335,23 +399,31 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn refused(&mut self, path: &str, reason: &str) {
-        let refused = json!({ "path": path, "outcome": "refused", "reason": reason });
-        self.report.push(refused);
+    fn refused(&mut self, path: &str, why: &import::Refusal) -> Result<()> {
+        if self.refused.len() >= REFUSED_AT_ONCE {
+            self.send()?;
+        }
+        let (reason, over) = (&why.reason, why.passed_over);
+        let refused = json!({ "path": path, "reason": reason, "passed_over": over });
+        self.refused.push(refused);
+        Ok(())
     }
 
     fn send(&mut self) -> Result<()> {
-        if self.files.is_empty() {
+        if self.files.is_empty() && self.refused.is_empty() {
             return Ok(());
         }
         let files = std::mem::take(&mut self.files);
+        let refused = std::mem::take(&mut self.refused);
         self.bytes = 0;
-        self.post("files", json!(files))
+        self.post(json!({ "files": files, "refused": refused }))
     }
 
-    fn post(&mut self, name: &str, value: Value) -> Result<()> {
+    fn post(&mut self, parts: Value) -> Result<()> {
         let mut body = self.fixed.clone();
-        body[name] = value;
+        for (name, value) in parts.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
         let request = Request::json("POST", "/v1/memory/import", &body);
         let mut answer: Value = self.session.api.value(&request)?;
         if let Value::Array(files) = answer["files"].take() {
@@ -361,7 +433,8 @@ impl Batch<'_> {
     }
 }
 
-fn import_folder(session: &Session, args: &MemoryImport) -> Result<()> {
+fn import_folder(session: &Session, args: &MemoryImport) -> Result<ExitCode> {
+    import::check_prefix(&args.prefix).map_err(|error| Misuse(format!("--{error}")))?;
     let program = std::env::current_exe().context("finding this program")?;
     let pdf = PdfReader {
         program,
@@ -371,6 +444,7 @@ fn import_folder(session: &Session, args: &MemoryImport) -> Result<()> {
     let files = files.map_err(|error| Misuse(error.to_string()))?;
     let mut fixed = json!({
         "namespace": args.namespace, "prefix": args.prefix, "labels": labels(&args.labels)?,
+        "no_embed": args.no_embed,
     });
     if let Some(role) = &args.embed {
         fixed["embed"] = json!(role);
@@ -379,6 +453,7 @@ fn import_folder(session: &Session, args: &MemoryImport) -> Result<()> {
         session,
         fixed,
         files: Vec::new(),
+        refused: Vec::new(),
         bytes: 0,
         report: Vec::new(),
     };
@@ -386,48 +461,108 @@ fn import_folder(session: &Session, args: &MemoryImport) -> Result<()> {
     for file in files {
         match &file.chunks {
             Ok(chunks) => batch.add(&file.path, chunks)?,
-            Err(reason) => batch.refused(&file.path, reason),
+            Err(why) => batch.refused(&file.path, why)?,
         }
         there.push(file.path);
     }
     batch.send()?;
     if args.prune {
-        batch.post("there", json!(there))?;
+        batch.post(json!({ "there": there }))?;
     }
     let mut report = batch.report;
     report.sort_by(|a, b| a["path"].as_str().cmp(&b["path"].as_str()));
     let answer = json!({ "namespace": args.namespace, "files": report });
-    session.format.show(&answer, import_text)
+    session.format.show(&answer, import_text)?;
+    Ok(match failed(&answer) {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::from(crate::exit::INVALID),
+    })
+}
+
+/// How many files were to be imported, and were not.
+fn failed(answer: &Value) -> usize {
+    let failed = |file: &&Value| file["outcome"] == "refused" && file["passed_over"] != true;
+    list(answer, "files").filter(failed).count()
 }
 
 fn import_text(answer: &Value) -> String {
-    let mut unchanged = 0;
-    let lines = list(answer, "files").filter_map(|file| {
-        let what = match file["outcome"].as_str() {
-            Some("unchanged") => {
-                unchanged += 1;
-                return None;
-            }
-            Some("imported") => format!(
+    let lines =
+        list(answer, "files").filter_map(|file| Some(vec![cell(file, "path"), what(file)?]));
+    let lines: Vec<Vec<String>> = lines.collect();
+    let count = |is: fn(&Value) -> bool| list(answer, "files").filter(|file| is(file)).count();
+    let without = list(answer, "files").map(without_vector).sum::<u64>();
+    let stale: u64 = list(answer, "files")
+        .filter_map(|file| file["kept"].as_u64())
+        .sum();
+    let mut text = match lines.is_empty() {
+        true => Vec::new(),
+        false => vec![
+            table(&["FILE", "WHAT BECAME OF IT"], &lines)
+                .trim_end()
+                .to_owned(),
+        ],
+    };
+    text.push(format!("{} files are as they were", count(is_unchanged)));
+    if without > 0 {
+        text.push(format!(
+            "{without} chunks have no vector and stand beside some that have: --embed ROLE makes them"
+        ));
+    }
+    if stale > 0 {
+        text.push(format!(
+            "{stale} chunks of files that were refused are there from an import before, and are found"
+        ));
+    }
+    match failed(answer) {
+        0 => {}
+        failed => text.push(format!(
+            "{failed} files were not imported: see above for the reasons"
+        )),
+    }
+    text.join("\n")
+}
+
+fn is_unchanged(file: &Value) -> bool {
+    file["outcome"] == "unchanged" && file["chunks"] != 0
+}
+
+/// Chunks of a file without a vector, where others of it have one.
+fn without_vector(file: &Value) -> u64 {
+    let (chunks, vectors) = (&file["chunks"], &file["vectors"]);
+    match (chunks.as_u64(), vectors.as_u64()) {
+        (Some(chunks), Some(vectors)) if vectors > 0 => chunks - vectors.min(chunks),
+        _ => 0,
+    }
+}
+
+/// What became of a file; `None`: it is as it was.
+fn what(file: &Value) -> Option<String> {
+    Some(match file["outcome"].as_str() {
+        Some("unchanged") if is_unchanged(file) => return None,
+        Some("unchanged") => "no text is in it".to_owned(),
+        Some("imported") => {
+            let mut said = format!(
                 "imported: {} chunks, {} written, {} removed",
                 cell(file, "chunks"),
                 cell(file, "written"),
                 cell(file, "removed")
-            ),
-            Some("gone") => format!("gone: {} chunks removed", cell(file, "removed")),
-            _ => format!("refused: {}", cell(file, "reason")),
-        };
-        Some(vec![cell(file, "path"), what])
-    });
-    let lines: Vec<Vec<String>> = lines.collect();
-    format!(
-        "{}{unchanged} files are as they were",
-        match lines.is_empty() {
-            true => String::new(),
-            false => format!(
-                "{}\n",
-                table(&["FILE", "WHAT BECAME OF IT"], &lines).trim_end()
-            ),
+            );
+            let number = |name: &str| file[name].as_u64().unwrap_or_default();
+            if number("vectors") + number("vectors_removed") > 0 {
+                said.push_str(&format!(", {} with a vector", number("vectors")));
+            }
+            if number("vectors_removed") > 0 {
+                said.push_str(&format!(" ({} fewer)", number("vectors_removed")));
+            }
+            said
         }
-    )
+        Some("gone") => format!("gone: {} chunks removed", cell(file, "removed")),
+        _ => match file["kept"].as_u64().unwrap_or_default() {
+            0 => format!("refused: {}", cell(file, "reason")),
+            kept => format!(
+                "refused: {}; {kept} chunks of before are there still",
+                cell(file, "reason")
+            ),
+        },
+    })
 }

@@ -1,6 +1,9 @@
-//! HTML: what a reader sees, without scripts, styles and what is hidden in the head,
-//! with headings. Tokens only: what is nested wrongly, or a million levels deep, is
-//! no matter.
+//! HTML: what a reader sees, without scripts, styles, what is hidden in the head and
+//! what an element says is not shown, with headings. Tokens only: what is nested
+//! wrongly, or a million levels deep, is no matter.
+//!
+//! What must stay true: words of different blocks are different words. Style sheets
+//! are not read: what only they hide is there.
 
 use std::cell::RefCell;
 
@@ -11,10 +14,16 @@ use html5ever::tokenizer::{
 };
 
 use super::chunk::{Chunks, Outline, Section, cut};
+use super::elements::{Open, Shape};
 use crate::model::Source;
 
-pub(super) fn add(text: &str, chunks: &mut Chunks) -> Result<(), String> {
-    let page = Tokenizer::new(Reader::default(), TokenizerOpts::default());
+/// `xml`: an element may be closed where it begins.
+pub(super) fn add(text: &str, xml: bool, chunks: &mut Chunks) -> Result<(), String> {
+    let reader = Reader(RefCell::new(Page {
+        open: Open::new(xml),
+        ..Page::default()
+    }));
+    let page = Tokenizer::new(reader, TokenizerOpts::default());
     let input = BufferQueue::default();
     input.push_back(StrTendril::from(text));
     // Scripts are not run: nothing interrupts.
@@ -46,8 +55,9 @@ struct Page {
     start: usize,
     /// The heading that is being read: its level, and where it began.
     heading: Option<(usize, usize)>,
-    /// How many elements are open that are not shown.
-    hidden: usize,
+    open: Open,
+    /// A `<pre>` has just begun: a line break there is not shown.
+    begins_pre: bool,
 }
 
 #[derive(Default)]
@@ -68,81 +78,97 @@ impl TokenSink for Reader {
 }
 
 impl Page {
+    /// `line`: where the text ends.
     fn add(&mut self, text: &str, line: u64) {
-        if self.hidden > 0 {
+        if self.open.hides() {
             return;
         }
-        if self.lines.last().is_none_or(|(_, last)| *last != line) {
-            self.lines.push((self.text.len(), line));
-        }
+        let breaks = text.bytes().filter(|byte| *byte == b'\n').count() as u64;
+        let mut line = line.saturating_sub(breaks).max(1);
+        self.at_line(line);
+        let (pre, mut first) = (self.open.is_pre(), std::mem::take(&mut self.begins_pre));
         for c in text.chars() {
             let space = c.is_whitespace() || c.is_control();
             match space {
+                true if pre && matches!(c, ' ' | '\t' | '\n') => {
+                    if !(first && c == '\n') {
+                        self.text.push(c);
+                    }
+                }
                 true if self.text.ends_with([' ', '\n']) || self.text.is_empty() => {}
                 true => self.text.push(' '),
                 false => self.text.push(c),
             }
+            if c == '\n' {
+                line += 1;
+                self.at_line(line);
+            }
+            first = false;
+        }
+    }
+
+    /// What comes is in this line of the file.
+    fn at_line(&mut self, line: u64) {
+        let here = self.text.len();
+        // What was there behind it was cut off.
+        while self.lines.pop_if(|(at, _)| *at > here).is_some() {}
+        match self.lines.last_mut() {
+            Some((_, last)) if *last == line => {}
+            Some((at, last)) if *at == here => *last = line,
+            _ => self.lines.push((here, line)),
         }
     }
 
     fn tag(&mut self, tag: &Tag, line: u64) -> TokenSinkResult<()> {
         let (name, opens) = (&*tag.name, tag.kind == StartTag);
-        match name {
-            "script" | "style" | "noscript" | "iframe" | "noframes" | "noembed" | "xmp"
-            | "textarea" | "title" => return self.raw(name, opens, tag.self_closing),
-            "template" | "svg" | "math" | "select" if !tag.self_closing => {
-                self.hidden = match opens {
-                    true => self.hidden + 1,
-                    false => self.hidden.saturating_sub(1),
-                };
+        let shape = Shape::of(name);
+        if opens {
+            self.open.end_before(&tag.name);
+            self.part(shape, line);
+            self.open.begin(tag);
+        } else {
+            if let (Shape::Heading(_), false) = (shape, self.open.hides()) {
+                self.end_heading();
             }
-            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
-                let level = usize::from(name.as_bytes()[1] - b'0');
-                self.heading_tag(level, opens);
+            self.open.end(&tag.name);
+            self.part(shape, line);
+        }
+        match (name, opens, shape) {
+            (_, true, Shape::Raw) if self.open.takes_raw(tag) => {
+                return TokenSinkResult::RawData(match name {
+                    "script" => RawKind::ScriptData,
+                    "title" | "textarea" => RawKind::Rcdata,
+                    _ => RawKind::Rawtext,
+                });
             }
-            "td" | "th" => self.add(" ", line),
-            "p" | "div" | "ul" | "ol" | "table" | "section" | "article" | "pre" | "blockquote"
-            | "header" | "footer" | "main" | "nav" | "aside" | "dl" | "form" | "hr" => {
-                self.break_line("\n\n");
-            }
-            "br" | "li" | "tr" | "dt" | "dd" | "option" | "figcaption" | "caption" => {
-                self.break_line("\n");
-            }
+            (_, true, Shape::Heading(level)) if !self.open.hides() => self.begin_heading(level),
+            ("pre", true, _) => self.begins_pre = true,
             _ => {}
         }
         TokenSinkResult::Continue
     }
 
-    /// An element whose contents are text, whatever they look like.
-    fn raw(&mut self, name: &str, opens: bool, closed: bool) -> TokenSinkResult<()> {
-        if !opens {
-            self.hidden = self.hidden.saturating_sub(1);
-            return TokenSinkResult::Continue;
+    /// Keeps what comes apart from what was there.
+    fn part(&mut self, shape: Shape, line: u64) {
+        match shape {
+            Shape::Block | Shape::Heading(_) => self.break_line("\n\n"),
+            Shape::Line => self.break_line("\n"),
+            Shape::Cell => self.add(" ", line),
+            Shape::Raw | Shape::Inline => {}
         }
-        if closed && name != "script" && name != "style" {
-            return TokenSinkResult::Continue;
-        }
-        self.hidden += 1;
-        TokenSinkResult::RawData(match name {
-            "script" => RawKind::ScriptData,
-            "title" | "textarea" => RawKind::Rcdata,
-            _ => RawKind::Rawtext,
-        })
     }
 
-    fn heading_tag(&mut self, level: usize, opens: bool) {
-        self.break_line("\n\n");
+    fn begin_heading(&mut self, level: usize) {
         let here = self.text.len();
-        match (opens, self.heading.take()) {
-            (true, _) => {
-                self.end_section(here);
-                self.heading = Some((level, here));
-            }
-            (false, Some((level, began))) => {
-                let title = self.text[began..].trim().to_owned();
-                self.outline.enter(level, &title);
-            }
-            (false, None) => {}
+        self.end_section(here);
+        self.heading = Some((level, here));
+    }
+
+    fn end_heading(&mut self) {
+        self.break_line("\n\n");
+        if let Some((level, began)) = self.heading.take() {
+            let title = self.text[began..].trim().to_owned();
+            self.outline.enter(level, &title);
         }
     }
 
@@ -158,10 +184,10 @@ impl Page {
     }
 
     fn break_line(&mut self, with: &str) {
-        if self.hidden > 0 {
+        if self.open.hides() {
             return;
         }
-        let end = self.text.trim_end_matches([' ', '\n']).len();
+        let end = self.text.trim_end_matches([' ', '\t', '\n']).len();
         let breaks = self.text[end..]
             .bytes()
             .filter(|byte| *byte == b'\n')

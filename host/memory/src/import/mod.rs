@@ -6,7 +6,10 @@
 //! No file is followed out of the folder, and none takes more than its bound.
 
 mod chunk;
+mod elements;
 mod html;
+#[cfg(test)]
+mod html_tests;
 mod markdown;
 mod pdf;
 mod table;
@@ -53,12 +56,22 @@ pub trait Embed {
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String>;
 }
 
+/// What an import does about vectors.
+#[derive(Clone, Copy)]
+pub enum Vectors<'i> {
+    /// A text that was there before keeps its own; it makes none.
+    Keep,
+    /// Makes them of the texts that have none.
+    Make(&'i dyn Embed),
+    /// Takes them away.
+    Remove,
+}
+
 /// Where chunks go, and how.
 pub struct Import<'i> {
     /// Where the documents go.
     pub namespace: &'i Namespace,
-    /// Stands before the path of each file in ids and sources; often empty, or a name
-    /// and a `/`.
+    /// Stands before the path of each file in ids and sources; see [`check_prefix`].
     pub prefix: &'i str,
     /// Labels of each document.
     pub labels: BTreeMap<String, String>,
@@ -66,8 +79,39 @@ pub struct Import<'i> {
     pub provenance: &'i Provenance,
     /// How much the namespace may hold.
     pub quota: Quota,
-    /// Makes vectors, where there is a role for it.
-    pub embed: Option<&'i dyn Embed>,
+    /// What becomes of vectors.
+    pub vectors: Vectors<'i>,
+}
+
+/// Why a file was not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Refusal {
+    /// Why.
+    pub reason: String,
+    /// It is for its name, its kind, or since it is no file but a link or the like:
+    /// such files are not meant to be imported.
+    #[serde(default)]
+    pub passed_over: bool,
+}
+
+impl Refusal {
+    fn passed_over(reason: impl Into<String>) -> Self {
+        let (reason, passed_over) = (reason.into(), true);
+        Self {
+            reason,
+            passed_over,
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        let passed_over = false;
+        Self {
+            reason,
+            passed_over,
+        }
+    }
 }
 
 /// A file that was read.
@@ -76,7 +120,7 @@ pub struct File {
     /// Its path in the folder, as far as it can be shown.
     pub path: String,
     /// What it was cut into, or why it was not read.
-    pub chunks: Result<Vec<Chunk>, String>,
+    pub chunks: Result<Vec<Chunk>, Refusal>,
 }
 
 /// What became of a file.
@@ -91,16 +135,29 @@ pub enum Outcome {
         written: usize,
         /// Those that were there before and are not any more.
         removed: usize,
+        /// Those that have a vector.
+        #[serde(default)]
+        vectors: usize,
+        /// How many more had one before.
+        #[serde(default)]
+        vectors_removed: usize,
     },
     /// Nothing changed.
     Unchanged {
-        /// Chunks it has.
+        /// Chunks it has; 0: there is no text in it.
         chunks: usize,
+        /// Those that have a vector.
+        #[serde(default)]
+        vectors: usize,
     },
     /// It was not read, and what was there of it stays.
     Refused {
         /// Why.
-        reason: String,
+        #[serde(flatten)]
+        why: Refusal,
+        /// Chunks of it that are there from an import before, and are still found.
+        #[serde(default)]
+        kept: usize,
     },
     /// It is not there any more, and its chunks were removed.
     Gone {
@@ -152,11 +209,12 @@ pub fn import(
     pdf: Option<&PdfReader>,
     prune_gone: bool,
 ) -> Result<Vec<Imported>, MemoryError> {
+    check_prefix(import.prefix)?;
     let (mut report, mut there) = (Vec::new(), BTreeSet::new());
     for file in files(dir, pdf)? {
         there.insert(format!("{}{}", import.prefix, file.path));
         let outcome = match file.chunks {
-            Err(reason) => Outcome::Refused { reason },
+            Err(why) => refused_file(memory, import, &file.path, why)?,
             Ok(chunks) => one_file(memory, import, &file.path, chunks)?,
         };
         let path = file.path;
@@ -168,14 +226,39 @@ pub fn import(
     Ok(report)
 }
 
-/// Errors that are the file's, not the store's.
-fn refused(error: MemoryError) -> Result<Outcome, MemoryError> {
-    match error {
-        MemoryError::Store(_) | MemoryError::Corrupt { .. } => Err(error),
-        error => Ok(Outcome::Refused {
-            reason: error.to_string(),
-        }),
+/// Checks what stands before paths: nothing, or what ends with a `/` and names no
+/// folder above. So what is under one prefix is not under another that only begins
+/// with the same letters.
+///
+/// # Errors
+/// [`MemoryError::Invalid`].
+pub fn check_prefix(prefix: &str) -> Result<(), MemoryError> {
+    let wrong = |why: String| Err(MemoryError::invalid("prefix", why));
+    if prefix.is_empty() {
+        return Ok(());
     }
+    if !prefix.ends_with('/') {
+        return wrong(format!("it has to end with `/`: write `{prefix}/`"));
+    }
+    match prefix.split('/').find(|part| [".", ".."].contains(part)) {
+        Some(part) => wrong(format!("`{part}` names no folder in it")),
+        None => Ok(()),
+    }
+}
+
+/// What is told of a file that was not read: its chunks of before stay.
+///
+/// # Errors
+/// [`MemoryError::Store`] and [`MemoryError::Corrupt`].
+pub fn refused_file(
+    memory: &Memory,
+    import: &Import<'_>,
+    path: &str,
+    why: Refusal,
+) -> Result<Outcome, MemoryError> {
+    let uri = format!("{}{path}", import.prefix);
+    let kept = existing(memory, import.namespace, &uri)?.len();
+    Ok(Outcome::Refused { why, kept })
 }
 
 /// Brings the documents of one file to what its chunks say, in one write; blocks
@@ -191,39 +274,53 @@ pub fn one_file(
     chunks: Vec<Chunk>,
 ) -> Result<Outcome, MemoryError> {
     let uri = format!("{}{path}", import.prefix);
-    import
+    if let Err(error) = check_id(&chunk_id(&uri, 0)) {
+        let why = Refusal::passed_over(error.to_string());
+        return Ok(Outcome::Refused { why, kept: 0 });
+    }
+    let done = import
         .provenance
         .check()
-        .and_then(|()| replace(memory, import, &uri, chunks))
-        .or_else(refused)
+        .and_then(|()| replace(memory, import, &uri, chunks));
+    match done {
+        Err(error @ (MemoryError::Store(_) | MemoryError::Corrupt { .. })) => Err(error),
+        // It is the file's, not the store's.
+        Err(error) => refused_file(memory, import, path, error.to_string().into()),
+        Ok(outcome) => Ok(outcome),
+    }
+}
+
+fn chunk_id(uri: &str, at: usize) -> String {
+    format!("{uri}#{:05}", at + 1)
 }
 
 /// Cuts a file by what its name says it is.
-fn chunks_of(path: &str, bytes: &[u8], pdf: Option<&PdfReader>) -> Result<Vec<Chunk>, String> {
+fn chunks_of(path: &str, bytes: &[u8], pdf: Option<&PdfReader>) -> Result<Vec<Chunk>, Refusal> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let kind = name
         .rsplit_once('.')
         .map(|(_, kind)| kind.to_ascii_lowercase());
     let kind = kind.as_deref().unwrap_or("txt");
     if kind == "pdf" {
-        let reader = pdf.ok_or("PDF files are not read here: no reader is configured")?;
-        return pdf::chunks(&reader.pages(bytes)?);
+        let none =
+            || Refusal::from("PDF files are not read here: no reader is configured".to_owned());
+        let reader = pdf.ok_or_else(none)?;
+        return Ok(pdf::chunks(&reader.pages(bytes)?)?);
     }
     let known = [
         "md", "markdown", "txt", "text", "html", "htm", "xhtml", "csv", "tsv",
     ];
     if !known.contains(&kind) {
-        return Err(format!(
-            ".{kind} files are not read: {} and pdf are",
-            known.join(", ")
-        ));
+        let known = known.join(", ");
+        let why = format!(".{kind} files are not read: {known} and pdf are");
+        return Err(Refusal::passed_over(why));
     }
     let text = text(bytes)?;
     let mut chunks = Chunks::default();
     match kind {
         "md" | "markdown" => markdown::add(text, &mut chunks)?,
-        "html" | "htm" | "xhtml" => html::add(text, &mut chunks)?,
-        "csv" => table::add(text, b',', &mut chunks)?,
+        "html" | "htm" | "xhtml" => html::add(text, kind == "xhtml", &mut chunks)?,
+        "csv" => table::add(text, table::delimiter(text), &mut chunks)?,
         "tsv" => table::add(text, b'\t', &mut chunks)?,
         _ => chunk::add_plain(text, &mut chunks)?,
     }
@@ -252,10 +349,13 @@ fn replace(
     chunks: Vec<Chunk>,
 ) -> Result<Outcome, MemoryError> {
     let mut old = existing(memory, import.namespace, uri)?;
-    let (count, mut changed) = (chunks.len(), Vec::new());
+    let had = old.values().filter(|entry| entry.dimension.is_some());
+    let had: BTreeMap<String, String> = had
+        .filter_map(|entry| Some((entry.id.clone(), entry.source.as_ref()?.digest.clone())))
+        .collect();
+    let (count, mut changed, mut vectors) = (chunks.len(), Vec::new(), 0);
     for (at, chunk) in chunks.into_iter().enumerate() {
-        let id = format!("{uri}#{:05}", at + 1);
-        check_id(&id)?;
+        let id = chunk_id(uri, at);
         let source = Source {
             uri: uri.to_owned(),
             digest: hex(&Sha256::digest(chunk.text.as_bytes())),
@@ -265,25 +365,35 @@ fn replace(
         let same = before.is_some_and(|entry| {
             entry.source.as_ref() == Some(&source)
                 && entry.labels == import.labels
-                && entry.dimension.is_some() == import.embed.is_some()
+                && match import.vectors {
+                    Vectors::Keep => true,
+                    Vectors::Make(_) => entry.dimension.is_some(),
+                    Vectors::Remove => entry.dimension.is_none(),
+                }
         });
-        if !same {
-            changed.push(NewDocument {
+        match same {
+            true => vectors += usize::from(had.contains_key(&id)),
+            false => changed.push(NewDocument {
                 id,
                 text: chunk.text,
                 labels: import.labels.clone(),
                 source: Some(source),
                 ..NewDocument::default()
-            });
+            }),
         }
     }
     let (written, removed) = (changed.len(), old.len());
     if written + removed == 0 {
-        return Ok(Outcome::Unchanged { chunks: count });
+        let chunks = count;
+        return Ok(Outcome::Unchanged { chunks, vectors });
     }
-    if let Some(embed) = import.embed {
-        add_vectors(embed, &mut changed)?;
+    match import.vectors {
+        Vectors::Make(embed) => add_vectors(embed, &mut changed)?,
+        Vectors::Keep => keep_vectors(memory, import.namespace, &had, &mut changed)?,
+        Vectors::Remove => {}
     }
+    let made = changed.iter().filter(|document| document.vector.is_some());
+    vectors += made.count();
     let deletes = old.into_keys().map(|id| Change::delete(id, Expect::Any));
     let puts = changed
         .into_iter()
@@ -295,7 +405,32 @@ fn replace(
         chunks: count,
         written,
         removed,
+        vectors,
+        vectors_removed: had.len().saturating_sub(vectors),
     })
+}
+
+/// Gives documents the vectors of those that had the same text. `had`: ids and digests
+/// of those with a vector.
+fn keep_vectors(
+    memory: &Memory,
+    namespace: &Namespace,
+    had: &BTreeMap<String, String>,
+    documents: &mut [NewDocument],
+) -> Result<(), MemoryError> {
+    let ids: HashMap<&str, &str> = { had.iter() }
+        .map(|(id, digest)| (digest.as_str(), id.as_str()))
+        .collect();
+    for document in documents {
+        let digest = document
+            .source
+            .as_ref()
+            .map(|source| source.digest.as_str());
+        if let Some(id) = digest.and_then(|digest| ids.get(digest)) {
+            document.vector = memory.vector(namespace, id)?;
+        }
+    }
+    Ok(())
 }
 
 fn write(memory: &Memory, import: &Import<'_>, changes: Vec<Change>) -> Result<(), MemoryError> {

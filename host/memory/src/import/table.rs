@@ -18,6 +18,27 @@ struct Rows {
     bytes: (u64, u64),
 }
 
+/// What stands between the columns of a `.csv` file: what its first line has most of,
+/// outside of quotes, of comma, semicolon (as spreadsheets write where the comma is in
+/// numbers) and tab.
+pub(super) fn delimiter(text: &str) -> u8 {
+    let (mut counts, mut quoted) = ([(b',', 0), (b';', 0), (b'\t', 0)], false);
+    for byte in text.bytes() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\n' | b'\r' if !quoted => break,
+            byte if !quoted => {
+                if let Some((_, count)) = counts.iter_mut().find(|(one, _)| *one == byte) {
+                    *count += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    let best = counts.into_iter().rev().max_by_key(|(_, count)| *count);
+    best.map_or(b',', |(byte, _)| byte)
+}
+
 pub(super) fn add(text: &str, delimiter: u8, chunks: &mut Chunks) -> Result<(), String> {
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter)

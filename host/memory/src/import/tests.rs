@@ -12,7 +12,7 @@ use crate::tests::{World, author, namespace, text_search};
 
 const SPACE: &str = "shared/docs";
 
-fn chunks_in(path: &str, text: &str) -> Vec<Chunk> {
+pub(super) fn chunks_in(path: &str, text: &str) -> Vec<Chunk> {
     chunks_of(path, text.as_bytes(), None).expect("it is read")
 }
 
@@ -108,40 +108,6 @@ fn markdown_is_cut_at_its_headings() {
 }
 
 #[test]
-fn html_is_what_a_reader_sees() {
-    let text = "<!doctype html><title>Hidden</title><style>p { x: y }</style>\n<script>\n\
-                var x = '<p>hidden</p>';</script><h1>Top &amp; co</h1><p>One<b>two</b> three\n\
-                <p>four<br>five<ul><li>six</li><li>seven</ul><template><p>hidden</template>\n\
-                <h2>Next</h2><table><tr><td>a<td>b<tr><td>c</table><textarea>hidden</textarea>\n\
-                <svg><text>hidden</text></svg><p>last &lt;tag&gt; &copy; &#x1F980;<!-- hidden -->";
-    let found = chunks_in("a.html", text);
-    let texts: Vec<&str> = found.iter().map(|chunk| chunk.text.as_str()).collect();
-    let expected = [
-        "Top & co\n\nOnetwo three\n\nfour\nfive\n\nsix\nseven",
-        "Next\n\na b\nc\n\nlast <tag> © 🦀",
-    ];
-    assert_eq!(texts, expected);
-    assert_eq!(found[0].source.headings, ["Top & co"]);
-    assert_eq!(found[1].source.headings, ["Top & co", "Next"]);
-    assert_eq!(found[1].source.lines.expect("lines").0, 5);
-    let nested = format!("{}deep{}", "<div>".repeat(100_000), "</div>".repeat(1000));
-    assert_eq!(chunks_in("a.htm", &nested)[0].text, "deep");
-    let hostile = [
-        "<",
-        "<!--",
-        "<script>",
-        "<p",
-        "&#xffffffff;",
-        "</p></div>",
-        "<title>",
-        "<a b='",
-    ];
-    for text in hostile {
-        let _ = chunks_of("a.html", text.as_bytes(), None).expect("it is read");
-    }
-}
-
-#[test]
 fn tables_keep_their_header_with_each_row() {
     let text = "name,\"long, name\",\nAnna,\"line\nbreak\",x\n,,\nBob,y\nShort\n";
     let found = chunks_in("a.csv", text);
@@ -171,7 +137,9 @@ fn tables_keep_their_header_with_each_row() {
     assert_eq!(next, 501);
     assert_eq!(chunks_in("a.tsv", "a\tb\n1\t2\n")[0].text, "a: 1 | b: 2");
     let wide = "c,".repeat(600);
-    let error = chunks_of("a.csv", wide.as_bytes(), None).expect_err("too wide");
+    let error = chunks_of("a.csv", wide.as_bytes(), None)
+        .expect_err("too wide")
+        .reason;
     assert!(error.contains("601 columns"), "{error}");
     // A row that says its long columns again and again is bounded too.
     let header = format!("{}x\n", format!("{},", "n".repeat(64)).repeat(400));
@@ -179,8 +147,33 @@ fn tables_keep_their_header_with_each_row() {
         "{header}{}",
         format!("{}\n", "1,".repeat(400)).repeat(2_000)
     );
-    let error = chunks_of("a.csv", grows.as_bytes(), None).expect_err("too much");
+    let error = chunks_of("a.csv", grows.as_bytes(), None)
+        .expect_err("too much")
+        .reason;
     assert!(error.contains("divide it"), "{error}");
+}
+
+/// As spreadsheets write them where the comma stands in numbers.
+#[test]
+fn tables_have_the_delimiter_of_their_first_line() {
+    let table = [
+        (
+            "Name;Betrag\nMüller, Co;1.234,50\n",
+            "Name: Müller, Co | Betrag: 1.234,50",
+        ),
+        (
+            "Name;Betrag, CHF;Tag\na;1,5;b\n",
+            "Name: a | Betrag, CHF: 1,5 | Tag: b",
+        ),
+        ("\"a;b;c\",d\n1,2\n", "a;b;c: 1 | d: 2"),
+        ("a\tb\r\n1,5\t2\r\n", "a: 1,5 | b: 2"),
+        ("a,b;c\n1,2;3\n", "a: 1 | b;c: 2;3"),
+        ("only\none;two\n", "only: one;two"),
+        ("\"two\nlines\";b\n1;2\n", "two\nlines: 1 | b: 2"),
+    ];
+    for (text, expect) in table {
+        assert_eq!(chunks_in("a.csv", text)[0].text, expect, "{text}");
+    }
 }
 
 #[test]
@@ -200,7 +193,11 @@ fn files_that_are_none_of_it_are_refused_with_a_reason() {
     ];
     for (path, bytes, expected) in cases {
         let error = chunks_of(path, bytes, None).expect_err("it is refused");
-        assert!(error.contains(expected), "{path}: {error}");
+        assert!(error.reason.contains(expected), "{path}: {error:?}");
+        assert_eq!(
+            error.passed_over,
+            path.ends_with("e") || path.ends_with("gz")
+        );
     }
     assert_eq!(
         chunks_of("README", b"\xef\xbb\xbfhello", None).expect("text")[0].text,
@@ -246,12 +243,7 @@ impl Embed for Lengths {
     }
 }
 
-fn run(
-    world: &World,
-    dir: &Path,
-    embed: Option<&dyn Embed>,
-    prune: bool,
-) -> Vec<(String, Outcome)> {
+fn run(world: &World, dir: &Path, vectors: Vectors<'_>, prune: bool) -> Vec<(String, Outcome)> {
     let report = import(
         &world.memory,
         dir,
@@ -261,7 +253,7 @@ fn run(
             labels: BTreeMap::from([("from".to_owned(), "test".to_owned())]),
             provenance: &author(),
             quota: Quota::default(),
-            embed,
+            vectors,
         },
         None,
         prune,
@@ -283,8 +275,10 @@ fn a_folder_is_imported_and_again_only_what_changed() {
         chunks,
         written,
         removed,
+        vectors: 0,
+        vectors_removed: 0,
     };
-    let first = run(&world, dir.path(), None, false);
+    let first = run(&world, dir.path(), Vectors::Keep, false);
     let names: Vec<&str> = first.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(names, ["a#1.md", "a.md", "sub/b.txt"]);
     assert_eq!(first[1].1, imported(5, 5, 0));
@@ -298,7 +292,7 @@ fn a_folder_is_imported_and_again_only_what_changed() {
     assert_eq!(source.lines, Some((13, 15)));
     assert_eq!(hit.entry.labels["from"], "test");
     let commits = world.store.commits();
-    let again = run(&world, dir.path(), None, false);
+    let again = run(&world, dir.path(), Vectors::Keep, false);
     assert!(
         again
             .iter()
@@ -307,14 +301,20 @@ fn a_folder_is_imported_and_again_only_what_changed() {
     assert_eq!(world.store.commits(), commits, "nothing was written");
     // One section less: those behind it move, those before it stay.
     write("a.md", &[0, 1, 3].map(section).concat());
-    let changed = run(&world, dir.path(), None, false);
+    let changed = run(&world, dir.path(), Vectors::Keep, false);
     assert_eq!(changed[1].1, imported(3, 1, 2));
     assert_eq!(
         world.find(text_search(&[SPACE], "alpha2 alpha4")),
         Vec::<String>::new()
     );
-    let vectors = run(&world, dir.path(), Some(&Lengths), false);
-    assert_eq!(vectors[1].1, imported(3, 3, 0));
+    let vectors = run(&world, dir.path(), Vectors::Make(&Lengths), false);
+    let Outcome::Imported {
+        written, vectors, ..
+    } = vectors[1].1
+    else {
+        panic!("{vectors:?}");
+    };
+    assert_eq!((written, vectors), (3, 3));
     assert_eq!(
         world
             .memory
@@ -328,14 +328,17 @@ fn a_folder_is_imported_and_again_only_what_changed() {
     world.put(SPACE, crate::tests::document("books/own#1", "mine"));
     fs::remove_file(dir.path().join("sub/b.txt")).expect("it is removed");
     write("a#1.md", "\0 no text any more");
-    assert_eq!(run(&world, dir.path(), Some(&Lengths), false).len(), 2);
+    assert_eq!(
+        run(&world, dir.path(), Vectors::Make(&Lengths), false).len(),
+        2
+    );
     assert_eq!(world.find(text_search(&[SPACE], "beta")).len(), 1);
-    let pruned = run(&world, dir.path(), Some(&Lengths), true);
+    let pruned = run(&world, dir.path(), Vectors::Make(&Lengths), true);
     assert_eq!(
         pruned[2],
         ("sub/b.txt".to_owned(), Outcome::Gone { removed: 1 })
     );
-    assert!(matches!(pruned[0].1, Outcome::Refused { .. }));
+    assert!(matches!(pruned[0].1, Outcome::Refused { kept: 1, .. }));
     let left = [
         "books/a#1.md#00001",
         "books/a.md#00001",
@@ -371,10 +374,13 @@ fn what_is_no_file_to_read_is_refused() {
     .expect("a file");
     let deep = "d/".repeat(DEPTH_MAX + 1);
     fs::create_dir_all(path(&deep)).expect("folders");
-    let report = run(&world, dir.path(), None, false);
+    let report = run(&world, dir.path(), Vectors::Keep, false);
     let reasons: Vec<(String, String)> = { report.into_iter() }
         .map(|(path, outcome)| match outcome {
-            Outcome::Refused { reason } => (path, reason),
+            Outcome::Refused { why, kept: 0 } => {
+                let mark = if why.passed_over { "" } else { "!" };
+                (path, format!("{mark}{}", why.reason))
+            }
             outcome => (path, format!("{outcome:?}")),
         })
         .collect();
@@ -383,12 +389,15 @@ fn what_is_no_file_to_read_is_refused() {
         ("bad\nname.md", "id: U+000A at byte 9 is not allowed"),
         (
             deep.trim_end_matches('/'),
-            "it is more than 32 folders deep",
+            "!it is more than 32 folders deep",
         ),
         ("folder", "it is a symbolic link, which is not followed"),
-        ("huge.txt", "it is over 16777216 bytes: divide it"),
+        ("huge.txt", "!it is over 16777216 bytes: divide it"),
         ("link.txt", "it is a symbolic link, which is not followed"),
-        ("ok.md", "Imported { chunks: 1, written: 1, removed: 0 }"),
+        (
+            "ok.md",
+            "Imported { chunks: 1, written: 1, removed: 0, vectors: 0, vectors_removed: 0 }",
+        ),
         ("pipe.txt", "it is no regular file"),
         ("zero.txt", "it is a symbolic link, which is not followed"),
         ("\u{fffd}.md", "its name is not UTF-8"),
@@ -423,15 +432,96 @@ fn a_file_that_does_not_fit_changes_nothing() {
             labels: BTreeMap::new(),
             provenance: &author(),
             quota,
-            embed: None,
+            vectors: Vectors::Keep,
         },
         None,
         false,
     );
     let report = report.expect("it is imported");
-    let Outcome::Refused { reason } = &report[0].outcome else {
+    let Outcome::Refused { why, kept: 0 } = &report[0].outcome else {
         panic!("{report:?}");
     };
-    assert!(reason.contains("its quota is 2"), "{reason}");
+    assert!(why.reason.contains("its quota is 2"), "{why:?}");
+    assert!(!why.passed_over);
     assert_eq!(world.ids(SPACE), ["b.txt#00001"]);
+}
+
+/// An import that makes no vectors takes none away of texts that are there still.
+#[test]
+fn vectors_stay_with_their_texts() {
+    let (world, dir) = (World::new(), tempfile::tempdir().expect("a directory"));
+    let write = |text: String| fs::write(dir.path().join("a.md"), text).expect("a file");
+    let section = |n: usize| format!("# Section {n}\n\n{}\n\n", "text ".repeat(50 + n));
+    let one = |vectors: Vectors<'_>| run(&world, dir.path(), vectors, false).remove(0).1;
+    let vector = |at: usize| {
+        let id = format!("books/{}", chunk_id("a.md", at));
+        world.memory.vector(&namespace(SPACE), &id).expect("a look")
+    };
+    write((0..3).map(section).collect());
+    let told = |outcome: Outcome| match outcome {
+        Outcome::Imported {
+            written,
+            vectors,
+            vectors_removed,
+            ..
+        } => (written, vectors, vectors_removed),
+        Outcome::Unchanged { vectors, .. } => (0, vectors, 0),
+        outcome => panic!("{outcome:?}"),
+    };
+    assert_eq!(told(one(Vectors::Make(&Lengths))), (3, 3, 0));
+    let third = vector(2);
+    assert!(third.is_some());
+    let commits = world.store.commits();
+    assert_eq!(told(one(Vectors::Keep)), (0, 3, 0));
+    assert_eq!(world.store.commits(), commits, "nothing was written");
+    // The second goes, and the third takes its place with its vector.
+    write([0, 2].map(section).concat());
+    assert_eq!(told(one(Vectors::Keep)), (1, 2, 1));
+    let same =
+        |one: &[f32], other: &[f32]| one.iter().zip(other).all(|(a, b)| (a - b).abs() < 1e-6);
+    assert!(same(
+        &vector(1).expect("a vector"),
+        &third.expect("a vector")
+    ));
+    // Another text has none until it is made.
+    write([0, 7].map(section).concat());
+    assert_eq!(told(one(Vectors::Keep)), (1, 1, 1));
+    assert_eq!(told(one(Vectors::Make(&Lengths))), (1, 2, 0));
+    assert_eq!(told(one(Vectors::Remove)), (2, 0, 2));
+    assert_eq!(told(one(Vectors::Remove)), (0, 0, 0));
+    let used = world.memory.usage(&namespace(SPACE)).expect("usage");
+    assert_eq!(used.expect("some").vectors, 0);
+}
+
+#[test]
+fn a_prefix_ends_where_a_folder_ends() {
+    let (world, dir) = (World::new(), tempfile::tempdir().expect("a directory"));
+    fs::write(dir.path().join("a.md"), "text").expect("a file");
+    let by = author();
+    let with = |prefix: &str, prune: bool| {
+        let space = namespace(SPACE);
+        let target = Import {
+            namespace: &space,
+            prefix,
+            labels: BTreeMap::new(),
+            provenance: &by,
+            quota: Quota::default(),
+            vectors: Vectors::Keep,
+        };
+        import(&world.memory, dir.path(), &target, None, prune)
+    };
+    with("one/", false).expect("it is imported");
+    for prefix in ["o", "one", "../", "a/../", "./", "a/./b/", ".", ".."] {
+        let error = with(prefix, true).expect_err(prefix);
+        assert!(error.to_string().contains("prefix: "), "{error}");
+        assert_eq!(error.code(), "invalid-input", "{prefix}");
+    }
+    with("https://wiki.example/", true).expect("it is imported");
+    with("o/", true).expect("it is imported");
+    let left = [
+        "https://wiki.example/a.md#00001",
+        "o/a.md#00001",
+        "one/a.md#00001",
+    ];
+    assert_eq!(world.ids(SPACE), left);
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
 
-use super::{DEPTH_MAX, FILE_BYTES_MAX, FILES_MAX};
+use super::{DEPTH_MAX, FILE_BYTES_MAX, FILES_MAX, Refusal};
 use crate::error::{MemoryError, bounded};
 
 /// A file, open or refused.
@@ -16,7 +16,7 @@ use crate::error::{MemoryError, bounded};
 pub(super) struct Found {
     /// Its path in the folder.
     pub(super) path: String,
-    pub(super) bytes: Result<Open, String>,
+    pub(super) bytes: Result<Open, Refusal>,
 }
 
 /// A file that can be read.
@@ -31,20 +31,20 @@ struct OpenLater {
 }
 
 impl Open {
-    pub(super) fn read(&self) -> Result<Vec<u8>, String> {
+    pub(super) fn read(&self) -> Result<Vec<u8>, Refusal> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(&*self.0.folder, &self.0.name, flags, Mode::empty())
             .map_err(|error| format!("it can't be opened: {error}"))?;
         let stat = fstat(&file).map_err(|error| format!("it can't be read: {error}"))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err("it is no regular file".to_owned());
+            return Err(Refusal::passed_over("it is no regular file"));
         }
         let mut bytes = Vec::new();
         let mut limited = File::from(file).take(FILE_BYTES_MAX + 1);
         let read = limited.read_to_end(&mut bytes);
         read.map_err(|error| format!("it can't be read: {error}"))?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
-            return Err(format!("it is over {FILE_BYTES_MAX} bytes: divide it"));
+            return Err(format!("it is over {FILE_BYTES_MAX} bytes: divide it").into());
         }
         Ok(bytes)
     }
@@ -75,7 +75,11 @@ fn folder(
     let open = std::sync::Arc::new(open);
     let refuse = |path: String, reason: String| Found {
         path,
-        bytes: Err(reason),
+        bytes: Err(reason.into()),
+    };
+    let pass_over = |path: String, reason: &str| Found {
+        path,
+        bytes: Err(Refusal::passed_over(reason)),
     };
     let entries = match Dir::read_from(&*open) {
         Ok(entries) => entries,
@@ -103,11 +107,11 @@ fn folder(
         bounded("folder", found.len() + 1, FILES_MAX, "files")?;
         let shown = format!("{path}{}", String::from_utf8_lossy(name));
         let Ok(name) = std::str::from_utf8(name) else {
-            found.push(refuse(shown, "its name is not UTF-8".to_owned()));
+            found.push(pass_over(shown, "its name is not UTF-8"));
             continue;
         };
         if name.starts_with('.') {
-            found.push(refuse(shown, "its name begins with a dot".to_owned()));
+            found.push(pass_over(shown, "its name begins with a dot"));
             continue;
         }
         if let Some(next) = one(&open, name, shown, depth, found)? {
@@ -134,18 +138,20 @@ fn one(
             name: name.to_owned(),
         })),
         Ok(FileType::Directory) if depth >= DEPTH_MAX => {
-            Err(format!("it is more than {DEPTH_MAX} folders deep"))
+            Err(format!("it is more than {DEPTH_MAX} folders deep").into())
         }
         Ok(FileType::Directory) => {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match openat(&**open, name, flags, Mode::empty()) {
                 Ok(next) => return Ok(Some(next)),
-                Err(error) => Err(format!("the folder can't be opened: {error}")),
+                Err(error) => Err(format!("the folder can't be opened: {error}").into()),
             }
         }
-        Ok(FileType::Symlink) => Err("it is a symbolic link, which is not followed".to_owned()),
-        Ok(_) => Err("it is no regular file".to_owned()),
-        Err(error) => Err(format!("it can't be read: {error}")),
+        Ok(FileType::Symlink) => Err(Refusal::passed_over(
+            "it is a symbolic link, which is not followed",
+        )),
+        Ok(_) => Err(Refusal::passed_over("it is no regular file")),
+        Err(error) => Err(format!("it can't be read: {error}").into()),
     };
     found.push(Found { path, bytes });
     Ok(None)

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{World, author, document, namespace, told};
 use crate::limits::{
-    CHANGES_MAX, DIMENSION_MAX, DOCUMENT_OVERHEAD_BYTES, HEADING_BYTES_MAX, HEADINGS_MAX, HITS_MAX,
+    CHANGES_MAX, DIMENSION_MAX, DOCUMENT_OVERHEAD_BYTES, HEADING_BYTES_MAX, HEADINGS_MAX,
     ID_BYTES_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, PROVENANCE_BYTES_MAX,
     QUERY_BYTES_MAX, QUERY_PHRASES_MAX, SEARCH_NAMESPACES_MAX, TEXT_BYTES_MAX, URI_BYTES_MAX,
     VALUE_BYTES_MAX, WRITE_BYTES_MAX,
@@ -38,7 +38,7 @@ const PARTS: [(&str, usize, Sized); 11] = [
         document("a", &"t".repeat(size))
     }),
     ("value", VALUE_BYTES_MAX, |size| NewDocument {
-        value: Some(json!("v".repeat(size - 2))),
+        value: Some(json!("v".repeat(size - 2)).into()),
         ..document("a", "")
     }),
     ("labels", LABELS_MAX, |size| NewDocument {
@@ -158,8 +158,7 @@ fn base() -> Search {
 fn a_search_asks_what_it_may_ask_and_no_more() {
     let world = World::new();
     world.put(SPACE, document("a", "word"));
-    let cases: [(&str, usize, Asks); 5] = [
-        ("limit", HITS_MAX, |limit| Search { limit, ..base() }),
+    let cases: [(&str, usize, Asks); 4] = [
         ("namespaces", SEARCH_NAMESPACES_MAX, |count| Search {
             namespaces: vec![namespace(SPACE); count],
             ..base()

@@ -58,10 +58,10 @@ fn hostile_documents_are_refused_by_name() {
     let label = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
     let nested = |depth: usize| {
         let text = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
-        serde_json::from_str(&text).expect("JSON")
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON")
     };
     let good = || document("good", "text");
-    let value = |bytes: usize| Some(json!("v".repeat(bytes - 2)));
+    let value = |bytes: usize| Some(json!("v".repeat(bytes - 2)).into());
     let source = |uri: &str| {
         let uri = uri.to_owned();
         Some(Source {
@@ -182,7 +182,7 @@ fn hostile_documents_are_refused_by_name() {
     world.put(
         SPACE,
         NewDocument {
-            value: Some(nested(120)),
+            value: Some(nested(120).into()),
             ..good()
         },
     );
@@ -191,7 +191,7 @@ fn hostile_documents_are_refused_by_name() {
         .get(&namespace(SPACE), "good")
         .expect("a read")
         .expect("it is there");
-    assert_eq!(read.value, Some(nested(120)));
+    assert_eq!(read.value, Some(nested(120).into()));
 }
 
 #[test]

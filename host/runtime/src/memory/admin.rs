@@ -164,16 +164,16 @@ impl Runtime {
         }
     }
 
-    /// Removes a document of any namespace.
+    /// Removes a document of any namespace; with `expect` only in that version.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or it is in another version.
     pub async fn delete_memory_document(
         &self,
         who: &Principal,
         namespace: &str,
         id: &str,
-        why: &str,
+        (expect, why): (Option<u64>, &str),
     ) -> Result<(), MemoryFailure> {
         let namespace = self.seen(who, namespace)?;
         named(crate::names::why(why))?;
@@ -189,8 +189,9 @@ impl Runtime {
         let detail = json!({ "namespace": shown, "id": id, "why": why });
         self.on_record(who, "memory.delete", &shown, detail).await?;
         let (wanted, by) = (id.to_owned(), provenance(who));
-        let queued = self
-            .with_memory(move |memory| Ok(memory.delete(&namespace, &wanted, Expect::Any, &by)));
+        let expect = expect.map_or(Expect::Any, Expect::Version);
+        let queued =
+            self.with_memory(move |memory| Ok(memory.delete(&namespace, &wanted, expect, &by)));
         match queued.await?.await? {
             true => Ok(()),
             false => Err(MemoryFailure::NoDocument {
@@ -245,6 +246,8 @@ impl Runtime {
         let namespaces = namespaces.collect::<Result<Vec<_>, _>>()?;
         let vector = match (&asked.embed, &asked.text, asked.vector) {
             (None, _, vector) => vector,
+            // There is nothing to look for, as without a role.
+            (Some(_), Some(text), None) if text.trim().is_empty() => None,
             (Some(role), Some(text), None) => self.vector_of(who, role, text).await?,
             (Some(_), ..) => {
                 let why = "`embed` makes a vector of `text`: give that, and no `vector`";

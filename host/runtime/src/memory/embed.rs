@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use airlock_memory::import::Embed;
-use airlock_models::{Ask, ConversationKey, EmbedRequest};
+use airlock_models::{Allowance, Ask, ConversationKey, EmbedRequest, ModelError};
 use tokio::runtime::Handle;
 
 use super::MemoryFailure;
 use crate::ids;
-use crate::models::ModelsError;
+use crate::models::{InForce, ModelsError};
 use crate::runtime::Runtime;
 
 /// Makes vectors with a role of the host's models.
@@ -32,18 +32,40 @@ impl Embedder {
         }
     }
 
+    fn request(&self, texts: Vec<String>) -> EmbedRequest {
+        EmbedRequest {
+            role: self.role.clone(),
+            texts,
+            dimensions: None,
+        }
+    }
+
+    /// What a request may take at most.
+    fn bound(&self, now: &InForce, request: &EmbedRequest) -> Result<Allowance, MemoryFailure> {
+        let bound = now.router.bound_embed(request);
+        bound.map_err(|error| match error {
+            ModelError::InvalidInput { message } => {
+                MemoryFailure::Invalid(format!("embed {}: {message}", self.role))
+            }
+            error => MemoryFailure::Embedding(error.to_string()),
+        })
+    }
+
+    /// Whether there is such a role, and it makes vectors.
+    pub(super) fn check(&self) -> Result<(), MemoryFailure> {
+        let now = self.runtime.models.now();
+        let now = now.ok_or(ModelsError::NotConfigured)?;
+        self.bound(&now, &self.request(vec!["x".to_owned()]))?;
+        Ok(())
+    }
+
     /// One vector for each text.
     pub(super) async fn vectors(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, MemoryFailure> {
         let failed = |why: String| MemoryFailure::Embedding(why);
         let now = self.runtime.models.now();
         let now = now.ok_or(ModelsError::NotConfigured)?;
-        let request = EmbedRequest {
-            role: self.role.clone(),
-            texts,
-            dimensions: None,
-        };
-        let bound = now.router.bound_embed(&request);
-        let allowance = bound.map_err(|error| failed(error.to_string()))?;
+        let request = self.request(texts);
+        let allowance = self.bound(&now, &request)?;
         let conversation = ConversationKey::new(ids::random::<32>());
         let ask = Ask {
             caller: &self.caller,

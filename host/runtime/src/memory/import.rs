@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use airlock_memory::import::{self, Chunk, Embed, Import, Imported};
+use airlock_memory::import::{self, Chunk, Import, Imported, Refusal, Vectors};
 use airlock_memory::{MemoryError, Quota};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,18 +24,27 @@ use crate::runtime::Runtime;
 pub struct MemoryImport {
     /// Where their documents go: `shared/NAME`.
     pub namespace: String,
-    /// Stands before the path of each file, in ids and sources.
+    /// Stands before the path of each file, in ids and sources: nothing, or what ends
+    /// with a `/`.
     #[serde(default)]
     pub prefix: String,
     /// Labels of each document.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// A role of the host's models that makes vectors of their texts.
+    /// A role of the host's models that makes vectors of the texts that have none.
     #[serde(default)]
     pub embed: Option<String>,
+    /// Takes all vectors away. Without this and a role, a text that was there before
+    /// keeps its own.
+    #[serde(default)]
+    pub no_embed: bool,
     /// The files.
     #[serde(default)]
     pub files: Vec<ImportFile>,
+    /// Files that could not be read: the answer says how much of them is there from
+    /// an import before.
+    #[serde(default)]
+    pub refused: Vec<RefusedFile>,
     /// The paths of all files there are: what was imported of others, under the
     /// prefix, is removed.
     #[serde(default)]
@@ -52,10 +61,21 @@ pub struct ImportFile {
     pub chunks: Vec<Chunk>,
 }
 
+/// A file that was not read.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub struct RefusedFile {
+    /// Its path.
+    pub path: String,
+    /// Why.
+    #[serde(flatten)]
+    pub why: Refusal,
+}
+
 /// What became of each file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryImported {
-    /// In the order of the request; files that are gone come last.
+    /// In the order of the request, those that were refused behind the others; files
+    /// that are gone come last.
     pub files: Vec<Imported>,
 }
 
@@ -63,18 +83,26 @@ impl Runtime {
     /// Brings the documents of files to what their chunks say.
     ///
     /// # Errors
-    /// The namespace is not shared, or the store failed. A file that can't be taken is
-    /// one that is refused in the answer.
+    /// The namespace is not shared, the prefix or the role is none, or the store
+    /// failed. A file that can't be taken is one that is refused in the answer.
     pub async fn import_memory(
         self: &Arc<Self>,
         who: &Principal,
         request: MemoryImport,
     ) -> Result<MemoryImported, MemoryFailure> {
         let namespace = self.shared(who, &request.namespace)?;
+        import::check_prefix(&request.prefix)?;
+        if request.no_embed && request.embed.is_some() {
+            let why = "`embed` and `no_embed`: give one of them".to_owned();
+            return Err(MemoryFailure::Invalid(why));
+        }
         let shown = namespace.to_string();
         let role = request.embed.clone();
         let embedder = role.as_deref();
         let embedder = embedder.map(|role| Arc::new(Embedder::new(self, role, &who.name)));
+        if let Some(embedder) = &embedder {
+            embedder.check()?;
+        }
         let (by, making) = (provenance(who), embedder.clone());
         let (paths, pruning) = (request.files.len(), request.there.is_some());
         let work = move |memory: &airlock_memory::Memory| {
@@ -84,9 +112,14 @@ impl Runtime {
                 labels: request.labels,
                 provenance: &by,
                 quota: Quota::default(),
-                embed: making.as_deref().map(|making| making as &dyn Embed),
+                vectors: match making.as_deref() {
+                    Some(making) => Vectors::Make(making),
+                    None if request.no_embed => Vectors::Remove,
+                    None => Vectors::Keep,
+                },
             };
-            all_files(memory, &target, request.files, request.there)
+            let files = (request.files, request.refused);
+            all_files(memory, &target, files, request.there)
         };
         let detail = json!({ "namespace": shown, "files": paths, "prunes": pruning });
         self.on_record(who, "memory.import", &shown, detail).await?;
@@ -102,13 +135,17 @@ impl Runtime {
 fn all_files(
     memory: &airlock_memory::Memory,
     target: &Import<'_>,
-    files: Vec<ImportFile>,
+    (files, refused): (Vec<ImportFile>, Vec<RefusedFile>),
     there: Option<Vec<String>>,
 ) -> Result<Vec<Imported>, MemoryError> {
-    let mut report = Vec::with_capacity(files.len());
+    let mut report = Vec::with_capacity(files.len() + refused.len());
     for file in files {
         let outcome = import::one_file(memory, target, &file.path, file.chunks)?;
         let path = file.path;
+        report.push(Imported { path, outcome });
+    }
+    for RefusedFile { path, why } in refused {
+        let outcome = import::refused_file(memory, target, &path, why)?;
         report.push(Imported { path, outcome });
     }
     if let Some(there) = there {

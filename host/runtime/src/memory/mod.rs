@@ -17,7 +17,7 @@ use airlock_memory::{Kind, Memory, MemoryError, Namespace, Reads, limits::PAGE_M
 use airlock_sandbox::capability::memory::{agents_own, is_agents_own};
 
 pub use error::MemoryFailure;
-pub use import::{ImportFile, MemoryImport, MemoryImported};
+pub use import::{ImportFile, MemoryImport, MemoryImported, RefusedFile};
 pub use types::{
     DocumentPut, DocumentsPage, DocumentsQuery, MemoryFound, MemoryPage, MemoryQuery, MemorySearch,
     NamespaceDeleted, NamespaceView,

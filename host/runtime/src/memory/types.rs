@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use airlock_memory::{Expect, Source, Usage};
+use airlock_memory::{Expect, Json, Source, Usage};
 use airlock_sandbox::capability::memory::{EntryView, HitView};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -80,7 +80,7 @@ pub struct DocumentPut {
     pub text: String,
     /// Whatever else belongs to it, at most 64 KiB as JSON.
     #[serde(default)]
-    pub value: Option<serde_json::Value>,
+    pub value: Option<Json>,
     /// What a search can ask for exactly.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,

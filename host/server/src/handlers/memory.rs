@@ -3,9 +3,24 @@
 
 use airlock_runtime::{DocumentPut, DocumentsQuery, MemoryImport, MemoryQuery, MemorySearch};
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::plugins::WhyQuery;
 use crate::dispatch::Call;
 use crate::reply::{Refusal, Reply};
+
+/// Why a document goes, and in which version.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeleteQuery {
+    /// Why, for the audit.
+    #[serde(default)]
+    why: String,
+    /// Only in this version.
+    #[serde(default)]
+    expect: Option<u64>,
+}
 
 /// The namespace in the path.
 fn namespace(call: &Call) -> String {
@@ -53,10 +68,13 @@ pub(crate) async fn put(call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn delete(call: Call) -> Result<Reply, Refusal> {
-    let query: WhyQuery = call.query()?;
-    call.runtime()
-        .delete_memory_document(&call.who, &namespace(&call), call.param("id"), &query.why)
-        .await?;
+    let query: DeleteQuery = call.query()?;
+    let namespace = namespace(&call);
+    let how = (query.expect, query.why.as_str());
+    let deleted =
+        call.runtime()
+            .delete_memory_document(&call.who, &namespace, call.param("id"), how);
+    deleted.await?;
     Ok(Reply::nothing())
 }
 

@@ -118,6 +118,110 @@ async fn documents_are_written_found_and_deleted() {
     server.stopped().await;
 }
 
+/// A value comes back as it was written, and a document goes only in the version that
+/// was meant.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_and_versions_are_what_they_were() {
+    let server = Server::start().await;
+    let value = r#"{"n":12345678901234567890123,"x":1.10}"#;
+    let body = format!("{{\"value\":{value}}}");
+    assert_eq!(server.admin("PUT", DOCUMENT, body).await.verdict(), "200");
+    let got = server.admin("GET", DOCUMENT, "").await.body;
+    let got = String::from_utf8_lossy(&got);
+    assert!(got.contains(&format!("\"value\":{value}")), "{got}");
+    let delete = async |query: &str| {
+        let path = format!("{DOCUMENT}{query}");
+        server.admin("DELETE", &path, "").await.verdict()
+    };
+    for (query, expect) in [
+        ("?expect=2", "409 document-changed"),
+        ("?expect=x", "400 bad-query"),
+        ("?expected=1", "400 bad-query"),
+        ("?expect=1&why=old", "204"),
+        ("?expect=1", "409 document-changed"),
+        ("", "404 document-not-found"),
+    ] {
+        assert_eq!(delete(query).await, expect, "{query}");
+    }
+    server.stopped().await;
+}
+
+/// A role that is not there is the request's fault, before anything else is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_is_not_there_is_told_at_once() {
+    let server = Server::start().await;
+    let config = "currency = 'USD'\n\
+        providers.own = { kind = 'openai-compatible', base_url = 'http://127.0.0.1:9' }\n\
+        models.small = { provider = 'own', id = 'small', context_tokens = 4000, output_tokens_max = 100, prices = { input = '1', output = '2' } }\n\
+        roles.fast = { models = ['small'], retries = 0 }\n";
+    let list = async || server.admin("GET", "/v1/models", "").await.verdict();
+    let reload = async || {
+        server
+            .admin("POST", "/v1/models/reload", "")
+            .await
+            .verdict()
+    };
+    assert_eq!(reload().await, "404 models-not-configured");
+    // A file that is put there later is found.
+    let file = server.dir.path().join("models.toml");
+    std::fs::write(&file, config).expect("written");
+    assert_eq!(list().await, "404 models-not-configured");
+    assert_eq!(reload().await, "200");
+    assert_eq!(list().await, "200");
+    let files = json!([{ "path": "a.md", "chunks": [{ "text": "x", "source": {} }] }]);
+    let space = "shared/books";
+    let asks = [
+        (
+            "/v1/memory/search",
+            json!({ "namespaces": [space], "text": "x", "embed": "bogus" }),
+        ),
+        (
+            "/v1/memory/import",
+            json!({ "namespace": space, "embed": "bogus", "files": files }),
+        ),
+        (
+            "/v1/memory/import",
+            json!({ "namespace": space, "embed": "fast", "no_embed": true }),
+        ),
+        (
+            "/v1/memory/import",
+            json!({ "namespace": space, "prefix": "o" }),
+        ),
+        (
+            "/v1/memory/import",
+            json!({ "namespace": space, "prefix": "../" }),
+        ),
+        (
+            "/v1/memory/search",
+            json!({ "namespaces": [space], "text": "x", "limit": 101 }),
+        ),
+        (
+            "/v1/memory/search",
+            json!({ "namespaces": [space], "text": "x", "limit": 0 }),
+        ),
+    ];
+    for (path, body) in asks {
+        let answer = server.admin("POST", path, body.to_string()).await;
+        assert_eq!(answer.verdict(), "400 invalid-request", "{body}");
+    }
+    let put = json!({ "text": "x", "embed": "bogus" });
+    assert_eq!(
+        self::put(&server, DOCUMENT, put).await,
+        "400 invalid-request"
+    );
+    // Nothing to look for is no error, with a role as without one.
+    let body = json!({ "namespaces": [space], "text": " ", "embed": "fast" });
+    let answer = server
+        .admin("POST", "/v1/memory/search", body.to_string())
+        .await;
+    assert_eq!(answer.json(), json!({ "hits": [] }));
+    // The one in force stays where the file is gone.
+    std::fs::remove_file(&file).expect("removed");
+    assert_eq!(reload().await, "422 models-invalid");
+    assert_eq!(list().await, "200");
+    server.stopped().await;
+}
+
 /// Files in chunks: whole, again without effect, and gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_imported_in_chunks() {
@@ -137,6 +241,15 @@ async fn files_are_imported_in_chunks() {
     assert_eq!(said["files"][1]["outcome"], "refused", "{said}");
     let again = import(body).await.json();
     assert_eq!(again["files"][0]["outcome"], "unchanged", "{again}");
+    let refused = json!([{ "path": "a.pdf", "reason": "damaged" }, { "path": "c.png", "reason": "no", "passed_over": true }]);
+    let stays = import(json!({ "namespace": "shared/books", "refused": refused }))
+        .await
+        .json();
+    let expect = json!([
+        { "path": "a.pdf", "outcome": "refused", "reason": "damaged", "passed_over": false, "kept": 2 },
+        { "path": "c.png", "outcome": "refused", "reason": "no", "passed_over": true, "kept": 0 },
+    ]);
+    assert_eq!(stays["files"], expect);
     let pruned = import(json!({ "namespace": "shared/books", "there": [] }))
         .await
         .json();

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use airlock_memory::{Document, Entry, Hit, Provenance, Source};
+use airlock_memory::{Document, Entry, Hit, Json, Provenance, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// Who wrote a document, and in the course of what.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -65,7 +64,7 @@ pub struct DocumentView {
     pub text: String,
     /// Its value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<Value>,
+    pub value: Option<Json>,
 }
 
 /// A document that was found.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use airlock_memory::limits::SEARCH_NAMESPACES_MAX;
 use airlock_memory::{Expect, NewDocument};
 use serde::Deserialize;
+use serde::de::{Error, IgnoredAny};
 
 use super::{Action, Op};
 
@@ -25,7 +26,8 @@ pub enum Request {
         /// Which.
         id: String,
     },
-    /// Writes a document, whole.
+    /// Writes a document, whole. See [`Put`].
+    #[serde(skip_deserializing)]
     Put {
         /// Where.
         namespace: String,
@@ -84,12 +86,50 @@ pub enum Request {
     },
 }
 
+/// [`Request::Put`] by itself: what a tagged enum reads in two steps, the document's
+/// value can't be, as it is kept as it was written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Put {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    namespace: String,
+    document: Box<NewDocument>,
+    #[serde(default)]
+    expect: Expect,
+}
+
+/// What is asked, whatever else is in the request.
+#[derive(Deserialize)]
+struct Asked {
+    op: String,
+}
+
+/// All operations.
+const OPS: [&str; 5] = ["get", "put", "delete", "list", "search"];
+
 fn list_limit() -> usize {
     LIST_LIMIT
 }
 
 fn search_limit() -> usize {
     SEARCH_LIMIT
+}
+
+fn parse(text: &str) -> Result<Request, serde_json::Error> {
+    let Asked { op } = serde_json::from_str(text)?;
+    match op.as_str() {
+        "put" => {
+            let put: Put = serde_json::from_str(text)?;
+            Ok(Request::Put {
+                namespace: put.namespace,
+                document: put.document,
+                expect: put.expect,
+            })
+        }
+        op if !OPS.contains(&op) => Err(serde_json::Error::unknown_variant(op, &OPS)),
+        _ => serde_json::from_str(text),
+    }
 }
 
 impl Request {
@@ -104,8 +144,7 @@ impl Request {
                 "the request has {bytes} bytes, at most {REQUEST_BYTES_MAX} are allowed"
             ));
         }
-        let request: Self =
-            serde_json::from_str(text).map_err(|error| format!("the request: {error}"))?;
+        let request = parse(text).map_err(|error| format!("the request: {error}"))?;
         match &request {
             Self::Search { namespaces, .. } if namespaces.len() > SEARCH_NAMESPACES_MAX => {
                 Err(format!(

@@ -188,10 +188,16 @@ impl World {
 
     /// What a tool is answered.
     async fn ask(&self, plugin: &str, door: &Door, request: Value) -> Result<Value, String> {
+        let told = self.told(plugin, door, &request.to_string()).await?;
+        Ok(serde_json::from_str(&told).expect("JSON"))
+    }
+
+    /// The same as it is written.
+    async fn told(&self, plugin: &str, door: &Door, request: &str) -> Result<String, String> {
         let backend = Arc::new(Backend::new(&self.services, plugin));
         let state = State::new(door.gate(), backend);
-        match state.ask(&request.to_string()).await {
-            Ok(answer) => Ok(serde_json::from_str(&answer).expect("JSON")),
+        match state.ask(request).await {
+            Ok(answer) => Ok(answer),
             Err(Failure::Told(error)) => Err(error.to_string()),
             Err(Failure::Limit(limit)) => Err(format!("ends: {limit}")),
         }
@@ -233,6 +239,43 @@ async fn a_tool_puts_gets_lists_finds_and_deletes() {
     assert_eq!(ask(delete).await, Ok(json!({ "deleted": false })));
     let got = ask(json!({ "op": "get", "namespace": "agent", "id": "a" })).await;
     assert_eq!(got, Ok(Value::Null));
+}
+
+/// Numbers that no float has come back as they were written; what nobody could read is
+/// refused.
+#[tokio::test]
+async fn a_value_comes_back_as_it_was_written() {
+    let (world, door) = (World::new(), Door::new(OWN));
+    let put = |value: &str| {
+        format!(
+            r#"{{"op":"put","namespace":"agent","document":{{"id":"a","text":"x","value":{value}}}}}"#
+        )
+    };
+    let get = r#"{"op":"get","namespace":"agent","id":"a"}"#;
+    for value in [
+        r#"{"n":12345678901234567890123,"x":1.10,"e":1E2}"#,
+        "-0.0",
+        r#"[1, 2.00 ,{ "a" : "\u00e9" }]"#,
+        "\"text\"",
+    ] {
+        world.told("notes", &door, &put(value)).await.expect(value);
+        let got = world.told("notes", &door, get).await.expect(value);
+        assert!(got.contains(&format!("\"value\":{value}")), "{value}: {got}");
+    }
+    for value in ["1e999".to_owned(), r#""\ud800""#.to_owned(), "[".repeat(200) + &"]".repeat(200)] {
+        let refused = world.told("notes", &door, &put(&value)).await;
+        let refused = refused.expect_err(&value);
+        assert!(refused.contains("value: "), "{value}: {refused}");
+    }
+    let odd = r#"{"op":"put","namespace":"agent","document":{"id":"a","txt":"x"}}"#;
+    let refused = world.told("notes", &door, odd).await.expect_err("odd");
+    assert!(refused.contains("unknown field `txt`"), "{refused}");
+    let odd = r#"{"op":"put","namespace":"agent","document":{"id":"a"},"limit":1}"#;
+    let refused = world.told("notes", &door, odd).await.expect_err("odd");
+    assert!(refused.contains("unknown field `limit`"), "{refused}");
+    let twice = r#"{"op":"get","op":"put","namespace":"agent","id":"a"}"#;
+    let refused = world.told("notes", &door, twice).await.expect_err("twice");
+    assert!(refused.contains("duplicate field `op`"), "{refused}");
 }
 
 #[tokio::test]
@@ -289,7 +332,7 @@ async fn what_is_not_granted_is_denied_and_on_record() {
         ),
         (
             json!({ "op": "list", "namespace": "agent", "limit": 1001 }),
-            "at most 1000",
+            "limit: it is 1001; 1 to 1000",
         ),
         (
             json!({ "op": "list", "namespace": "agent", "limit": 0 }),

@@ -117,7 +117,7 @@ async fn a_look_at_an_unused_memory_makes_nothing() {
             .await
             .map(drop),
         runtime
-            .delete_memory_document(who, "shared/handbook", "a", "over")
+            .delete_memory_document(who, "shared/handbook", "a", (None, "over"))
             .await,
     ];
     let codes = told.map(|told| told.expect_err("there is none").code());
