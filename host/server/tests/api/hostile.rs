@@ -114,12 +114,14 @@ fn valid_body(path: &str) -> Value {
             "signal": { "run_at": "/run", "agent": "echo", "name": "n" },
         }),
         "/v1/hooks/{name}/rotate" => json!({ "secret": "sixteen characters", "keep_s": 9 }),
+        "/v1/models/try" => json!({ "role": "fast", "text": "hello" }),
         "/v1/memory/search" => json!({
             "namespaces": ["shared/x"], "text": "\"a b\" c", "vector": [0.5, -1.0],
             "labels": { "k": "v" }, "from_ms": 1, "to_ms": 9, "limit": 5,
         }),
         "/v1/memory/import" => json!({
             "namespace": "shared/x", "prefix": "p/", "labels": { "k": "v" }, "there": ["a.md"],
+            "no_embed": true, "refused": [{ "path": "b.md", "reason": "r", "passed_over": true }],
             "files": [{ "path": "a.md", "chunks": [{ "text": "t", "source": { "lines": [1, 2] } }] }],
         }),
         "/v1/memory/{kind}/{name}/{id}" => json!({

@@ -162,7 +162,7 @@ async fn an_agent_does_with_documents_what_was_granted_and_nothing_else() {
         (ask(json!({ "op": "drop" })), "unknown variant `drop`"),
         (
             ask(json!({ "op": "list", "namespace": "agent", "limit": 1_001 })),
-            "at most 1000",
+            "limit: it is 1001",
         ),
         (put("agent", "", "x"), "id: it is empty"),
         (ask(json!([])), "the request"),

@@ -260,9 +260,16 @@ async fn a_value_comes_back_as_it_was_written() {
     ] {
         world.told("notes", &door, &put(value)).await.expect(value);
         let got = world.told("notes", &door, get).await.expect(value);
-        assert!(got.contains(&format!("\"value\":{value}")), "{value}: {got}");
+        assert!(
+            got.contains(&format!("\"value\":{value}")),
+            "{value}: {got}"
+        );
     }
-    for value in ["1e999".to_owned(), r#""\ud800""#.to_owned(), "[".repeat(200) + &"]".repeat(200)] {
+    for value in [
+        "1e999".to_owned(),
+        r#""\ud800""#.to_owned(),
+        "[".repeat(200) + &"]".repeat(200),
+    ] {
         let refused = world.told("notes", &door, &put(&value)).await;
         let refused = refused.expect_err(&value);
         assert!(refused.contains("value: "), "{value}: {refused}");
