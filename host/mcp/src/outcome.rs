@@ -200,8 +200,9 @@ pub(crate) fn not_valid_any_more() -> ErrorData {
     ErrorData::invalid_request("the token is not valid", None)
 }
 
-/// Why a request is none.
-pub(crate) fn no_request(request: &CustomRequest) -> ErrorData {
+/// Why a request is none, in a version with `sessions` or without: some methods are
+/// gone with them.
+pub(crate) fn no_request(request: &CustomRequest, sessions: bool) -> ErrorData {
     fn read<T: DeserializeOwned>(params: Value) -> Option<serde_json::Error> {
         serde_json::from_value::<T>(params).err()
     }
@@ -210,9 +211,9 @@ pub(crate) fn no_request(request: &CustomRequest) -> ErrorData {
     let wrong = match request.method.as_str() {
         "tools/call" => read::<CallToolRequestParams>(params),
         "tools/list" => read::<PaginatedRequestParams>(params),
-        "logging/setLevel" => read::<SetLevelRequestParams>(params),
-        "initialize" => read::<InitializeRequestParams>(params),
-        "ping" => None,
+        "logging/setLevel" if sessions => read::<SetLevelRequestParams>(params),
+        "initialize" if sessions => read::<InitializeRequestParams>(params),
+        "ping" if sessions => None,
         method => {
             let (code, method) = (ErrorCode::METHOD_NOT_FOUND, method.to_owned());
             return ErrorData::new(code, method, None);
