@@ -78,6 +78,7 @@ pub(crate) struct OwnTool {
     pub(crate) input_schema: String,
 }
 
+#[cfg(not(target_family = "wasm"))]
 impl Offered {
     pub(crate) fn name(&self) -> &str {
         match self {

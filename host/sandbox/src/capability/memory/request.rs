@@ -26,7 +26,7 @@ pub enum Request {
         /// Which.
         id: String,
     },
-    /// Writes a document, whole. See [`Put`].
+    /// Writes a document, whole. Its JSON is read apart, as it was written.
     #[serde(skip_deserializing)]
     Put {
         /// Where.
