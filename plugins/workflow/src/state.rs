@@ -1,9 +1,10 @@
 //! What a workflow knows while it runs: how its steps ended.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use airlock_sdk::prelude::*;
-use airlock_workflow::{Block, Scope, Trigger};
+use airlock_workflow::{Block, Scope, Template, Trigger};
 use serde_json::{Map, Value, json};
 
 use crate::undo::Undo;
@@ -79,6 +80,8 @@ pub(crate) struct Knows<'w> {
     pub(crate) about: &'w Value,
     steps: RefCell<Value>,
     status: RefCell<Vec<Status>>,
+    /// Steps that this run does without, and nobody gave the outputs of.
+    left_out: RefCell<BTreeSet<String>>,
     /// What undoes what was done, in the order it was done.
     pub(crate) undo: RefCell<Vec<Undo<'w>>>,
 }
@@ -95,6 +98,7 @@ impl<'w> Knows<'w> {
             about,
             steps: RefCell::new(Value::Object(waiting.collect::<Map<_, _>>())),
             status: RefCell::new(vec![Status::Waiting; block.steps.len()]),
+            left_out: RefCell::default(),
             undo: RefCell::default(),
         }
     }
@@ -120,6 +124,19 @@ impl<'w> Knows<'w> {
             let id = self.block.steps[step].id.clone();
             steps.insert(id, entry(status, output, error));
         }
+    }
+
+    /// A step is none of this run.
+    pub(crate) fn leave_out(&self, step: usize) {
+        self.set(step, Status::Skipped, Value::Null, None);
+        let id = self.block.steps[step].id.clone();
+        self.left_out.borrow_mut().insert(id);
+    }
+
+    /// Whether a value looks at a step that is none of this run.
+    pub(crate) fn lacks(&self, value: &Template) -> bool {
+        let left_out = self.left_out.borrow();
+        !left_out.is_empty() && value.steps().iter().any(|id| left_out.contains(id))
     }
 
     /// What a step gave.

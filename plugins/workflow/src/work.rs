@@ -33,7 +33,7 @@ pub(crate) async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
         if !runs.contains(&index) {
             match input.given.get(&step.id) {
                 Some(output) => knows.set(index, Status::Done, output.clone(), None),
-                None => knows.set(index, Status::Skipped, Value::Null, None),
+                None => knows.leave_out(index),
             }
         }
     }

@@ -163,6 +163,14 @@ impl Template {
         }
     }
 
+    /// The steps that its expressions look at.
+    #[must_use]
+    pub fn steps(&self) -> Vec<String> {
+        let mut steps = Vec::new();
+        self.expressions(&mut |expression| steps.extend(expression.steps()));
+        steps
+    }
+
     /// Calls `each` with all expressions, in their order.
     pub(crate) fn expressions<'a>(&'a self, each: &mut dyn FnMut(&'a Expression)) {
         match self {

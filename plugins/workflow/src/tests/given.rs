@@ -43,6 +43,32 @@ fn a_part_of_the_steps_runs_with_outputs_that_are_given() {
     );
 }
 
+/// What looks into the output of a step that was left out is null, whatever its type.
+#[test]
+fn outputs_of_steps_that_were_left_out_are_null() {
+    let flow = r#"
+steps:
+  - { id: list, tool: x/list }
+  - { id: more, tool: x/list }
+outputs:
+  n: { value: "${{ steps.list.output.n + 1 }}", type: integer }
+  m: { value: "${{ steps.more.output.n + 1 }}", type: integer }
+"#;
+    let table = [
+        (json!({}), json!({ "n": 22, "m": 22 })),
+        (json!({ "only": ["list"] }), json!({ "n": 22, "m": null })),
+        (
+            json!({ "only": ["list"], "given": { "more": { "n": 1 } } }),
+            json!({ "n": 22, "m": 2 }),
+        ),
+    ];
+    for (input, expect) in table {
+        let mut whole = input.clone();
+        whole["workflow"] = json!(flow);
+        assert_eq!(runs_with(host(), whole).output(), expect, "{input}");
+    }
+}
+
 #[test]
 fn a_run_stands_for_a_time() {
     let started = |run: &AgentRun| run.calls_of("x/list")[0]["from"].clone();
