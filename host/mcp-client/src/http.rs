@@ -420,7 +420,7 @@ impl Taking<'_> {
     }
 
     fn message(&mut self, message: &str) -> Result<Option<Answer>, Fault> {
-        let message = text::masked(self.http.0.mask.as_ref(), message.trim());
+        let message = text::masked_message(self.http.0.mask.as_ref(), message.trim());
         match rpc::read(&message).map_err(Fault::Broken)? {
             Incoming::Answer(id, answer) if id == self.id => return Ok(Some(answer)),
             Incoming::Answer(id, _) => {

@@ -11,6 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+/// Most bytes of what the program is told, all together: the system takes no longer
+/// argument, and the launcher is told it in one.
+const ORDER_BYTES_MAX: usize = 96 << 10;
 /// Most arguments, headers, variables, paths and tools, each.
 const ITEMS_MAX: usize = 64;
 /// Longest of one, bytes.
@@ -158,6 +161,13 @@ impl Server {
                     "an item of `{name}` has more than {ITEM_BYTES_MAX} bytes, or a NUL"
                 ));
             }
+        }
+        let order = serde_json::to_string(&(&self.args, &self.read, &self.variables));
+        let bytes = order.map_or(usize::MAX, |order| order.len());
+        if bytes > ORDER_BYTES_MAX {
+            return Err(format!(
+                "`args`, `read` and `variables` have more than {ORDER_BYTES_MAX} bytes together, as JSON"
+            ));
         }
         match self.tools.as_ref().is_some_and(BTreeSet::is_empty) {
             true => Err("`tools` names none: leave it out to take all".to_owned()),

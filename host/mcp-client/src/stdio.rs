@@ -398,7 +398,7 @@ async fn read(stdout: impl AsyncRead + Unpin, shared: Arc<Shared>, writes: mpsc:
         if message.is_empty() {
             continue;
         }
-        let message = text::masked(shared.mask.as_ref(), message);
+        let message = text::masked_message(shared.mask.as_ref(), message);
         if let Err(why) = take(&message, &shared, &writes, &mut unasked) {
             break why;
         }

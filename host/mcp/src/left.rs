@@ -4,14 +4,14 @@
 //! What must stay true: what is kept is bounded, of each session and of all; an
 //! answer goes to the session that asked, and to nobody else.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::{Stream, StreamExt};
-use rmcp::model::ServerJsonRpcMessage;
+use rmcp::model::{RequestId, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::session::ServerSseMessage;
 use tokio::runtime::Handle;
 
@@ -21,7 +21,8 @@ use crate::sessions::Asked;
 const ANSWERS_MAX: usize = 16;
 /// Events that are kept with an answer, the latest.
 const EVENTS_MAX: usize = 16;
-/// Bytes of the answers of all sessions.
+/// Bytes of the answers of a session, and of all.
+const SESSION_BYTES_MAX: usize = 4 << 20;
 const BYTES_MAX: usize = 64 << 20;
 
 /// What is kept of a session.
@@ -30,6 +31,8 @@ pub(crate) struct Left {
     answers: Mutex<VecDeque<Answer>>,
     /// Bytes of all sessions.
     held: Arc<AtomicUsize>,
+    /// The session's requests that are not answered yet.
+    asked: Arc<Mutex<HashSet<RequestId>>>,
 }
 
 /// An answer that nobody took, with what came before it.
@@ -37,7 +40,7 @@ pub(crate) struct Left {
 struct Answer {
     request: u64,
     events: Vec<ServerSseMessage>,
-    _bytes: Bytes,
+    bytes: Bytes,
 }
 
 /// Bytes that count until this is dropped.
@@ -65,12 +68,29 @@ impl Drop for Bytes {
 }
 
 impl Left {
-    /// Of a session; `held` is shared by all.
-    pub(crate) fn new(held: &Arc<AtomicUsize>) -> Arc<Self> {
+    /// Of a session with these requests; `held` is shared by all.
+    pub(crate) fn new(
+        held: &Arc<AtomicUsize>,
+        asked: &Arc<Mutex<HashSet<RequestId>>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             answers: Mutex::default(),
             held: Arc::clone(held),
+            asked: Arc::clone(asked),
         })
+    }
+
+    /// Once its answer has come, a request's id may be another's.
+    fn came(&self, event: &ServerSseMessage) {
+        let id = match event.message.as_deref() {
+            Some(ServerJsonRpcMessage::Response(answer)) => Some(&answer.id),
+            Some(ServerJsonRpcMessage::Error(error)) => error.id.as_ref(),
+            _ => None,
+        };
+        if let Some(id) = id {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.remove(id);
+        }
     }
 
     fn answers(&self) -> MutexGuard<'_, VecDeque<Answer>> {
@@ -97,18 +117,27 @@ impl Left {
         let messages = events.iter().filter_map(|event| event.message.as_deref());
         let sizes =
             messages.map(|message| serde_json::to_vec(message).map_or(0, |json| json.len()));
-        let Some(bytes) = Bytes::of(sizes.sum(), &self.held) else {
-            tracing::warn!("an answer that nobody took is not kept: there are too many");
-            return;
-        };
+        let size: usize = sizes.sum();
         let mut answers = self.answers();
-        if answers.len() == ANSWERS_MAX {
+        let of_session = |answers: &VecDeque<Answer>| -> usize {
+            answers.iter().map(|answer| answer.bytes.count).sum()
+        };
+        while answers.len() == ANSWERS_MAX
+            || (!answers.is_empty() && of_session(&answers) + size > SESSION_BYTES_MAX)
+        {
             answers.pop_front();
         }
+        let bytes = Bytes::of(size, &self.held).filter(|_| size <= SESSION_BYTES_MAX);
+        let Some(bytes) = bytes else {
+            tracing::warn!(
+                "an answer that nobody took is not kept: it is too large, or there are too many"
+            );
+            return;
+        };
         answers.push_back(Answer {
             request,
             events,
-            _bytes: bytes,
+            bytes,
         });
     }
 }
@@ -152,6 +181,9 @@ impl<S: Stream<Item = ServerSseMessage> + Send + 'static> Stream for Watched<S> 
             return Poll::Ready(None);
         };
         let polled = events.as_mut().poll_next(cx);
+        if let Poll::Ready(Some(event)) = &polled {
+            self.left.came(event);
+        }
         if let Poll::Ready(None) = polled {
             self.events = None;
             if let Some(asked) = self.asked.take() {
@@ -180,6 +212,7 @@ async fn read(
 ) {
     let mut last = VecDeque::new();
     while let Some(event) = events.next().await {
+        left.came(&event);
         if last.len() == EVENTS_MAX {
             last.pop_front();
         }
@@ -233,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_took_is_there_for_whoever_comes_back() {
-        let left = Left::new(&Arc::default());
+        let left = Left::new(&Arc::default(), &Arc::default());
         let events = [progress("0/7"), progress("1/7"), answer("2/7", 10)];
         let mut watched = Watched::new(stream::iter(events), Arc::clone(&left), None);
         assert!(watched.next().await.is_some());
@@ -273,7 +306,8 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         let held = Arc::default();
-        let (one, other) = (Left::new(&held), Left::new(&held));
+        let of = || Left::new(&held, &Arc::default());
+        let (one, other) = (of(), of());
         for request in 0..=ANSWERS_MAX {
             one.keep(vec![answer(&format!("0/{request}"), 10)]);
         }
@@ -285,10 +319,22 @@ mod tests {
             "{small}"
         );
         for request in 0..3 {
-            other.keep(vec![answer(&format!("0/{request}"), BYTES_MAX / 3)]);
+            other.keep(vec![answer(
+                &format!("0/{request}"),
+                SESSION_BYTES_MAX / 2 - 100,
+            )]);
         }
-        assert!(other.after("0/1").is_some() && other.after("0/2").is_none());
-        drop(other);
+        assert!(other.after("0/0").is_none(), "a session has its share");
+        assert!(other.after("0/1").is_some() && other.after("0/2").is_some());
+        other.keep(vec![answer("0/3", SESSION_BYTES_MAX)]);
+        assert!(other.after("0/3").is_none(), "it is too large");
+        let more: Vec<_> = (0..20).map(|_| of()).collect();
+        for left in &more {
+            left.keep(vec![answer("0/0", SESSION_BYTES_MAX - 100)]);
+        }
+        let kept = more.iter().filter(|left| left.after("0/0").is_some());
+        assert_eq!(kept.count(), 15, "all have a bound");
+        drop((other, more));
         assert_eq!(held.load(Ordering::Acquire), small);
     }
 }

@@ -171,7 +171,7 @@ impl Sessions {
     {
         let (left, primed) = match self.lock().get(id) {
             Some(held) => (Arc::clone(&held.left), held.primed),
-            None => (Left::new(&self.left_bytes), false),
+            None => (Left::new(&self.left_bytes, &Arc::default()), false),
         };
         let is_known =
             move |event: &ServerSseMessage| std::future::ready(primed || event.message.is_some());
@@ -193,10 +193,11 @@ impl Sessions {
         }
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| SessionRefused::InAll)?;
+        let asked = Arc::default();
         let held = Held {
             who: Arc::clone(who),
-            asked: Arc::default(),
-            left: Left::new(&self.left_bytes),
+            left: Left::new(&self.left_bytes, &asked),
+            asked,
             primed: false,
             _place: place,
         };
@@ -332,7 +333,14 @@ impl SessionManager for Sessions {
         if let Some(events) = left.and_then(|left| left.after(&last_event_id)) {
             return Ok(stream::iter(events).left_stream());
         }
+        let of_request = last_event_id.contains('/');
         let events = self.local.resume(id, last_event_id).await?;
-        Ok(self.watched(id, events, None).right_stream())
+        // The session's own stream is nobody's answer: who keeps it open keeps the next
+        // one from being told anything.
+        let events = match of_request {
+            true => self.watched(id, events, None).left_stream(),
+            false => events.right_stream(),
+        };
+        Ok(events.right_stream())
     }
 }

@@ -342,19 +342,21 @@ pub(crate) fn check_id(id: &str) -> Result<(), MemoryError> {
     printable("id", id)
 }
 
-/// Refuses control characters, what turns text around, and what is not shown: line
-/// separators, joiners, fillers, annotations and tags. What only changes how the
-/// character before it looks may be there.
+/// Control characters, what turns text around, and what is not shown: line separators,
+/// joiners, fillers, annotations and tags. What only changes how the character before it
+/// looks is none of these.
+pub(crate) fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}'
+            | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Refuses what [`is_hidden`].
 fn printable(what: &str, text: &str) -> Result<(), MemoryError> {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}'
-                | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-                | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}')
-    };
-    match text.char_indices().find(|(_, c)| hidden(*c)) {
+    match text.char_indices().find(|(_, c)| is_hidden(*c)) {
         None => Ok(()),
         Some((at, c)) => Err(MemoryError::invalid(
             what,

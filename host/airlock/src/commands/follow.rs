@@ -4,6 +4,7 @@
 //! What must stay true: a connection that breaks off is made again, and no record
 //! is shown twice or left out.
 
+use std::collections::VecDeque;
 use std::io::{IsTerminal, stdout};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -33,8 +34,10 @@ const STATUS_CHARS_MAX: usize = 100;
 const WRAP: &str = "\x1b[?7h";
 const NO_WRAP: &str = "\x1b[?7l";
 
-/// Most runs below one that are looked at.
-const BELOW_MAX: usize = 64;
+/// Most runs below one that are looked at, those that have ended too, and of those that
+/// have not.
+const BELOW_MAX: usize = 1_000;
+const LIVE_BELOW_MAX: usize = 64;
 
 /// Takes back the line that the cursor is in.
 const CLEAR: &str = "\r\x1b[2K";
@@ -169,10 +172,12 @@ fn asks(run: &Value) -> impl Iterator<Item = &Value> {
 /// What waits for a person among the runs that `id` started, and those that they
 /// started: the commands that look at it.
 fn below(session: &Session, id: &str) -> Vec<String> {
-    let mut look = vec![id.to_owned()];
-    let mut found = Vec::new();
-    for seen in 0..BELOW_MAX {
-        let Some(id) = look.pop() else { break };
+    let mut look = VecDeque::from([id.to_owned()]);
+    let (mut found, mut live, mut first) = (Vec::new(), 0, true);
+    for _ in 0..BELOW_MAX {
+        let Some(id) = look.pop_front().filter(|_| live < LIVE_BELOW_MAX) else {
+            break;
+        };
         // One that this token does not see is somebody else's to look at.
         let Ok(run) = session.api.get(&path(&id)) else {
             continue;
@@ -180,7 +185,8 @@ fn below(session: &Session, id: &str) -> Vec<String> {
         let runs = run["children"].as_array().into_iter().flatten();
         let runs = runs.chain(run["end"].get("run")).filter_map(Value::as_str);
         look.extend(runs.map(str::to_owned));
-        if seen == 0 {
+        live += usize::from(run.get("end").is_none());
+        if std::mem::take(&mut first) {
             continue;
         }
         found.extend(asks(&run).map(|ask| format!("airlock approvals show {id}.{ask}")));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CHUNK_BYTES, CHUNKS_BYTES_MAX, OVERLAP_BYTES};
 use crate::limits::{CHANGES_MAX, HEADING_BYTES_MAX, HEADINGS_MAX, TEXT_BYTES_MAX};
-use crate::model::Source;
+use crate::model::{Source, is_hidden};
 
 /// A text and where it came from; the address is the caller's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -87,13 +87,7 @@ fn clean(title: &str) -> String {
     let shown = title
         .chars()
         .map(|c| if c.is_whitespace() { ' ' } else { c });
-    let shown: String = shown
-        .filter(|c| {
-            !c.is_control()
-                && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                    | '\u{2060}'..='\u{2069}' | '\u{feff}')
-        })
-        .collect();
+    let shown: String = shown.filter(|c| !is_hidden(*c)).collect();
     let shown = shown.trim();
     shown[..shown.floor_char_boundary(HEADING_BYTES_MAX)].to_owned()
 }

@@ -306,7 +306,7 @@ struct Counted {
     completion_tokens: Option<u64>,
     /// Of some providers more than both: what is thought stands in it alone.
     #[serde(default)]
-    total_tokens: u64,
+    total_tokens: Option<u64>,
     #[serde(default)]
     prompt_tokens_details: Option<CountedDetails>,
 }
@@ -338,9 +338,11 @@ impl Counted {
                 .and_then(|details| details.cached_tokens)
                 .unwrap_or_default()
                 .min(input_tokens),
-            output_tokens: self
-                .completion_tokens?
-                .max(self.total_tokens.saturating_sub(input_tokens)),
+            output_tokens: self.completion_tokens?.max(
+                self.total_tokens
+                    .unwrap_or_default()
+                    .saturating_sub(input_tokens),
+            ),
             estimated: false,
         })
     }

@@ -425,4 +425,8 @@ fn what_a_model_thinks_is_no_answer_and_counts() {
     let usage = whole.usage.expect("it was counted");
     assert_eq!(whole.text, "Yes.");
     assert_eq!((usage.input_tokens, usage.output_tokens), (5, 503));
+    let text = text.replace(r#""total_tokens":508"#, r#""total_tokens":null"#);
+    let (_, whole) = read(Kind::OpenaiCompatible, text.as_bytes(), 50);
+    let usage = whole.expect("an answer").usage.expect("it was counted");
+    assert_eq!((usage.input_tokens, usage.output_tokens), (5, 3));
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::Progress;
 use airlock_mcp_client::Fault;
-use airlock_sandbox::{CallError, CallReport, CallRequest};
+use airlock_sandbox::{CallError, CallReport, CallRequest, EffectClass};
 use tokio::sync::watch;
 
 use crate::admission::NotAdmitted;
@@ -73,7 +73,17 @@ impl Watch {
     /// A host that halts closes its servers too, and a call may learn of that first, by
     /// a connection that is gone.
     pub(super) fn may_have_lost_its_server(&self, report: &CallReport) -> bool {
-        matches!(self, Self::Server(_)) && report.result.is_err()
+        let Self::Server(watch) = self else {
+            return false;
+        };
+        match &report.result {
+            Err(CallError::Unknown { .. }) => true,
+            // One that must not happen twice was not sent.
+            Err(CallError::Transient { .. }) => {
+                matches!(watch.class, EffectClass::ReadOnly | EffectClass::Idempotent)
+            }
+            _ => false,
+        }
     }
 
     /// What a call did whose future was dropped, once its guest is gone, so that

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use airlock_journal::audit::{Audit, AuditRecord};
 use airlock_mcp_client::{
     Client, Fault, Host, Link, Mask, PATIENCE, Pinned, READABLE, STDERR_BYTES_BEFORE, Server,
-    Surroundings,
+    Surroundings, mask_json,
 };
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -210,6 +210,15 @@ impl Remotes {
             self.sandbox.check_path(Path::new(path))?;
         }
         Ok(())
+    }
+
+    /// The same of JSON, which stays JSON.
+    pub(crate) fn masked_json(&self, server: &Server, json: String) -> String {
+        let secrets: Vec<&str> = server.secrets().collect();
+        match self.side.mask(&secrets) {
+            Some(mask) => mask_json(&mask, &json),
+            None => json,
+        }
     }
 
     /// A text with the values of secrets masked that a server was given, also where it

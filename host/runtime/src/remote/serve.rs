@@ -43,6 +43,7 @@ pub(crate) struct Served {
 /// Sees a call from outside.
 #[derive(Clone)]
 pub(crate) struct ServedWatch {
+    pub(crate) class: EffectClass,
     started: Instant,
     progress: watch::Sender<Option<Progress>>,
 }
@@ -69,11 +70,12 @@ impl ServedWatch {
 impl Served {
     pub(crate) fn new(serving: Serving) -> Self {
         Self {
-            serving,
             watch: ServedWatch {
+                class: serving.class,
                 started: Instant::now(),
                 progress: watch::Sender::new(None),
             },
+            serving,
         }
     }
 
@@ -122,7 +124,10 @@ impl Served {
         let called = linked.link.call(call).await;
         let masked = |text| self.serving.remotes.masked(&linked.pinned.server, text);
         match called {
-            Ok(Output::Structured(text) | Output::Content(text)) => Ok(masked(text)),
+            Ok(Output::Structured(json) | Output::Content(json)) => {
+                let server = &linked.pinned.server;
+                Ok(self.serving.remotes.masked_json(server, json))
+            }
             Ok(Output::Failed(text)) => Err(CallError::Permanent {
                 message: masked(text),
             }),

@@ -13,7 +13,7 @@ use super::event::{Block, End, Event, Start};
 use super::fold::RunState;
 use super::host::Host;
 use super::session::{Session, Stop};
-use super::{children, continued, effect, effects, park, reads, rows};
+use super::{children, continued, effect, effects, park, reads, rows, talks};
 use crate::runtime::Runtime;
 
 /// The wait before an attempt that found no free sandbox is made again: one that
@@ -287,11 +287,25 @@ async fn ended(
     };
     if matches!(end, End::Failed { .. }) {
         children::end_held(session);
+        end_asked(session);
     }
     if !calls_ended(session).await || !children::begun_all(session, is_disturbed).await {
         return true;
     }
     session.commit([Event::ended(end)]).await
+}
+
+/// Models are asked no longer: nobody can want their answers.
+fn end_asked(session: &Arc<Session>) {
+    let asked: Vec<RequestId> = {
+        let inner = session.lock();
+        let asked = inner.state.open();
+        let asked = asked.filter(|(_, asked)| talks::is_model(&asked.request));
+        asked.map(|(id, _)| id).collect()
+    };
+    for id in asked {
+        effect::cancel(session, id);
+    }
 }
 
 pub(super) fn failed(error: CallError) -> End {

@@ -182,7 +182,7 @@ fn part(need: u64, rooms: &[Room]) -> u64 {
 /// What is set aside for the run's own requests under way. What a child used
 /// counts once it has ended; what is set aside for one is no use yet, and is not
 /// waited for: a child may wait for its parent.
-fn under_way(state: &RunState) -> Took {
+pub(super) fn under_way(state: &RunState) -> Took {
     let mut aside = Spent::default();
     for (id, part) in &state.reserved {
         let asked = state.requests.get(id);

@@ -17,7 +17,17 @@ const INTERVAL: &str = "interval";
 /// the interval from the due time before to its own, and the moment that begins it,
 /// as a back-fill does.
 pub(super) fn fill(input: &mut Value, schema: Option<&Value>, when: &When, due_ms: u64) {
-    let takes = |name: &str| schema.is_some_and(|schema| !schema["properties"][name].is_null());
+    // An agent may have something else of that name.
+    let takes = |name: &str, kind: &str| {
+        schema.is_some_and(|schema| match &schema["properties"][name] {
+            Value::Null => false,
+            place => match &place["type"] {
+                Value::String(one) => one == kind,
+                Value::Array(some) => some.iter().any(|one| one == kind),
+                _ => true,
+            },
+        })
+    };
     let Some(input) = input.as_object_mut().filter(|input| is_silent(input)) else {
         return;
     };
@@ -31,11 +41,11 @@ pub(super) fn fill(input: &mut Value, schema: Option<&Value>, when: &When, due_m
     let (Some(start), Some(end)) = (start, moment(due_ms)) else {
         return;
     };
-    if takes(INTERVAL) {
+    if takes(INTERVAL, "object") {
         let interval = json!({ "start": start, "end": end });
         input.insert(INTERVAL.to_owned(), interval);
     }
-    if takes(MOMENT) {
+    if takes(MOMENT, "string") {
         input.insert(MOMENT.to_owned(), start.into());
     }
 }
@@ -116,7 +126,11 @@ mod tests {
         let both = json!({ "properties": { "logical_time": {}, "interval": {} } });
         let moment = json!({ "properties": { "logical_time": {} } });
         let (written, due) = (json!({ "logical_time": "x" }), ms("2026-05-02T00:00:00Z"));
+        let other = json!({ "properties": { "interval": { "type": ["integer", "null"] } } });
+        let number = json!({ "properties": { "logical_time": { "type": "integer" } } });
         let table = [
+            (json!({}), Some(other), json!({})),
+            (json!({}), Some(number), json!({})),
             (json!({}), None, json!({})),
             (json!({}), Some(json!({})), json!({})),
             (

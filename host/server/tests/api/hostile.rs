@@ -196,6 +196,11 @@ fn fuzz_no_body_makes_the_server_fail() {
                     route.path
                 );
             }
+            // Damage may have made it a halt, which all others would meet.
+            if route.path == "/v1/halt" {
+                let lifted = send(route, br#"{"halted":false}"#.to_vec());
+                prop_assert_eq!(lifted.status, 200, "{:?}", lifted);
+            }
         }
         Ok(())
     });

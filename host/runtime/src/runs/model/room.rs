@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::{Asked, Asking, Event, Goes, InForce, Prepared, RequestId, Spent, error_of};
 use crate::ids;
 use crate::models::{Bounds, DayBounds, DayLeft, Took, day_of};
-use crate::runs::exchange::{Fits, reserved};
+use crate::runs::exchange::{Fits, reserved, under_way};
 use crate::runs::session::Inner;
 use crate::runs::spending;
 
@@ -83,6 +83,8 @@ pub(super) struct Short {
 struct Seen {
     left: Spent,
     spent: Spent,
+    /// What is set aside: what is left may be none, before and after.
+    aside: Took,
     is_ahead: bool,
 }
 
@@ -102,6 +104,7 @@ impl Inner {
         Seen {
             left: of_models(self.state.left_now()),
             spent: of_models(self.state.spent),
+            aside: under_way(&self.state),
             is_ahead: self.is_ahead(id),
         }
     }

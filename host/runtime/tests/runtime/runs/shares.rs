@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use airlock_fake_models::{Counted, FakeModels, Raw, What};
+use airlock_fake_models::{Counted, Damage, FakeModels, Raw, Reply, What};
 use airlock_journal::memory::Fault;
 use airlock_runtime::{End, ModelUsageQuery, RunDetail};
 use serde_json::{Value, json};
@@ -109,6 +109,49 @@ async fn what_can_never_fit_fails_when_that_is_known() {
     });
     assert_eq!(limits.count(), 2, "{results}");
     assert_eq!(server.seen().len(), 1);
+}
+
+/// What one took beyond the budget leaves nothing, before and after another settles:
+/// what waits for that is told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_told_when_the_budget_is_overdrawn() {
+    let (dir, disk) = place();
+    let counted = |input, output| {
+        Some(Counted {
+            input,
+            output,
+            ..Counted::default()
+        })
+    };
+    let much = What::Answer(Reply {
+        text: "one".to_owned(),
+        usage: counted(2_990, 10),
+        damage: Damage {
+            delay_ms: 500,
+            ..Damage::default()
+        },
+        ..Reply::default()
+    });
+    let server = server([much, held(counted(0, 0)), held(None)]).await;
+    let host = Host::with(with_models(dir.path(), &server), &disk).await;
+    host.prepare(&[]).await;
+    host.grant("prober", rule(json!({}))).await;
+    let budget = json!({ "budget": { "model_tokens": 3_000, "model_micros": BUDGET } });
+    let run = host.start_with(at_once(3), budget).await;
+    server.arrived(2).await;
+    // The first is answered, and the second holds its part still.
+    while host.run(&run).used.model_tokens <= 3_000 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.release();
+    let results = host.results(&run).await;
+    let three = results[0].as_array().expect("three").iter();
+    let limits = three.filter(|result| {
+        let error = result["error"].as_str().unwrap_or_default();
+        error.contains("model_tokens")
+    });
+    assert_eq!(limits.count(), 1, "{results}");
+    assert_eq!(server.seen().len(), 2);
 }
 
 /// Another run's request holds the agent's day: one that waits for it is sent when it
