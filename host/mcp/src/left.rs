@@ -109,7 +109,12 @@ impl Left {
         Some(answer.events.iter().filter(later).cloned().collect())
     }
 
-    fn keep(&self, events: Vec<ServerSseMessage>) {
+    /// Keeps an answer: one that nobody took, or, where there is room for it, one that
+    /// may have been lost on its way.
+    fn keep(&self, events: Vec<ServerSseMessage>, taken: bool) {
+        if taken && self.held.load(Ordering::Acquire) > BYTES_MAX / 2 {
+            return;
+        }
         let last = events.last().and_then(|event| event.event_id.as_deref());
         let Some((_, request)) = last.and_then(place) else {
             return;
@@ -159,6 +164,8 @@ fn is_answer(event: &ServerSseMessage) -> bool {
 /// breaks off, is read to its end all the same.
 pub(crate) struct Watched<S: Stream<Item = ServerSseMessage> + Send + 'static> {
     events: Option<Pin<Box<S>>>,
+    /// The latest of them.
+    last: VecDeque<ServerSseMessage>,
     left: Arc<Left>,
     asked: Option<Asked>,
 }
@@ -167,6 +174,7 @@ impl<S: Stream<Item = ServerSseMessage> + Send + 'static> Watched<S> {
     pub(crate) fn new(events: S, left: Arc<Left>, asked: Option<Asked>) -> Self {
         Self {
             events: Some(Box::pin(events)),
+            last: VecDeque::new(),
             left,
             asked,
         }
@@ -183,9 +191,14 @@ impl<S: Stream<Item = ServerSseMessage> + Send + 'static> Stream for Watched<S> 
         let polled = events.as_mut().poll_next(cx);
         if let Poll::Ready(Some(event)) = &polled {
             self.left.came(event);
+            push(&mut self.last, event.clone());
         }
         if let Poll::Ready(None) = polled {
             self.events = None;
+            let last = std::mem::take(&mut self.last);
+            if last.back().is_some_and(is_answer) {
+                self.left.keep(last.into(), true);
+            }
             if let Some(asked) = self.asked.take() {
                 asked.answered();
             }
@@ -199,27 +212,37 @@ impl<S: Stream<Item = ServerSseMessage> + Send + 'static> Drop for Watched<S> {
         let (Some(events), Ok(runtime)) = (self.events.take(), Handle::try_current()) else {
             return;
         };
-        runtime.spawn(read(events, Arc::clone(&self.left), self.asked.take()));
+        let last = std::mem::take(&mut self.last);
+        runtime.spawn(read(
+            events,
+            last,
+            Arc::clone(&self.left),
+            self.asked.take(),
+        ));
     }
+}
+
+fn push(last: &mut VecDeque<ServerSseMessage>, event: ServerSseMessage) {
+    if last.len() == EVENTS_MAX {
+        last.pop_front();
+    }
+    last.push_back(event);
 }
 
 /// Reads what nobody takes, and keeps the answer. Where the client comes back before
 /// that, these events end and the rest goes to it.
 async fn read(
     mut events: Pin<Box<impl Stream<Item = ServerSseMessage>>>,
+    mut last: VecDeque<ServerSseMessage>,
     left: Arc<Left>,
     asked: Option<Asked>,
 ) {
-    let mut last = VecDeque::new();
     while let Some(event) = events.next().await {
         left.came(&event);
-        if last.len() == EVENTS_MAX {
-            last.pop_front();
-        }
-        last.push_back(event);
+        push(&mut last, event);
     }
     if last.back().is_some_and(is_answer) {
-        left.keep(last.into());
+        left.keep(last.into(), false);
         if let Some(asked) = asked {
             asked.answered();
         }
@@ -288,18 +311,17 @@ mod tests {
             let expect = expect.map(|ids| ids.into_iter().map(str::to_owned).collect());
             assert_eq!(found, expect, "{last}");
         }
-        // One that was taken whole, and one that breaks off without an answer.
-        for events in [vec![answer("0/9", 1)], vec![progress("0/9")]] {
-            let watched = Watched::new(stream::iter(events), Arc::clone(&left), None);
+        // One that was taken whole may have been lost on its way; one that breaks off
+        // has no answer.
+        for (id, event, kept) in [("0/9", answer("1/9", 1), 1), ("0/8", progress("1/8"), 0)] {
+            let watched = Watched::new(stream::iter([event]), Arc::clone(&left), None);
             let whole: Vec<_> = watched.collect().await;
             assert_eq!(whole.len(), 1);
-            read(
-                Box::pin(stream::iter([progress("0/9")])),
-                Arc::clone(&left),
-                None,
-            )
-            .await;
-            assert!(left.after("0/9").is_none());
+            assert_eq!(
+                left.after(id).map_or(0, |events| events.len()),
+                kept,
+                "{id}"
+            );
         }
     }
 
@@ -309,7 +331,7 @@ mod tests {
         let of = || Left::new(&held, &Arc::default());
         let (one, other) = (of(), of());
         for request in 0..=ANSWERS_MAX {
-            one.keep(vec![answer(&format!("0/{request}"), 10)]);
+            one.keep(vec![answer(&format!("0/{request}"), 10)], false);
         }
         assert!(one.after("0/0").is_none(), "the oldest is gone");
         assert!(one.after("0/1").is_some());
@@ -319,21 +341,27 @@ mod tests {
             "{small}"
         );
         for request in 0..3 {
-            other.keep(vec![answer(
-                &format!("0/{request}"),
-                SESSION_BYTES_MAX / 2 - 100,
-            )]);
+            other.keep(
+                vec![answer(&format!("0/{request}"), SESSION_BYTES_MAX / 2 - 100)],
+                false,
+            );
         }
         assert!(other.after("0/0").is_none(), "a session has its share");
         assert!(other.after("0/1").is_some() && other.after("0/2").is_some());
-        other.keep(vec![answer("0/3", SESSION_BYTES_MAX)]);
+        other.keep(vec![answer("0/3", SESSION_BYTES_MAX)], false);
         assert!(other.after("0/3").is_none(), "it is too large");
         let more: Vec<_> = (0..20).map(|_| of()).collect();
         for left in &more {
-            left.keep(vec![answer("0/0", SESSION_BYTES_MAX - 100)]);
+            left.keep(vec![answer("0/0", SESSION_BYTES_MAX - 100)], false);
         }
         let kept = more.iter().filter(|left| left.after("0/0").is_some());
         assert_eq!(kept.count(), 15, "all have a bound");
+        let taken = of();
+        taken.keep(vec![answer("0/0", 1)], true);
+        assert!(
+            taken.after("0/0").is_none(),
+            "there is no room for what was taken"
+        );
         drop((other, more));
         assert_eq!(held.load(Ordering::Acquire), small);
     }

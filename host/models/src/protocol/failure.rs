@@ -25,6 +25,8 @@ const QUOTA: [&str; 4] = [
 ];
 /// One provider has no word for that, but a sentence.
 const QUOTA_SENTENCE: &str = "credit balance is too low";
+/// Words of providers for a model that they do not have, or not any more.
+const MISSING: [&str; 3] = ["model_not_found", "model_decommissioned", "invalid_model"];
 /// Words of providers for a filter that declined the request.
 const FILTER: [&str; 4] = [
     "content_filter",
@@ -92,8 +94,7 @@ pub(crate) fn of_response(
             format!("the provider lets the host's key not do that, or not from here ({status})"),
         ),
         402 => permanent(Why::Quota, said),
-        404 => permanent(Why::Missing, said),
-        405 | 501 => permanent(Why::Rejected, said),
+        404 | 405 | 410 | 501 => permanent(Why::Missing, said),
         408 => Failed::unknown(Why::Timeout, said),
         429 if is(&QUOTA) => permanent(Why::Quota, said),
         429 => later(Why::RateLimit),
@@ -101,6 +102,7 @@ pub(crate) fn of_response(
         // A gateway lost patience; what stands behind it may have gone on.
         504 | 522 | 524 => Failed::unknown(Why::Timeout, said),
         400..=499 if is(&FILTER) => refused(said),
+        400 if is(&MISSING) => permanent(Why::Missing, said),
         400 | 413 | 422 if is_too_long(&error) => too_long(said),
         400..=499 => answered(Why::Rejected, ModelError::invalid(said)),
         500..=599 => later(Why::Server),

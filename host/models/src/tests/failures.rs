@@ -174,6 +174,20 @@ fn each_refusal_has_its_meaning() {
             Fate::Answered,
             "permanent: the provider answered 404 Not Found: No such model",
         ),
+        (
+            410,
+            String::new(),
+            Why::Missing,
+            Fate::Answered,
+            "permanent: ",
+        ),
+        (
+            400,
+            openai("model_decommissioned", "It is retired"),
+            Why::Missing,
+            Fate::Answered,
+            "permanent: the provider answered 400 Bad Request: It is retired",
+        ),
         (408, String::new(), Why::Timeout, Fate::Unknown, "unknown: "),
         (
             409,
