@@ -527,3 +527,27 @@ async fn both_ways_give_the_same_answer() {
     }
     server.stopped().await;
 }
+
+/// A session's own stream tells of changes however often it broke off, and was resumed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_broke_off_twice_tells_again() {
+    let server = Server::start().await;
+    let client = Client::begin(&server, &server.admin, EARLIER[0]).await;
+    let mut first = client.listen().await;
+    let last = first.event_id().await;
+    drop(first);
+    drop(client.resume(&last).await);
+    // The server sees that they are gone when it does.
+    for round in 0..30 {
+        let mut stream = client.listen().await;
+        server
+            .install(&format!("echo{round}"), guests::echo())
+            .await;
+        let told = stream.until(|said| said["method"] == "notifications/tools/list_changed");
+        let told = tokio::time::timeout(std::time::Duration::from_secs(2), told).await;
+        if matches!(told, Ok(Some(_))) {
+            return server.stopped().await;
+        }
+    }
+    panic!("nothing is told any more");
+}

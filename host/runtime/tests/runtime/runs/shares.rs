@@ -328,3 +328,22 @@ async fn wherever_a_write_fails_what_was_let_go_of_is_asked_no_more() {
     }
     assert!(died >= 4, "{died} died, {asked_again} asked again");
 }
+
+/// Nobody can want the answers any more once the agent has failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_fails_asks_no_more() {
+    let (dir, disk) = place();
+    let server = server((0..3).map(|_| What::Never)).await;
+    let host = Host::with(with_models(dir.path(), &server), &disk).await;
+    host.prepare(&[]).await;
+    host.grant("prober", rule(json!({}))).await;
+    let fails =
+        json!({ "repeat": { "times": 1, "steps": [{ "sleep": { "ms": 300 } }, { "panic": {} }] } });
+    let steps = json!([{ "join": [chat(&["A"]), chat(&["B"]), fails] }]);
+    // One is under way, one waits for it.
+    let run = host.start_with(steps, tight()).await;
+    let ended = host.ended(&run).await;
+    assert!(matches!(ended.end, Some(End::Failed { .. })), "{ended:?}");
+    assert_eq!(server.seen().len(), 1);
+    assert_eq!(host.used_today(), ended.used.model_tokens);
+}
