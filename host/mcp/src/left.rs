@@ -123,6 +123,10 @@ impl Left {
         let sizes =
             messages.map(|message| serde_json::to_vec(message).map_or(0, |json| json.len()));
         let size: usize = sizes.sum();
+        if size > SESSION_BYTES_MAX {
+            tracing::warn!("an answer is not kept for its client: it is too large");
+            return;
+        }
         let mut answers = self.answers();
         let of_session = |answers: &VecDeque<Answer>| -> usize {
             answers.iter().map(|answer| answer.bytes.count).sum()
@@ -132,11 +136,8 @@ impl Left {
         {
             answers.pop_front();
         }
-        let bytes = Bytes::of(size, &self.held).filter(|_| size <= SESSION_BYTES_MAX);
-        let Some(bytes) = bytes else {
-            tracing::warn!(
-                "an answer that nobody took is not kept: it is too large, or there are too many"
-            );
+        let Some(bytes) = Bytes::of(size, &self.held) else {
+            tracing::warn!("an answer is not kept for its client: there are too many");
             return;
         };
         answers.push_back(Answer {
@@ -350,6 +351,7 @@ mod tests {
         assert!(other.after("0/1").is_some() && other.after("0/2").is_some());
         other.keep(vec![answer("0/3", SESSION_BYTES_MAX)], false);
         assert!(other.after("0/3").is_none(), "it is too large");
+        assert!(other.after("0/1").is_some(), "and takes no other's place");
         let more: Vec<_> = (0..20).map(|_| of()).collect();
         for left in &more {
             left.keep(vec![answer("0/0", SESSION_BYTES_MAX - 100)], false);
