@@ -58,7 +58,9 @@ fn in_tokens(mask: &Mask, json: &str, all: bool) -> String {
         let is_text = first == '"';
         let is_name = is_text && rest.trim_start().starts_with(':');
         let looked_at = all || (is_text && !is_name);
-        match looked_at.then(|| masked(Some(mask), token.trim_matches('"'))) {
+        let inner = token.strip_prefix('"').unwrap_or(token);
+        let inner = inner.strip_suffix('"').unwrap_or(inner);
+        match looked_at.then(|| masked(Some(mask), inner)) {
             Some(Cow::Owned(masked)) => made.push_str(&format!("\"{masked}\"")),
             _ => made.push_str(token),
         }
