@@ -546,7 +546,8 @@ async fn a_stream_that_broke_off_twice_tells_again() {
         let told = stream.until(|said| said["method"] == "notifications/tools/list_changed");
         let told = tokio::time::timeout(std::time::Duration::from_secs(2), told).await;
         if matches!(told, Ok(Some(_))) {
-            return server.stopped().await;
+            server.stopped().await;
+            return;
         }
     }
     panic!("nothing is told any more");
