@@ -324,7 +324,16 @@ fn chunks_of(path: &str, bytes: &[u8], pdf: Option<&PdfReader>) -> Result<Vec<Ch
         "tsv" => table::add(text, b'\t', &mut chunks)?,
         _ => chunk::add_plain(text, &mut chunks)?,
     }
-    Ok(chunks.done())
+    // Places are those of the file, with the mark that its text is read without.
+    let mark = (bytes.len() - text.len()) as u64;
+    let mut chunks = chunks.done();
+    for chunk in &mut chunks {
+        if let Some((from, to)) = &mut chunk.source.bytes {
+            *from += mark;
+            *to += mark;
+        }
+    }
+    Ok(chunks)
 }
 
 /// The text of a file, without the mark that some programs put before it.

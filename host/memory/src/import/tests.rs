@@ -230,6 +230,27 @@ proptest! {
     }
 }
 
+/// A mark before the text is no part of it, and of the places.
+#[test]
+fn places_count_the_mark_before_a_text() {
+    let table = [
+        ("a.txt", "one two", "one two"),
+        ("a.md", "# One\n\ntext", "text"),
+        ("a.csv", "a,b\n1,2\n", "1,2"),
+    ];
+    for (name, text, part) in table {
+        let marked = format!("\u{feff}{text}");
+        let chunks = chunks_of(name, marked.as_bytes(), None);
+        let chunks = chunks.unwrap_or_else(|_| panic!("{name} is refused"));
+        let (from, to) = chunks[0].source.bytes.expect("a place");
+        let found = &marked[from as usize..to as usize];
+        assert!(
+            found.contains(part) && !found.contains('\u{feff}'),
+            "{name}: {found:?}"
+        );
+    }
+}
+
 /// Vectors by the length of the text.
 struct Lengths;
 
