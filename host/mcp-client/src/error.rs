@@ -31,4 +31,17 @@ impl Fault {
     pub fn before(self) -> Self {
         Self::NotSent(self.to_string())
     }
+
+    /// The same with other words.
+    pub(crate) fn told(self, words: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::NotSent(why) => Self::NotSent(words(why)),
+            Self::Lost(why) => Self::Lost(words(why)),
+            Self::Broken(why) => Self::Broken(words(why)),
+            Self::Refused { code, message } => Self::Refused {
+                code,
+                message: words(message),
+            },
+        }
+    }
 }

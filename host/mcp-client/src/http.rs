@@ -122,12 +122,15 @@ impl Drop for Taken<'_> {
 }
 
 impl Http {
-    pub(crate) fn new(server: &Server, around: &Surroundings) -> Result<Self, Fault> {
+    pub(crate) fn new(
+        server: &Server,
+        around: &Surroundings,
+        mask: Option<Mask>,
+    ) -> Result<Self, Fault> {
         let target = server.target();
         let target = target.ok_or_else(|| Fault::NotSent("its URL is none".to_owned()))?;
-        let secrets: Vec<&str> = server.secrets().collect();
         Ok(Self(Arc::new(Inner {
-            mask: around.host.mask(&secrets),
+            mask,
             server: server.clone(),
             target,
             around: around.clone(),

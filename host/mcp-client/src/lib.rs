@@ -45,7 +45,6 @@ pub use output::Output;
 pub use pinned::{Difference, Pinned, PinnedError};
 pub use server::{Server, ServerError};
 pub use stdio::STDERR_BYTES_BEFORE;
-pub use text::mask_json;
 pub use tool::{Annotations, Tool};
 
 /// Largest message, bytes, either way.

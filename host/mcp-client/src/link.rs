@@ -1,5 +1,8 @@
 //! A connection to one server: it is agreed on a version, tools are listed and
 //! called.
+//!
+//! What must stay true: nothing that it says leaves here with a secret in it that the
+//! server was given, also where it was written with escapes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +19,7 @@ use crate::http::{Asked, Http};
 use crate::output::{self, Output};
 use crate::stdio::Stdio;
 use crate::tool::{self, Tool};
-use crate::{Server, Surroundings, TOOLS_MAX, rpc, text};
+use crate::{Mask, Server, Surroundings, TOOLS_MAX, rpc, text};
 
 /// The version with an `initialize` that is asked for, and those that are understood.
 const VERSION: &str = "2025-11-25";
@@ -62,6 +65,7 @@ pub struct Call<'a> {
 /// A connection to a server that is ready.
 pub struct Link {
     line: Line,
+    mask: Option<Mask>,
     ids: AtomicU64,
     patience: Duration,
     /// Whether each request says what it needs by itself.
@@ -105,12 +109,24 @@ impl Link {
         server
             .check()
             .map_err(|error| Fault::NotSent(error.to_string()))?;
+        let secrets: Vec<&str> = server.secrets().collect();
+        let mask = around.host.mask(&secrets);
+        let ready = Self::ready(server, around, mask.clone()).await;
+        ready.map_err(|fault| masked(mask.as_ref(), fault))
+    }
+
+    async fn ready(
+        server: &Server,
+        around: &Surroundings,
+        mask: Option<Mask>,
+    ) -> Result<Self, Fault> {
         let line = match server.is_program() {
-            true => Line::Stdio(Stdio::open(server, around).await?),
-            false => Line::Http(Http::new(server, around)?),
+            true => Line::Stdio(Stdio::open(server, around, mask.clone()).await?),
+            false => Line::Http(Http::new(server, around, mask.clone())?),
         };
         let mut link = Self {
             line,
+            mask,
             modern: false,
             ids: AtomicU64::new(1),
             patience: around.patience,
@@ -119,7 +135,7 @@ impl Link {
         if let Err(Fault::Refused { .. }) = &ready {
             // It may know no `initialize` any more; its program may have ended over it.
             if let Line::Stdio(stdio) = &mut link.line {
-                *stdio = Stdio::open(server, around).await?;
+                *stdio = Stdio::open(server, around, link.mask.clone()).await?;
             }
             ready = link.discover().await.or(ready);
         }
@@ -196,8 +212,9 @@ impl Link {
         let listed = self
             .pages()
             .await
-            .map_err(|fault| self.with_last_words(fault))?;
-        tool::judge(listed, server.tools.as_ref()).map_err(Fault::Broken)
+            .map_err(|fault| self.with_last_words(fault))
+            .and_then(|listed| tool::judge(listed, server.tools.as_ref()).map_err(Fault::Broken));
+        listed.map_err(|fault| masked(self.mask.as_ref(), fault))
     }
 
     /// The same, to be pinned: each of the `tools` of the server must be there.
@@ -241,7 +258,25 @@ impl Link {
     ///
     /// # Errors
     /// What became of it.
-    pub async fn call(&self, call: Call<'_>) -> Result<Output, Fault> {
+    pub async fn call(&self, mut call: Call<'_>) -> Result<Output, Fault> {
+        let Some(mask) = &self.mask else {
+            return self.called(call).await;
+        };
+        let (told, of_progress) = (call.progress, mask.clone());
+        call.progress = Arc::new(move |progress: Progress| {
+            let message = text::masked(Some(&of_progress), &progress.message).into_owned();
+            told(Progress {
+                message,
+                ..progress
+            });
+        });
+        match self.called(call).await {
+            Ok(output) => Ok(output.masked(mask)),
+            Err(fault) => Err(masked(Some(mask), fault)),
+        }
+    }
+
+    async fn called(&self, call: Call<'_>) -> Result<Output, Fault> {
         let id = self.next_id();
         let mut meta = self.meta();
         meta["progressToken"] = Value::from(id);
@@ -341,6 +376,10 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+fn masked(mask: Option<&Mask>, fault: Fault) -> Fault {
+    fault.told(|words| text::masked(mask, &words).into_owned())
 }
 
 fn client_info() -> Value {

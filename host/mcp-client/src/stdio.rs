@@ -154,16 +154,19 @@ impl Drop for Taken<'_> {
 }
 
 impl Stdio {
-    pub(crate) async fn open(server: &Server, around: &Surroundings) -> Result<Self, Fault> {
+    pub(crate) async fn open(
+        server: &Server,
+        around: &Surroundings,
+        mask: Option<Mask>,
+    ) -> Result<Self, Fault> {
         let child = launch::start(server, around).await;
         let mut child = child.map_err(Fault::NotSent)?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(Fault::NotSent("the program has no pipes".to_owned()));
         };
-        let secrets: Vec<&str> = server.secrets().collect();
         let shared = Arc::new(Shared {
-            mask: around.host.mask(&secrets),
+            mask,
             ..Shared::default()
         });
         let (writes, queue) = mpsc::channel(WRITES_MAX);

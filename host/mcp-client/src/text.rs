@@ -32,8 +32,7 @@ pub(crate) fn masked_message<'a>(mask: Option<&Mask>, message: &'a str) -> Cow<'
 
 /// JSON with values of secrets masked; it stays JSON: a number or a word that holds one
 /// becomes a text.
-#[must_use]
-pub fn mask_json(mask: &Mask, json: &str) -> String {
+pub(crate) fn mask_json(mask: &Mask, json: &str) -> String {
     match mask(json.as_bytes()).is_some() {
         true => in_tokens(mask, json, true),
         false => json.to_owned(),

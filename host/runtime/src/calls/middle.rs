@@ -196,7 +196,6 @@ impl Runtime {
             Side::Server(linked) => {
                 let wall = active.limits.wall.0;
                 Begun::Server(Served::new(Serving {
-                    remotes: Arc::clone(&self.remotes),
                     linked,
                     tool: request.tool,
                     input: request.input,

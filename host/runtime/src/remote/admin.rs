@@ -145,10 +145,7 @@ impl Runtime {
         plugin: &str,
         server: Server,
     ) -> Result<Bytes, PluginError> {
-        let failed = |fault: Fault| {
-            let why = self.remotes.masked(&server, fault.to_string());
-            PluginError::Unreachable(why)
-        };
+        let failed = |fault: Fault| PluginError::Unreachable(fault.to_string());
         // What a server leaves that is no plugin yet, nobody else finds.
         let found = self.registry.get(plugin);
         let is_one = found.is_some_and(|(_, active)| is_server(&active.manifest));

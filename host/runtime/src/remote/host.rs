@@ -10,7 +10,7 @@ use std::sync::Arc;
 use airlock_journal::audit::{Audit, AuditRecord};
 use airlock_mcp_client::{
     Client, Fault, Host, Link, Mask, PATIENCE, Pinned, READABLE, STDERR_BYTES_BEFORE, Server,
-    Surroundings, mask_json,
+    Surroundings,
 };
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -210,25 +210,5 @@ impl Remotes {
             self.sandbox.check_path(Path::new(path))?;
         }
         Ok(())
-    }
-
-    /// The same of JSON, which stays JSON.
-    pub(crate) fn masked_json(&self, server: &Server, json: String) -> String {
-        let secrets: Vec<&str> = server.secrets().collect();
-        match self.side.mask(&secrets) {
-            Some(mask) => mask_json(&mask, &json),
-            None => json,
-        }
-    }
-
-    /// A text with the values of secrets masked that a server was given, also where it
-    /// wrote them with escapes, which are read by now.
-    pub(crate) fn masked(&self, server: &Server, text: String) -> String {
-        let secrets: Vec<&str> = server.secrets().collect();
-        let masked = self
-            .side
-            .mask(&secrets)
-            .and_then(|mask| mask(text.as_bytes()));
-        masked.map_or(text, |masked| String::from_utf8_lossy(&masked).into_owned())
     }
 }

@@ -1,8 +1,8 @@
 //! A call of a server's tool, in the place of a call in a sandbox.
 //!
 //! What must stay true: what was not written is transient; what may have happened
-//! is unknown where it must not happen twice; no secret that the server was given
-//! comes back from it.
+//! is unknown where it must not happen twice. Its words come without secrets, see
+//! [`airlock_mcp_client::Link`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use airlock_mcp_client::{Call, Fault, Output};
 use airlock_sandbox::{CallError, CallReport, EffectClass, Usage};
 use tokio::sync::watch;
 
-use crate::remote::{Linked, Remotes};
+use crate::remote::Linked;
 
 /// JSON-RPC's codes of what its caller did wrong.
 const INVALID_PARAMS: i64 = -32_602;
@@ -22,7 +22,6 @@ const RETRY_MS: u64 = 1_000;
 
 /// A call that was asked for.
 pub(crate) struct Serving {
-    pub(crate) remotes: Arc<Remotes>,
     /// The connection, or what kept it from being there.
     pub(crate) linked: Result<Arc<Linked>, Fault>,
     /// The tool's name within the plugin.
@@ -103,10 +102,6 @@ impl Served {
             });
         }
         let progress = self.watch.progress.clone();
-        let (remotes, pinned) = (
-            Arc::clone(&self.serving.remotes),
-            Arc::clone(&linked.pinned),
-        );
         let call = Call {
             tool,
             arguments: &self.serving.input,
@@ -115,23 +110,16 @@ impl Served {
                 progress.send_replace(Some(Progress {
                     done: told.done,
                     total: told.total,
-                    message: remotes.masked(&pinned.server, told.message),
+                    message: told.message,
                 }));
             }),
             until: (self.watch.started + self.serving.wall).into(),
             output_bytes_max: self.serving.output_bytes_max,
         };
-        let called = linked.link.call(call).await;
-        let masked = |text| self.serving.remotes.masked(&linked.pinned.server, text);
-        match called {
-            Ok(Output::Structured(json) | Output::Content(json)) => {
-                let server = &linked.pinned.server;
-                Ok(self.serving.remotes.masked_json(server, json))
-            }
-            Ok(Output::Failed(text)) => Err(CallError::Permanent {
-                message: masked(text),
-            }),
-            Err(fault) => Err(self.ended(mask(fault, masked))),
+        match linked.link.call(call).await {
+            Ok(Output::Structured(text) | Output::Content(text)) => Ok(text),
+            Ok(Output::Failed(message)) => Err(CallError::Permanent { message }),
+            Err(fault) => Err(self.ended(fault)),
         }
     }
 
@@ -168,18 +156,6 @@ impl Served {
                 message: format!("the server refused it ({code}): {message}"),
             },
         }
-    }
-}
-
-fn mask(fault: Fault, masked: impl Fn(String) -> String) -> Fault {
-    match fault {
-        Fault::NotSent(why) => Fault::NotSent(masked(why)),
-        Fault::Lost(why) => Fault::Lost(masked(why)),
-        Fault::Broken(why) => Fault::Broken(masked(why)),
-        Fault::Refused { code, message } => Fault::Refused {
-            code,
-            message: masked(message),
-        },
     }
 }
 

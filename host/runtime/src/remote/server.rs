@@ -200,7 +200,7 @@ impl Remote {
             None => Arc::new(self.connect(remotes, by).await?),
         };
         let listed = linked.link.tools(&linked.pinned.server).await;
-        let listed = listed.map_err(|fault| masked(remotes, &linked.pinned, &fault));
+        let listed = listed.map_err(Fault::before);
         let mut state = self.state();
         let listed = match listed {
             Ok(listed) if state.closings == closings => listed,
@@ -244,14 +244,9 @@ impl Remote {
             .unwrap_or_else(|_| Err("the work was interrupted".to_owned()));
         let pinned = Arc::new(read.map_err(Fault::NotSent)?);
         let link = remotes.connect(&self.plugin, &pinned.server, by).await;
-        let link = link.map_err(|fault| masked(remotes, &pinned, &fault))?;
+        let link = link.map_err(Fault::before)?;
         Ok(Linked { link, pinned })
     }
-}
-
-/// What kept a server from being ready, without the secrets that it was given.
-fn masked(remotes: &Remotes, pinned: &Pinned, fault: &Fault) -> Fault {
-    Fault::NotSent(remotes.masked(&pinned.server, fault.to_string()))
 }
 
 impl Drop for Remote {
