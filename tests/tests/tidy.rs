@@ -91,11 +91,14 @@ impl<'ast> Visit<'ast> for Functions {
 fn functions_and_files_are_short() {
     let mut lengths = Vec::new();
     let mut faults = Vec::new();
-    for path in files(".", "rs").into_iter().filter(|path| !is_test(path)) {
+    for path in files(".", "rs") {
         let text = fs::read_to_string(&path).expect("UTF-8");
         let lines = text.lines().count();
         if lines > FILE_LINES_MAX {
             faults.push(format!("{}: {lines} lines", path.display()));
+        }
+        if is_test(&path) {
+            continue;
         }
         let mut functions = Functions::default();
         functions.visit_file(&syn::parse_file(&text).expect("valid Rust"));

@@ -124,7 +124,9 @@ impl Left {
             messages.map(|message| serde_json::to_vec(message).map_or(0, |json| json.len()));
         let size: usize = sizes.sum();
         if size > SESSION_BYTES_MAX {
-            tracing::warn!("an answer is not kept for its client: it is too large");
+            if !taken {
+                tracing::warn!("an answer is not kept for its client: it is too large");
+            }
             return;
         }
         let mut answers = self.answers();

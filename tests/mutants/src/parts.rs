@@ -113,4 +113,54 @@ pub const PARTS: &[Part] = &[
         without: &[],
         tests: RUNTIME,
     },
+    Part {
+        name: "budgets",
+        package: "airlock-runtime",
+        files: &[
+            "host/runtime/src/models/days.rs",
+            "host/runtime/src/runs/model/room.rs",
+        ],
+        without: &[],
+        tests: RUNTIME,
+    },
+    Part {
+        name: "models",
+        package: "airlock-models",
+        files: &[
+            "host/models/src/price.rs",
+            "host/models/src/redact/*.rs",
+            "host/models/src/router/attempt.rs",
+            "host/models/src/router/breaker.rs",
+            "host/models/src/router/rate.rs",
+        ],
+        without: &[],
+        tests: &[("airlock-models", "lib"), ("airlock-models", "router")],
+    },
+    Part {
+        name: "memory",
+        package: "airlock-memory",
+        files: &[
+            "host/memory/src/home.rs",
+            "host/memory/src/limits.rs",
+            "host/memory/src/prepare.rs",
+            "host/memory/src/rows.rs",
+            "host/memory/src/writer.rs",
+        ],
+        without: &[],
+        tests: &[("airlock-memory", "lib")],
+    },
+    Part {
+        name: "servers",
+        package: "airlock-mcp-client",
+        files: &[
+            "host/mcp-client/src/pinned.rs",
+            "host/mcp-client/src/server.rs",
+            "host/mcp-client/src/text.rs",
+        ],
+        without: &[],
+        tests: &[
+            ("airlock-mcp-client", "lib"),
+            ("airlock-mcp-servers", "servers"),
+        ],
+    },
 ];

@@ -525,6 +525,17 @@ async fn both_ways_give_the_same_answer() {
         }
         assert_eq!(answers[0], answers[1], "{name}");
     }
+    // There are two ways: one gives a tool its arguments as they were written, the other
+    // as they were understood.
+    for (trace, expect) in [(false, r#"{"b":1.50}"#), (true, r#"{"b":1.5}"#)] {
+        let mut params = json!({ "name": "echo__run", "arguments": { "b": 1.5 } });
+        if trace {
+            params["_meta"]["traceparent"] = json!("00-1-1-01");
+        }
+        let written = client.post_written("tools/call", params, ["1.5", "1.50"]);
+        let said = written.await.json();
+        assert_eq!(said["result"]["content"][0]["text"], expect, "{said}");
+    }
     server.stopped().await;
 }
 

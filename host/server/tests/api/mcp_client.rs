@@ -157,6 +157,14 @@ impl<'a> Client<'a> {
         self.send(&headers, message).await
     }
 
+    /// A request with a part of it written otherwise.
+    pub async fn post_written(&self, method: &str, params: Value, part: [&str; 2]) -> Answer {
+        let headers = self.headers(method, &params);
+        let message = self.message(method, params).to_string();
+        assert!(message.contains(part[0]), "{message}");
+        self.send(&headers, message.replace(part[0], part[1])).await
+    }
+
     /// The next request has this id.
     pub fn go_back_to(&self, id: u64) {
         self.ids.store(id, Ordering::Relaxed);

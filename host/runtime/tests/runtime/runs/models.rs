@@ -10,6 +10,7 @@ use airlock_runtime::{
     End, Failure, ModelUsageQuery, Principal, RunDetail, Runtime, RuntimeConfig, Secret, TryModel,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::host::{Host, audited, config, place};
 
@@ -380,44 +381,71 @@ async fn a_request_that_a_crash_cut_off_is_asked_again_and_both_count() {
     assert_eq!(usage.expect("usage").all.tokens, used.model_tokens);
 }
 
+/// A host that died at a write, while a run asked models, and the one after it, before
+/// it takes up what there is.
+pub(super) struct Cut {
+    pub(super) server: FakeModels,
+    pub(super) next: Host,
+    pub(super) run: String,
+    /// Whether there was such a write before the run's end.
+    pub(super) died: bool,
+    _dir: TempDir,
+}
+
+impl Cut {
+    /// At the write `n` of a run of these steps, or at its end.
+    pub(super) async fn at(n: u64, says: impl IntoIterator<Item = What>, steps: Value) -> Self {
+        let (dir, disk) = place();
+        let server = server(says).await;
+        let settings = with_models(dir.path(), &server);
+        let first = Host::with(settings.clone(), &disk).await;
+        first.prepare(&[]).await;
+        first.grant("prober", rule(json!({}))).await;
+        let run = first.start_with(steps, rich()).await;
+        first.store.inject(Fault::Write { n });
+        let over = |run: &RunDetail| run.end.is_some() || first.runtime.ready().is_err();
+        first.until(&run, over).await;
+        let died = first.runtime.ready().is_err();
+        drop(first);
+        let next = Host::with(settings, &disk).await;
+        Self {
+            server,
+            next,
+            run,
+            died,
+            _dir: dir,
+        }
+    }
+}
+
 /// Each boundary between two writes in turn: the host dies there. An answer that is
 /// in the journal is not asked for again; what was asked for counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn wherever_a_write_fails_no_answer_is_paid_for_twice() {
     let (mut died, mut asked_again) = (0, 0);
     for n in 0..40 {
-        let (dir, disk) = place();
-        let server = server((0..6).map(|n| What::text(&format!("answer {n}")))).await;
-        let settings = with_models(dir.path(), &server);
-        let first = Host::with(settings.clone(), &disk).await;
-        first.prepare(&[]).await;
-        first.grant("prober", rule(json!({}))).await;
         let steps = json!([chat(&["A"]), chat(&["B", "C"])]);
-        let run = first.start_with(steps, rich()).await;
-        first.store.inject(Fault::Write { n });
-        let over = |run: &RunDetail| run.end.is_some() || first.runtime.ready().is_err();
-        first.until(&run, over).await;
-        let dies = first.runtime.ready().is_err();
-        drop(first);
-        let second = Host::with(settings, &disk).await;
-        let kept = answers(&second, &run);
+        let says = (0..6).map(|n| What::text(&format!("answer {n}")));
+        let cut = Cut::at(n, says, steps).await;
+        let (server, second, run) = (&cut.server, &cut.next, &cut.run);
+        let kept = answers(second, run);
         let seen = server.seen().len();
         second.runtime.take_up_runs().await.expect("they are read");
-        let results = second.results(&run).await;
+        let results = second.results(run).await;
         assert_eq!(server.seen().len() - seen, 3 - kept.len(), "write {n}");
-        let all = answers(&second, &run);
+        let all = answers(second, run);
         assert!(all.starts_with(&kept), "write {n}: {kept:?}, then {all:?}");
         assert_eq!(all.len(), 3, "write {n}: {results}");
         let (used, sent) = (
-            second.run(&run).used.model_tokens,
+            second.run(run).used.model_tokens,
             server.seen().len() as u64,
         );
         assert!(used >= 15 * sent, "write {n}: {used} for {sent} requests");
         let usage = second.runtime.model_usage(&ModelUsageQuery::default());
         assert_eq!(usage.expect("usage").all.tokens, used, "write {n}");
-        died += u64::from(dies);
+        died += u64::from(cut.died);
         asked_again += sent - 3;
-        if !dies {
+        if !cut.died {
             break;
         }
     }

@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use airlock_fake_models::{Counted, Damage, FakeModels, Raw, Reply, What};
-use airlock_journal::memory::Fault;
-use airlock_runtime::{End, ModelUsageQuery, RunDetail};
+use airlock_runtime::{End, ModelUsageQuery};
 use serde_json::{Value, json};
 
-use super::models::{BUDGET, chat, halt, held, rich, rule, server, with_models};
+use super::models::{BUDGET, Cut, chat, halt, held, rich, rule, server, with_models};
 use crate::host::{Host, place};
 
 /// One request takes 1,100 to 1,300 tokens at most: one fits, two do not.
@@ -293,25 +292,14 @@ async fn a_request_that_is_let_go_of_ends() {
 async fn wherever_a_write_fails_what_was_let_go_of_is_asked_no_more() {
     let (mut died, mut asked_again) = (0_u64, 0);
     for n in 0..40 {
-        let (dir, disk) = place();
-        let server = server((0..3).map(|_| What::Never)).await;
-        let settings = with_models(dir.path(), &server);
-        let first = Host::with(settings.clone(), &disk).await;
-        first.prepare(&[]).await;
-        first.grant("prober", rule(json!({}))).await;
         let steps = json!([{ "select": [chat(&["A"]), { "sleep": { "ms": 100 } }] }]);
-        let run = first.start_with(steps, rich()).await;
-        first.store.inject(Fault::Write { n });
-        let over = |run: &RunDetail| run.end.is_some() || first.runtime.ready().is_err();
-        first.until(&run, over).await;
-        let dies = first.runtime.ready().is_err();
-        drop(first);
-        let second = Host::with(settings, &disk).await;
-        let page = second.runtime.run_events(&second.who, &run, 0, 1_000);
+        let cut = Cut::at(n, (0..3).map(|_| What::Never), steps).await;
+        let (server, second, run) = (&cut.server, &cut.next, &cut.run);
+        let page = second.runtime.run_events(&second.who, run, 0, 1_000);
         let events = json!(page.expect("reads").events).to_string();
         let (let_go, seen) = (events.contains("detached"), server.seen().len());
         second.runtime.take_up_runs().await.expect("they are read");
-        let ended = second.ended(&run).await;
+        let ended = second.ended(run).await;
         assert!(
             matches!(ended.end, Some(End::Succeeded { .. })),
             "write {n}: {ended:?}"
@@ -321,8 +309,8 @@ async fn wherever_a_write_fails_what_was_let_go_of_is_asked_no_more() {
         let used = ended.used.model_tokens;
         assert_eq!(second.used_today(), used, "write {n}");
         assert!(used >= 1_000 * seen as u64, "write {n}: {used}");
-        (died, asked_again) = (died + u64::from(dies), asked_again + again);
-        if !dies {
+        (died, asked_again) = (died + u64::from(cut.died), asked_again + again);
+        if !cut.died {
             break;
         }
     }
