@@ -2,7 +2,8 @@
 //! client that comes back for them.
 //!
 //! What must stay true: what is kept is bounded, of each session and of all; an
-//! answer goes to the session that asked, and to nobody else.
+//! answer goes to the session that asked, and to nobody else; no two requests under
+//! way have one id.
 
 use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
@@ -15,8 +16,8 @@ use rmcp::model::{RequestId, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::session::ServerSseMessage;
 use tokio::runtime::Handle;
 
-use crate::sessions::Asked;
-
+/// Requests of a session that are under way, or whose answers nobody waited for.
+const ASKED_MAX: usize = 10_000;
 /// Answers that are kept of a session, the latest.
 const ANSWERS_MAX: usize = 16;
 /// Events that are kept with an answer, the latest.
@@ -32,7 +33,7 @@ pub(crate) struct Left {
     /// Bytes of all sessions.
     held: Arc<AtomicUsize>,
     /// The session's requests that are not answered yet.
-    asked: Arc<Mutex<HashSet<RequestId>>>,
+    asked: Mutex<HashSet<RequestId>>,
 }
 
 /// An answer that nobody took, with what came before it.
@@ -68,29 +69,29 @@ impl Drop for Bytes {
 }
 
 impl Left {
-    /// Of a session with these requests; `held` is shared by all.
-    pub(crate) fn new(
-        held: &Arc<AtomicUsize>,
-        asked: &Arc<Mutex<HashSet<RequestId>>>,
-    ) -> Arc<Self> {
+    /// Of a session; `held` is shared by all.
+    pub(crate) fn new(held: &Arc<AtomicUsize>) -> Arc<Self> {
         Arc::new(Self {
             answers: Mutex::default(),
             held: Arc::clone(held),
-            asked: Arc::clone(asked),
+            asked: Mutex::default(),
         })
     }
 
-    /// Once its answer has come, a request's id may be another's.
-    fn came(&self, event: &ServerSseMessage) {
-        let id = match event.message.as_deref() {
-            Some(ServerJsonRpcMessage::Response(answer)) => Some(&answer.id),
-            Some(ServerJsonRpcMessage::Error(error)) => error.id.as_ref(),
-            _ => None,
-        };
-        if let Some(id) = id {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            asked.remove(id);
-        }
+    fn asked(&self) -> MutexGuard<'_, HashSet<RequestId>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a request until it is answered; whether its id was free, and there was
+    /// room. Of one whose stream is left before, the id stays taken.
+    pub(crate) fn ask(&self, id: &RequestId) -> bool {
+        let mut asked = self.asked();
+        asked.len() < ASKED_MAX && asked.insert(id.clone())
+    }
+
+    /// The request is over: another may have its id.
+    fn over(&self, id: &RequestId) {
+        self.asked().remove(id);
     }
 
     fn answers(&self) -> MutexGuard<'_, VecDeque<Answer>> {
@@ -163,6 +164,15 @@ fn is_answer(event: &ServerSseMessage) -> bool {
     )
 }
 
+/// The request that is answered.
+fn answered(event: &ServerSseMessage) -> Option<&RequestId> {
+    match event.message.as_deref()? {
+        ServerJsonRpcMessage::Response(answer) => Some(&answer.id),
+        ServerJsonRpcMessage::Error(error) => error.id.as_ref(),
+        _ => None,
+    }
+}
+
 /// A request's events. One that is dropped before its end, as when its connection
 /// breaks off, is read to its end all the same.
 pub(crate) struct Watched<S: Stream<Item = ServerSseMessage> + Send + 'static> {
@@ -170,16 +180,17 @@ pub(crate) struct Watched<S: Stream<Item = ServerSseMessage> + Send + 'static> {
     /// The latest of them.
     last: VecDeque<ServerSseMessage>,
     left: Arc<Left>,
-    asked: Option<Asked>,
+    /// Whose events these are, until it is answered; afterwards its id is another's.
+    request: Option<RequestId>,
 }
 
 impl<S: Stream<Item = ServerSseMessage> + Send + 'static> Watched<S> {
-    pub(crate) fn new(events: S, left: Arc<Left>, asked: Option<Asked>) -> Self {
+    pub(crate) fn new(events: S, left: Arc<Left>, request: Option<RequestId>) -> Self {
         Self {
             events: Some(Box::pin(events)),
             last: VecDeque::new(),
             left,
-            asked,
+            request,
         }
     }
 }
@@ -193,7 +204,10 @@ impl<S: Stream<Item = ServerSseMessage> + Send + 'static> Stream for Watched<S> 
         };
         let polled = events.as_mut().poll_next(cx);
         if let Poll::Ready(Some(event)) = &polled {
-            self.left.came(event);
+            if let Some(id) = answered(event) {
+                self.left.over(id);
+                self.request = None;
+            }
             push(&mut self.last, event.clone());
         }
         if let Poll::Ready(None) = polled {
@@ -202,8 +216,8 @@ impl<S: Stream<Item = ServerSseMessage> + Send + 'static> Stream for Watched<S> 
             if last.back().is_some_and(is_answer) {
                 self.left.keep(last.into(), true);
             }
-            if let Some(asked) = self.asked.take() {
-                asked.answered();
+            if let Some(id) = self.request.take() {
+                self.left.over(&id);
             }
         }
         polled
@@ -216,12 +230,7 @@ impl<S: Stream<Item = ServerSseMessage> + Send + 'static> Drop for Watched<S> {
             return;
         };
         let last = std::mem::take(&mut self.last);
-        runtime.spawn(read(
-            events,
-            last,
-            Arc::clone(&self.left),
-            self.asked.take(),
-        ));
+        runtime.spawn(read(events, last, Arc::clone(&self.left)));
     }
 }
 
@@ -238,17 +247,15 @@ async fn read(
     mut events: Pin<Box<impl Stream<Item = ServerSseMessage>>>,
     mut last: VecDeque<ServerSseMessage>,
     left: Arc<Left>,
-    asked: Option<Asked>,
 ) {
     while let Some(event) = events.next().await {
-        left.came(&event);
+        if let Some(id) = answered(&event) {
+            left.over(id);
+        }
         push(&mut last, event);
     }
     if last.back().is_some_and(is_answer) {
         left.keep(last.into(), false);
-        if let Some(asked) = asked {
-            asked.answered();
-        }
     }
 }
 
@@ -292,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_took_is_there_for_whoever_comes_back() {
-        let left = Left::new(&Arc::default(), &Arc::default());
+        let left = Left::new(&Arc::default());
         let events = [progress("0/7"), progress("1/7"), answer("2/7", 10)];
         let mut watched = Watched::new(stream::iter(events), Arc::clone(&left), None);
         assert!(watched.next().await.is_some());
@@ -328,10 +335,42 @@ mod tests {
         }
     }
 
+    /// An id is free once its answer has passed, also where the stream has not ended;
+    /// the end of that stream does not free it for a third.
+    #[tokio::test]
+    async fn no_two_requests_under_way_have_one_id() {
+        let left = Left::new(&Arc::default());
+        let id = RequestId::Number(1);
+        let begin = |events: Vec<ServerSseMessage>| {
+            Watched::new(stream::iter(events), Arc::clone(&left), Some(id.clone()))
+        };
+        assert!(left.ask(&id));
+        let mut first = begin(vec![progress("0/7"), answer("1/7", 1)]);
+        assert!(first.next().await.is_some());
+        assert!(!left.ask(&id), "it is under way");
+        assert!(first.next().await.is_some());
+        assert!(left.ask(&id), "it was answered");
+        assert!(first.next().await.is_none());
+        assert!(!left.ask(&id), "the second is under way");
+        // One that ends without an answer, as a cancelled one does.
+        let second: Vec<_> = begin(vec![progress("0/8")]).collect().await;
+        assert_eq!(second.len(), 1);
+        assert!(left.ask(&id));
+        // One that is left before its answer.
+        drop(begin(vec![answer("0/9", 1)]));
+        while left.after("0/9").is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert!(left.ask(&id));
+        let others = (2..).map(RequestId::Number);
+        let taken = others.take(ASKED_MAX).filter(|id| left.ask(id)).count();
+        assert_eq!(taken, ASKED_MAX - 1, "so many at most");
+    }
+
     #[test]
     fn what_is_kept_is_bounded() {
         let held = Arc::default();
-        let of = || Left::new(&held, &Arc::default());
+        let of = || Left::new(&held);
         let (one, other) = (of(), of());
         for request in 0..=ANSWERS_MAX {
             one.keep(vec![answer(&format!("0/{request}"), 10)], false);

@@ -4,7 +4,7 @@
 //! so many at most, in all and of one token, and one that nothing happens in
 //! ends; one whose token is no good any more ends at once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -40,31 +40,12 @@ tokio::task_local! {
 #[derive(Debug)]
 struct Held {
     who: Arc<Principal>,
-    /// Requests that are not answered yet.
-    asked: Arc<Mutex<HashSet<RequestId>>>,
-    /// Answers that nobody took.
+    /// Its requests that are under way, and answers that nobody took.
     left: Arc<Left>,
     /// Whether its version knows events without a message.
     primed: bool,
     _place: OwnedSemaphorePermit,
 }
-
-/// A request that is not answered yet.
-pub(crate) struct Asked {
-    id: RequestId,
-    of: Arc<Mutex<HashSet<RequestId>>>,
-}
-
-impl Asked {
-    /// Another one may have its id.
-    pub(crate) fn answered(self) {
-        let mut asked = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.remove(&self.id);
-    }
-}
-
-/// Requests of a session whose answers nobody waited for, or that are under way.
-const ASKED_MAX: usize = 10_000;
 
 /// What a refusal says of a request whose id another one has that was not
 /// answered: its answer could not be told from the other's.
@@ -130,25 +111,19 @@ impl Sessions {
         self.lock().contains_key(id)
     }
 
-    /// Notes a request until it is answered. Of one whose stream is left before,
-    /// the id stays taken.
+    /// Notes a request until it is answered; gives its id.
     fn asked(
         &self,
         id: &SessionId,
         message: &ClientJsonRpcMessage,
-    ) -> Result<Option<Asked>, SessionsError> {
+    ) -> Result<Option<RequestId>, SessionsError> {
         let ClientJsonRpcMessage::Request(request) = message else {
             return Ok(None);
         };
-        let of = self.lock().get(id).map(|held| Arc::clone(&held.asked));
-        let Some(of) = of else { return Ok(None) };
-        let id = request.id.clone();
-        let is_new = {
-            let mut asked = of.lock().unwrap_or_else(PoisonError::into_inner);
-            asked.len() < ASKED_MAX && asked.insert(id.clone())
-        };
-        match is_new {
-            true => Ok(Some(Asked { id, of })),
+        let left = self.lock().get(id).map(|held| Arc::clone(&held.left));
+        let Some(left) = left else { return Ok(None) };
+        match left.ask(&request.id) {
+            true => Ok(Some(request.id.clone())),
             false => Err(SessionsError::IdInUse),
         }
     }
@@ -164,18 +139,18 @@ impl Sessions {
         &self,
         id: &SessionId,
         events: S,
-        asked: Option<Asked>,
+        request: Option<RequestId>,
     ) -> impl Stream<Item = ServerSseMessage> + Send + Sync + 'static + use<S>
     where
         S: Stream<Item = ServerSseMessage> + Send + Sync + 'static,
     {
         let (left, primed) = match self.lock().get(id) {
             Some(held) => (Arc::clone(&held.left), held.primed),
-            None => (Left::new(&self.left_bytes, &Arc::default()), false),
+            None => (Left::new(&self.left_bytes), false),
         };
         let is_known =
             move |event: &ServerSseMessage| std::future::ready(primed || event.message.is_some());
-        Watched::new(events, left, asked).filter(is_known)
+        Watched::new(events, left, request).filter(is_known)
     }
 
     /// Handles a request that may begin a session, for `who`.
@@ -193,11 +168,9 @@ impl Sessions {
         }
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| SessionRefused::InAll)?;
-        let asked = Arc::default();
         let held = Held {
             who: Arc::clone(who),
-            left: Left::new(&self.left_bytes, &asked),
-            asked,
+            left: Left::new(&self.left_bytes),
             primed: false,
             _place: place,
         };
@@ -300,9 +273,9 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
-        let asked = self.asked(id, &message)?;
+        let request = self.asked(id, &message)?;
         let events = self.local.create_stream(id, message).await?;
-        Ok(self.watched(id, events, asked))
+        Ok(self.watched(id, events, request))
     }
 
     async fn accept_message(

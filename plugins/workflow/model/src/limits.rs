@@ -5,7 +5,9 @@
 pub const FILE_BYTES_MAX: usize = 256 << 10;
 /// Keys, values and list items of a file, those that aliases repeat counted.
 pub const NODES_MAX: usize = 20_000;
-/// Lists and maps inside one another.
+/// Bytes of a text that count as one value more.
+pub const TEXT_BYTES_A_NODE: usize = 64;
+/// Lists and maps inside one another, those that aliases repeat counted.
 pub const DEPTH_MAX: usize = 40;
 /// Problems that are told at once.
 pub const PROBLEMS_MAX: usize = 100;

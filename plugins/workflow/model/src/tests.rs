@@ -151,6 +151,34 @@ fn a_file_with_everything_is_read() {
     assert_eq!(workflow.blocks["notify"].steps.len(), 1);
 }
 
+/// The core schema of YAML 1.2.
+#[test]
+fn texts_without_quotes_are_what_yaml_says() {
+    let table = [
+        ("16", json!(16)),
+        ("+16", json!(16)),
+        ("-16", json!(-16)),
+        ("016", json!(16)),
+        ("0x10", json!(16)),
+        ("0o20", json!(16)),
+        ("-0x10", json!("-0x10")),
+        ("+0o20", json!("+0o20")),
+        ("0x-10", json!("0x-10")),
+        ("0x+10", json!("0x+10")),
+        ("0x", json!("0x")),
+        ("1.50", json!(1.5)),
+        ("1e3", json!(1000.0)),
+        ("1-2", json!("1-2")),
+        ("~", json!(null)),
+        ("True", json!(true)),
+        ("yes", json!("yes")),
+    ];
+    for (text, expect) in table {
+        let value = yaml::read(text).expect("YAML").value();
+        assert_eq!(value, expect, "{text}");
+    }
+}
+
 /// The same as JSON: as a text, and as a value.
 #[test]
 fn json_is_read_as_yaml_is() {

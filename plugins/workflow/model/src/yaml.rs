@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Number, Value};
 
-use crate::limits::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
+use crate::limits::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX, TEXT_BYTES_A_NODE};
 use crate::problem::{Place, Problem, shown};
 
 /// A part of a file.
@@ -38,6 +38,18 @@ pub(crate) struct Key {
 }
 
 impl Node {
+    /// Lists and maps inside one another.
+    fn depth(&self) -> usize {
+        match &self.kind {
+            Kind::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
+            Kind::Map(members) => {
+                let members = members.iter().map(|(_, node)| node.depth());
+                1 + members.max().unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+
     pub(crate) fn what(&self) -> &'static str {
         match self.kind {
             Kind::Null => "nothing",
@@ -142,9 +154,16 @@ struct Reader<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
     lines: Vec<usize>,
     text: &'a str,
-    /// What each anchor stands for, and how many nodes that is.
-    anchors: BTreeMap<usize, (Node, usize)>,
+    anchors: BTreeMap<usize, Anchored>,
     nodes: usize,
+}
+
+/// What an anchor stands for.
+struct Anchored {
+    node: Node,
+    /// How much of `nodes` it is.
+    size: usize,
+    depth: usize,
 }
 
 fn place(span: &Span) -> Place {
@@ -200,13 +219,11 @@ impl<'a> Reader<'a> {
     fn node(&mut self, event: Event<'a>, span: &Span, depth: usize) -> Result<Node, Problem> {
         let at = place(span);
         self.count(1, at)?;
-        if depth > DEPTH_MAX {
-            return Err(fault(
-                at,
-                format!("more than {DEPTH_MAX} lists and maps inside one another"),
-            ));
-        }
+        check_depth(depth, at)?;
         let before = self.nodes;
+        if let Event::Scalar(text, ..) = &event {
+            self.count(text.len() / TEXT_BYTES_A_NODE, at)?;
+        }
         let (kind, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 untagged(at, tag.as_ref())?;
@@ -220,14 +237,19 @@ impl<'a> Reader<'a> {
                 untagged(at, tag.as_ref())?;
                 (self.map(depth)?, anchor)
             }
-            Event::Alias(anchor) => return self.alias(anchor, at),
+            Event::Alias(anchor) => return self.alias(anchor, at, depth),
             _ => return Err(fault(at, "a value is missing")),
         };
         let node = Node { at, kind };
         if anchor > 0 {
             let size = self.nodes - before + 1;
             self.count(size, at)?;
-            self.anchors.insert(anchor, (node.clone(), size));
+            let anchored = Anchored {
+                node: node.clone(),
+                size,
+                depth: node.depth(),
+            };
+            self.anchors.insert(anchor, anchored);
         }
         Ok(node)
     }
@@ -236,21 +258,24 @@ impl<'a> Reader<'a> {
         self.nodes += nodes;
         match self.nodes > NODES_MAX {
             true => {
-                let message =
-                    format!("more than {NODES_MAX} values, those that aliases repeat counted");
+                let message = format!(
+                    "more than {NODES_MAX} values, what aliases repeat and each \
+                     {TEXT_BYTES_A_NODE} bytes of a text counted"
+                );
                 Err(fault(at, message))
             }
             false => Ok(()),
         }
     }
 
-    fn alias(&mut self, anchor: usize, at: Place) -> Result<Node, Problem> {
-        let Some((_, size)) = self.anchors.get(&anchor) else {
+    fn alias(&mut self, anchor: usize, at: Place, depth: usize) -> Result<Node, Problem> {
+        let Some(found) = self.anchors.get(&anchor) else {
             return Err(fault(at, "the alias stands inside of what it repeats"));
         };
         // Before it is copied.
-        self.count(*size, at)?;
-        let copy = self.anchors.get(&anchor).map(|(node, _)| node.clone());
+        check_depth(depth + found.depth, at)?;
+        self.count(found.size, at)?;
+        let copy = self.anchors.get(&anchor).map(|found| found.node.clone());
         copy.ok_or_else(|| fault(at, "the alias repeats nothing"))
     }
 
@@ -329,6 +354,16 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn check_depth(depth: usize, at: Place) -> Result<(), Problem> {
+    match depth > DEPTH_MAX {
+        true => {
+            let message = format!("more than {DEPTH_MAX} lists and maps inside one another");
+            Err(fault(at, message))
+        }
+        false => Ok(()),
+    }
+}
+
 fn untagged(at: Place, tag: Option<&Cow<'_, Tag>>) -> Result<(), Problem> {
     match tag {
         Some(_) => Err(fault(
@@ -361,9 +396,11 @@ fn plain(text: &str) -> Option<Result<Kind, String>> {
     if unsigned.bytes().all(|b| b.is_ascii_digit()) {
         return Some(integer(text));
     }
+    // These have no sign.
     let radix = |prefix: &str, radix| {
-        let digits = unsigned.strip_prefix(prefix)?;
-        i64::from_str_radix(digits, radix).ok()
+        let digits = text.strip_prefix(prefix)?;
+        let digits = Some(digits).filter(|digits| !digits.starts_with(['-', '+']));
+        i64::from_str_radix(digits?, radix).ok()
     };
     if let Some(number) = radix("0x", 16).or_else(|| radix("0o", 8)) {
         return Some(Ok(Kind::Number(number.into())));

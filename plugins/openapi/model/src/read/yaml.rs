@@ -205,9 +205,11 @@ fn number(text: &str) -> Option<Number> {
         let whole = signed.or_else(|_| digits.parse::<u64>().map(Number::from));
         return whole.ok().or_else(|| Number::from_f64(text.parse().ok()?));
     }
+    // These have no sign.
     let radix = |prefix: &str, radix| {
         let digits = text.strip_prefix(prefix)?;
-        i64::from_str_radix(digits, radix).ok().map(Number::from)
+        let digits = Some(digits).filter(|digits| !digits.starts_with(['-', '+']));
+        i64::from_str_radix(digits?, radix).ok().map(Number::from)
     };
     if let Some(number) = radix("0x", 16).or_else(|| radix("0o", 8)) {
         return Some(number);

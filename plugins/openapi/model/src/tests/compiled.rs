@@ -89,6 +89,28 @@ fn the_same_document_makes_the_same_bytes_in_json_and_yaml() {
     );
 }
 
+/// The core schema of YAML 1.2; what no number of JSON is stays a text.
+#[test]
+fn texts_without_quotes_are_what_yaml_says() {
+    let table = [
+        ("16", json!(16)),
+        ("-16", json!(-16)),
+        ("0x10", json!(16)),
+        ("0o20", json!(16)),
+        ("-0x10", json!("-0x10")),
+        ("0x-10", json!("0x-10")),
+        ("0x+10", json!("0x+10")),
+        ("1.50", json!(1.5)),
+        (".inf", json!(".inf")),
+        ("~", json!(null)),
+        ("yes", json!("yes")),
+    ];
+    for (text, expect) in table {
+        let value = crate::read::read(&format!("a: {text}")).expect("YAML");
+        assert_eq!(value["a"], expect, "{text}");
+    }
+}
+
 #[test]
 fn an_image_gives_back_what_was_put_in() {
     let compiled = compile(ORDERS, &Options::default()).expect("it compiles");

@@ -21,6 +21,18 @@ fn aliases_that_multiply_are_counted() {
         bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
     }
     refused(&bomb, "more than 20000 values");
+    // Few values, and many bytes or many levels.
+    let aliases = "*a, ".repeat(2_000);
+    let long = format!("a: &a {}\nb: [{aliases}]", "x".repeat(100_000));
+    refused(&long, "each 64 bytes of a text counted");
+    let (open, close) = ("[".repeat(38), "]".repeat(38));
+    let ladder: String = (1..20)
+        .map(|step| format!("a{step}: &a{step} {open}*a{}{close}\n", step - 1))
+        .collect();
+    refused(
+        &format!("a0: &a0 x\n{ladder}"),
+        "3:47: more than 40 lists and maps inside one another",
+    );
     // A few are a convenience.
     let shared = "steps:\n  - id: a\n    tool: x/y\n    retry: &again { attempts: 2 }\n  - id: b\n    tool: x/y\n    retry: *again\n";
     let workflow = check(shared).expect("a workflow");
