@@ -37,7 +37,7 @@ mod tests;
 pub use answer::{
     Answer, Attempt, EmbedRequest, Embeddings, Event, Failure, Fault, Finish, Meter, Spent, Usage,
 };
-pub use client::{Client, ClientError};
+pub use client::Client;
 pub use error::{Fate, ModelError, Why};
 pub use redact::{ConversationKey, PatternError, Redactor};
 pub use request::{

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use airlock_journal::StoreError;
+use airlock_models::PatternError;
 use airlock_models::config::ConfigError;
-use airlock_models::{ClientError, PatternError};
+use airlock_tls::TlsError;
 
 use crate::problem::Failure;
 use crate::stop::NotReady;
@@ -39,7 +40,7 @@ pub enum ModelsError {
     },
     /// TLS could not be set up.
     #[error("setting up TLS for models: {0}")]
-    Client(ClientError),
+    Client(TlsError),
     /// There is no configuration of models.
     #[error(
         "no models are configured: write models.toml in the data directory, or name another file as `models_file` in airlock.toml, and run `airlock models reload` (docs/models.md)"
