@@ -21,7 +21,6 @@ use super::reads;
 use super::rows::{self, Row};
 use super::types::RunDetail;
 use crate::principal::{Principal, Role};
-use crate::record;
 use crate::rows::{decode, encode};
 use crate::runtime::Runtime;
 use crate::{ids, names};
@@ -120,7 +119,7 @@ impl Runtime {
             "older_than_s": request.older_than_s, "agent": request.agent, "why": request.why,
         });
         if !request.dry_run {
-            let record = record::admin(who, "runs.prune", "runs", detail);
+            let record = self.act_of(who, "runs.prune", "runs", detail)?;
             self.audit.append(&record).await?;
         }
         self.prune(who, &request).await
