@@ -104,18 +104,22 @@ fn message(view: &ApprovalView) -> String {
     message
 }
 
-/// Without what a terminal acts on, what turns the direction of the text, and what
-/// is not seen at all.
+/// Whether a character is none that people see where it stands: what a terminal acts
+/// on, what turns the direction of the text, and what is not shown at all. Whoever is to
+/// decide about a text is shown that it is there.
+#[must_use]
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// With what is not seen as an escape.
 fn plain(text: &str) -> String {
-    let hides = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c,
-                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e0fff}')
-    };
     text.chars()
-        .flat_map(|c| match hides(c) {
+        .flat_map(|c| match c != '\n' && is_unseen(c) {
             true => c.escape_unicode().collect::<Vec<_>>(),
             false => vec![c],
         })

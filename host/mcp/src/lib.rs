@@ -22,6 +22,7 @@ mod outcome;
 mod sessions;
 mod stdio;
 
+pub use ask::is_unseen;
 pub use http::{Mcp, McpConfig, SessionRefused, is_id_in_use};
 pub use names::{agent_name, tool_name};
 pub use stdio::serve_stdio;

@@ -239,14 +239,17 @@ impl Runtime {
         Ok(parent.flatten().is_some_and(|parent| parent.is_open()))
     }
 
-    async fn remove(&self, who: &Principal, removal: Removal) -> Result<(), StoreError> {
+    async fn remove(&self, who: &Principal, removal: Removal) -> Result<(), RunError> {
         if removal.ids.is_empty() {
             return Ok(());
         }
+        // Others may have had the turn before, and runs are many.
+        self.check_holds(who)?;
         self.remove_notes(&removal).await?;
         let detail = json!({ "runs": removal.ids, "records": removal.records });
         let record = AuditRecord::now(&*who.name, "run.prune", "runs").detail(detail);
-        self.audit.commit(removal.batch, &record).await.map(drop)
+        self.audit.commit(removal.batch, &record).await?;
+        Ok(())
     }
 
     /// Why there is no run: it was removed, or there never was one that `who` may
