@@ -105,8 +105,7 @@ fn message(view: &ApprovalView) -> String {
     message
 }
 
-/// Without what a terminal acts on, what turns the direction of the text, and what
-/// is not seen at all.
+/// With what is not seen as an escape.
 fn plain(text: &str) -> String {
     text.chars()
         .flat_map(|c| match c != '\n' && is_unseen(c) {

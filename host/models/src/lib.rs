@@ -43,6 +43,6 @@ pub use redact::{ConversationKey, PatternError, Redactor};
 pub use request::{
     Message, OutputSchema, Part, REQUEST_BYTES_MAX, Request, Tool, ToolCall, ToolChoice,
 };
-pub use router::{Allowance, Ask, Clock, Router, SystemClock};
+pub use router::{Allowance, Ask, Clock, Permitted, Router, SystemClock};
 pub use schema::{STEPS_MAX as SCHEMA_STEPS_MAX, Schema, Violation};
 pub use secret::{Secret, Secrets};

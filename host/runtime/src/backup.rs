@@ -25,6 +25,7 @@ use crate::principal::Principal;
 use crate::problem::Failure;
 use crate::record;
 use crate::runtime::Runtime;
+use crate::tokens::AuthError;
 use crate::{ids, rows};
 
 /// In a backup: components by digest, and under the empty key what the backup is.
@@ -69,6 +70,9 @@ pub enum BackupError {
     /// The store or its copy.
     #[error("copying the store")]
     Store(#[from] StoreError),
+    /// The token of whoever asks was revoked or has expired meanwhile.
+    #[error("the token is not valid any more")]
+    Unauthenticated(#[from] AuthError),
     /// The work was interrupted.
     #[error("the work was interrupted")]
     Interrupted,
@@ -80,6 +84,7 @@ impl Failure for BackupError {
             Self::Busy => "backup-busy",
             Self::Elsewhere => "backup-elsewhere",
             Self::Files { .. } | Self::Store(_) => "backup-failed",
+            Self::Unauthenticated(error) => error.code(),
             Self::Interrupted => "interrupted",
         }
     }
@@ -87,6 +92,7 @@ impl Failure for BackupError {
         match self {
             Self::Busy | Self::Elsewhere => 409,
             Self::Files { .. } | Self::Store(_) => 500,
+            Self::Unauthenticated(error) => error.status(),
             Self::Interrupted => 503,
         }
     }
@@ -149,7 +155,7 @@ impl Runtime {
             at_ms: ids::now_ms(),
             by: who.name.clone(),
         };
-        let record = record::admin(who, "backup", "", json!({}));
+        let record = self.act_of(who, "backup", "", json!({}))?;
         self.audit.append(&record).await?;
         let (data, components) = (self.config().data_dir.clone(), Arc::clone(&self.components));
         let runtime = tokio::runtime::Handle::current();

@@ -401,7 +401,7 @@ async fn once(route: &'static Route, target: String, call: Call) -> Result<Reply
         return to_its_end((route.handler)(call)).await;
     };
     let key = key.to_owned();
-    let target = within(&call.who, target);
+    let target = call.who.within(target);
     let print = fingerprint(route.method, target, call.body.clone()).await;
     let runtime = Arc::clone(call.runtime());
     let now_ms = airlock_runtime::now_ms();
@@ -422,18 +422,6 @@ async fn once(route: &'static Route, target: String, call: Call) -> Result<Reply
                 keep(&runtime, &ticket, reply).await
             };
             to_its_end(work).await
-        }
-    }
-}
-
-/// The target as a token sees it. A principal's tokens share its keys, and a reply
-/// to one that reaches further is none for one that is limited to some plugins.
-fn within(who: &Principal, target: String) -> String {
-    match &who.plugins {
-        None => target,
-        Some(plugins) => {
-            let names: Vec<&str> = plugins.iter().map(String::as_str).collect();
-            format!("{target} for {}", names.join(" "))
         }
     }
 }

@@ -40,6 +40,7 @@ async fn a_provider_is_asked_only_where_its_certificate_is_trusted() {
     let config = Usual::default().config(&url);
     let conversation = key();
     let ask = Ask {
+        permitted: None,
         caller: "test",
         conversation: &conversation,
         allowance: PLENTY,

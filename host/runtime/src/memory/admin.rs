@@ -280,11 +280,9 @@ impl Runtime {
         role: &str,
         text: &str,
     ) -> Result<Option<Vec<f32>>, MemoryFailure> {
-        let embedder = Embedder::new(self, role, &who.name);
+        let embedder = Embedder::new(self, role, who)?;
         let made = embedder.vectors(vec![text.to_owned()]).await;
-        let (tokens, micros) = embedder.used();
-        let detail = json!({ "role": role, "tokens": tokens, "cost_micros": micros });
-        self.on_record(who, "memory.embed", role, detail).await?;
+        self.embedded(who, &embedder, role).await?;
         Ok(made?.pop())
     }
 
@@ -327,6 +325,7 @@ impl Runtime {
         })
     }
 
+    /// Puts on record what `who` is about to change.
     pub(super) async fn on_record(
         &self,
         who: &Principal,
@@ -334,7 +333,22 @@ impl Runtime {
         subject: &str,
         detail: serde_json::Value,
     ) -> Result<(), MemoryFailure> {
-        let record = record::admin(who, action, subject, detail);
+        let record = self.act_of(who, action, subject, detail)?;
+        self.audit.append(&record).await?;
+        Ok(())
+    }
+
+    /// Puts on record what models were asked for, whoever still has a say.
+    pub(super) async fn embedded(
+        &self,
+        who: &Principal,
+        embedder: &Embedder,
+        subject: &str,
+    ) -> Result<(), MemoryFailure> {
+        let (tokens, micros) = embedder.used();
+        let role = embedder.role();
+        let detail = json!({ "role": role, "tokens": tokens, "cost_micros": micros });
+        let record = record::admin(who, "memory.embed", subject, detail);
         self.audit.append(&record).await?;
         Ok(())
     }

@@ -9,6 +9,7 @@ use airlock_tls::TlsError;
 
 use crate::problem::Failure;
 use crate::stop::NotReady;
+use crate::tokens::AuthError;
 
 /// Why there are no models, or none of what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,9 @@ pub enum ModelsError {
     /// No model answered.
     #[error("{0}")]
     Failed(String),
+    /// The token of whoever asks was revoked or has expired meanwhile.
+    #[error("the token is not valid any more")]
+    Unauthenticated(#[from] AuthError),
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] StoreError),
@@ -76,6 +80,7 @@ impl Failure for ModelsError {
             Self::Role(..) => "role-not-found",
             Self::NotReady(_) => "not-ready",
             Self::Failed(_) => "model-failed",
+            Self::Unauthenticated(error) => error.code(),
             Self::Store(_) => "store-failed",
         }
     }
@@ -88,6 +93,7 @@ impl Failure for ModelsError {
             Self::Day(_) | Self::Text(_) => 400,
             Self::NotReady(_) => 503,
             Self::Failed(_) => 502,
+            Self::Unauthenticated(error) => error.status(),
             Self::Store(_) => 503,
         }
     }

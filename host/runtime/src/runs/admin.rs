@@ -192,7 +192,7 @@ impl Runtime {
     ) -> Result<(), RunError> {
         let event = trigger::signal(who, name, payload)?;
         let session = self.open_run(who, id, &[Role::Operator])?;
-        let audit = record::admin(who, "run.signal", id, json!({ "signal": name }));
+        let audit = self.act_of(who, "run.signal", id, json!({ "signal": name }))?;
         let audit = vec![record::op(&audit)];
         session.decide([event], Vec::new(), audit, |state| trigger::room(id, state))?;
         kept(&session).await
@@ -249,7 +249,7 @@ impl Runtime {
         detail: Value,
         events: impl IntoIterator<Item = Event>,
     ) -> Result<(), RunError> {
-        let record = record::admin(who, action, &session.id, detail);
+        let record = self.act_of(who, action, &session.id, detail)?;
         let audit = vec![record::op(&record)];
         session.decide(events, Vec::new(), audit, |_| Ok(()))?;
         kept(session).await

@@ -21,7 +21,7 @@ use super::session::{Session, Stop};
 use super::spending::{self, Spent};
 use super::step::{self, Came};
 use super::{memory, model, policy};
-use crate::calls::{Judged, Turn};
+use crate::calls::{Judged, Turn, check_json};
 use crate::ids;
 use crate::runtime::Runtime;
 
@@ -174,6 +174,11 @@ impl Call {
         let rule = match step::judge(&self.runtime, &self.session, tool) {
             Err(denial) => return self.denied(denial),
             Ok((rule, Verdict::Ask)) => {
+                if let Err(refused) = check_json(input.as_bytes()) {
+                    // Nobody is asked about what is not the same to each who reads it.
+                    let error = step::refusal(&refused);
+                    return self.answered(tool, &rule, Err(error), Vec::new(), Spent::default());
+                }
                 let binding = approval::binding(&self.runtime, tool, input, &rule);
                 if asked.approved.as_ref() != Some(&binding) {
                     return self.ask(asked, binding, &rule).await;

@@ -23,6 +23,7 @@ use super::session::Session;
 use super::talks;
 use super::types::{RunStatus, RunView};
 use super::{RunError, admin, children, new_id, start};
+use crate::plugins::PluginError;
 use crate::principal::{Principal, Role};
 use crate::record;
 use crate::runtime::Runtime;
@@ -130,6 +131,15 @@ impl Runtime {
             )));
         }
         let digest = self.version(who, before, agent).await?;
+        // A plugin that was removed may have left its name to another one.
+        let slot = self.registry.known(&before.agent);
+        let slot = slot.ok_or_else(|| PluginError::NotFound(before.agent.clone()))?;
+        if !slot.row.lock().await.has(&digest) {
+            return Err(RunError::Plugin(PluginError::VersionNotFound {
+                plugin: before.agent.clone(),
+                digest,
+            }));
+        }
         let known = digest == before.digest || digest == active;
         match known || who.has_one_of(&[]) {
             true => Ok(digest),
@@ -173,7 +183,7 @@ impl Runtime {
         let row = rows::row(&id, &session.lock().state);
         let detail =
             json!({ "agent": start.agent, "digest": start.digest, "from": start.forked_from });
-        let audit = record::admin(who, "run.fork", &id, detail);
+        let audit = self.act_of(who, "run.fork", &id, detail)?;
         let ops = [
             rows::append(&id, 0, &records),
             rows::put(&row),

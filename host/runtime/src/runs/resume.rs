@@ -47,6 +47,7 @@ impl Runtime {
         resume: Resume,
     ) -> Result<(), RunError> {
         let session = self.open_run(who, id, &[Role::Operator])?;
+        self.check_holds(who)?;
         let again = session.resume(who, &resume)?;
         kept(&session).await?;
         session.take_up_calls();

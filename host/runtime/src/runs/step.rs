@@ -244,7 +244,7 @@ pub(super) fn denied(session: &Session, denial: &Denial) -> Vec<Op> {
 }
 
 /// Why a call was not made.
-fn refusal(refused: &CallRefused) -> CallError {
+pub(super) fn refusal(refused: &CallRefused) -> CallError {
     let message = refused.detail();
     match refused.code() {
         "cancelled" => CallError::Cancelled,

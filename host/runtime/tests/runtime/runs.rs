@@ -2,6 +2,7 @@
 //! stops.
 
 mod anew;
+mod authority;
 mod cases;
 mod children;
 mod crashing;
