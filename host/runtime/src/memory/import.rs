@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::MemoryFailure;
 use super::admin::provenance;
 use super::embed::Embedder;
+use super::{Asker, MemoryFailure};
 use crate::principal::Principal;
 use crate::runtime::Runtime;
 
@@ -123,7 +123,7 @@ impl Runtime {
         };
         let detail = json!({ "namespace": shown, "files": paths, "prunes": pruning });
         self.on_record(who, "memory.import", &shown, detail).await?;
-        let files = self.with_memory(work).await;
+        let files = self.with_memory(Asker::Principal(who), work).await;
         if let Some((tokens, micros)) = embedder.map(|embedder| embedder.used()) {
             let detail = json!({ "role": role, "tokens": tokens, "cost_micros": micros });
             self.on_record(who, "memory.embed", &shown, detail).await?;
