@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::embed::Embedder;
 use super::{
-    DocumentPut, DocumentsPage, DocumentsQuery, MemoryFailure, MemoryFound, MemoryPage,
+    Asker, DocumentPut, DocumentsPage, DocumentsQuery, MemoryFailure, MemoryFound, MemoryPage,
     MemoryQuery, MemorySearch, NamespaceDeleted, NamespaceView,
 };
 use crate::principal::Principal;
@@ -45,8 +45,9 @@ impl Runtime {
         }
         loop {
             let behind = after.clone();
-            let listed =
-                self.with_memory(move |memory| memory.namespaces(kind, behind.as_ref(), PAGE_MAX));
+            let listed = self.with_memory(Asker::Principal(who), move |memory| {
+                memory.namespaces(kind, behind.as_ref(), PAGE_MAX)
+            });
             let listed = listed.await?;
             let last = listed.len() < PAGE_MAX;
             for (namespace, usage) in listed {
@@ -81,7 +82,7 @@ impl Runtime {
         let namespace = self.seen(who, namespace)?;
         page_size(query.limit)?;
         let shown = namespace.to_string();
-        let listed = self.read_memory(move |memory| {
+        let listed = self.read_memory(Asker::Principal(who), move |memory| {
             let from = (query.after.as_deref(), query.limit);
             let there = memory.usage(&namespace)?.is_some();
             let place = (&namespace, &*namespace.to_string());
@@ -106,7 +107,9 @@ impl Runtime {
     ) -> Result<DocumentView, MemoryFailure> {
         let namespace = self.seen(who, namespace)?;
         let (shown, wanted) = (namespace.to_string(), id.to_owned());
-        let got = self.read_memory(move |memory| memory.get(&namespace, &wanted));
+        let got = self.read_memory(Asker::Principal(who), move |memory| {
+            memory.get(&namespace, &wanted)
+        });
         match got.await? {
             Some(document) => Ok(document_view(document, &shown, true)),
             None => Err(MemoryFailure::NoDocument {
@@ -149,12 +152,14 @@ impl Runtime {
             source: put.source,
         };
         let (to, by) = (namespace.clone(), provenance(who));
-        let queued = self.with_memory(move |memory| {
+        let queued = self.with_memory(Asker::Principal(who), move |memory| {
             Ok(memory.put(&to, document, put.expect, &by, Quota::default()))
         });
         queued.await?.await?;
         let (wanted, missing) = (id.to_owned(), id.to_owned());
-        let got = self.read_memory(move |memory| memory.get(&namespace, &wanted));
+        let got = self.read_memory(Asker::Principal(who), move |memory| {
+            memory.get(&namespace, &wanted)
+        });
         match got.await? {
             Some(document) => Ok(entry_view(document.entry, &shown, true)),
             None => Err(MemoryFailure::NoDocument {
@@ -190,8 +195,9 @@ impl Runtime {
         self.on_record(who, "memory.delete", &shown, detail).await?;
         let (wanted, by) = (id.to_owned(), provenance(who));
         let expect = expect.map_or(Expect::Any, Expect::Version);
-        let queued =
-            self.with_memory(move |memory| Ok(memory.delete(&namespace, &wanted, expect, &by)));
+        let queued = self.with_memory(Asker::Principal(who), move |memory| {
+            Ok(memory.delete(&namespace, &wanted, expect, &by))
+        });
         match queued.await?.await? {
             true => Ok(()),
             false => Err(MemoryFailure::NoDocument {
@@ -217,7 +223,9 @@ impl Runtime {
         self.check_holds(who)?;
         let shown = namespace.to_string();
         let held = namespace.clone();
-        let usage = self.read_memory(move |memory| memory.usage(&held)).await?;
+        let usage = self
+            .read_memory(Asker::Principal(who), move |memory| memory.usage(&held))
+            .await?;
         let Some(usage) = usage else {
             return Err(MemoryFailure::NoNamespace(shown));
         };
@@ -263,7 +271,7 @@ impl Runtime {
             to_ms: asked.to_ms,
             limit: asked.limit,
         };
-        let hits = self.read_memory(move |memory| memory.search(&search));
+        let hits = self.read_memory(Asker::Principal(who), move |memory| memory.search(&search));
         let view = |hit: airlock_memory::Hit| {
             let shown = hit.entry.namespace.to_string();
             hit_view(hit, &shown, true)

@@ -71,6 +71,7 @@ impl Failure for MemoryFailure {
                 MemoryError::Conflict { .. } => "document-changed",
                 MemoryError::Quota { .. } | MemoryError::Namespaces { .. } => "memory-quota",
                 MemoryError::Dimension { .. } => "vector-length",
+                MemoryError::TooLong { .. } => "search-too-long",
                 MemoryError::Busy { .. } => "memory-busy",
                 MemoryError::Store(_) | MemoryError::Corrupt { .. } => "store-failed",
                 _ => "memory-failed",

@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::MemoryFailure;
 use super::admin::provenance;
 use super::embed::Embedder;
+use super::{Asker, MemoryFailure};
 use crate::principal::Principal;
 use crate::runtime::Runtime;
 
@@ -125,7 +125,7 @@ impl Runtime {
         };
         let detail = json!({ "namespace": shown, "files": paths, "prunes": pruning });
         self.on_record(who, "memory.import", &shown, detail).await?;
-        let files = self.with_memory(work).await;
+        let files = self.with_memory(Asker::Principal(who), work).await;
         if let Some(embedder) = embedder {
             self.embedded(who, &embedder, &shown).await?;
         }
