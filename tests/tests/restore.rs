@@ -319,6 +319,26 @@ fn a_restore_that_was_cut_off_is_finished_at_the_next_start() {
     }
 }
 
+/// What is left is Airlock's, and no place to begin anew without a word.
+#[test]
+fn a_place_whose_journal_is_gone_takes_a_backup_and_nothing_else() {
+    let place = Place::new();
+    back_up(&place, "b.db");
+    std::fs::create_dir_all(place.path("data/memory")).expect("an index");
+    std::fs::remove_dir_all(place.path("data/journal")).expect("it goes");
+    let role = ["token", "create", "x", "--role", "viewer"];
+    for args in [&role[..], &["serve", "--listen", "127.0.0.1:0"]] {
+        place.refused("data", args, 2, "is gone");
+    }
+    place.ok("data", &["restore", "b.db"]);
+    assert!(place.has("data", "before") && !place.has("data", "after"));
+    // Of a restore into an empty place that was killed.
+    let part = place.path("data/journal/journal.db.part");
+    std::fs::write(&part, "half").expect("a file");
+    assert!(place.has("data", "before"));
+    assert!(!part.exists());
+}
+
 #[test]
 fn beside_a_server() {
     let place = Place::new();

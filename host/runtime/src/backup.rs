@@ -237,8 +237,15 @@ impl Drop for WorkDir {
     }
 }
 
-/// Removes what a backup left that was cut off by an abrupt stop.
-pub(crate) fn clean(data: &Path) -> std::io::Result<()> {
+/// Removes what a backup, or a restore into an empty place, left that was cut off by
+/// an abrupt stop.
+pub(crate) fn clean(config: &RuntimeConfig) -> std::io::Result<()> {
+    let part = config.journal_dir().join(format!("{DATABASE_FILE}.part"));
+    match fs::remove_file(part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let data = &config.data_dir;
     for entry in fs::read_dir(data)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(WORK_PREFIX) {
