@@ -302,7 +302,8 @@ fn with_blocks(mut taken: Vec<Record>, state: &RunState) -> Vec<Record> {
 /// make it under another key, or start another one, so that it would be one more.
 fn may_have_happened(asked: &Asked) -> bool {
     let reads = asked.begun == Some(EffectClass::ReadOnly);
-    children::is_child(asked) || asked.unknown.is_some() || (asked.begun.is_some() && !reads)
+    let unclear = asked.unknown.is_some() || asked.lost;
+    children::is_child(asked) || unclear || (asked.begun.is_some() && !reads)
 }
 
 #[cfg(test)]

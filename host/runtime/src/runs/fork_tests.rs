@@ -73,6 +73,14 @@ fn a_call_that_may_have_happened_is_not_made_again() {
         attempt: 2,
         after_ms: 0,
         why: String::new(),
+        lost: false,
+    };
+    let again = Event::Retried {
+        id: 0,
+        attempt: 2,
+        after_ms: 0,
+        why: String::new(),
+        lost: true,
     };
     let lost = Event::Blocked {
         why: Block::UnknownOutcome {
@@ -98,6 +106,12 @@ fn a_call_that_may_have_happened_is_not_made_again() {
         ),
         ("waits to be approved", None, vec![asked("x")], false),
         ("lost", Some(Plain), vec![lost.clone()], true),
+        (
+            "made again where an attempt before may have happened",
+            Some(Idempotent),
+            vec![again],
+            true,
+        ),
         (
             "said not to have happened",
             Some(Plain),
