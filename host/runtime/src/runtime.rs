@@ -569,7 +569,7 @@ fn make_dirs(config: &RuntimeConfig) -> Result<(), OpenError> {
 
 fn clean(config: &RuntimeConfig) -> Result<(), OpenError> {
     make_dir(config.journal_dir())?;
-    backup::clean(config.data_dir()).map_err(|source| OpenError::Files {
+    backup::clean(config).map_err(|source| OpenError::Files {
         step: "cleaning",
         path: config.data_dir().to_owned(),
         source,

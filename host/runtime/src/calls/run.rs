@@ -133,12 +133,14 @@ impl Runtime {
         let output = made.report.result.as_deref().map(reply::is_json);
         if output == Ok(false) {
             made.report.result = Err(reply::not_json());
+            made.report.lost = made.report.usage.acts();
         }
         let mut ops: Vec<Op> = Vec::with_capacity(1);
         self.account(who, &made.info, &made.report, &mut ops);
         ops.push(recorded::done(who, &made.info, &made.report));
         Ok(StepMade {
             result: made.report.result,
+            lost: made.report.lost,
             cut: made.cut,
             usage: made.report.usage,
             ops,
@@ -397,6 +399,8 @@ pub(crate) enum Cut {
 /// A step's call that was made.
 pub(crate) struct StepMade {
     pub(crate) result: Result<String, CallError>,
+    /// Whether more may have happened than the result tells.
+    pub(crate) lost: bool,
     pub(crate) cut: Option<Cut>,
     /// What it took.
     pub(crate) usage: airlock_sandbox::Usage,

@@ -228,6 +228,7 @@ impl Asking {
             attempt,
             after_ms: ids::now_ms().saturating_add(wait_ms),
             why,
+            lost: false,
         }
     }
 

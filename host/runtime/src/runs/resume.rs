@@ -207,6 +207,7 @@ fn cleared_up(
                 attempt: asked.attempt + 1,
                 after_ms: ids::now_ms(),
                 why: format!("{by} says that it did not happen"),
+                lost: false,
             };
             (retried, Some(id))
         }

@@ -11,6 +11,7 @@ mod families;
 mod faults;
 mod golden;
 mod inbox;
+mod lost;
 mod memory;
 mod models;
 mod owners;

@@ -20,6 +20,18 @@ pub(crate) struct RunStats {
     agents: Vec<AgentStatsView>,
 }
 
+/// How a run is started.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StartQuery {
+    /// A key, 1 to 255 printable ASCII characters without spaces: where the caller
+    /// has started a run of this agent with this goal and input under it, however long
+    /// ago, that run is given (200) and none is started. One that was removed since is
+    /// `run-pruned`.
+    #[serde(default)]
+    once: Option<String>,
+}
+
 /// Which page of a run's journal.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -93,9 +105,16 @@ pub(crate) async fn export(call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn start(call: Call) -> Result<Reply, Refusal> {
+    let query: StartQuery = call.query()?;
     let request: StartRun = call.json()?;
-    let run = call.runtime().start_run(&call.who, request).await?;
-    Reply::json_as(201, &run)
+    let (run, new) = match query.once {
+        Some(once) => {
+            let started = call.runtime().start_run_once(&call.who, &once, request);
+            started.await?
+        }
+        None => (call.runtime().start_run(&call.who, request).await?, true),
+    };
+    Reply::json_as(if new { 201 } else { 200 }, &run)
 }
 
 pub(crate) async fn show(call: Call) -> Result<Reply, Refusal> {
