@@ -212,7 +212,7 @@ fn start(session: &Session, args: &Backfill, one: &Start) -> Result<Option<Strin
         "input": one.input,
         "autonomy": args.autonomy,
     });
-    let request = Request::json("POST", &format!("/v1/runs?once={}", one.key), &body);
+    let request = Request::json("POST", format!("/v1/runs?once={}", one.key), &body);
     let run: Value = match session.api.value(&request) {
         Err(error) if is_pruned(&error) => {
             print_error(&format!(
