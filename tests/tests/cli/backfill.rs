@@ -17,7 +17,7 @@ const DAYS: [&str; 6] = [
     "1d",
 ];
 
-fn command<'a>(file: &'a str) -> Vec<&'a str> {
+fn command(file: &str) -> Vec<&str> {
     [&["workflow", "backfill", file][..], &DAYS].concat()
 }
 
