@@ -427,6 +427,25 @@ fn wait(api: &Api, id: &str) {
     );
 }
 
+/// Whoever may only approve sees what is decided as an administrator does, and is
+/// refused nothing by asking.
+fn seen_by_an_approver(server: &Server, folder: &Path, question: &str) {
+    let (token, code) = command(server, &["token", "create", "boss", "--role", "approver"]);
+    assert_eq!(code, 0, "{token}");
+    let file = folder.join("boss.token");
+    std::fs::write(&file, token.lines().next().expect("a token")).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let show = ["approvals", "show", question];
+    let (shown, code) = command(server, &[&show[..], &["--token-file", file]].concat());
+    assert_eq!(code, 0, "{shown}");
+    for part in ["  class      ", "  tool       "] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert_eq!(shown, command(server, &show).0);
+    let (audit, _) = command(server, &["audit", "list", "--json"]);
+    assert!(!audit.contains("auth.refused"), "{audit}");
+}
+
 #[test]
 fn calls_are_approved_from_the_command_line() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -466,6 +485,7 @@ fn calls_are_approved_from_the_command_line() {
         &[&["approvals", "deny", &question][..], &other].concat(),
     );
     assert!(code != 0 && text.contains("asked anew"), "{code} {text}");
+    seen_by_an_approver(&server, dir.path(), &question);
     let (text, _) = command(&server, &["approvals", "show", &question]);
     for part in [
         "2 approver (1 so far)",

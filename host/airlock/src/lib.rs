@@ -17,6 +17,7 @@ mod flags;
 pub mod harness;
 pub mod local;
 pub mod logging;
+mod open;
 pub mod output;
 mod packed;
 pub mod place;

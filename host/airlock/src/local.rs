@@ -5,13 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use airlock_runtime::{Principal, Runtime};
+use airlock_runtime::{Principal, Runtime, RuntimeConfig};
 use airlock_server::{InProcess, ServerConfig};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::client::{OnPart, Reply, Request};
 use crate::config::Settings;
 use crate::exit::Misuse;
+use crate::open::{Opened, PATIENCE, open};
 
 /// How long closing may take: the audit's last checkpoint is signed then.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,29 +64,50 @@ pub fn check_private(settings: &Settings) -> Result<()> {
 }
 
 impl Local {
-    /// Opens the data directory.
+    /// Opens the data directory to do what one command asks, without models where
+    /// they can't be used; or finds the server that got it first.
     ///
     /// # Errors
-    /// When it can't be opened, e.g. since a server owns it.
-    pub fn open(settings: &Settings) -> Result<Self> {
+    /// When it can't be opened, e.g. since another process has it.
+    pub fn open(settings: &Settings) -> Result<Result<Self, String>> {
+        let config = RuntimeConfig {
+            models_may_fail: true,
+            ..settings.runtime()
+        };
+        Self::open_as(settings, &config)
+    }
+
+    /// Opens the data directory as a server does, to look after runs too.
+    ///
+    /// # Errors
+    /// As [`Local::open`], or a server has it.
+    pub fn open_to_serve(settings: &Settings) -> Result<Self> {
+        Self::open_as(settings, &settings.runtime())?.map_err(|base| {
+            let data = settings.data.display();
+            anyhow!("{data} is in use by the server at {base}, which has just started: try again")
+        })
+    }
+
+    fn open_as(settings: &Settings, config: &RuntimeConfig) -> Result<Result<Self, String>> {
         check_private(settings)?;
         let tokio = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .context("starting threads")?;
-        let runtime = tokio
-            .block_on(Runtime::open(settings.runtime()))
-            .with_context(|| format!("opening {}", settings.data.display()))?;
+        let runtime = match tokio.block_on(open(settings, config, PATIENCE))? {
+            Opened::Here(runtime) => runtime,
+            Opened::Server(base) => return Ok(Err(base)),
+        };
         let user = std::env::var("USER").unwrap_or_else(|_| "owner".to_owned());
         let owner = Principal::local_admin(&user);
         let api = InProcess::new(Arc::clone(&runtime), ServerConfig::default(), owner.clone());
-        Ok(Self {
+        Ok(Ok(Self {
             tokio: Some(tokio),
             runtime,
             api,
             owner,
-        })
+        }))
     }
 
     fn tokio(&self) -> Result<&tokio::runtime::Runtime> {

@@ -150,10 +150,10 @@ pub enum StoreError {
         cause: String,
     },
     /// Another process owns the data directory.
-    #[error("the data directory is in use by process {pid}")]
+    #[error("the data directory is in use by {}", pid.map_or("another process".to_owned(), |pid| format!("process {pid}")))]
     InUse {
-        /// The owner, as it wrote itself down; 0 when it could not be read.
-        pid: u32,
+        /// The owner, as it wrote itself down; `None` when it had not yet.
+        pid: Option<u32>,
     },
     /// The data was written by a newer version of this program.
     #[error(

@@ -164,11 +164,19 @@ fn one_process_owns_a_directory() {
     let store = SqliteStore::open(dir.path()).expect("the store");
     let error = SqliteStore::open(dir.path()).expect_err("it is in use");
     assert!(
-        matches!(error, StoreError::InUse { pid } if pid == std::process::id()),
+        matches!(error, StoreError::InUse { pid } if pid == Some(std::process::id())),
         "{error:?}"
     );
     drop(store);
     SqliteStore::open(dir.path()).expect("it is free again");
+    // An owner that has not written its number down is no process 0.
+    let lock = std::fs::File::create(dir.path().join("lock")).expect("the lock");
+    lock.try_lock().expect("nobody has it");
+    let error = SqliteStore::open(dir.path()).expect_err("it is in use");
+    assert_eq!(
+        error.to_string(),
+        "the data directory is in use by another process"
+    );
 }
 
 #[test]

@@ -36,6 +36,9 @@ pub struct RuntimeConfig {
     pub models_file: Option<PathBuf>,
     /// The same where no file is named: it may be put there, and read, later.
     pub models_beside: Option<PathBuf>,
+    /// Whether to go on without models where their configuration can't be used: for
+    /// whoever looks after no runs.
+    pub models_may_fail: bool,
     /// Threads for guests; `None`: one per core.
     pub guest_workers: Option<usize>,
     /// Calls at once, over all plugins.
@@ -84,6 +87,7 @@ impl RuntimeConfig {
             ca_file: None,
             models_file: None,
             models_beside: None,
+            models_may_fail: false,
             guest_workers: None,
             calls_max: 1_000,
             agents_max: 200,

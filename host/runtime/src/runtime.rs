@@ -89,7 +89,7 @@ pub enum OpenError {
     #[error("opening the secrets")]
     Vault(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The configuration of language models.
-    #[error("opening the models")]
+    #[error("opening the models (`airlock models check FILE` tries a mended file)")]
     Models(#[from] crate::models::ModelsError),
     /// The documents.
     #[error("opening the memory")]
@@ -186,11 +186,7 @@ impl Runtime {
         let audit = audit_key::open(&config, &store).await?;
         let vault = engine::open_vault(&config, &store)?;
         let network = engine::open_network(config.ca_file.as_deref())?;
-        let files = (
-            config.models_file.as_deref(),
-            config.models_beside.as_deref(),
-        );
-        let models = Models::open(files, config.ca_file.as_deref(), &vault, &store)?;
+        let models = Models::open(&config, &vault, &store)?;
         let components = open_components(&config)?;
         let sink = Arc::new(record::Sink(audit.clone()));
         let memory = MemoryHome::new(Arc::clone(&store), config.memory_dir(), Default::default());

@@ -3,6 +3,7 @@
 
 mod agents;
 mod backfill;
+mod held;
 mod log;
 mod memory;
 mod models;

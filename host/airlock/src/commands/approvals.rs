@@ -108,8 +108,6 @@ fn who(asked: &Value) -> String {
 #[derive(Default)]
 struct About {
     run: Value,
-    /// For a call: its tool.
-    tool: Value,
 }
 
 impl About {
@@ -118,26 +116,8 @@ impl About {
         let Ok(run) = session.api.get(&path) else {
             return Self::default();
         };
-        let tool = called(asked, &run).and_then(|called| {
-            let tools = list_of(&session.api.get("/v1/tools").ok()?, "tools");
-            let name = |tool: &Value| format!("{}/{}", cell(tool, "plugin"), cell(tool, "name"));
-            let mut tools = tools.as_array()?.iter();
-            tools.find(|tool| name(tool) == called).cloned()
-        });
-        Self {
-            run,
-            tool: tool.unwrap_or_default(),
-        }
+        Self { run }
     }
-}
-
-/// The tool that is to be called.
-fn called(asked: &Value, run: &Value) -> Option<String> {
-    let (_, request) = asked["id"].as_str()?.rsplit_once('.')?;
-    let request: u64 = request.parse().ok()?;
-    let open = run["waits_for"].as_array()?;
-    let open = open.iter().find(|open| open["id"] == request)?;
-    open["request"]["tool"].as_str().map(str::to_owned)
 }
 
 fn show_text(asked: &Value, about: &About) -> String {
@@ -160,8 +140,8 @@ fn show_text(asked: &Value, about: &About) -> String {
     for (label, of, member) in [
         ("goal", &about.run, "goal"),
         ("autonomy", &about.run, "autonomy"),
-        ("class", &about.tool, "class"),
-        ("tool", &about.tool, "description"),
+        ("class", asked, "tool_class"),
+        ("tool", asked, "tool_description"),
     ] {
         if let Some(text) = of[member].as_str().filter(|text| !text.is_empty()) {
             row(label, super::described::first_line(text));
@@ -211,15 +191,11 @@ mod tests {
             "id": "run_1.2", "run": "run_1", "agent": "a", "by": "ada", "text": "call \u{2060}keeper/add?",
             "payload": { "to\u{200b}": "bob" }, "choices": ["approve", "deny"], "role": "approver", "approvers": 1, "at_ms": 0,
         });
-        let open = |id: u64, tool: &str| json!({ "id": id, "request": { "tool": tool } });
-        let waits = [open(1, "keeper/get"), open(2, "keeper/add")];
-        let run = json!({ "goal": "check May", "autonomy": "supervised", "waits_for": waits });
-        assert_eq!(called(&asked, &run).as_deref(), Some("keeper/add"));
-        let about = About {
-            run,
-            tool: json!({ "class": "destructive", "description": "Adds.\nOne." }),
-        };
-        let text = show_text(&asked, &about);
+        let run = json!({ "goal": "check May", "autonomy": "supervised" });
+        let mut of_call = asked.clone();
+        of_call["tool_class"] = "destructive".into();
+        of_call["tool_description"] = "Adds.\nOne.".into();
+        let text = show_text(&of_call, &About { run });
         for row in [
             "asked      1970-01-01 00:00:00Z",
             "goal       check May",

@@ -105,7 +105,11 @@ pub(super) fn restore(global: &Global, file: &Path, force: bool) -> Result<()> {
         .into());
     }
     // Opening gives the components their files and puts it on record.
-    let api = Api::Local(Box::new(Local::open(&settings)?));
+    let opened = Local::open(&settings)?;
+    let local = opened.map_err(|base| {
+        anyhow::anyhow!("restored, and a server has it already ({base}): see airlock audit verify")
+    })?;
+    let api = Api::Local(Box::new(local));
     let plugins = api.get("/v1/plugins")?;
     let plugins = plugins["plugins"].as_array().map_or(0, Vec::len);
     let restored = json!({

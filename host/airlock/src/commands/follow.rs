@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const WAIT: Duration = Duration::from_millis(200);
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// The wait before which whoever follows is told that nobody answers.
+const WAIT_TOLD: Duration = Duration::from_millis(800);
+
 /// Longest line that is written over, characters: one that wraps would not be.
 const STATUS_CHARS_MAX: usize = 100;
 
@@ -129,6 +132,7 @@ fn one(session: &Session, id: &str, until: Until, view: &mut View) -> Result<()>
                 view.clear()?;
                 return Err(error);
             }
+            Err(error) if wait == WAIT_TOLD => view.unanswered(&error)?,
             _ => {}
         }
         std::thread::sleep(wait);
@@ -225,6 +229,17 @@ impl View {
             below: Vec::new(),
             says: None,
         }
+    }
+
+    /// Says that the server does not answer; a run does not end by that.
+    fn unanswered(&mut self, error: &anyhow::Error) -> Result<()> {
+        self.clear()?;
+        print_error(&format!(
+            "no answer: {}; asking again for {} minutes",
+            one_line(&format!("{error:#}")),
+            PATIENCE.as_secs() / 60
+        ));
+        Ok(())
     }
 
     fn goes_on(&self) -> bool {

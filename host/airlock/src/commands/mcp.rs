@@ -24,7 +24,7 @@ pub(super) fn run(global: &Global) -> Result<()> {
         check_place(&settings, false)?;
         // Whoever gave a token gave no more than that.
         let given = given_token(global)?;
-        return Local::open(&settings)?.serve_mcp(given.as_deref(), stop_signal);
+        return Local::open_to_serve(&settings)?.serve_mcp(given.as_deref(), stop_signal);
     };
     let token = token(global, &settings, &base)?;
     let is_named = global.server.as_ref().is_some_and(|url| !url.is_empty());

@@ -44,7 +44,7 @@ use crate::exit::Misuse;
 use crate::harness::token_file;
 use crate::local::{Local, check_private};
 use crate::logging::{FILTER, start_logging};
-use crate::output::{Format, print_bytes, print_error};
+use crate::output::{Format, print_bytes};
 use crate::place::check_place;
 use crate::selftest;
 pub use memory::READ_PDF;
@@ -135,19 +135,30 @@ fn connect(global: &Global, makes: bool) -> Result<Session> {
     let format = format_of(global);
     let api = match server {
         Some(base) => Api::Remote(Remote::new(&base, &token(global, &settings, &base)?)),
-        None => {
-            check_private(&settings)?;
-            check_place(&settings, makes)?;
-            if global.token_file.is_some() {
-                print_error(&format!(
-                    "airlock: no server owns {}: it is opened by this process as its owner, and the token is for nothing",
-                    settings.data.display()
-                ));
-            }
-            Api::Local(Box::new(Local::open(&settings)?))
-        }
+        None => here(global, &settings, makes)?,
     };
     Ok(Session { api, format })
+}
+
+/// The data directory itself, as its owner; or the server that has just got it.
+fn here(global: &Global, settings: &Settings, makes: bool) -> Result<Api> {
+    check_private(settings)?;
+    check_place(settings, makes)?;
+    // Whoever gave a token did not mean to act as the owner.
+    if given_token(global)?.is_some_and(|token| !token.is_empty()) {
+        return Err(Misuse(format!(
+            "no server owns {}, and a token is for a server: start one (`airlock serve`), or leave out --token-file and AIRLOCK_TOKEN to act as the owner of the data",
+            settings.data.display()
+        ))
+        .into());
+    }
+    match Local::open(settings)? {
+        Ok(local) => Ok(Api::Local(Box::new(local))),
+        Err(base) => {
+            let token = token(global, settings, &base)?;
+            Ok(Api::Remote(Remote::new(&base, &token)))
+        }
+    }
 }
 
 /// How answers are shown.

@@ -3,7 +3,7 @@
 //!
 //! What must stay true: what is told here is a warning; the host decides.
 
-use airlock_sandbox::capability::http::url::{Target, UrlPattern};
+use airlock_sandbox::capability::http::Rule;
 use serde_json::Value;
 
 /// A rule that never holds, and the one before it that covers all of it.
@@ -30,8 +30,9 @@ impl Shadowed {
         };
         format!(
             "warning: {plugin}: {capability} rule {rule} ({}) never holds: rule {by} ({}) stands \
-             before it and covers it; the first that covers an operation decides, so put the \
-             narrower one first (`airlock grant {plugin} --replace`)",
+             before it and covers it; the first that covers an operation decides. To have the \
+             narrower one first: `airlock revoke {plugin} {capability} {by}`, then grant that one \
+             again; in a policy file, move it",
             about(*rule),
             about(*by)
         )
@@ -66,41 +67,12 @@ fn covers_tool(wide: &Value, narrow: &Value) -> bool {
     !wide.is_empty() && (wide == narrow || plugin.is_some_and(|plugin| narrow.starts_with(plugin)))
 }
 
-/// Whether each request that `narrow` covers is decided by `wide`, which stands
-/// before it.
+/// As the host compares them.
 fn covers_requests(wide: &Value, narrow: &Value) -> bool {
-    let methods = |rule: &Value| -> Vec<String> {
-        match rule["methods"].as_array() {
-            Some(methods) => methods
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect(),
-            None => vec!["GET".to_owned()],
-        }
-    };
-    let held = methods(wide);
-    let all_methods = methods(narrow).iter().all(|method| held.contains(method));
-    // One without the secret does not decide requests that carry it.
-    let secret = wide["secret"] == narrow["secret"] || narrow["secret"].is_null();
-    let url = |rule: &Value| rule["url"].as_str().map(str::to_owned);
-    let covered = url(wide).zip(url(narrow)).is_some_and(|(wide, narrow)| {
-        let wide = wide.parse::<UrlPattern>().ok();
-        wide.zip(example(&narrow))
-            .is_some_and(|(wide, target)| wide.matches(&target))
-    });
-    all_methods && secret && covered
-}
-
-/// A URL that a pattern covers and, of narrower ones, hardly any other does: the
-/// stars stand for names that nobody has, `**` for more of them than a path has.
-fn example(pattern: &str) -> Option<Target> {
-    const NAME: &str = "airlock-any";
-    let url = match pattern.strip_suffix("**") {
-        Some(base) => format!("{base}{}", [NAME; 64].join("/")),
-        None => pattern.to_owned(),
-    };
-    url.replace('*', NAME).parse().ok()
+    let rule = |rule: &Value| serde_json::from_value::<Rule>(rule.clone()).ok();
+    rule(wide)
+        .zip(rule(narrow))
+        .is_some_and(|(wide, narrow)| wide.decides_before(&narrow))
 }
 
 #[cfg(test)]
@@ -170,6 +142,23 @@ mod tests {
             (
                 with(all, "secret", json!("key")),
                 with("https://a.test/x", "secret", json!("key")),
+                true,
+            ),
+            // A rule decides nothing at an address that it lacks the word for.
+            (
+                url("http://127.0.0.1:1/**"),
+                with("http://127.0.0.1:1/x", "allow_private", json!(true)),
+                false,
+            ),
+            (
+                with("http://127.0.0.1:1/**", "allow_private", json!(true)),
+                url("http://127.0.0.1:1/x"),
+                true,
+            ),
+            // A name's address is judged when it is found: by the rule that covers it.
+            (
+                url(all),
+                with("https://a.test/x", "allow_private", json!(true)),
                 true,
             ),
         ];

@@ -20,6 +20,7 @@ use crate::config::{Settings, check_heads, check_host};
 use crate::exit::Misuse;
 use crate::local::check_private;
 use crate::logging::start_logging;
+use crate::open::{Opened, PATIENCE, open};
 use crate::output::print;
 use crate::place::check_place;
 
@@ -63,9 +64,13 @@ async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
         new_audit_key: args.new_audit_key,
         ..settings.runtime()
     };
-    let runtime = Runtime::open(config)
-        .await
-        .context("opening the data directory")?;
+    let runtime = match open(settings, &config, PATIENCE).await? {
+        Opened::Here(runtime) => runtime,
+        Opened::Server(base) => anyhow::bail!(
+            "{} is in use by the server at {base}; --data names another directory",
+            settings.data.display()
+        ),
+    };
     let address = args.listen.or(settings.file.listen).unwrap_or(LISTEN);
     let listener = TcpListener::bind(address)
         .await

@@ -2,9 +2,10 @@
 //! read it. The kernel releases the lock however the owner ends.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::store::StoreError;
 
@@ -42,15 +43,27 @@ impl DirLock {
     }
 }
 
+/// How often, and how long apart, an owner's number is looked for: it is written
+/// down right after the lock was taken.
+const LOOKS: u32 = 5;
+const LOOK_WAIT: Duration = Duration::from_millis(10);
+
 fn in_use(file: &mut File) -> StoreError {
-    let mut text = String::new();
-    let pid = file
-        .read_to_string(&mut text)
-        .ok()
-        .and_then(|_| text.trim().parse().ok());
-    StoreError::InUse {
-        pid: pid.unwrap_or(0),
+    let mut look = || {
+        let mut text = String::new();
+        file.rewind().ok()?;
+        file.read_to_string(&mut text).ok()?;
+        text.trim().parse().ok()
+    };
+    let mut pid = look();
+    for _ in 1..LOOKS {
+        if pid.is_some() {
+            break;
+        }
+        std::thread::sleep(LOOK_WAIT);
+        pid = look();
     }
+    StoreError::InUse { pid }
 }
 
 /// Creates an empty file with mode 0600 when there is none, and makes its name

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::MemoryFailure;
 use crate::ids;
-use crate::models::{InForce, ModelsError};
+use crate::models::InForce;
 use crate::principal::{Principal, Role};
 use crate::problem::Failure;
 use crate::runtime::Runtime;
@@ -68,8 +68,7 @@ impl Embedder {
 
     /// Whether there is such a role, and it makes vectors.
     pub(super) fn check(&self) -> Result<(), MemoryFailure> {
-        let now = self.runtime.models.now();
-        let now = now.ok_or(ModelsError::NotConfigured)?;
+        let now = self.runtime.models.in_force()?;
         self.bound(&now, &self.request(vec!["x".to_owned()]))?;
         Ok(())
     }
@@ -77,8 +76,7 @@ impl Embedder {
     /// One vector for each text, for as long as there is somebody to give them to.
     pub(super) async fn vectors(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, MemoryFailure> {
         let failed = |why: String| MemoryFailure::Embedding(why);
-        let now = self.runtime.models.now();
-        let now = now.ok_or(ModelsError::NotConfigured)?;
+        let now = self.runtime.models.in_force()?;
         let request = self.request(texts);
         let allowance = self.bound(&now, &request)?;
         let conversation = ConversationKey::new(ids::random::<32>());

@@ -16,13 +16,26 @@ use crate::tokens::AuthError;
 #[non_exhaustive]
 pub enum ModelsError {
     /// A file could not be read.
-    #[error("reading {path}: {source}")]
+    #[error("reading {path}: {error}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why it failed.
-        source: std::io::Error,
+        error: std::io::Error,
     },
+    /// The file of patterns that the configuration names could not be read.
+    #[error("{config}: redaction.patterns_file: reading {path}: {error}")]
+    ReadPatterns {
+        /// The file of the configuration.
+        config: PathBuf,
+        /// The file of patterns.
+        path: PathBuf,
+        /// Why it failed.
+        error: std::io::Error,
+    },
+    /// This process goes on without models, since theirs can't be used.
+    #[error("no model is in force: {0}; `airlock models check FILE` tries what you change")]
+    Unusable(String),
     /// The configuration can't be used.
     #[error("{path}: {error}")]
     Config {
@@ -73,7 +86,11 @@ pub enum ModelsError {
 impl Failure for ModelsError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Read { .. } | Self::Config { .. } | Self::Patterns { .. } => "models-invalid",
+            Self::Read { .. }
+            | Self::ReadPatterns { .. }
+            | Self::Unusable(_)
+            | Self::Config { .. }
+            | Self::Patterns { .. } => "models-invalid",
             Self::Client(_) => "internal",
             Self::NotConfigured => "models-not-configured",
             Self::Day(_) | Self::Text(_) => "invalid-request",
@@ -87,7 +104,11 @@ impl Failure for ModelsError {
 
     fn status(&self) -> u16 {
         match self {
-            Self::Read { .. } | Self::Config { .. } | Self::Patterns { .. } => 422,
+            Self::Read { .. }
+            | Self::ReadPatterns { .. }
+            | Self::Unusable(_)
+            | Self::Config { .. }
+            | Self::Patterns { .. } => 422,
             Self::Client(_) => 500,
             Self::NotConfigured | Self::Role(..) => 404,
             Self::Day(_) | Self::Text(_) => 400,

@@ -12,7 +12,7 @@ mod trial;
 mod view;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use airlock_journal::Store;
 use airlock_models::config::{Config, Price};
@@ -26,6 +26,7 @@ pub use trial::{ModelTrial, TryModel};
 pub use view::{ModelUsage, ModelUsagePage, ModelUsageQuery, ModelView, ModelsView, RoleView};
 
 use crate::calls::InFlight;
+use crate::config::RuntimeConfig;
 use crate::engine::Vault;
 
 /// Largest file of models or patterns, bytes.
@@ -39,6 +40,8 @@ pub(crate) struct Models {
     secrets: Arc<HostSecrets>,
     client: Client,
     now: RwLock<Option<Arc<InForce>>>,
+    /// Why none is in force, where this process goes on without.
+    unusable: OnceLock<String>,
     pub(crate) days: Days,
     /// Requests that were sent and have no answer yet: stopping waits for them.
     pub(crate) asking: InFlight,
@@ -64,26 +67,34 @@ impl InForce {
 }
 
 impl Models {
-    /// With the configuration in `file`, or in `beside` where none is named.
+    /// With the configuration in the file that is named, or in the one beside the
+    /// data where none is.
     pub(crate) fn open(
-        (file, beside): (Option<&Path>, Option<&Path>),
-        ca_file: Option<&Path>,
+        config: &RuntimeConfig,
         vault: &Arc<Vault>,
         store: &Arc<dyn Store>,
     ) -> Result<Self, ModelsError> {
         let models = Self {
-            file: file.map(Path::to_owned),
-            beside: beside.map(Path::to_owned),
+            file: config.models_file.clone(),
+            beside: config.models_beside.clone(),
             secrets: Arc::new(HostSecrets::new(Arc::clone(vault))),
-            client: Client::new(ca_file).map_err(ModelsError::Client)?,
+            client: Client::new(config.ca_file.as_deref()).map_err(ModelsError::Client)?,
             now: RwLock::default(),
+            unusable: OnceLock::new(),
             days: Days::new(Arc::clone(store)),
             asking: InFlight::new(u32::MAX),
             turn: tokio::sync::Mutex::default(),
         };
         if let Some(file) = models.file() {
-            let read = models.read(&file)?;
-            models.put(read);
+            match models.read(&file) {
+                Ok(read) => models.put(read),
+                Err(error) if config.models_may_fail => {
+                    let error = error.to_string();
+                    tracing::error!(error, "language models are not in force");
+                    models.unusable.set(error).ok();
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(models)
     }
@@ -100,6 +111,18 @@ impl Models {
     pub(crate) fn now(&self) -> Option<Arc<InForce>> {
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
         now.clone()
+    }
+
+    /// The configuration in force, for whoever needs one.
+    ///
+    /// # Errors
+    /// There is none, or it can't be used.
+    pub(crate) fn in_force(&self) -> Result<Arc<InForce>, ModelsError> {
+        let none = || match self.unusable.get() {
+            Some(why) => ModelsError::Unusable(why.clone()),
+            None => ModelsError::NotConfigured,
+        };
+        self.now().ok_or_else(none)
     }
 
     /// A secret was set or removed.
@@ -141,10 +164,20 @@ fn configuration(file: &Path) -> Result<(Config, Redactor), ModelsError> {
     let patterns = patterns_file.map(|name| file.parent().unwrap_or(Path::new("")).join(name));
     let redactor = match &patterns {
         None => Redactor::new(&config.redaction, ""),
-        Some(path) => Redactor::new(&config.redaction, &text(path)?),
+        Some(path) => {
+            let text = text(path).map_err(|failed| match failed {
+                ModelsError::Read { path, error } => ModelsError::ReadPatterns {
+                    config: file.to_owned(),
+                    path,
+                    error,
+                },
+                other => other,
+            })?;
+            Redactor::new(&config.redaction, &text)
+        }
     };
     let redactor = redactor.map_err(|error| ModelsError::Patterns {
-        path: patterns.unwrap_or_default(),
+        path: patterns.unwrap_or_else(|| file.to_owned()),
         error,
     })?;
     Ok((config, redactor))
@@ -152,9 +185,9 @@ fn configuration(file: &Path) -> Result<(Config, Redactor), ModelsError> {
 
 /// A file of configuration, whole.
 fn text(path: &Path) -> Result<String, ModelsError> {
-    let failed = |source| ModelsError::Read {
+    let failed = |error| ModelsError::Read {
         path: path.to_owned(),
-        source,
+        error,
     };
     let bytes = std::fs::metadata(path).map_err(failed)?.len();
     if bytes > FILE_BYTES_MAX {

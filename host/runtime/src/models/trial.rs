@@ -71,7 +71,7 @@ impl Runtime {
         who: &Principal,
         asked: TryModel,
     ) -> Result<ModelTrial, ModelsError> {
-        let now = self.models.now().ok_or(ModelsError::NotConfigured)?;
+        let now = self.models.in_force()?;
         self.ready().map_err(ModelsError::NotReady)?;
         if asked.text.len() > TEXT_BYTES_MAX {
             return Err(ModelsError::Text(asked.text.len()));

@@ -98,7 +98,7 @@ impl Runtime {
     /// # Errors
     /// [`ModelsError::NotConfigured`].
     pub fn models(&self) -> Result<ModelsView, ModelsError> {
-        let now = self.models.now().ok_or(ModelsError::NotConfigured)?;
+        let now = self.models.in_force()?;
         let known = self.vault.list().unwrap_or_default();
         let config = &now.config;
         let models = config.models.iter().map(|(name, model)| {

@@ -81,6 +81,8 @@ pub(super) fn question(
         by: start.by.clone(),
         text: String::new(),
         tool: None,
+        tool_class: None,
+        tool_description: None,
         sandboxed: true,
         choices: Vec::new(),
         payload: None,

@@ -55,7 +55,7 @@ pub enum RunError {
     OnlyObserved(String),
     /// Whoever started the run does not approve its calls.
     #[error(
-        "you started this run: somebody else has to approve its calls, unless the agent's rule says `own_approval = true`"
+        "you started this run: somebody else has to approve its calls, with a token of their own (`airlock token create NAME --role approver`, and `--token-file FILE` when deciding), unless the agent's rule says `own_approval = true`"
     )]
     OwnApproval,
     /// It may not start now.
@@ -81,7 +81,7 @@ pub enum RunError {
     #[error("{0}: an operator lets the run go on")]
     NeedsOperator(&'static str),
     /// The decision names another binding than the question has.
-    #[error("`{0}` was asked anew since: look at it again")]
+    #[error("`{0}` was asked anew since: look at it again (`airlock approvals show {0}`)")]
     ApprovalChanged(String),
     /// The agent, or what it is given, does not lead to the step.
     #[error("it does something else before the step: {0}")]

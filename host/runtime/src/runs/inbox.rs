@@ -297,14 +297,32 @@ impl Runtime {
         })
     }
 
-    /// Says of a call that it is made outside of any sandbox.
+    /// Says of a call which class its tool has, and that it is made outside of any
+    /// sandbox: whoever decides need not be one who may list tools.
     fn mark(&self, view: &mut ApprovalView) {
-        let plugin = view.tool.as_deref().and_then(|tool| tool.split_once('/'));
-        let found = plugin.and_then(|(plugin, _)| self.registry.get(plugin));
-        if found.is_some_and(|(_, active)| active.remote.is_some()) {
+        let Some((plugin, tool)) = view.tool.as_deref().and_then(|tool| tool.split_once('/'))
+        else {
+            return;
+        };
+        let Some((_, active)) = self.registry.get(plugin) else {
+            return;
+        };
+        view.tool_class = active.tool(tool).map(|terms| terms.class);
+        if active.remote.is_some() {
             view.sandboxed = false;
             view.text.push_str(NOT_SANDBOXED);
         }
+    }
+
+    /// What the tool of a call does; in the administrator's words where there are
+    /// some.
+    fn described(&self, view: &ApprovalView) -> Option<String> {
+        let (plugin, name) = view.tool.as_deref()?.split_once('/')?;
+        let (_, active) = self.registry.get(plugin)?;
+        let mut tools = active.manifest.tools.iter();
+        let tool = tools.find(|tool| tool.name == name)?;
+        let written = active.grants.descriptions.get(name);
+        Some(written.unwrap_or(&tool.description).clone())
     }
 
     fn is_open(&self, run: &str) -> Result<bool, RunError> {
@@ -327,6 +345,7 @@ impl Runtime {
         };
         let mut view = view?.filter(|view| is_shown(who, view)).ok_or_else(none)?;
         self.mark(&mut view);
+        view.tool_description = self.described(&view);
         Ok(view)
     }
 

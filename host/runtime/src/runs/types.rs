@@ -1,5 +1,6 @@
 //! Runs as the API shows them.
 
+use airlock_sandbox::EffectClass;
 use airlock_sandbox::agent::PlanTask;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -203,6 +204,12 @@ pub struct ApprovalView {
     /// For a call: the tool, `plugin/tool`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
+    /// For a call: the effect class of its tool now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_class: Option<EffectClass>,
+    /// For a call, where the one question is asked for: what its tool does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_description: Option<String>,
     /// `false`: the tool is an MCP server's, outside of any sandbox; absent
     /// otherwise.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]

@@ -251,12 +251,13 @@ operation and by which rule; the operations are listed with each capability. Wit
 `--tool` it is about one tool; without, tools whose class denies it are named.
 
 Two rules of a capability must be for different things: another `guest` path, `bucket`,
-`name` or `key`, or for `http` another `url`, `methods` or `secret`. A second rule for the
-same would never hold, and is refused.
+`name` or `key`, or for `http` another `url`, `methods`, `secret`, `allow_private` or
+`allow_own`. A second rule for the same is refused.
 
 Of `tools` and `http` rules, the first that covers an operation decides, so the narrower one
 stands first. One that a rule before it covers never holds; `airlock grant`, which adds at
-the end, and `airlock apply` warn of it.
+the end, and `airlock apply` warn of it. An `http` rule whose `url` names a private address
+covers nothing without `allow_private`.
 ";
 
 const INERT: &str = "

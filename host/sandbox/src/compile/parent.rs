@@ -184,13 +184,8 @@ mod tests {
             let compiler = killed(times, marks.path());
             let component = Bytes::from_static(b"component");
             let ended = compile(&compiler, &limits, &[0; 32], component).await;
-<<<<<<< HEAD
-            let made = (1..10).filter(|n| marks.path().join(n.to_string()).exists());
-            let made = made.count();
-=======
             let marked = |n: &u32| marks.path().join(n.to_string()).exists();
             let made = (1..=9).filter(marked).count();
->>>>>>> durable
             assert_eq!(made, starts, "{times}");
             match ended {
                 Ok(code) => assert!(compiled && code == b"code", "{times}"),

@@ -134,6 +134,17 @@ impl Rule {
         self.covers(op) && self.lacks().is_none()
     }
 
+    /// Whether this rule decides each request that `later`, a rule behind it, covers,
+    /// so that `later` never holds. Of two patterns that only nearly cover one another
+    /// it says no.
+    pub fn decides_before(&self, later: &Self) -> bool {
+        let methods = later.methods.iter().all(|m| self.methods.contains(m));
+        // One without the secret does not decide requests that carry it.
+        let secret = self.secret == later.secret || later.secret.is_none();
+        let url = || example(&later.url).is_some_and(|target| self.url.matches(&target));
+        self.lacks().is_none() && methods && secret && url()
+    }
+
     fn covers(&self, op: &Op) -> bool {
         self.url.matches(&op.target) && self.methods.iter().any(|m| m == op.method.as_str())
     }
@@ -164,6 +175,18 @@ impl Rule {
             )),
         }
     }
+}
+
+/// A URL that a pattern covers and, of narrower ones, hardly any other does: the
+/// stars stand for names that nobody has, `**` for more of them than a path has.
+fn example(pattern: &UrlPattern) -> Option<Target> {
+    const NAME: &str = "airlock-any";
+    let pattern = pattern.to_string();
+    let url = match pattern.strip_suffix("**") {
+        Some(base) => format!("{base}{}", [NAME; 64].join("/")),
+        None => pattern,
+    };
+    url.replace('*', NAME).parse().ok()
 }
 
 fn check_method(method: &str) -> Result<(), String> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::capability::Grants;
-use crate::capability::http::grant::Rule;
+use crate::capability::http::grant::{Rule, decide, parse_op};
 use crate::capability::http::rate::Rates;
+use crate::gate::Allowed;
 
 /// The one rule of `http`, with more in it than its URL.
 fn rule(more: &str) -> Grants {
@@ -92,5 +93,70 @@ fn a_rate_is_refilled_evenly_and_never_beyond_itself() {
     let unlimited = &rule("").http[0];
     for _ in 0..10 {
         check(unlimited, 0, Ok(()));
+    }
+}
+
+/// What is said of two rules is what comes of the requests: where the first decides
+/// before the second, no request gets to the second; else one does.
+#[test]
+fn a_rule_that_never_holds_is_one_that_no_request_gets_to() {
+    const PRIVATE: &str = "http://127.0.0.1:1/x";
+    const NAMED: &str = "https://a.test/x";
+    let table = [
+        (PRIVATE, "", PRIVATE, ", allow_private = true", false),
+        (PRIVATE, ", allow_private = true", PRIVATE, "", true),
+        (
+            "http://127.0.0.1:1/**",
+            ", allow_private = true",
+            PRIVATE,
+            ", allow_private = true, secret = 'key'",
+            false,
+        ),
+        (NAMED, "", NAMED, ", allow_private = true", true),
+        ("https://a.test/**", "", NAMED, "", true),
+        (
+            "https://a.test/**",
+            "",
+            NAMED,
+            ", methods = ['GET', 'PUT']",
+            false,
+        ),
+        (NAMED, "", "https://a.test/**", "", false),
+        (NAMED, "", NAMED, ", secret = 'key'", false),
+        (NAMED, ", secret = 'key'", NAMED, "", true),
+        (
+            "http://169.254.169.254/**",
+            ", allow_private = true",
+            "http://169.254.169.254/x",
+            ", allow_private = true",
+            true,
+        ),
+    ];
+    let requests = ["GET", "PUT"].into_iter().flat_map(|method| {
+        let urls = [
+            PRIVATE,
+            NAMED,
+            "https://a.test/other",
+            "http://169.254.169.254/x",
+        ];
+        urls.into_iter()
+            .flat_map(move |url| [vec![method, url], vec![method, url, "secret=key"]])
+    });
+    let requests: Vec<Vec<&str>> = requests.collect();
+    for (wide, wide_more, narrow, narrow_more, never) in table {
+        let text = format!(
+            "http = [{{ url = '{wide}'{wide_more} }}, {{ url = '{narrow}'{narrow_more} }}]"
+        );
+        let grants: Grants = toml::from_str(&text).expect(&text);
+        assert_eq!(
+            grants.http[0].decides_before(&grants.http[1]),
+            never,
+            "{text}"
+        );
+        let gets_there = requests.iter().any(|words| {
+            let op = parse_op(words).expect("a request");
+            decide(&grants, &op) == Ok(Allowed::Rule(1))
+        });
+        assert_eq!(gets_there, !never, "{text}");
     }
 }
