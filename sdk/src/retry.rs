@@ -32,7 +32,7 @@ use crate::{Error, backend, task};
 /// How often, after which waits and after which errors something is tried again.
 ///
 /// Unless it says otherwise: 3 attempts, after [`Error::Transient`] alone, with a
-/// wait of 0.2 s that doubles up to 30 s, or longer where the error says so. The
+/// wait of 0.2 s that doubles up to 30 s, or what the error says, up to that. The
 /// host itself tries read-only and idempotent tools again before an agent sees
 /// the error.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,7 @@ impl Retry {
     }
 
     /// The wait before the second attempt, which doubles with each further one up
-    /// to `longest`. A random part of up to a half more is added, but in a test of an
+    /// to `longest`, as is what an error asks for. A random part of up to a half more is added, but in a test of an
     /// agent, whose waits are always the same.
     #[must_use]
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
@@ -118,7 +118,7 @@ impl Retry {
             Error::Transient {
                 retry_after: Some(after),
                 ..
-            } => jittered.max(*after),
+            } => jittered.max((*after).min(self.longest)),
             _ => jittered,
         }
     }
@@ -185,7 +185,14 @@ mod tests {
                 "{made}: {wait:?}"
             );
         }
-        let said = Error::transient("busy", Some(ms(9_000)));
-        assert_eq!(policy.wait(1, &said), ms(9_000));
+        for (said, least, most) in [
+            (ms(0), 100, 150),
+            (ms(400), 400, 400),
+            (ms(9_000), 500, 500),
+            (Duration::MAX, 500, 500),
+        ] {
+            let wait = policy.wait(1, &Error::transient("busy", Some(said)));
+            assert!(wait >= ms(least) && wait <= ms(most), "{said:?}: {wait:?}");
+        }
     }
 }

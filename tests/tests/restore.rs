@@ -88,6 +88,16 @@ impl Place {
         self.json(data, &["tool", "call", "keeper/get", &input])["output"]["value"] == "v"
     }
 
+    /// Brings the data, its keys and the backups to another folder.
+    fn copy_data(&self, to: &Self) {
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(self.0.path().join("."))
+            .arg(to.0.path())
+            .status();
+        assert!(copied.expect("cp").success());
+    }
+
     /// Brings the keys of one data directory to another.
     fn copy_keys(&self, from: &str, to: &str) {
         let (from, to) = (
@@ -245,6 +255,45 @@ fn a_restore_without_room_leaves_everything_in_its_place() {
     }
 }
 
+/// Wherever the one before was cut off: what was restored last is in force, at once
+/// and at the next start.
+#[test]
+fn a_restore_that_was_cut_off_overrules_no_later_one() {
+    let made = Place::new();
+    back_up(&made, "b.db");
+    made.ok("data", &["backup", "c.db"]);
+    let moved: [&[&str]; 3] = [&[], &["components"], &["components", "journal"]];
+    for moved in moved {
+        let place = Place::new();
+        made.copy_data(&place);
+        place.put("data", "later");
+        let data = place.path("data");
+        cut_off(&data, &place.path("b.db"), "journal.db", moved);
+        place.ok("data", &["restore", "c.db", "--force"]);
+        for when in ["at once", "at the next start"] {
+            let has = ["before", "after", "later"].map(|key| place.has("data", key));
+            assert_eq!(has, [true, true, false], "{moved:?}, {when}");
+            let server = Server::start(&airlock(), &data, &[]).expect("it starts");
+            let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
+            assert!(stopped.success(), "{moved:?}, {when}: {stopped}");
+        }
+        assert_eq!(entries(&data, "restored-"), 0, "{moved:?}");
+        assert_eq!(entries(&data, "replaced-"), 2, "nothing was destroyed");
+    }
+}
+
+/// What a restore leaves that is cut off: its copy, and what it moved aside.
+fn cut_off(data: &Path, backup: &Path, file: &str, moved: &[&str]) {
+    let restored = data.join("restored-7");
+    std::fs::create_dir(&restored).expect("a folder");
+    std::fs::copy(backup, restored.join(file)).expect("a copy");
+    for name in moved {
+        std::fs::create_dir_all(data.join("replaced-7")).expect("a folder");
+        let to = data.join("replaced-7").join(name);
+        std::fs::rename(data.join(name), to).expect("moves");
+    }
+}
+
 /// Each state in which a restore can be cut off, and whether it is done at the
 /// next start or never was.
 #[test]
@@ -260,14 +309,7 @@ fn a_restore_that_was_cut_off_is_finished_at_the_next_start() {
         let place = Place::new();
         back_up(&place, "b.db");
         let data = place.path("data");
-        let restored = data.join("restored-7");
-        std::fs::create_dir(&restored).expect("a folder");
-        std::fs::copy(place.path("b.db"), restored.join(file)).expect("a copy");
-        for name in moved {
-            std::fs::create_dir_all(data.join("replaced-7")).expect("a folder");
-            let to = data.join("replaced-7").join(name);
-            std::fs::rename(data.join(name), to).expect("moves");
-        }
+        cut_off(&data, &place.path("b.db"), file, moved);
         assert!(place.has("data", "before"), "{moved:?} {file}");
         assert_eq!(place.has("data", "after"), !done, "{moved:?} {file}");
         let records = place.ok("data", &["audit", "export"]);
@@ -275,6 +317,26 @@ fn a_restore_that_was_cut_off_is_finished_at_the_next_start() {
         assert_eq!(entries(&data, "restored-"), 0, "{moved:?} {file}");
         assert_eq!(entries(&data, "replaced-"), usize::from(done), "{moved:?}");
     }
+}
+
+/// What is left is Airlock's, and no place to begin anew without a word.
+#[test]
+fn a_place_whose_journal_is_gone_takes_a_backup_and_nothing_else() {
+    let place = Place::new();
+    back_up(&place, "b.db");
+    std::fs::create_dir_all(place.path("data/memory")).expect("an index");
+    std::fs::remove_dir_all(place.path("data/journal")).expect("it goes");
+    let role = ["token", "create", "x", "--role", "viewer"];
+    for args in [&role[..], &["serve", "--listen", "127.0.0.1:0"]] {
+        place.refused("data", args, 2, "is gone");
+    }
+    place.ok("data", &["restore", "b.db"]);
+    assert!(place.has("data", "before") && !place.has("data", "after"));
+    // Of a restore into an empty place that was killed.
+    let part = place.path("data/journal/journal.db.part");
+    std::fs::write(&part, "half").expect("a file");
+    assert!(place.has("data", "before"));
+    assert!(!part.exists());
 }
 
 #[test]

@@ -29,6 +29,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Takes the next part of a stream, and says whether it wants more.
 pub(crate) type OnPart<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
 
+/// A reply that is no stream, bytes.
+const REPLY_BYTES_MAX: u64 = 2 << 30;
+
 /// The media type of events.
 const EVENTS: &str = "text/event-stream";
 /// The media type of backups.
@@ -175,9 +178,11 @@ impl Remote {
         let retry_after_s = header("retry-after").and_then(|value| value.parse().ok());
         let media = header("content-type").unwrap_or_default();
         let status = response.status().as_u16();
-        let mut reader = response.body_mut().with_config().limit(u64::MAX).reader();
+        let in_parts = [EVENTS, BACKUP].contains(&media.as_str());
+        let bytes_max = if in_parts { u64::MAX } else { REPLY_BYTES_MAX };
+        let mut reader = response.body_mut().with_config().limit(bytes_max).reader();
         let mut body = Vec::new();
-        match [EVENTS, BACKUP].contains(&media.as_str()) {
+        match in_parts {
             true => follow(&mut reader, on_part)?,
             false => drop(
                 reader

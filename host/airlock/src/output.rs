@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
 
 use airlock_sandbox::inspect::text::escape;
+use airlock_text::is_unseen;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
@@ -51,9 +52,22 @@ pub fn json_text(value: &impl Serialize) -> Result<String> {
 /// JSON that means the same without anything that a terminal acts on. Such
 /// characters stand in its strings alone, where they may be escaped.
 pub fn json_escaped(text: String) -> String {
-    let hostile =
-        |c: char| c != '\n' && matches!(escape(c.encode_utf8(&mut [0; 4])), Cow::Owned(_));
-    if !text.contains(hostile) {
+    json_escaped_where(text, |c| {
+        c != '\n' && matches!(escape(c.encode_utf8(&mut [0; 4])), Cow::Owned(_))
+    })
+}
+
+/// JSON in lines for whoever is to decide about it: what is not seen is an escape too.
+///
+/// # Errors
+/// As [`json_text`].
+pub fn json_seen(value: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string_pretty(value)?;
+    Ok(json_escaped_where(text, |c| c != '\n' && is_unseen(c)))
+}
+
+fn json_escaped_where(text: String, hostile: impl Fn(char) -> bool) -> String {
+    if !text.contains(&hostile) {
         return text;
     }
     let mut escaped = String::with_capacity(text.len() + 16);
@@ -210,6 +224,16 @@ mod tests {
             text,
             "{\n  \"k\\u202e\": \"\\u001b[31m\\u009b\\u007f\\u2066\\udb40\\udc41é\\n\"\n}"
         );
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), value);
+    }
+
+    #[test]
+    fn json_to_decide_about_hides_nothing() {
+        let value = json!({ "to\u{200b}": "bob\u{ad}\u{fe0f}\u{2060}\u{feff}\n", "é": "👍" });
+        let text = json_seen(&value).expect("JSON");
+        let expect =
+            "{\n  \"to\\u200b\": \"bob\\u00ad\\ufe0f\\u2060\\ufeff\\n\",\n  \"é\": \"👍\"\n}";
+        assert_eq!(text, expect);
         assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), value);
     }
 

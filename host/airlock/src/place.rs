@@ -24,6 +24,11 @@ const NO_DATA: [&str; 7] = [
     "views",
 ];
 
+/// What is kept beside the truth, and what only Airlock makes: with both, it has been
+/// here.
+const BESIDE: [&str; 2] = ["mcp", "memory"];
+const MADE: [&str; 2] = ["cache", "components"];
+
 /// How the files of the truth begin; whatever of them is there is for the store to
 /// judge.
 const JOURNAL: &str = "journal.";
@@ -34,12 +39,25 @@ const LOCK: &str = "lock";
 /// What a restore that was cut off leaves; the next start finishes it.
 const RESTORE: [&str; 2] = ["replaced-", "restored-"];
 
+/// As [`check_place`] for a command that makes data; what is left of Airlock's where
+/// the journal is gone is a place for a backup, and for nothing else.
+///
+/// # Errors
+/// As [`check_place`].
+pub fn check_place_of_backup(settings: &Settings) -> Result<()> {
+    looked_at(settings, true, true)
+}
+
 /// Refuses a directory that is not Airlock's, and one without data unless
 /// `makes`: the command would make it.
 ///
 /// # Errors
 /// [`Misuse`] that says what is there; the directory can't be read.
 pub fn check_place(settings: &Settings, makes: bool) -> Result<()> {
+    looked_at(settings, makes, false)
+}
+
+fn looked_at(settings: &Settings, makes: bool, restores: bool) -> Result<()> {
     let data = &settings.data;
     let kept = names(&settings.runtime().journal_dir())?;
     let names = names(data)?;
@@ -49,7 +67,22 @@ pub fn check_place(settings: &Settings, makes: bool) -> Result<()> {
     }
     let nothing_kept = kept.iter().all(|name| name == LOCK);
     let ours = |name: &str| NO_DATA.contains(&name) || (name == "journal" && nothing_kept);
-    if let Some(other) = names.iter().find(|name| !ours(name)) {
+    let made = MADE
+        .iter()
+        .all(|made| names.iter().any(|name| name == made));
+    let beside = |name: &&String| made && BESIDE.contains(&name.as_str());
+    let others: Vec<&String> = names.iter().filter(|name| !ours(name)).collect();
+    if !others.is_empty() && others.iter().all(beside) {
+        if restores {
+            return Ok(());
+        }
+        return Err(Misuse(format!(
+            "the journal of {} is gone, and with it what Airlock knew there: put it back, or restore a backup with `airlock restore`",
+            data.display()
+        ))
+        .into());
+    }
+    if let Some(other) = others.first() {
         return Err(Misuse(format!(
             "{} is not empty and not Airlock's (it has `{other}`): name a data directory, or a new folder, with --data",
             data.display()

@@ -5,7 +5,7 @@
 //! request is known to be written or not, which is why no connection is kept for
 //! the next one.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +19,6 @@ use hyper::body::Incoming as Body;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -297,12 +296,9 @@ impl Http {
         if !self.0.target.https {
             return handshake(stream).await;
         }
-        let name = match &self.0.target.host {
-            Host::Domain(name) => ServerName::try_from(name.clone())
-                .map_err(|_| Fault::NotSent("its name is none that TLS knows".to_owned()))?,
-            Host::Ipv4(ip) => ServerName::from(IpAddr::from(*ip)),
-            Host::Ipv6(ip) => ServerName::from(IpAddr::from(*ip)),
-        };
+        let name = airlock_tls::server_name(&self.0.target.host);
+        let none = || Fault::NotSent("its name is none that TLS knows".to_owned());
+        let name = name.ok_or_else(none)?;
         let connector = TlsConnector::from(Arc::clone(&self.0.around.client.0));
         let secured = connector.connect(name, stream).await;
         let failed = "TLS failed, or its certificate is not trusted";

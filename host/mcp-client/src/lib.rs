@@ -18,6 +18,7 @@
 
 mod error;
 mod filter;
+mod given;
 mod http;
 mod launch;
 mod link;
@@ -71,9 +72,9 @@ pub trait Host: Send + Sync + 'static {
         allow_private: bool,
     ) -> Result<(), String>;
 
-    /// Masks the values of these secrets in what a server writes, before any of it is
-    /// cut; `None`: there is none to mask.
-    fn mask(&self, secrets: &[&str]) -> Option<Mask>;
+    /// Masks these values of secrets in what a server writes, before any of it is cut;
+    /// `None`: there is none to mask.
+    fn mask(&self, values: &[&str]) -> Option<Mask>;
 }
 
 /// A copy of a text in which secrets are masked, with as many bytes; `None` where there

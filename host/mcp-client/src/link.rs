@@ -2,7 +2,9 @@
 //! called.
 //!
 //! What must stay true: nothing that it says leaves here with a secret in it that the
-//! server was given, also where it was written with escapes.
+//! server was given. Messages are masked as they come in, before any of them is read or
+//! cut; other words where they become those of a fault. The values are those of when
+//! the connection began: nothing else is sent over it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,11 +17,12 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::error::Fault;
+use crate::given::Given;
 use crate::http::{Asked, Http};
 use crate::output::{self, Output};
 use crate::stdio::Stdio;
 use crate::tool::{self, Tool};
-use crate::{Mask, Server, Surroundings, TOOLS_MAX, rpc, text};
+use crate::{Host, Mask, Server, Surroundings, TOOLS_MAX, rpc, text};
 
 /// The version with an `initialize` that is asked for, and those that are understood.
 const VERSION: &str = "2025-11-25";
@@ -109,9 +112,13 @@ impl Link {
         server
             .check()
             .map_err(|error| Fault::NotSent(error.to_string()))?;
-        let secrets: Vec<&str> = server.secrets().collect();
-        let mask = around.host.mask(&secrets);
-        let ready = Self::ready(server, around, mask.clone()).await;
+        let given = Given::new(server, &around.host);
+        let mask = given.mask(&given.values());
+        let around = Surroundings {
+            host: Arc::new(given),
+            ..around.clone()
+        };
+        let ready = Self::ready(server, &around, mask.clone()).await;
         ready.map_err(|fault| masked(mask.as_ref(), fault))
     }
 
@@ -258,22 +265,9 @@ impl Link {
     ///
     /// # Errors
     /// What became of it.
-    pub async fn call(&self, mut call: Call<'_>) -> Result<Output, Fault> {
-        let Some(mask) = &self.mask else {
-            return self.called(call).await;
-        };
-        let (told, of_progress) = (call.progress, mask.clone());
-        call.progress = Arc::new(move |progress: Progress| {
-            let message = text::masked(Some(&of_progress), &progress.message).into_owned();
-            told(Progress {
-                message,
-                ..progress
-            });
-        });
-        match self.called(call).await {
-            Ok(output) => Ok(output.masked(mask)),
-            Err(fault) => Err(masked(Some(mask), fault)),
-        }
+    pub async fn call(&self, call: Call<'_>) -> Result<Output, Fault> {
+        let called = self.called(call).await;
+        called.map_err(|fault| masked(self.mask.as_ref(), fault))
     }
 
     async fn called(&self, call: Call<'_>) -> Result<Output, Fault> {

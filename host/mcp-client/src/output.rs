@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::error::Fault;
-use crate::{Mask, text};
+use crate::text;
 
 /// Most parts of one result.
 const PARTS_MAX: usize = 1_000;
@@ -28,17 +28,6 @@ pub enum Output {
     Content(String),
     /// It failed, in its own words, bounded.
     Failed(String),
-}
-
-impl Output {
-    /// The same without secrets.
-    pub(crate) fn masked(self, mask: &Mask) -> Self {
-        match self {
-            Self::Structured(json) => Self::Structured(text::mask_json(mask, &json)),
-            Self::Content(json) => Self::Content(text::mask_json(mask, &json)),
-            Self::Failed(words) => Self::Failed(text::masked(Some(mask), &words).into_owned()),
-        }
-    }
 }
 
 #[derive(Deserialize)]

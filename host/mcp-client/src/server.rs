@@ -301,7 +301,7 @@ fn is_variable(name: &str) -> bool {
 /// it before it confines itself.
 fn check_secret_variable(name: &str) -> Result<(), String> {
     // They decide what is run before the server is.
-    let loads = name.starts_with("LD_") || name == "GCONV_PATH";
+    let loads = name.starts_with("LD_") || ["GCONV_PATH", "GLIBC_TUNABLES"].contains(&name);
     match is_variable(name) && !loads {
         true => Ok(()),
         false => Err(format!(
@@ -390,6 +390,10 @@ mod tests {
             ),
             (
                 json!({ "command": "/x", "env": { "LD_PRELOAD": "a" } }),
+                "can't be set",
+            ),
+            (
+                json!({ "command": "/x", "env": { "GLIBC_TUNABLES": "a" } }),
                 "can't be set",
             ),
             (

@@ -3,8 +3,12 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use airlock_text::is_hidden;
+
 use crate::Mask;
 
+/// Digits of an id that is a number.
+const ID_DIGITS_MAX: usize = 20;
 /// Longest line of a server's words in an error, bytes.
 const LINE_BYTES_MAX: usize = 300;
 
@@ -17,33 +21,26 @@ pub(crate) fn masked<'a>(mask: Option<&Mask>, text: &'a str) -> Cow<'a, str> {
     }
 }
 
-/// The same of a message: in its texts alone, so that it stays one. What else a value
-/// stands in is masked where the message has been read, see [`mask_json`].
+/// The same of a message, which stays one: the names of its own members are as they
+/// are, and so are numbers as short as an id; a number or a word further in that holds a
+/// value becomes a text.
 pub(crate) fn masked_message<'a>(mask: Option<&Mask>, message: &'a str) -> Cow<'a, str> {
-    let Some(mask) = mask else {
+    let Some(masked) = mask.and_then(|mask| mask(message.as_bytes())) else {
         return Cow::Borrowed(message);
     };
-    match (mask(message.as_bytes()).is_some(), message.starts_with('{')) {
-        (false, _) => Cow::Borrowed(message),
-        (true, true) => Cow::Owned(in_tokens(mask, message, false)),
-        (true, false) => masked(Some(mask), message),
+    match message.starts_with('{') && masked.len() == message.len() {
+        true => Cow::Owned(in_tokens(message, &masked)),
+        false => Cow::Owned(String::from_utf8_lossy(&masked).into_owned()),
     }
 }
 
-/// JSON with values of secrets masked; it stays JSON: a number or a word that holds one
-/// becomes a text.
-pub(crate) fn mask_json(mask: &Mask, json: &str) -> String {
-    match mask(json.as_bytes()).is_some() {
-        true => in_tokens(mask, json, true),
-        false => json.to_owned(),
-    }
-}
-
-/// Masks JSON's texts; with `all` its members' names, numbers and words too.
-fn in_tokens(mask: &Mask, json: &str, all: bool) -> String {
+/// JSON with what differs in the copy, part by part, in one pass: a server may write
+/// millions of parts.
+fn in_tokens(json: &str, masked: &[u8]) -> String {
     let mut made = String::with_capacity(json.len());
-    let mut rest = json;
-    while let Some(first) = rest.chars().next() {
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(first) = json[at..].chars().next() {
+        let rest = &json[at..];
         let end = match first {
             '"' => end_of_text(rest),
             '{' | '}' | '[' | ']' | ',' | ':' => 1,
@@ -52,19 +49,41 @@ fn in_tokens(mask: &Mask, json: &str, all: bool) -> String {
                 .find(|c: char| matches!(c, ',' | '}' | ']' | ':' | '"') || c.is_whitespace())
                 .unwrap_or(rest.len()),
         };
-        let (token, after) = rest.split_at(end);
-        rest = after;
-        let is_text = first == '"';
-        let is_name = is_text && rest.trim_start().starts_with(':');
-        let looked_at = all || (is_text && !is_name);
-        let inner = token.strip_prefix('"').unwrap_or(token);
-        let inner = inner.strip_suffix('"').unwrap_or(inner);
-        match looked_at.then(|| masked(Some(mask), inner)) {
-            Some(Cow::Owned(masked)) => made.push_str(&format!("\"{masked}\"")),
-            _ => made.push_str(token),
+        let (token, other) = (&rest[..end], &masked[at..at + end]);
+        at += end;
+        let own = depth == 1 && is_own(token, &json[at..]);
+        match first {
+            _ if token.as_bytes() == other || own => made.push_str(token),
+            '"' => made.push_str(&as_text(other.strip_prefix(b"\"").unwrap_or(other))),
+            '{' | '}' | '[' | ']' | ',' | ':' => made.push_str(token),
+            c if c.is_whitespace() => made.push_str(token),
+            _ => made.push_str(&as_text(other)),
+        }
+        match first {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.saturating_sub(1),
+            _ => {}
         }
     }
     made
+}
+
+/// Whether a part of a message itself is the protocol's: a member's name, or an id.
+fn is_own(token: &str, rest: &str) -> bool {
+    match token.starts_with('"') {
+        true => rest.trim_start().starts_with(':'),
+        false => token.len() <= ID_DIGITS_MAX && token.bytes().all(|b| b.is_ascii_digit()),
+    }
+}
+
+/// What is left of a part, as a text of JSON.
+fn as_text(masked: &[u8]) -> String {
+    let inner = masked.strip_suffix(b"\"").unwrap_or(masked);
+    let text = format!("\"{}\"", String::from_utf8_lossy(inner));
+    match serde_json::from_str::<Cow<'_, str>>(&text) {
+        Ok(_) => text,
+        Err(_) => "\"***\"".to_owned(),
+    }
 }
 
 /// Where a text of JSON ends that begins here.
@@ -94,7 +113,7 @@ pub(crate) fn bounded(text: &str, bytes_max: usize) -> String {
             line.push('…');
             break;
         }
-        match is_hostile(c) {
+        match is_hidden(c) {
             true => drop(write!(line, "\\u{{{:x}}}", c as u32)),
             false => line.push(c),
         }
@@ -107,15 +126,7 @@ pub(crate) fn bounded(text: &str, bytes_max: usize) -> String {
 pub(crate) fn is_plain(text: &str) -> bool {
     !text
         .chars()
-        .any(|c| !matches!(c, '\n' | '\t') && is_hostile(c))
-}
-
-/// Control characters, and those that reorder or hide what is around them.
-fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        .any(|c| !matches!(c, '\n' | '\t') && is_hidden(c))
 }
 
 #[cfg(test)]
@@ -136,40 +147,61 @@ mod tests {
         let table = [
             (
                 "8080",
-                r#"{"id":8080,"port":"8080"}"#,
-                r#"{"id":8080,"port":"****"}"#,
-                r#"{"id":"****","port":"****"}"#,
+                r#"{"id":8080,"result":{"port":8080,"text":"at 8080","8080":{"id":8080}}}"#,
+                r#"{"id":8080,"result":{"port":"****","text":"at ****","****":{"id":"****"}}}"#,
             ),
             (
-                "text",
-                r#"{"text": "a text\"","b":true}"#,
-                r#"{"text": "a ****\"","b":true}"#,
-                r#"{"****": "a ****\"","b":true}"#,
+                "result",
+                r#"{"result": {"result": "a result\""},"b":true}"#,
+                r#"{"result": {"******": "a ******\""},"b":true}"#,
             ),
             (
                 "true",
-                r#"{"is":true,"c":["true"]}"#,
-                r#"{"is":true,"c":["****"]}"#,
-                r#"{"is":"****","c":["****"]}"#,
+                r#"{"is":true,"c":["true",true]}"#,
+                r#"{"is":"****","c":["****","****"]}"#,
             ),
             (
                 "abcd",
                 r#"{"a":"\\abcd\\","e":1.5}"#,
                 r#"{"a":"\\****\\","e":1.5}"#,
-                r#"{"a":"\\****\\","e":1.5}"#,
             ),
-            ("none", r#"{"a": 1}"#, r#"{"a": 1}"#, r#"{"a": 1}"#),
+            // It ends in the middle of what is escaped, and goes over several parts.
+            ("ab\\", r#"{"a":"xab\\"}"#, r#"{"a":"***"}"#),
+            (r#"b","c"#, r#"{"r":["ab","cd"]}"#, r#"{"r":["a**","**d"]}"#),
+            (
+                "123456789012345678901",
+                r#"{"id":123456789012345678901}"#,
+                r#"{"id":"*********************"}"#,
+            ),
+            ("none", r#"{"a": 1}"#, r#"{"a": 1}"#),
         ];
-        for (secret, json, message, whole) in table {
-            let mask = mask(secret);
-            assert_eq!(masked_message(Some(&mask), json), message, "{secret}");
-            assert_eq!(mask_json(&mask, json), whole, "{secret}");
-            for made in [message, whole] {
-                serde_json::from_str::<serde_json::Value>(made).expect("is JSON");
-            }
+        for (secret, message, expect) in table {
+            let found = masked_message(Some(&mask(secret)), message);
+            assert_eq!(found, expect, "{secret}");
+            serde_json::from_str::<serde_json::Value>(&found).expect("is JSON");
         }
         // What is no message is told, whole.
         assert_eq!(masked_message(Some(&mask("8080")), "at 8080"), "at ****");
+    }
+
+    /// However many parts a message has, it is searched once.
+    #[test]
+    fn a_message_is_searched_once() {
+        let searched = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let seen = std::sync::Arc::clone(&searched);
+        let mask: Mask = std::sync::Arc::new(move |text: &[u8]| {
+            seen.fetch_add(text.len(), std::sync::atomic::Ordering::Relaxed);
+            let text = String::from_utf8_lossy(text);
+            Some(text.replace("secret", "******").into_bytes())
+        });
+        let many = r#""","#.repeat(200_000);
+        let message = format!(r#"{{"result":["secret",{many}1]}}"#);
+        let found = masked_message(Some(&mask), &message);
+        assert_eq!(found, message.replace("secret", "******"));
+        assert_eq!(
+            searched.load(std::sync::atomic::Ordering::Relaxed),
+            message.len()
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airlock_runtime::{ApprovalView, Decide, Principal, RunError, Runtime};
+use airlock_text::is_unseen;
 use rmcp::ErrorData;
 use rmcp::model::{
     ClientCapabilities, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction,
@@ -104,18 +105,10 @@ fn message(view: &ApprovalView) -> String {
     message
 }
 
-/// Without what a terminal acts on, what turns the direction of the text, and what
-/// is not seen at all.
+/// With what is not seen as an escape.
 fn plain(text: &str) -> String {
-    let hides = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c,
-                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e0fff}')
-    };
     text.chars()
-        .flat_map(|c| match hides(c) {
+        .flat_map(|c| match c != '\n' && is_unseen(c) {
             true => c.escape_unicode().collect::<Vec<_>>(),
             false => vec![c],
         })

@@ -3,7 +3,8 @@
 //!
 //! What must stay true: the call is the runtime's, as over `/v1`; a client that
 //! reads slowly sees less progress and holds no call up; a request that is
-//! cancelled ends its call, unless that has an idempotency key.
+//! cancelled, or whose token is revoked, ends its call, unless that has an idempotency
+//! key.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -67,6 +68,7 @@ impl Call<'_> {
             log: self.level.is_some(),
             stage,
         };
+        let mut revoked = pin!(self.runtime.revoked(self.who));
         let work = self.runtime.call(self.who, call);
         let mut telling = token.zip(progress).map(|(token, stage)| Telling {
             peer: context.peer.clone(),
@@ -81,6 +83,7 @@ impl Call<'_> {
                 biased;
                 ended = &mut work => break ended,
                 () = context.ct.cancelled() => return cancelled(),
+                () = &mut revoked => return cancelled(),
                 () = Telling::more(&mut telling) => {}
             }
         };
@@ -91,7 +94,7 @@ impl Call<'_> {
     }
 }
 
-/// Nobody reads it: the request was taken back.
+/// Nobody reads it: the request was taken back, or who made it has no say any more.
 fn cancelled() -> CallToolResult {
     outcome::failed(Problem::new(503, "cancelled", "cancelled"))
 }

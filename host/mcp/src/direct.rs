@@ -4,8 +4,9 @@
 //! What must stay true: only a message that is whole, plain and right goes this way;
 //! any other, wrong ones too, is the protocol's own, and one that could go both ways
 //! gets the same answer on each. A tool's arguments are given to it as they were
-//! written, as over `/v1`; the protocol's own service reads and writes them first, so
-//! that `1.50` is `1.5` there, and of a name that stands twice the last one is left.
+//! written, as over `/v1`, where a member that stands twice is refused; the protocol's
+//! own service reads and writes them first, so that `1.50` is `1.5` there, and of such
+//! members the last one is left.
 
 use std::sync::Arc;
 use std::time::Duration;

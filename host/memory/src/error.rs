@@ -75,6 +75,15 @@ pub enum MemoryError {
         /// Length of the vectors in the namespace.
         expected: usize,
     },
+    /// A search took longer than any may.
+    #[error(
+        "the search took longer than {ms_max} ms and was ended; \
+         search fewer namespaces, or for fewer and rarer words"
+    )]
+    TooLong {
+        /// How long it may take, milliseconds.
+        ms_max: u64,
+    },
     /// It may work later.
     #[error("the memory is busy: {why}; try again later")]
     Busy {
@@ -119,6 +128,7 @@ impl MemoryError {
             Self::Conflict { .. } => "conflict",
             Self::Quota { .. } | Self::Namespaces { .. } => "quota",
             Self::Dimension { .. } => "dimension",
+            Self::TooLong { .. } => "too-long",
             Self::Busy { .. } => "busy",
             Self::Store(_) => "store",
             Self::Index { .. } => "index",

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use airlock_journal::Store;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::runtime::Handle;
 
 use crate::error::MemoryError;
 use crate::memory::{Memory, Options, SystemClock};
 use crate::model::Written;
+use crate::places::Places;
 use crate::reads::Reads;
 use crate::rows::{self, HEAD, META};
+use crate::wanted::Wanted;
 
 /// A memory that is opened when it is first needed.
 pub struct MemoryHome {
@@ -23,12 +25,8 @@ pub struct MemoryHome {
     options: Options,
     state: Mutex<State>,
     turn: RwLock<()>,
-    places: Semaphore,
+    places: Places,
 }
-
-/// How many work with the memory at once; others wait for their turn, so that those who
-/// ask much do not take all of the host's threads.
-const PLACES: usize = 32;
 
 enum State {
     NotOpened,
@@ -54,7 +52,7 @@ impl MemoryHome {
             options,
             state: Mutex::new(State::NotOpened),
             turn: RwLock::default(),
-            places: Semaphore::new(PLACES),
+            places: Places::default(),
         })
     }
 
@@ -117,7 +115,7 @@ impl MemoryHome {
     pub fn reads(&self) -> Result<Reads, MemoryError> {
         match self.opened() {
             Some(memory) => Ok(memory.into()),
-            None => self.open_if_used().map(Reads),
+            None => self.open_if_used().map(Reads::from),
         }
     }
 
@@ -134,13 +132,28 @@ impl MemoryHome {
         rows::receipt(&*self.store, run, request)
     }
 
-    /// A place among those who work with it at once, until it is dropped.
+    /// Works with it on a thread of `io` that may block, in one of a bounded number of
+    /// places, of which `who` has a share. Once begun, the work goes on to its end and
+    /// keeps its place until then, also where this future is dropped: it is told that
+    /// nobody wants its answer any more.
     ///
     /// # Errors
-    /// [`MemoryError::Busy`] when the host stops.
-    pub async fn place(&self) -> Result<SemaphorePermit<'_>, MemoryError> {
-        let place = self.places.acquire().await;
-        place.map_err(|_| MemoryError::busy("the host is stopping"))
+    /// As `work`; [`MemoryError::Busy`] when the host stops.
+    pub async fn work<T: Send + 'static>(
+        self: &Arc<Self>,
+        io: &Handle,
+        who: &str,
+        work: impl FnOnce(&Self, &Wanted) -> Result<T, MemoryError> + Send + 'static,
+    ) -> Result<T, MemoryError> {
+        let place = self.places.take(who).await?;
+        let (home, wanted) = (Arc::clone(self), Wanted::default());
+        let _waiting = wanted.waiting();
+        let done = io.spawn_blocking(move || {
+            let _place = place;
+            work(&home, &wanted)
+        });
+        done.await
+            .unwrap_or_else(|_| Err(MemoryError::busy("the host is stopping")))
     }
 
     /// Closes it for good; blocks for its last commit where nobody else uses it.

@@ -21,6 +21,7 @@ pub mod import;
 pub mod limits;
 mod memory;
 mod model;
+mod places;
 mod prepare;
 mod reads;
 mod recent;
@@ -32,6 +33,7 @@ mod tests;
 mod text;
 mod vectors;
 mod wait;
+mod wanted;
 mod writer;
 
 pub use error::MemoryError;
@@ -45,3 +47,4 @@ pub use model::{
 pub use reads::Reads;
 pub use search::{Hit, Search};
 pub use sweep::Swept;
+pub use wanted::{Waiting, Wanted};

@@ -42,6 +42,9 @@ pub const QUERY_BYTES_MAX: usize = 4 << 10;
 pub const QUERY_WORDS_MAX: usize = 32;
 /// Phrases of a search; more are an error.
 pub const QUERY_PHRASES_MAX: usize = 8;
+/// How long one search may take, milliseconds. It takes some of them, unless somebody
+/// keeps what makes it slow.
+pub const SEARCH_MS_MAX: u64 = 10_000;
 /// A snippet, bytes.
 pub const SNIPPET_BYTES_MAX: usize = 320;
 /// How far into a text a snippet is looked for, bytes.

@@ -25,6 +25,7 @@ use crate::sweep::Swept;
 use crate::text::disk::{Folder, Home};
 use crate::text::{FlushWhen, Flusher, TextIndex};
 use crate::vectors::VectorCache;
+use crate::wanted::Wanted;
 use crate::writer::Writer;
 
 /// Documents that a list reads at once.
@@ -482,9 +483,18 @@ impl Memory {
     /// # Errors
     /// [`MemoryError::Invalid`], [`MemoryError::TooLarge`] and
     /// [`MemoryError::Dimension`] for what was asked; [`MemoryError::Index`], after
-    /// which the index is made again; [`MemoryError::Store`].
+    /// which the index is made again; [`MemoryError::Store`]; [`MemoryError::TooLong`]
+    /// after [`SEARCH_MS_MAX`](crate::limits::SEARCH_MS_MAX).
     pub fn search(&self, search: &Search) -> Result<Vec<Hit>, MemoryError> {
-        search::search(&self.shared, search)
+        self.search_while(search, &Wanted::default())
+    }
+
+    /// As [`Memory::search`], while somebody wants the answer: ends soon after.
+    ///
+    /// # Errors
+    /// As [`Memory::search`]; [`MemoryError::Busy`] where nobody does any more.
+    pub fn search_while(&self, search: &Search, wanted: &Wanted) -> Result<Vec<Hit>, MemoryError> {
+        search::search(&self.shared, search, wanted)
     }
 
     fn name(&self, namespace: &Namespace) -> Result<Option<NameRow>, MemoryError> {

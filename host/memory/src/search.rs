@@ -19,6 +19,7 @@ use crate::text::query::TextQuery;
 use crate::text::snippet::snippet;
 use crate::vectors::Vectors;
 use crate::vectors::flat::VectorFilter;
+use crate::wanted::{Bound, Wanted};
 
 /// Candidates more than were asked for: some may be over by the time they are read.
 const SPARE: usize = 2;
@@ -64,8 +65,13 @@ pub struct Hit {
 /// Keys with scores, the best first, and whether there may be more.
 type Ranked = (Vec<(f32, Bytes)>, bool);
 
-pub(crate) fn search(shared: &Shared, search: &Search) -> Result<Vec<Hit>, MemoryError> {
-    let running = Running::new(shared, search)?;
+/// Ends soon after nobody wants its answer any more.
+pub(crate) fn search(
+    shared: &Shared,
+    search: &Search,
+    wanted: &Wanted,
+) -> Result<Vec<Hit>, MemoryError> {
+    let running = Running::new(shared, search, Bound::of(wanted))?;
     let both = running.text.is_some() && running.vector.is_some();
     let mut depth = match both {
         true => (2 * search.limit).max(FUSED_MIN),
@@ -109,10 +115,11 @@ struct Running<'s> {
     vector: Option<Vec<f32>>,
     spaces: Vec<(Namespace, NameRow)>,
     scope: Scope,
+    bound: Bound,
 }
 
 impl<'s> Running<'s> {
-    fn new(shared: &'s Shared, search: &Search) -> Result<Self, MemoryError> {
+    fn new(shared: &'s Shared, search: &Search, bound: Bound) -> Result<Self, MemoryError> {
         let (text, vector) = check(search)?;
         let mut spaces: BTreeMap<&Namespace, NameRow> = BTreeMap::new();
         for namespace in &search.namespaces {
@@ -139,6 +146,7 @@ impl<'s> Running<'s> {
             vector,
             spaces: spaces.collect(),
             scope,
+            bound,
         })
     }
 
@@ -159,7 +167,10 @@ impl<'s> Running<'s> {
         if text.is_empty() || self.spaces.is_empty() {
             return Ok((Vec::new(), false));
         }
-        let top = self.shared.text.top(text, &self.scope, depth)?;
+        let top = self
+            .shared
+            .text
+            .top(text, &self.scope, depth, &self.bound)?;
         Ok((top.hits, top.more))
     }
 
@@ -173,6 +184,7 @@ impl<'s> Running<'s> {
         };
         let (mut ranked, mut more) = (Vec::new(), false);
         for (namespace, name) in &self.spaces {
+            self.bound.check()?;
             let Some(dimension) = name.dimension.map(|dimension| dimension as usize) else {
                 continue;
             };
@@ -188,7 +200,10 @@ impl<'s> Running<'s> {
                 count: name.vectors,
                 dimension,
             };
-            let top = self.shared.vectors.top(vectors, vector, &filter, depth)?;
+            let top = self
+                .shared
+                .vectors
+                .top(vectors, (vector, &filter), depth, &self.bound)?;
             more |= top.len() == depth;
             let keys = top.into_iter();
             ranked.extend(keys.map(|(score, id)| (score, rows::doc_key(name.number, &id))));
@@ -209,6 +224,7 @@ impl<'s> Running<'s> {
             if some.is_empty() {
                 break;
             }
+            self.bound.check()?;
             let keys: Vec<Bytes> = some.iter().map(|(_, key)| key.clone()).collect();
             let read = self.shared.recent.get_all(&*self.shared.store, &keys)?;
             for ((score, key), read) in some.into_iter().zip(read) {

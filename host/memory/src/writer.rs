@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use airlock_journal::StoreError;
 use tokio::sync::oneshot;
@@ -29,7 +29,7 @@ const QUEUE_BYTES_MAX: u64 = 128 << 20;
 const BATCH_MAX: usize = 256;
 /// Bytes of writes after which a batch takes no further one.
 const BATCH_BYTES_MAX: u64 = 8 << 20;
-/// How often the thread looks for what is over.
+/// How often the thread looks for what is over, whatever there is to write.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 type Reply<T> = oneshot::Sender<Result<T, MemoryError>>;
@@ -143,12 +143,20 @@ struct Serving {
 
 impl Serving {
     fn serve(&mut self) {
+        let mut sweep_at = Instant::now() + SWEEP_EVERY;
         loop {
-            match self.requests.recv_timeout(SWEEP_EVERY) {
+            let left = sweep_at.saturating_duration_since(Instant::now());
+            match self.requests.recv_timeout(left) {
                 Ok(first) => self.batch(first),
-                Err(RecvTimeoutError::Timeout) if self.shared.options.background => self.tidy(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // Also where there is always something to write.
+            if sweep_at <= Instant::now() {
+                if self.shared.options.background {
+                    self.tidy();
+                }
+                sweep_at = Instant::now() + SWEEP_EVERY;
             }
         }
     }

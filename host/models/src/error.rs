@@ -69,6 +69,8 @@ pub enum Why {
     Busy,
     /// The attempt might cost more than is left.
     Budget,
+    /// Whoever asks may not any more.
+    Denied,
     /// No connection, or no TLS.
     Connect,
     /// A bound in time passed.
@@ -104,6 +106,7 @@ impl Why {
             Self::CircuitOpen => "circuit-open",
             Self::Busy => "busy",
             Self::Budget => "budget",
+            Self::Denied => "denied",
             Self::Connect => "connect",
             Self::Timeout => "timeout",
             Self::RateLimit => "rate-limit",

@@ -37,12 +37,12 @@ mod tests;
 pub use answer::{
     Answer, Attempt, EmbedRequest, Embeddings, Event, Failure, Fault, Finish, Meter, Spent, Usage,
 };
-pub use client::{Client, ClientError};
+pub use client::Client;
 pub use error::{Fate, ModelError, Why};
 pub use redact::{ConversationKey, PatternError, Redactor};
 pub use request::{
     Message, OutputSchema, Part, REQUEST_BYTES_MAX, Request, Tool, ToolCall, ToolChoice,
 };
-pub use router::{Allowance, Ask, Clock, Router, SystemClock};
+pub use router::{Allowance, Ask, Clock, Permitted, Router, SystemClock};
 pub use schema::{STEPS_MAX as SCHEMA_STEPS_MAX, Schema, Violation};
 pub use secret::{Secret, Secrets};

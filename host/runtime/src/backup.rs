@@ -4,8 +4,9 @@
 //! holds the components that its plugins name. The keys are not in it.
 //!
 //! What must stay true: a backup is one moment, and whole; restoring never
-//! destroys what was there, and what an interrupted one left undone is done when
-//! the data directory is opened.
+//! destroys what was there; what an interrupted one left undone is done when the
+//! data directory is opened or restored again, and what was restored last is in
+//! force.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,6 +26,7 @@ use crate::principal::Principal;
 use crate::problem::Failure;
 use crate::record;
 use crate::runtime::Runtime;
+use crate::tokens::AuthError;
 use crate::{ids, rows};
 
 /// In a backup: components by digest, and under the empty key what the backup is.
@@ -69,6 +71,9 @@ pub enum BackupError {
     /// The store or its copy.
     #[error("copying the store")]
     Store(#[from] StoreError),
+    /// The token of whoever asks was revoked or has expired meanwhile.
+    #[error("the token is not valid any more")]
+    Unauthenticated(#[from] AuthError),
     /// The work was interrupted.
     #[error("the work was interrupted")]
     Interrupted,
@@ -80,6 +85,7 @@ impl Failure for BackupError {
             Self::Busy => "backup-busy",
             Self::Elsewhere => "backup-elsewhere",
             Self::Files { .. } | Self::Store(_) => "backup-failed",
+            Self::Unauthenticated(error) => error.code(),
             Self::Interrupted => "interrupted",
         }
     }
@@ -87,6 +93,7 @@ impl Failure for BackupError {
         match self {
             Self::Busy | Self::Elsewhere => 409,
             Self::Files { .. } | Self::Store(_) => 500,
+            Self::Unauthenticated(error) => error.status(),
             Self::Interrupted => 503,
         }
     }
@@ -149,7 +156,7 @@ impl Runtime {
             at_ms: ids::now_ms(),
             by: who.name.clone(),
         };
-        let record = record::admin(who, "backup", "", json!({}));
+        let record = self.act_of(who, "backup", "", json!({}))?;
         self.audit.append(&record).await?;
         let (data, components) = (self.config().data_dir.clone(), Arc::clone(&self.components));
         let runtime = tokio::runtime::Handle::current();
@@ -236,8 +243,15 @@ impl Drop for WorkDir {
     }
 }
 
-/// Removes what a backup left that was cut off by an abrupt stop.
-pub(crate) fn clean(data: &Path) -> std::io::Result<()> {
+/// Removes what a backup, or a restore into an empty place, left that was cut off by
+/// an abrupt stop.
+pub(crate) fn clean(config: &RuntimeConfig) -> std::io::Result<()> {
+    let part = config.journal_dir().join(format!("{DATABASE_FILE}.part"));
+    match fs::remove_file(part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let data = &config.data_dir;
     for entry in fs::read_dir(data)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(WORK_PREFIX) {
@@ -253,11 +267,20 @@ pub(crate) fn clean(data: &Path) -> std::io::Result<()> {
 ///
 /// # Errors
 /// A damaged backup, missing keys, data that is there, a process that owns it.
-/// Nothing was destroyed.
+/// Nothing was destroyed, and what was there is in its place.
 pub fn restore(
     config: &RuntimeConfig,
     file: &Path,
     replace: bool,
+) -> Result<Option<PathBuf>, RestoreError> {
+    restore_by(config, file, replace, &Placing::STEPS)
+}
+
+fn restore_by(
+    config: &RuntimeConfig,
+    file: &Path,
+    replace: bool,
+    steps: &[Step],
 ) -> Result<Option<PathBuf>, RestoreError> {
     let failed = |source| RestoreError::Store {
         file: file.to_owned(),
@@ -268,6 +291,9 @@ pub fn restore(
     if let Some(key) = missing.into_iter().find(|key| !key.is_file()) {
         return Err(RestoreError::KeyMissing(key));
     }
+    // An earlier one that was cut off is over first: finished after this one, it
+    // would overrule it.
+    finish_restore(config)?;
     let journal = config.journal_dir();
     if !journal.join(DATABASE_FILE).exists() {
         remove_views(config)?;
@@ -279,72 +305,178 @@ pub fn restore(
     }
     let _owned = DirLock::take(&journal).map_err(failed)?;
     // Beside what is there, so that whatever fails leaves that in its place.
-    let id = ids::now_ms().to_string();
-    let restored = config.data_dir.join(format!("{RESTORED_PREFIX}{id}"));
-    if let Err(source) = sqlite::restore(file, &restored) {
-        // The failure is what matters; the next start removes what stays.
-        let _ = fs::remove_dir_all(&restored);
-        return Err(failed(source));
+    let placing = Placing::new(config);
+    let copied = sqlite::restore(file, &placing.restored);
+    let held = copied.and_then(|()| DirLock::take(&placing.restored));
+    let placed = held.map_err(failed).and_then(|held| {
+        placing.go(steps)?;
+        Ok(held)
+    });
+    if let Err(error) = placed {
+        // The failure is what matters; the next start does what this leaves.
+        let _ = placing.undo();
+        return Err(error);
     }
-    put_in_place(config, &id).map(Some)
+    Ok(Some(placing.aside))
 }
 
-/// Puts the restored truth in the place of the one that is there, which is moved
-/// out of the way. It can be cut off anywhere and done again.
-fn put_in_place(config: &RuntimeConfig, id: &str) -> Result<PathBuf, RestoreError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let data = &config.data_dir;
-    let aside = data.join(format!("{REPLACED_PREFIX}{id}"));
-    let making = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&aside);
-    making.map_err(|source| files_of("making", &aside, source))?;
-    for dir in [config.components_dir(), config.journal_dir()] {
-        let Some(name) = dir.file_name().filter(|_| dir.exists()) else {
-            continue;
-        };
-        let to = aside.join(name);
-        fs::rename(&dir, to).map_err(|source| files_of("moving", &dir, source))?;
+/// A restored truth on its way into the place of the one that is there, which is
+/// moved out of the way.
+struct Placing<'a> {
+    config: &'a RuntimeConfig,
+    restored: PathBuf,
+    aside: PathBuf,
+}
+
+/// It can be cut off anywhere and done again.
+type Step = fn(&Placing<'_>) -> Result<(), RestoreError>;
+
+impl<'a> Placing<'a> {
+    /// In this order. Until the last is done, the next start does them all again.
+    const STEPS: [Step; 5] = [
+        |placing| placing.make_aside(),
+        |placing| placing.move_aside(&placing.config.components_dir()),
+        |placing| placing.move_aside(&placing.config.journal_dir()),
+        |placing| remove_views(placing.config),
+        |placing| placing.put(),
+    ];
+
+    fn new(config: &'a RuntimeConfig) -> Self {
+        let mut id = ids::now_ms();
+        loop {
+            let placing = Self::of(config, id);
+            if !placing.restored.exists() && !placing.aside.exists() {
+                return placing;
+            }
+            id += 1;
+        }
     }
-    remove_views(config)?;
-    let restored = data.join(format!("{RESTORED_PREFIX}{id}"));
-    let renamed = fs::rename(&restored, config.journal_dir());
-    renamed.map_err(|source| files_of("moving", &restored, source))?;
-    sync_dir(data).map_err(|source| files_of("syncing", data, source))?;
-    Ok(aside)
+
+    fn of(config: &'a RuntimeConfig, id: u64) -> Self {
+        let data = &config.data_dir;
+        Self {
+            config,
+            restored: data.join(format!("{RESTORED_PREFIX}{id}")),
+            aside: data.join(format!("{REPLACED_PREFIX}{id}")),
+        }
+    }
+
+    fn go(&self, steps: &[Step]) -> Result<(), RestoreError> {
+        steps.iter().try_for_each(|step| step(self))
+    }
+
+    fn make_aside(&self) -> Result<(), RestoreError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let making = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.aside);
+        making.map_err(|source| files_of("making", &self.aside, source))
+    }
+
+    /// To a name that is free there: where one of it was moved already, this is
+    /// what came since.
+    fn move_aside(&self, dir: &Path) -> Result<(), RestoreError> {
+        let Some(name) = dir.file_name().filter(|_| dir.exists()) else {
+            return Ok(());
+        };
+        let mut to = self.aside.join(name);
+        let mut more = 2;
+        while to.exists() {
+            to.set_file_name(format!("{}-{more}", name.display()));
+            more += 1;
+        }
+        rename(dir, &to)
+    }
+
+    fn put(&self) -> Result<(), RestoreError> {
+        let synced = |dir: &Path| {
+            let synced = sync_dir(dir);
+            synced.map_err(|source| files_of("syncing", dir, source))
+        };
+        synced(&self.aside)?;
+        rename(&self.restored, &self.config.journal_dir())?;
+        synced(&self.config.data_dir)
+    }
+
+    /// Puts back what was moved. The copy stays until all of it is back: without
+    /// either the next start would begin anew.
+    fn undo(&self) -> Result<(), RestoreError> {
+        if !self.restored.exists() {
+            return Ok(());
+        }
+        for dir in [self.config.journal_dir(), self.config.components_dir()] {
+            let moved = dir.file_name().map(|name| self.aside.join(name));
+            if let Some(moved) = moved.filter(|moved| moved.exists() && !dir.exists()) {
+                rename(&moved, &dir)?;
+            }
+        }
+        // Not where it holds anything.
+        let _ = fs::remove_dir(&self.aside);
+        remove(&self.restored)
+    }
+
+    /// Whether another truth came to be there after this one's place was made free:
+    /// that one is the newer.
+    fn is_overtaken(&self) -> bool {
+        let journal = self.config.journal_dir();
+        let moved = journal.file_name().map(|name| self.aside.join(name));
+        let has_truth = |dir: &Path| dir.join(DATABASE_FILE).exists();
+        moved.is_some_and(|moved| has_truth(&moved)) && has_truth(&journal)
+    }
 }
 
 /// Does what a restore that was cut off left undone: its copy is put in place
-/// where it is whole, else removed.
+/// where it is whole and nothing newer is there, else removed.
 pub(crate) fn finish_restore(config: &RuntimeConfig) -> Result<(), RestoreError> {
-    let data = &config.data_dir;
-    let read = |source| files_of("reading", data, source);
-    let journal = config.journal_dir();
-    for entry in fs::read_dir(data).map_err(read)? {
-        let entry = entry.map_err(read)?;
-        let name = entry.file_name();
-        let Some(id) = name.to_str().and_then(|n| n.strip_prefix(RESTORED_PREFIX)) else {
-            continue;
+    for id in cut_off(&config.data_dir)? {
+        let placing = Placing::of(config, id);
+        let failed = |source| RestoreError::Store {
+            file: placing.restored.clone(),
+            source,
         };
-        let path = entry.path();
-        // Whoever restores right now holds it.
+        // Whoever restores right now holds both.
+        let _held = DirLock::take(&placing.restored).map_err(failed)?;
+        let journal = config.journal_dir();
         let owned = journal
             .exists()
             .then(|| DirLock::take(&journal))
             .transpose();
-        let _owned = owned.map_err(|source| RestoreError::Store {
-            file: path.clone(),
-            source,
-        })?;
-        match path.join(DATABASE_FILE).exists() {
-            true => drop(put_in_place(config, id)?),
-            false => {
-                fs::remove_dir_all(&path).map_err(|source| files_of("removing", &path, source))?
-            }
+        let _owned = owned.map_err(failed)?;
+        let whole = placing.restored.join(DATABASE_FILE).exists();
+        match whole && !placing.is_overtaken() {
+            true => placing.go(&Placing::STEPS)?,
+            false => remove(&placing.restored)?,
         }
     }
     Ok(())
+}
+
+/// The restores that were cut off, oldest first.
+fn cut_off(data: &Path) -> Result<Vec<u64>, RestoreError> {
+    let read = |source| files_of("reading", data, source);
+    let mut ids = Vec::new();
+    let entries = match fs::read_dir(data) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ids),
+        entries => entries.map_err(read)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(read)?;
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|n| n.strip_prefix(RESTORED_PREFIX));
+        // What somebody else calls so has no number.
+        ids.extend(id.and_then(|id| id.parse::<u64>().ok()));
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), RestoreError> {
+    fs::rename(from, to).map_err(|source| files_of("moving", from, source))
+}
+
+fn remove(dir: &Path) -> Result<(), RestoreError> {
+    fs::remove_dir_all(dir).map_err(|source| files_of("removing", dir, source))
 }
 
 fn files_of(step: &'static str, path: &Path, source: std::io::Error) -> RestoreError {
@@ -367,3 +499,7 @@ fn remove_views(config: &RuntimeConfig) -> Result<(), RestoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "backup_tests.rs"]
+mod tests;

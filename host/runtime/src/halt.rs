@@ -21,6 +21,7 @@ use crate::record;
 use crate::rows::{decode, encode};
 use crate::runtime::Runtime;
 use crate::stop::Stop;
+use crate::tokens::AuthError;
 
 const SPACE: &str = "halt";
 const KEY: &[u8] = b"all";
@@ -228,6 +229,9 @@ pub enum HaltError {
     /// The run is over: there is nothing to halt.
     #[error("run `{0}` has ended")]
     Ended(String),
+    /// The token of whoever asks was revoked or has expired meanwhile.
+    #[error("the token is not valid any more")]
+    Unauthenticated(#[from] AuthError),
     /// The store: it stands still, and that may not hold over a restart.
     #[error("the halt is not kept")]
     Store(#[from] StoreError),
@@ -241,6 +245,7 @@ impl Failure for HaltError {
             Self::Unknown(_) => "not-found",
             Self::NotAnAgent(_) => "not-an-agent",
             Self::Ended(_) => "run-ended",
+            Self::Unauthenticated(error) => error.code(),
             Self::Store(_) => "store-failed",
         }
     }
@@ -250,6 +255,7 @@ impl Failure for HaltError {
             Self::Unknown(_) => 404,
             Self::NotAnAgent(_) => 422,
             Self::Ended(_) => 409,
+            Self::Unauthenticated(error) => error.status(),
             Self::Store(_) => 503,
         }
     }
@@ -306,6 +312,9 @@ impl Runtime {
         if request.halted {
             // It may have been lifted by whoever had the turn before.
             self.set_halted(true);
+        } else {
+            // A halt was at once; what lifts one waited.
+            self.check_holds(who)?;
         }
         let action = if request.halted { "halt" } else { "halt.lift" };
         let record = record::admin(who, action, "host", json!({ "why": request.why }));
@@ -346,6 +355,8 @@ impl Runtime {
         let _turn = self.halts.turn.lock().await;
         if request.halted {
             self.set_part(&part, true);
+        } else {
+            self.check_holds(who)?;
         }
         let action = if request.halted { "halt" } else { "halt.lift" };
         let detail = json!({ "why": request.why });

@@ -8,6 +8,7 @@
 
 mod admission;
 mod audit_key;
+mod authority;
 mod backup;
 mod calls;
 mod components;
@@ -18,6 +19,7 @@ mod halt;
 mod hooks;
 pub mod idempotency;
 mod ids;
+mod json;
 mod memory;
 mod metrics;
 mod models;
@@ -62,6 +64,7 @@ pub use hooks::{
 };
 pub use idempotency::{IdempotencyError, StoredReply};
 pub use ids::{digest, new_id, now_ms};
+pub use json::member_twice;
 pub use memory::{
     DocumentPut, DocumentsPage, DocumentsQuery, ImportFile, MemoryFailure, MemoryFound,
     MemoryImport, MemoryImported, MemoryPage, MemoryQuery, MemorySearch, NamespaceDeleted,

@@ -97,6 +97,20 @@ impl Principal {
             .is_none_or(|plugins| plugins.contains(plugin))
     }
 
+    /// What is asked for, as this token sees it: what is kept for an idempotency key is
+    /// its principal's, whose tokens share their keys, and is none for a token that
+    /// reaches less.
+    #[must_use]
+    pub fn within(&self, target: String) -> String {
+        match &self.plugins {
+            None => target,
+            Some(plugins) => {
+                let names: Vec<&str> = plugins.iter().map(String::as_str).collect();
+                format!("{target} for {}", names.join(" "))
+            }
+        }
+    }
+
     /// Whether it is limited to some plugins.
     #[must_use]
     pub fn is_scoped(&self) -> bool {

@@ -30,7 +30,8 @@ pub const PAGE_MAX: usize = 1_000;
 const REFUSALS_PER_S: f64 = 2.0;
 const REFUSALS_BURST: f64 = 50.0;
 
-/// A record of an administrative act.
+/// A record of what happened, whoever had it done, or of an act of the host's own; of
+/// what is to be changed by somebody, see `authority.rs`.
 pub(crate) fn admin(who: &Principal, action: &str, subject: &str, detail: Value) -> AuditRecord {
     let mut detail = detail;
     if let (Value::Object(members), Some(id)) = (&mut detail, &who.token_id) {

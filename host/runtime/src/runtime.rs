@@ -380,7 +380,6 @@ impl Runtime {
     ) -> Result<RevokedToken, TokenError> {
         crate::names::why(why)?;
         let _turn = self.tokens.turn().await;
-        self.check_holds(who)?;
         // No delivery that was believed before acts after.
         let _deliveries = self.hooks.turn.lock().await;
         let change = self.tokens.prepare_revoke(id, last, ids::now_ms())?;
@@ -388,7 +387,7 @@ impl Runtime {
         let detail = json!({
             "for": change.view().principal, "why": why, "schedules": schedules, "hooks": hooks,
         });
-        let record = record::admin(who, "token.revoke", id, detail);
+        let record = self.act_of(who, "token.revoke", id, detail)?;
         let token = self.tokens.commit(change, record::op(&record)).await?;
         Ok(RevokedToken {
             token,
@@ -566,7 +565,7 @@ fn make_dirs(config: &RuntimeConfig) -> Result<(), OpenError> {
 
 fn clean(config: &RuntimeConfig) -> Result<(), OpenError> {
     make_dir(config.journal_dir())?;
-    backup::clean(config.data_dir()).map_err(|source| OpenError::Files {
+    backup::clean(config).map_err(|source| OpenError::Files {
         step: "cleaning",
         path: config.data_dir().to_owned(),
         source,

@@ -9,6 +9,7 @@ use crate::principal::Principal;
 use crate::problem::Failure;
 use crate::record;
 use crate::runtime::Runtime;
+use crate::tokens::AuthError;
 
 /// A secret as listings show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +42,9 @@ pub enum SecretError {
     /// The vault refused or failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The token of whoever asks was revoked or has expired meanwhile.
+    #[error("the token is not valid any more")]
+    Unauthenticated(#[from] AuthError),
     /// The act could not be put on record, so it was not done.
     #[error("recording the act")]
     Record(#[from] airlock_journal::StoreError),
@@ -51,12 +55,14 @@ impl Failure for SecretError {
         match self {
             Self::NotFound(_) => "secret-not-found",
             Self::Vault(error) => error.code(),
+            Self::Unauthenticated(error) => error.code(),
             Self::Record(_) => "store-failed",
         }
     }
     fn status(&self) -> u16 {
         match self {
             Self::NotFound(_) => 404,
+            Self::Unauthenticated(error) => error.status(),
             Self::Vault(VaultError::Name(_) | VaultError::Value(_)) => 400,
             Self::Vault(VaultError::Full | VaultError::Conflict { .. }) => 409,
             Self::Vault(VaultError::Store(_)) | Self::Record(_) => 503,
@@ -84,6 +90,7 @@ impl Runtime {
     ) -> Result<SecretView, SecretError> {
         // Else a value pasted in the name's place would be in the audit.
         airlock_sandbox::capability::secrets::secret::check_name(name).map_err(VaultError::Name)?;
+        self.check_holds(who)?;
         self.secret_act(who, "secret.set", name, "asked").await?;
         let set = self.vault.set(name, value).await;
         self.secret_changed(name);
@@ -111,6 +118,7 @@ impl Runtime {
     /// There is none of this name, or the store failed.
     pub async fn remove_secret(&self, who: &Principal, name: &str) -> Result<(), SecretError> {
         airlock_sandbox::capability::secrets::secret::check_name(name).map_err(VaultError::Name)?;
+        self.check_holds(who)?;
         self.secret_act(who, "secret.remove", name, "asked").await?;
         let removed = self.vault.remove(name).await;
         self.secret_changed(name);

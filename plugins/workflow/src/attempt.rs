@@ -30,7 +30,8 @@ pub(crate) async fn again<T>(
             ..
         } = &error
         {
-            wait = wait.max(*after);
+            // No server makes the workflow wait longer than its file says.
+            wait = wait.max((*after).min(retry.backoff_max));
         }
         agent::log(&format!("attempt {made} of {}: {error}", retry.attempts));
         bounded(agent::sleep(wait).into_future(), None, stop).await??;

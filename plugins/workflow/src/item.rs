@@ -142,7 +142,13 @@ impl<'w> Doing<'_, 'w> {
                 Vec::new(),
             )),
         };
-        let (result, below) = again(&self.step.retry, stop, attempt).await?;
+        let (result, below) = match again(&self.step.retry, stop, attempt).await {
+            Ok(done) => done,
+            Err(fail) => {
+                self.note_unknown(&fail);
+                return Err(fail);
+            }
+        };
         self.note(names, &result, below);
         let output = match &self.step.output {
             None => result,
@@ -198,6 +204,22 @@ impl<'w> Doing<'_, 'w> {
             step: self.index,
             name,
             act,
+            retry: &compensate.retry,
+        });
+    }
+
+    /// What may have happened would have to be undone, and nobody knows whether, or
+    /// what it gave.
+    fn note_unknown(&self, fail: &Fail) {
+        let (Fail::Error(error @ Error::Unknown(_)), Some(compensate)) =
+            (fail, &self.step.compensate)
+        else {
+            return;
+        };
+        self.knows.undo.borrow_mut().push(Undo {
+            step: self.index,
+            name: self.step.id.clone(),
+            act: Err(error.clone()),
             retry: &compensate.retry,
         });
     }

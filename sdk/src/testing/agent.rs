@@ -214,8 +214,8 @@ impl AgentHost {
 
     /// How long each call of a tool, or each run of a child, takes on the run's
     /// clock; no time unless given. One that the agent cancels meanwhile has
-    /// happened: a child and a tool that may be repeated tell
-    /// [`Error::Cancelled`], another tool [`Error::Unknown`].
+    /// happened: a child and a read-only tool tell [`Error::Cancelled`], another
+    /// tool [`Error::Unknown`].
     pub fn takes(self, name: &str, time: Duration) -> Self {
         self.script().takes.insert(name.to_owned(), ms(time));
         self

@@ -318,7 +318,7 @@ impl Run {
         }
         let error = match &self.asked[id].request {
             Request::Call { tool, .. } => match self.script.borrow().class(tool) {
-                EffectClass::ReadOnly | EffectClass::Idempotent => Error::Cancelled,
+                EffectClass::ReadOnly => Error::Cancelled,
                 _ => Error::unknown("the call was cancelled while it ran"),
             },
             _ => Error::Cancelled,

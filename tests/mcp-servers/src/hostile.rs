@@ -225,8 +225,6 @@ fn tried() -> String {
 
     use rustix::process::{Resource, getppid, getrlimit, prlimit};
 
-    let own = "own-file";
-    let file = std::fs::File::create(own).expect("its directory is its own");
     let open = || std::fs::Permissions::from_mode(0o666);
     let limits = || getrlimit(Resource::Cpu);
     let parent = getppid();
@@ -238,7 +236,6 @@ fn tried() -> String {
         ("pair", UnixStream::pair().map(drop)),
         ("udp", UdpSocket::bind("127.0.0.1:0").map(drop)),
         ("chmod", std::fs::set_permissions("..", open())),
-        ("fchmod", file.set_permissions(open())),
         ("chown", chown("..", None, None)),
         (
             "host's limit",
@@ -253,11 +250,47 @@ fn tried() -> String {
                 .map_err(Into::into),
         ),
     ];
-    let shown = tried.map(|(what, result)| match result.err() {
+    let shown = tried.into_iter().chain(tried_with_files());
+    let shown = shown.map(|(what, result)| match result.err() {
         None => format!("{what}: done"),
         Some(error) => format!("{what}: {}", error.raw_os_error().unwrap_or_default()),
     });
-    shown.join(", ")
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+/// What changes a file that was opened to be read, what tells of files elsewhere, and
+/// what would give it rights.
+fn tried_with_files() -> [(&'static str, std::io::Result<()>); 7] {
+    use std::os::unix::fs::{PermissionsExt, fchown};
+
+    use rustix::fs::{IFlags, XattrFlags, fremovexattr, fsetxattr, inotify, ioctl_setflags};
+    use rustix::thread::UnshareFlags;
+
+    std::fs::write("own-file", "x").expect("its directory is its own");
+    let file = std::fs::File::open("own-file").expect("is there");
+    let all = std::fs::Permissions::from_mode(0o4777);
+    let watch = || {
+        let watched = inotify::init(inotify::CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&watched, "..", inotify::WatchFlags::CREATE).map(drop)
+    };
+    #[expect(deprecated, reason = "it is refused before it does what is unsafe")]
+    let namespace = rustix::thread::unshare(UnshareFlags::NEWUSER);
+    let mark = fsetxattr(&file, "user.mark", b"x", XattrFlags::empty());
+    [
+        ("fchmod", file.set_permissions(all)),
+        ("fchown", fchown(&file, None, None)),
+        ("mark", mark.map_err(Into::into)),
+        (
+            "unmark",
+            fremovexattr(&file, "user.mark").map_err(Into::into),
+        ),
+        (
+            "flags",
+            ioctl_setflags(&file, IFlags::empty()).map_err(Into::into),
+        ),
+        ("watch", watch().map_err(Into::into)),
+        ("namespace", namespace.map_err(Into::into)),
+    ]
 }
 
 /// Asks its client for something, and tells what it was answered.

@@ -1,6 +1,13 @@
 //! What a plugin writes, for whoever asks: the caller, and who reads the host's log.
+//! What becomes of everything else where that log can't be written.
 
-use airlock_tests::component;
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use airlock::harness::Server;
+use airlock_tests::{airlock, component};
 
 use crate::{Place, path};
 
@@ -73,4 +80,64 @@ pub(crate) fn host_log(place: &Place) {
         assert_eq!(found.count(), lines, "{filter}: {err}");
     }
     place.ok(&["plugin", "remove", "prober"]);
+}
+
+const PUT: [&str; 4] = [
+    "tool",
+    "call",
+    "keeper/put",
+    r#"{"key": "a", "value": "b"}"#,
+];
+
+/// Damages the compiled code on disk, of which the host warns and which it mends.
+fn damage(place: &Place) {
+    let files = std::fs::read_dir(place.data.join("cache")).expect("a folder");
+    let mut damaged = 0;
+    for file in files {
+        let file = file.expect("an entry").path();
+        let mut bytes = std::fs::read(&file).expect("a file");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0xff;
+        std::fs::write(&file, bytes).expect("a file");
+        damaged += 1;
+    }
+    assert!(damaged > 0, "nothing is compiled");
+}
+
+/// Standard error is on a full disk, or whoever read it has ended.
+#[test]
+fn a_log_that_can_not_be_written_costs_nothing_else() {
+    let place = Place::new();
+    let keeper = path(&component("keeper"));
+    place.ok(&["plugin", "add", "keeper", &keeper]);
+    let grants = "kv = [{ bucket = \"kept\", scope = \"plugin\" }]";
+    place.ok(&["grant", "keeper", grants]);
+    place.ok(&PUT);
+    let full = || Stdio::from(File::create("/dev/full").expect("the device"));
+    let closed = || Stdio::from(std::io::pipe().expect("a pipe").1);
+    let table: [(&str, &dyn Fn() -> Stdio); 3] = [
+        ("read", &Stdio::piped),
+        ("full", &full),
+        ("closed", &closed),
+    ];
+    for (name, stderr) in table {
+        for json in [false, true] {
+            damage(&place);
+            let args = [&PUT[..], if json { &["--json"] } else { &[] }].concat();
+            let mut command = place.command(&args);
+            let command = command.env("AIRLOCK_LOG", "warn").stderr(stderr());
+            let output = command.stdout(Stdio::piped()).output().expect("it ends");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{name}, {json}: {said}");
+            assert!(name != "read" || said.contains("WARN"), "{json}: {said}");
+        }
+    }
+
+    let server = Server::start_logging(&airlock(), &place.data, "debug", Path::new("/dev/full"));
+    let server = server.expect("it starts");
+    damage(&place);
+    place.ok(&PUT);
+    place.ok(&["backup", "whole.db"]);
+    let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
+    assert!(stopped.success(), "{stopped}");
 }

@@ -2,6 +2,7 @@
 //! that no server owns and once against a server.
 
 mod agents;
+mod backfill;
 mod held;
 mod log;
 mod memory;

@@ -213,13 +213,7 @@ fn address(base: &str) -> Result<Uri> {
 }
 
 fn tls() -> Result<TlsConnector> {
-    let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .context("TLS")?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = airlock_tls::client(None).context("TLS")?;
     Ok(TlsConnector::from(Arc::new(config)))
 }
 

@@ -24,8 +24,9 @@ pub enum Workflow {
     ///
     /// The workflow sees its interval as `run.interval`. As many runs as `--at-once`
     /// says are at work; the next one starts when one has ended, also where that one
-    /// waits for a person. Started again within 24 hours with the same file and inputs,
-    /// it starts only what is not there yet. An interval that is not over is refused.
+    /// waits for a person, which is told. Started again with the same file, inputs and
+    /// agent, however much later, it starts only what was not started yet. An interval
+    /// that is not over is refused.
     #[command(after_help = "Example:\n  \
         airlock workflow backfill daily.yaml --from 2026-05-01 --to 2026-06-01 --every 1d")]
     Backfill(Backfill),

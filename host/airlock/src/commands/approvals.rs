@@ -1,5 +1,6 @@
 //! `airlock approvals`: the inbox of those whom agents ask.
 
+use airlock_text::is_unseen;
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use super::Session;
 use super::plugins::list_of;
 use crate::cli::{Approvals, DecideWith};
 use crate::client::{Request, encode};
-use crate::output::{cell, json_text, one_line, table, time};
+use crate::output::{cell, json_seen, one_line, table, time};
 
 pub(super) fn run(session: &Session, command: Approvals) -> Result<()> {
     match command {
@@ -170,9 +171,14 @@ fn show_text(asked: &Value, about: &About) -> String {
     }
     if let Some(payload) = asked.get("payload") {
         lines.push(String::new());
-        lines.push(json_text(payload).unwrap_or_default());
+        lines.push(json_seen(payload).unwrap_or_default());
     }
-    lines.join("\n")
+    let shown = lines.join("\n");
+    let seen = |c: char| match c != '\n' && is_unseen(c) {
+        true => c.escape_unicode().to_string(),
+        false => c.to_string(),
+    };
+    shown.chars().map(seen).collect()
 }
 
 #[cfg(test)]
@@ -182,8 +188,8 @@ mod tests {
     #[test]
     fn a_question_shows_what_is_needed_to_decide_it() {
         let asked = json!({
-            "id": "run_1.2", "run": "run_1", "agent": "a", "by": "ada", "text": "call keeper/add?",
-            "choices": ["approve", "deny"], "role": "approver", "approvers": 1, "at_ms": 0,
+            "id": "run_1.2", "run": "run_1", "agent": "a", "by": "ada", "text": "call \u{2060}keeper/add?",
+            "payload": { "to\u{200b}": "bob" }, "choices": ["approve", "deny"], "role": "approver", "approvers": 1, "at_ms": 0,
         });
         let run = json!({ "goal": "check May", "autonomy": "supervised" });
         let mut of_call = asked.clone();
@@ -197,6 +203,8 @@ mod tests {
             "class      destructive",
             "tool       Adds. …",
             "decided by approver",
+            "call \\u{2060}keeper/add?",
+            r#""to\u200b": "bob""#,
         ] {
             assert!(text.contains(row), "{row} in {text}");
         }

@@ -17,7 +17,7 @@ use crate::config::Settings;
 use crate::exit::{Found, Misuse};
 use crate::local::Local;
 use crate::output::cell;
-use crate::place::check_place;
+use crate::place::check_place_of_backup;
 
 /// The file has its name only once it is whole and checked.
 pub(super) fn backup(session: &Session, file: &Path) -> Result<()> {
@@ -83,7 +83,7 @@ pub(super) fn restore(global: &Global, file: &Path, force: bool) -> Result<()> {
     if !file.is_file() {
         anyhow::bail!("there is no file {}", file.display());
     }
-    check_place(&settings, true)?;
+    check_place_of_backup(&settings)?;
     let aside = airlock_runtime::restore(&settings.runtime(), file, force);
     let aside = aside.map_err(|error| match error {
         RestoreError::DataExists(_) => Misuse(format!(

@@ -167,7 +167,7 @@ fn waits(session: &Session, id: &str, view: &View) -> Result<bool> {
 }
 
 /// The requests of a run that wait for a person.
-fn asks(run: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn asks(run: &Value) -> impl Iterator<Item = &Value> {
     let open = run["waits_for"].as_array().into_iter().flatten();
     open.filter(|open| open["request"]["kind"] == "ask" || open["to_approve"] == true)
         .map(|open| &open["id"])

@@ -1,6 +1,8 @@
 //! `airlock memory`. Files that are imported are read by this process, PDF files by a
 //! child of it; what becomes of their chunks is the server's.
 
+mod batch;
+
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use batch::Batch;
+
 use super::{Session, read_input};
 use crate::cli::{Memory, MemoryImport, MemoryPut, MemorySearch};
 use crate::client::{Request, encode};
@@ -21,12 +25,6 @@ use crate::output::{Format, cell, json_text, print, table, time};
 /// The argument by which this program reads one PDF file. Not for people, so that it
 /// is no command.
 pub const READ_PDF: &str = "__read-pdf";
-
-/// Files that are sent at once: so many, or as many as have so many bytes.
-const FILES_AT_ONCE: usize = 256;
-const BYTES_AT_ONCE: usize = 2 << 20;
-/// And so many that were refused.
-const REFUSED_AT_ONCE: usize = 2_000;
 
 /// Lines of one page.
 const PAGE: usize = 1_000;
@@ -378,61 +376,6 @@ fn hit_text(hit: &Value) -> String {
     )
 }
 
-/// Files that are sent together.
-struct Batch<'a> {
-    session: &'a Session,
-    fixed: Value,
-    files: Vec<Value>,
-    refused: Vec<Value>,
-    bytes: usize,
-    report: Vec<Value>,
-}
-
-impl Batch<'_> {
-    fn add(&mut self, path: &str, chunks: &[import::Chunk]) -> Result<()> {
-        let bytes: usize = chunks.iter().map(|chunk| chunk.text.len()).sum();
-        if self.files.len() >= FILES_AT_ONCE || self.bytes + bytes > BYTES_AT_ONCE {
-            self.send()?;
-        }
-        self.bytes += bytes;
-        self.files.push(json!({ "path": path, "chunks": chunks }));
-        Ok(())
-    }
-
-    fn refused(&mut self, path: &str, why: &import::Refusal) -> Result<()> {
-        if self.refused.len() >= REFUSED_AT_ONCE {
-            self.send()?;
-        }
-        let (reason, over) = (&why.reason, why.passed_over);
-        let refused = json!({ "path": path, "reason": reason, "passed_over": over });
-        self.refused.push(refused);
-        Ok(())
-    }
-
-    fn send(&mut self) -> Result<()> {
-        if self.files.is_empty() && self.refused.is_empty() {
-            return Ok(());
-        }
-        let files = std::mem::take(&mut self.files);
-        let refused = std::mem::take(&mut self.refused);
-        self.bytes = 0;
-        self.post(json!({ "files": files, "refused": refused }))
-    }
-
-    fn post(&mut self, parts: Value) -> Result<()> {
-        let mut body = self.fixed.clone();
-        for (name, value) in parts.as_object().into_iter().flatten() {
-            body[name] = value.clone();
-        }
-        let request = Request::json("POST", "/v1/memory/import", &body);
-        let mut answer: Value = self.session.api.value(&request)?;
-        if let Value::Array(files) = answer["files"].take() {
-            self.report.extend(files);
-        }
-        Ok(())
-    }
-}
-
 fn import_folder(session: &Session, args: &MemoryImport) -> Result<ExitCode> {
     import::check_prefix(&args.prefix).map_err(|error| Misuse(format!("--{error}")))?;
     let program = std::env::current_exe().context("finding this program")?;
@@ -449,14 +392,7 @@ fn import_folder(session: &Session, args: &MemoryImport) -> Result<ExitCode> {
     if let Some(role) = &args.embed {
         fixed["embed"] = json!(role);
     }
-    let mut batch = Batch {
-        session,
-        fixed,
-        files: Vec::new(),
-        refused: Vec::new(),
-        bytes: 0,
-        report: Vec::new(),
-    };
+    let mut batch = Batch::new(session, fixed);
     let mut there = Vec::new();
     for file in files {
         match &file.chunks {
@@ -469,9 +405,7 @@ fn import_folder(session: &Session, args: &MemoryImport) -> Result<ExitCode> {
     if args.prune {
         batch.post(json!({ "there": there }))?;
     }
-    let mut report = batch.report;
-    report.sort_by(|a, b| a["path"].as_str().cmp(&b["path"].as_str()));
-    let answer = json!({ "namespace": args.namespace, "files": report });
+    let answer = json!({ "namespace": args.namespace, "files": batch.into_report() });
     session.format.show(&answer, import_text)?;
     Ok(match failed(&answer) {
         0 => ExitCode::SUCCESS,

@@ -71,16 +71,16 @@ fn events(session: &Session, id: &str) -> Result<()> {
 /// A run's records so far.
 pub(super) fn records(session: &Session, id: &str) -> Result<Vec<Value>> {
     let mut records = Vec::new();
+    let mut from = 0;
     loop {
-        let from = records.len();
         let page = session
             .api
             .get(&format!("{}/events?from={from}&limit={PAGE}", path(id)))?;
-        let read = page["events"].as_array().cloned().unwrap_or_default();
-        let last = read.len() < PAGE;
-        records.extend(read);
-        if last {
-            return Ok(records);
+        records.extend(page["events"].as_array().into_iter().flatten().cloned());
+        // Of a run that goes on there is always a next page; it may be empty so far.
+        match page["next"].as_u64() {
+            Some(next) if next > from => from = next,
+            _ => return Ok(records),
         }
     }
 }
@@ -182,7 +182,7 @@ pub(super) fn parse(text: &str, what: &str) -> Result<Value> {
 /// One record in a line that a person can read.
 fn line(record: &Value) -> String {
     let at = record["at_ms"].as_u64().map(time).unwrap_or_default();
-    let what = cell(record, "event");
+    let what = one_line(&cell(record, "event"));
     let mut rest = record.clone();
     if let Some(members) = rest.as_object_mut() {
         for known in ["seq", "at_ms", "event"] {

@@ -78,6 +78,8 @@ async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
     let bound = listener.local_addr().context("the listener's address")?;
     let base = format!("http://{}", reachable(bound));
     emit_heads(&runtime, settings, args);
+    // Whoever is told that it is there may stop it at once.
+    let stop = stop_signal()?;
     settings.note_running(&base)?;
     if let Some(file) = runtime.first_token_file() {
         announce(&format!("the first admin token is in {}", file.display()));
@@ -90,13 +92,8 @@ async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
         .await
         .context("taking up runs that have not ended")?;
     announce(&format!("listening on {base}"));
-    let served = airlock_server::serve(
-        runtime,
-        listener,
-        server_config(settings, args),
-        stop_signal()?,
-    )
-    .await;
+    let served =
+        airlock_server::serve(runtime, listener, server_config(settings, args), stop).await;
     settings.note_stopped();
     served.context("serving")
 }

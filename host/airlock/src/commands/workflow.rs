@@ -1,6 +1,6 @@
 //! `airlock workflow`. What is known of workflows is in the crate `airlock-workflow`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -9,11 +9,12 @@ use airlock_workflow::backfill::{self, Start};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::follow::asks;
 use super::runs::{NO_SERVER, input, path};
 use super::{Session, format_of, read_input};
 use crate::cli::{Backfill, Global, Workflow};
 use crate::client::{Api, Request};
-use crate::exit::{FOUND, Misuse};
+use crate::exit::{FOUND, Failure, Misuse};
 use crate::output::{cell, json_text, print, print_error};
 
 /// How often it is looked whether a run has ended.
@@ -112,11 +113,11 @@ fn backfill(
         return Ok(ExitCode::SUCCESS);
     }
     let session = connect()?;
-    let mut working = VecDeque::new();
+    let (mut working, mut told) = (VecDeque::new(), BTreeSet::new());
     for (count, one) in starts.iter().enumerate() {
-        let started = room(&session, &mut working, args.at_once)
+        let started = room(&session, &mut working, &mut told, args.at_once)
             .and_then(|()| start(&session, args, one))
-            .map(|id| working.push_back(id));
+            .map(|id| working.extend(id));
         if let Err(error) = started {
             print_error(&format!(
                 "airlock: {count} of {} runs were started: the same command goes on from there",
@@ -144,16 +145,35 @@ fn show(global: &Global, starts: &[Start]) -> Result<()> {
 }
 
 /// Waits until fewer than so many runs are at work. Without a server none is.
-fn room(session: &Session, working: &mut VecDeque<String>, most: u16) -> Result<()> {
+fn room(
+    session: &Session,
+    working: &mut VecDeque<String>,
+    told: &mut BTreeSet<String>,
+    most: u16,
+) -> Result<()> {
     if let Api::Local(_) = session.api {
         return Ok(());
     }
     let mut wait = WAIT;
-    while !has_room(working, most, |id| session.api.get(&path(id)))? {
+    let mut look = |id: &str| {
+        let run: Value = session.api.get(&path(id))?;
+        if waits(&run) && told.insert(id.to_owned()) {
+            print_error(&format!(
+                "airlock: {id} waits for a person: airlock runs show {id}"
+            ));
+        }
+        Ok(run)
+    };
+    while !has_room(working, most, &mut look)? {
         std::thread::sleep(wait);
         wait = (wait * 2).min(WAIT_MAX);
     }
     Ok(())
+}
+
+/// Whether a run waits for a person.
+fn waits(run: &Value) -> bool {
+    run.get("blocked").is_some() || asks(run).next().is_some()
 }
 
 /// Whether fewer than so many are at work, those that have ended left out. A run that
@@ -184,21 +204,34 @@ fn has_room(
     Ok(working.len() < usize::from(most))
 }
 
-/// Starts a run; gives its id.
-fn start(session: &Session, args: &Backfill, one: &Start) -> Result<String> {
+/// Starts the run of an interval, once; gives its id, unless it was removed since.
+fn start(session: &Session, args: &Backfill, one: &Start) -> Result<Option<String>> {
     let body = json!({
         "agent": args.agent,
         "goal": format!("{} to {}", one.start, one.end),
         "input": one.input,
         "autonomy": args.autonomy,
     });
-    let request =
-        Request::json("POST", "/v1/runs", &body).header("idempotency-key", one.key.as_str());
-    let run: Value = session.api.value(&request)?;
+    let request = Request::json("POST", format!("/v1/runs?once={}", one.key), &body);
+    let run: Value = match session.api.value(&request) {
+        Err(error) if is_pruned(&error) => {
+            print_error(&format!(
+                "airlock: {} has had its run, which was removed since",
+                one.start
+            ));
+            return Ok(None);
+        }
+        run => run?,
+    };
     session
         .format
         .show(&run, |run| format!("{} {}", one.start, cell(run, "id")))?;
-    Ok(run["id"].as_str().unwrap_or_default().to_owned())
+    Ok(run["id"].as_str().map(str::to_owned))
+}
+
+fn is_pruned(error: &anyhow::Error) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    failure.is_some_and(|failure| failure.code == "run-pruned")
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Cutting a text into chunks that can be read by themselves.
 
+use airlock_text::is_hidden;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{CHUNK_BYTES, CHUNKS_BYTES_MAX, OVERLAP_BYTES};
 use crate::limits::{CHANGES_MAX, HEADING_BYTES_MAX, HEADINGS_MAX, TEXT_BYTES_MAX};
-use crate::model::{Source, is_hidden};
+use crate::model::Source;
 
 /// A text and where it came from; the address is the caller's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -6,6 +6,7 @@
 //! are not read: what only they hide is there.
 
 use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::states::RawKind;
@@ -17,19 +18,15 @@ use super::chunk::{Chunks, Outline, Section, cut};
 use super::elements::{Open, Shape};
 use crate::model::Source;
 
+/// How long a page may take. What a tag's attributes take is the square of how many
+/// there are.
+const TIME_MAX: Duration = Duration::from_secs(20);
+/// Bytes between two looks at the time.
+const PIECE_BYTES: usize = 16 << 10;
+
 /// `xml`: an element may be closed where it begins.
 pub(super) fn add(text: &str, xml: bool, chunks: &mut Chunks) -> Result<(), String> {
-    let reader = Reader(RefCell::new(Page {
-        open: Open::new(xml),
-        ..Page::default()
-    }));
-    let page = Tokenizer::new(reader, TokenizerOpts::default());
-    let input = BufferQueue::default();
-    input.push_back(StrTendril::from(text));
-    // Scripts are not run: nothing interrupts.
-    let _ = page.feed(&input);
-    page.end();
-    let page = page.sink.0.into_inner().done();
+    let page = read(text, xml, PIECE_BYTES, TIME_MAX)?;
     for section in &page.sections {
         for (start, end) in cut(&page.text[section.start..section.end]) {
             let (start, end) = (section.start + start, section.start + end);
@@ -42,6 +39,27 @@ pub(super) fn add(text: &str, xml: bool, chunks: &mut Chunks) -> Result<(), Stri
         }
     }
     Ok(())
+}
+
+fn read(text: &str, xml: bool, piece_bytes: usize, time_max: Duration) -> Result<Page, String> {
+    let reader = Reader(RefCell::new(Page {
+        open: Open::new(xml),
+        ..Page::default()
+    }));
+    let page = Tokenizer::new(reader, TokenizerOpts::default());
+    let (input, begun, mut rest) = (BufferQueue::default(), Instant::now(), text);
+    while !rest.is_empty() {
+        if begun.elapsed() > time_max {
+            return Err(format!("reading it takes more than {time_max:?}"));
+        }
+        let (piece, behind) = rest.split_at(rest.ceil_char_boundary(piece_bytes));
+        input.push_back(StrTendril::from(piece));
+        // Scripts are not run: nothing interrupts.
+        let _ = page.feed(&input);
+        rest = behind;
+    }
+    page.end();
+    Ok(page.sink.0.into_inner().done())
 }
 
 /// What was read.
@@ -209,5 +227,44 @@ impl Page {
         self.lines
             .get(after.saturating_sub(1))
             .map_or(1, |(_, line)| *line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_the_same_in_whatever_pieces_it_is_read() {
+        let text = "\u{feff}<!doctype html>\r\n<title>T</title><h1 a='x>y' b=\"<\">Top &amp; \
+                    co</h1>\r\n<script>var x = '<p>no</p>';</script><p hidden>no</p><!-- no --><p>\
+                    one<b>two</b>\r\n three &#x1F980; &copy &notin;<pre>\n a\n  b\r\n</pre>größe\
+                    <h2>Next</h2><style>a { }</style>last &lt;<![CDATA[x]]></";
+        let whole = read(text, false, text.len(), TIME_MAX).expect("a page");
+        for piece in 1..40 {
+            let page = read(text, false, piece, TIME_MAX).expect("a page");
+            assert_eq!(page.text, whole.text, "{piece}");
+            let headings = |page: &Page| -> Vec<_> {
+                let sections = page.sections.iter();
+                sections
+                    .map(|part| (part.start, part.end, part.headings.clone()))
+                    .collect()
+            };
+            assert_eq!(headings(&page), headings(&whole), "{piece}");
+            let lines = |page: &Page| -> Vec<u64> {
+                (0..page.text.len()).map(|at| page.line_of(at)).collect()
+            };
+            assert_eq!(lines(&page), lines(&whole), "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_tag_with_ever_more_attributes_ends_with_the_time() {
+        let attributes: String = (0..200_000).map(|n| format!(" a{n}=1")).collect();
+        let (text, begun) = (format!("<p>word<a{attributes}>"), Instant::now());
+        let refused = read(&text, false, PIECE_BYTES, Duration::from_millis(200));
+        let refused = refused.map(|_| ()).expect_err("it takes too long");
+        assert_eq!(refused, "reading it takes more than 200ms");
+        assert!(begun.elapsed() < Duration::from_secs(15));
     }
 }

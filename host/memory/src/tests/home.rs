@@ -1,11 +1,15 @@
 //! A memory that is opened when it is first needed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use airlock_journal::{MemoryStore, Store};
+use tokio::sync::watch;
 
 use super::{World, author, document, namespace, told};
 use crate::limits::{HITS_MAX, PAGE_MAX, SEARCH_NAMESPACES_MAX};
+use crate::places::SHARE;
 use crate::wait::wait;
 use crate::{Change, Expect, MemoryHome, Quota, Reads, Search};
 
@@ -88,7 +92,7 @@ fn what_is_refused_is_refused_of_nothing_too() {
             ..search()
         },
     ];
-    let [used, unused] = [Reads::from(Arc::new(memory)), Reads(None)].map(|reads| {
+    let [used, unused] = [Reads::from(Arc::new(memory)), Reads::default()].map(|reads| {
         let mut all = Vec::new();
         for id in ["", "a\nb", "\u{2066}a", &"i".repeat(513)] {
             all.push(told(reads.get(&space, id)));
@@ -102,4 +106,38 @@ fn what_is_refused_is_refused_of_nothing_too() {
     });
     assert_eq!(used, unused);
     assert_eq!(used.len(), 16);
+}
+
+/// A call that ends leaves its work behind, which keeps its place and is told so; what
+/// others ask goes on.
+#[tokio::test]
+async fn work_keeps_its_place_until_it_ends_and_others_go_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store: Arc<dyn Store> = MemoryStore::new();
+    let home = MemoryHome::new(store, dir.path().join("memory"), super::options());
+    let io = tokio::runtime::Handle::current();
+    let at_work = Arc::new(AtomicUsize::new(0));
+    let (end, ends) = watch::channel(false);
+    let brief = Duration::from_millis(50);
+    for _ in 0..3 * SHARE {
+        let (at_work, mut ends) = (Arc::clone(&at_work), ends.clone());
+        let blocked = home.work(&io, "slow", move |_, wanted| {
+            at_work.fetch_add(1, Ordering::SeqCst);
+            while wanted.is_wanted() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            // It can't end at once.
+            let _ended = wait(ends.wait_for(|end| *end));
+            at_work.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        });
+        assert!(tokio::time::timeout(brief, blocked).await.is_err());
+    }
+    assert_eq!(at_work.load(Ordering::SeqCst), SHARE);
+    let other = home.work(&io, "other", |home, _| home.is_used());
+    let other = tokio::time::timeout(Duration::from_secs(30), other).await;
+    assert!(!other.expect("it has its own places").expect("a read"));
+    end.send(true).expect("they listen");
+    let more = home.work(&io, "slow", |_, wanted| Ok(wanted.is_wanted()));
+    assert!(more.await.expect("there is a place again"));
 }

@@ -10,6 +10,7 @@ mod namespaces;
 mod reads;
 mod refused;
 mod search;
+mod slow;
 mod writes;
 
 use std::path::Path;

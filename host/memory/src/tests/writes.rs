@@ -1,8 +1,8 @@
 //! What may be written, and what becomes of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{World, author, document, namespace, told};
+use super::{World, author, document, namespace, options, told};
 use crate::limits::{DIMENSION_MAX, DOCUMENT_OVERHEAD_BYTES};
 use crate::rows::{DOCS, EXPIRY, GONE, LOG, VECTORS};
 use crate::wait::wait;
@@ -319,6 +319,32 @@ fn what_is_over_is_never_shown_and_swept_in_steps() {
     // A time that can't be reached is no end.
     world.put(SPACE, short("last", u64::MAX));
     assert!(world.ids(SPACE).contains(&"last".to_owned()));
+}
+
+/// What one writes, again and again, keeps nobody's documents.
+#[test]
+fn what_is_over_is_swept_while_others_write() {
+    let world = World::with(Options {
+        background: true,
+        ..options()
+    });
+    let brief = NewDocument {
+        ttl_ms: Some(1),
+        ..document("a", "over soon")
+    };
+    world.put("agent/brief", brief);
+    world.advance(10);
+    let begun = Instant::now();
+    for n in 0.. {
+        world.put("shared/busy", document("x", &format!("text {n}")));
+        // The writer's own document alone is left.
+        if world.rows(DOCS) == 1 {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "{n} writes");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(world.ids("shared/busy"), ["x"]);
 }
 
 #[test]

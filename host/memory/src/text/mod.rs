@@ -5,6 +5,7 @@
 //! every moment and after every crash; a search reads them together.
 
 pub(crate) mod disk;
+mod phrase;
 pub(crate) mod query;
 pub(crate) mod snippet;
 pub(crate) mod tail;

@@ -25,7 +25,7 @@ pub(crate) struct TailDoc {
 
 /// What is known of a document's newest change.
 #[derive(Debug, Clone, Copy)]
-struct Change {
+pub(crate) struct Change {
     seq: u64,
     /// Where it is in `docs`; `None`: it was deleted.
     slot: Option<u32>,
@@ -33,11 +33,16 @@ struct Change {
     created: bool,
 }
 
+/// What changed, by the documents' keys: the index's versions of these are not the
+/// newest.
+pub(crate) type Changes = HashMap<Bytes, Change>;
+
 /// The changes, in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
-    changes: HashMap<Bytes, Change>,
-    docs: Vec<Option<TailDoc>>,
+    /// Searches that go on keep them as they were.
+    changes: Arc<Changes>,
+    docs: Vec<Option<Arc<TailDoc>>>,
     postings: HashMap<Box<str>, Vec<u32>>,
     /// Namespaces that were deleted, and when.
     dropped: BTreeMap<u64, u64>,
@@ -91,12 +96,12 @@ impl Tail {
                     row,
                     words,
                 };
-                self.set(key, seq, created, Some(doc));
+                self.set(key, seq, created, Some(Arc::new(doc)));
             }
         }
     }
 
-    fn set(&mut self, key: Bytes, seq: u64, created: bool, doc: Option<TailDoc>) {
+    fn set(&mut self, key: Bytes, seq: u64, created: bool, doc: Option<Arc<TailDoc>>) {
         let before = self.changes.get(&key).copied();
         if let Some(slot) = before.and_then(|change| change.slot) {
             self.docs[slot as usize] = None;
@@ -104,10 +109,10 @@ impl Tail {
         let created = before.map_or(created, |change| change.created) && seq > self.unsure_until;
         let slot = doc.map(|doc| self.push(doc));
         let change = Change { seq, slot, created };
-        self.changes.insert(key, change);
+        Arc::make_mut(&mut self.changes).insert(key, change);
     }
 
-    fn push(&mut self, doc: TailDoc) -> u32 {
+    fn push(&mut self, doc: Arc<TailDoc>) -> u32 {
         let slot = self.docs.len() as u32;
         self.bytes += doc.row.bytes;
         for word in doc.words.distinct() {
@@ -125,7 +130,7 @@ impl Tail {
     fn drop_namespace(&mut self, number: u64, seq: u64) {
         self.dropped.insert(number, seq);
         let prefix = number.to_be_bytes();
-        self.changes.retain(|key, change| {
+        Arc::make_mut(&mut self.changes).retain(|key, change| {
             let keep = !key.starts_with(&prefix);
             if let Some(slot) = change.slot.filter(|_| !keep) {
                 self.docs[slot as usize] = None;
@@ -140,7 +145,7 @@ impl Tail {
         left.unsure_until = self.unsure_until;
         self.dropped.retain(|_, dropped| *dropped > seq);
         left.dropped = std::mem::take(&mut self.dropped);
-        for (key, change) in std::mem::take(&mut self.changes) {
+        for (key, change) in Arc::unwrap_or_clone(std::mem::take(&mut self.changes)) {
             if change.seq <= seq {
                 continue;
             }
@@ -187,13 +192,13 @@ impl Tail {
         self.since
     }
 
-    /// Whether the index's version of the document is not the newest.
-    pub(crate) fn hides(&self, key: &[u8]) -> bool {
-        self.changes.contains_key(key)
+    /// What changed, as it is now.
+    pub(crate) fn changes(&self) -> Arc<Changes> {
+        Arc::clone(&self.changes)
     }
 
     /// Documents with a word, of all namespaces.
-    pub(crate) fn with_word(&self, word: &str) -> impl Iterator<Item = (u32, &TailDoc)> {
+    pub(crate) fn with_word(&self, word: &str) -> impl Iterator<Item = (u32, &Arc<TailDoc>)> {
         let slots = self.postings.get(word).map_or(&[][..], Vec::as_slice);
         let doc = |slot: &u32| Some((*slot, self.docs[*slot as usize].as_ref()?));
         slots.iter().filter_map(doc)

@@ -16,6 +16,8 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::CodePointMapData;
 use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
 
+use crate::text::phrase::{Phrase, Places};
+
 /// Bytes of a word that count.
 const WORD_BYTES_MAX: usize = 64;
 /// Characters of a letter with its marks that count.
@@ -243,19 +245,15 @@ impl WordList {
     }
 
     /// How often the words are there one after another.
-    pub(crate) fn count_of_phrase(&self, phrase: &[String]) -> u32 {
-        let places: Option<Vec<&Vec<u32>>> = phrase
-            .iter()
-            .map(|word| self.words.get(word.as_str()))
-            .collect();
-        let Some([first, rest @ ..]) = places.as_deref() else {
-            return 0;
-        };
-        let follows = |at: u32| {
-            let mut next = (at + 1..).zip(rest);
-            next.all(|(at, places)| places.binary_search(&at).is_ok())
-        };
-        first.iter().filter(|at| follows(**at)).count() as u32
+    pub(crate) fn count_of_phrase(&self, phrase: &Phrase<&str>) -> u32 {
+        let mut places = Places::default();
+        for (which, word) in phrase.words().enumerate() {
+            match self.words.get(*word) {
+                Some(at) => places.add(which, at),
+                None => return 0,
+            }
+        }
+        phrase.count(&mut places)
     }
 }
 
@@ -359,7 +357,10 @@ mod tests {
     #[test]
     fn phrases_are_words_one_after_another() {
         let list = WordList::of("to be or not to be, to be");
-        let phrase = |text: &str| list.count_of_phrase(&all(text));
+        let phrase = |text: &str| {
+            let words = all(text);
+            list.count_of_phrase(&Phrase::new(words.iter().map(String::as_str)))
+        };
         assert_eq!(
             (list.count(), list.count_of("be"), list.count_of("x")),
             (8, 3, 0)
@@ -375,6 +376,6 @@ mod tests {
         for (text, count) in cases {
             assert_eq!(phrase(text), count, "{text}");
         }
-        assert_eq!(list.count_of_phrase(&[]), 0);
+        assert_eq!(phrase(""), 0);
     }
 }

@@ -17,6 +17,7 @@ use crate::draft::{Effect, EffectWhat};
 use crate::error::MemoryError;
 use crate::rows::{self, VECTORS, VectorRow};
 use crate::text::disk::each_row;
+use crate::wanted::Bound;
 use flat::{Best, FlatSet, VectorFilter, dot};
 
 /// Changes that may wait for a set; with more it is read again.
@@ -88,14 +89,14 @@ impl VectorCache {
     pub(crate) fn top(
         &self,
         vectors: Vectors,
-        query: &[f32],
-        filter: &VectorFilter,
+        (query, filter): (&[f32], &VectorFilter),
         limit: usize,
+        bound: &Bound,
     ) -> Result<Vec<(f32, String)>, MemoryError> {
         let needs = vectors.count * FlatSet::bytes_of(vectors.dimension) as u64;
         if needs > self.bytes_max {
             lock(&self.sets).remove(&vectors.number);
-            return self.top_of_stored(vectors.number, query, filter, limit);
+            return self.top_of_stored(vectors.number, (query, filter), limit, bound);
         }
         let cached = self.cached(vectors.number);
         let owned = |top: Vec<(f32, &str)>| {
@@ -111,7 +112,7 @@ impl VectorCache {
         }
         let mut set = cached.set.write().unwrap_or_else(PoisonError::into_inner);
         if set.is_none() {
-            *set = Some(self.read(vectors)?);
+            *set = Some(self.read(vectors, bound)?);
         }
         let Some(set) = set.as_mut() else {
             return Ok(Vec::new());
@@ -150,9 +151,9 @@ impl VectorCache {
         }
     }
 
-    fn read(&self, vectors: Vectors) -> Result<FlatSet, MemoryError> {
+    fn read(&self, vectors: Vectors, bound: &Bound) -> Result<FlatSet, MemoryError> {
         let mut set = FlatSet::new(vectors.dimension);
-        self.each(vectors.number, |id, row| set.put(id, &row))?;
+        self.each(vectors.number, bound, |id, row| set.put(id, &row))?;
         Ok(set)
     }
 
@@ -160,12 +161,12 @@ impl VectorCache {
     fn top_of_stored(
         &self,
         number: u64,
-        query: &[f32],
-        filter: &VectorFilter,
+        (query, filter): (&[f32], &VectorFilter),
         limit: usize,
+        bound: &Bound,
     ) -> Result<Vec<(f32, String)>, MemoryError> {
         let mut best = Best::new(limit);
-        self.each(number, |id, row| {
+        self.each(number, bound, |id, row| {
             let has = filter.has(row.updated_ms, row.expires_ms, &row.labels);
             if has && row.vector.len() == query.len() {
                 best.add(dot(query, &row.vector), id.to_owned());
@@ -174,9 +175,15 @@ impl VectorCache {
         Ok(best.into_sorted())
     }
 
-    fn each(&self, number: u64, mut each: impl FnMut(&str, VectorRow)) -> Result<(), MemoryError> {
+    fn each(
+        &self,
+        number: u64,
+        bound: &Bound,
+        mut each: impl FnMut(&str, VectorRow),
+    ) -> Result<(), MemoryError> {
         let (from, to) = rows::doc_range(number);
         each_row(&*self.store, VECTORS, &from, Some(&to), |key, row| {
+            bound.check()?;
             let (_, id) = rows::split_doc_key(VECTORS, key)?;
             each(id, VectorRow::decode(key, row)?);
             Ok(())

@@ -1,7 +1,7 @@
 //! From a base URL to an open connection. The address may be a private one: an
 //! administrator wrote the URL.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -71,12 +71,8 @@ async fn first(addresses: &[SocketAddr]) -> Result<TcpStream, Failed> {
 }
 
 fn name(base: &BaseUrl) -> Result<ServerName<'static>, Failed> {
-    Ok(match &base.host {
-        Host::Domain(name) => ServerName::try_from(name.clone())
-            .map_err(|_| failed("the provider's name is none that TLS knows"))?,
-        Host::Ipv4(ip) => ServerName::from(IpAddr::from(*ip)),
-        Host::Ipv6(ip) => ServerName::from(IpAddr::from(*ip)),
-    })
+    let name = airlock_tls::server_name(&base.host);
+    name.ok_or_else(|| failed("the provider's name is none that TLS knows"))
 }
 
 fn tls_words(error: &std::io::Error) -> &'static str {

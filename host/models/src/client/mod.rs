@@ -9,17 +9,16 @@
 mod dial;
 mod url;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use airlock_tls::TlsError;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -28,24 +27,6 @@ use crate::error::{Failed, Fate, ModelError, Why};
 
 /// Largest answer to a request that failed, bytes.
 const ERROR_BYTES_MAX: usize = 64 << 10;
-
-/// Why the client could not be set up.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// The file of certificates could not be read.
-    #[error("reading the certificates in {path}")]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The TLS library refused its configuration.
-    #[error("configuring TLS")]
-    Tls(#[source] rustls::Error),
-}
 
 /// Sends requests.
 #[derive(Clone)]
@@ -103,31 +84,10 @@ impl Client {
     /// `ca_file` (PEM).
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub fn new(ca_file: Option<&Path>) -> Result<Self, ClientError> {
-        let mut roots = RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
-        if let Some(path) = ca_file {
-            add_roots(&mut roots, path).map_err(|source| ClientError::CaFile {
-                path: path.into(),
-                source,
-            })?;
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(ClientError::Tls)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    /// [`TlsError`].
+    pub fn new(ca_file: Option<&Path>) -> Result<Self, TlsError> {
+        let tls = airlock_tls::client(ca_file)?;
         Ok(Self { tls: Arc::new(tls) })
-    }
-
-    /// How TLS is spoken, for whoever else speaks it in the host's name.
-    #[must_use]
-    pub fn tls(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.tls)
     }
 
     /// Sends a request; its answer's head.
@@ -249,21 +209,5 @@ impl Reply {
             all.extend_from_slice(&data);
         }
         Ok(all)
-    }
-}
-
-fn add_roots(
-    roots: &mut RootCertStore,
-    path: &Path,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let pem = std::fs::read(path)?;
-    let mut added = 0;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        roots.add(certificate?)?;
-        added += 1;
-    }
-    match added {
-        0 => Err("there is no certificate in it".into()),
-        _ => Ok(()),
     }
 }

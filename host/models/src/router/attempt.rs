@@ -144,6 +144,7 @@ impl Router {
             return Err(resting(wait_ms).into());
         }
         let _place = place(lane, ask.caller).await?;
+        ask.still_permitted()?;
         let mut reporting = self.leave(lane)?;
         let bound = prepared.bound;
         ask.used(spent.and_unsure(bound));

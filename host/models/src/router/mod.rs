@@ -80,9 +80,24 @@ pub struct Ask<'a> {
     pub told: Option<&'a (dyn Fn(Event) + Send + Sync)>,
     /// Says what was used by now, also when this is given up.
     pub meter: Option<&'a Meter>,
+    /// Is asked before each attempt is sent whether it still may, and says why not.
+    pub permitted: Option<&'a Permitted<'a>>,
 }
 
+/// Whether something may be sent now, else why not.
+pub type Permitted<'a> = dyn Fn() -> Result<(), String> + Send + Sync + 'a;
+
 impl Ask<'_> {
+    /// It may have been taken away while others were asked, or waited for.
+    fn still_permitted(&self) -> Result<(), Failed> {
+        let asked = self.permitted.map_or(Ok(()), |permitted| permitted());
+        asked.map_err(|message| Failed {
+            why: Why::Denied,
+            fate: Fate::NotSent,
+            error: ModelError::Denied { message },
+        })
+    }
+
     fn used(&self, spent: Spent) {
         if let Some(meter) = self.meter {
             meter.set(spent);
@@ -194,13 +209,14 @@ impl Log {
         self.spent.cost_micros = self.spent.cost_micros.saturating_add(cost_micros);
     }
 
-    /// The error that says most: of an attempt that was made, else of the last; and
+    /// The error that says most: that nothing may be sent any more, else of an attempt
+    /// that was made, else of the last; and
     /// the shortest wait after which another may do better.
     fn failure(self, asked: &str) -> Failure {
         let made = self
             .errors
             .iter()
-            .rfind(|failed| failed.fate != Fate::NotSent);
+            .rfind(|failed| failed.fate != Fate::NotSent || failed.why == Why::Denied);
         let error = match made.or(self.errors.last()) {
             Some(failed) => failed.error.clone(),
             None => ModelError::invalid(format!("no model for `{asked}`")),
@@ -492,8 +508,12 @@ fn passes(why: Why) -> bool {
     matches!(why, Why::Connect | Why::RateLimit | Why::Server | Why::Cut)
 }
 
-/// Whether the next model is asked: always where this one was sent nothing.
+/// Whether the next model is asked: always where this one was sent nothing, unless
+/// nothing may be sent.
 fn falls_back(role: &Role, why: Why, fate: Fate) -> bool {
+    if why == Why::Denied {
+        return false;
+    }
     if fate == Fate::NotSent {
         return true;
     }

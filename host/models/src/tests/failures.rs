@@ -32,6 +32,7 @@ fn each_why_has_one_name() {
         "circuit-open",
         "busy",
         "budget",
+        "denied",
         "connect",
         "timeout",
         "rate-limit",

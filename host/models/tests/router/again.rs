@@ -1,10 +1,12 @@
 //! What is tried again, elsewhere, or left alone for a while.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use airlock_fake_models::{Damage, Reply, Step, What};
-use airlock_models::{Fate, Finish, ModelError, Why};
+use airlock_models::{Ask, Fate, Finish, ModelError, Why};
 
 use super::faults::{damaged, patience_ms, raw};
-use super::harness::{Usual, question, said, world};
+use super::harness::{PLENTY, Usual, key, question, said, world};
 
 #[tokio::test]
 async fn failures_that_may_pass_are_tried_again() {
@@ -233,4 +235,45 @@ async fn what_was_streamed_before_a_fallback_counts_no_more() {
         "a part of the first was told"
     );
     assert_eq!(said(&events[last..]), "whole");
+}
+
+/// A permission that is taken away after so many attempts: neither the same model nor
+/// another one is sent anything, whatever a retry or a fallback would do.
+#[tokio::test]
+async fn nothing_is_sent_that_is_not_permitted_any_more() {
+    for (attempts, errors, sent) in [(0, 0, 0), (1, 3, 1), (2, 3, 2), (3, 3, 3), (9, 2, 3)] {
+        let usual = Usual {
+            retries: 1,
+            ..Usual::default()
+        };
+        let failed = (0..errors).map(|_| What::error(500, "broken", "broken"));
+        let world = usual.world(failed.chain([What::text("late")])).await;
+        let left = AtomicUsize::new(attempts);
+        let permitted = || {
+            let take = |left: usize| left.checked_sub(1);
+            let taken = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take);
+            taken.map(drop).map_err(|_| "taken away".to_owned())
+        };
+        let conversation = key();
+        let ask = Ask {
+            permitted: Some(&permitted),
+            caller: "test",
+            conversation: &conversation,
+            allowance: PLENTY,
+            told: None,
+            meter: None,
+        };
+        let answer = world.router.ask(&question("fast", "x"), ask).await;
+        assert_eq!(world.server.seen().len(), sent, "{attempts}");
+        match answer {
+            Ok(answer) => assert_eq!((answer.text.as_str(), attempts), ("late", 9)),
+            Err(failure) => {
+                let message = "taken away".to_owned();
+                assert_eq!(failure.error, ModelError::Denied { message });
+                assert_eq!(failure.attempts.len(), sent + 1, "{attempts}");
+                let last = failure.attempts.last().map(|last| (last.why, last.fate));
+                assert_eq!(last, Some((Why::Denied, Fate::NotSent)));
+            }
+        }
+    }
 }

@@ -315,6 +315,7 @@ async fn texts_become_vectors() {
     let world = world([What::Answer(vectors.clone()), What::Answer(vectors)]).await;
     let conversation = key();
     let ask = Ask {
+        permitted: None,
         caller: "test",
         conversation: &conversation,
         allowance: PLENTY,

@@ -48,6 +48,7 @@ async fn no_attempt_begins_that_could_cost_more_than_is_left() {
     assert_eq!(world.server.seen().len(), 1, "nothing was sent");
     let conversation = key();
     let ask = Ask {
+        permitted: None,
         caller: "test",
         conversation: &conversation,
         allowance: bound,
@@ -87,6 +88,7 @@ async fn what_was_used_is_known_when_a_request_is_given_up() {
         let bound = world.router.bound(&request).expect("a bound");
         let (conversation, meter) = (key(), airlock_models::Meter::default());
         let ask = Ask {
+            permitted: None,
             caller: "test",
             conversation: &conversation,
             allowance: PLENTY,
@@ -256,6 +258,7 @@ async fn a_rate_passes_on_to_the_next_model() {
     let router = super::harness::router(&config);
     let conversation = key();
     let ask = Ask {
+        permitted: None,
         caller: "test",
         conversation: &conversation,
         allowance: PLENTY,
@@ -289,6 +292,7 @@ async fn a_key_that_is_not_there_is_said_by_its_name() {
     let router = super::harness::router(&config);
     let conversation = key();
     let ask = Ask {
+        permitted: None,
         caller: "test",
         conversation: &conversation,
         allowance: PLENTY,

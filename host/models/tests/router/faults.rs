@@ -241,6 +241,7 @@ async fn a_model_that_cannot_be_reached_was_sent_nothing() {
     let router = router(&Usual::default().config(url));
     let conversation = super::harness::key();
     let ask = airlock_models::Ask {
+        permitted: None,
         caller: "test",
         conversation: &conversation,
         allowance: super::harness::PLENTY,

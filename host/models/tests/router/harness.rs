@@ -162,6 +162,7 @@ impl World {
     ) -> Result<Answer, Failure> {
         let conversation = key();
         let ask = Ask {
+            permitted: None,
             caller: "test",
             conversation: &conversation,
             allowance,
@@ -177,6 +178,7 @@ impl World {
         let heard = Mutex::new(Vec::new());
         let hear = |event| heard.lock().expect("no panic").push(event);
         let ask = Ask {
+            permitted: None,
             caller: "test",
             conversation: &conversation,
             allowance: PLENTY,

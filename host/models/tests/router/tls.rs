@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use airlock_fake_models::{FakeModels, Script, What};
-use airlock_models::{Ask, Client, ClientError, ModelError, Redactor, Router, Why};
+use airlock_models::{Ask, Client, ModelError, Redactor, Router, Why};
+use airlock_tls::TlsError;
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -39,6 +40,7 @@ async fn a_provider_is_asked_only_where_its_certificate_is_trusted() {
     let config = Usual::default().config(&url);
     let conversation = key();
     let ask = Ask {
+        permitted: None,
         caller: "test",
         conversation: &conversation,
         allowance: PLENTY,
@@ -76,6 +78,6 @@ fn a_file_without_certificates_is_refused() {
     let empty = Client::new(Some(&path)).expect_err("it is empty");
     assert!(matches!(
         (absent, empty),
-        (ClientError::CaFile { .. }, ClientError::CaFile { .. })
+        (TlsError::CaFile { .. }, TlsError::CaFile { .. })
     ));
 }

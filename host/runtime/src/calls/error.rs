@@ -51,6 +51,9 @@ pub enum CallRefused {
     /// The body is no JSON.
     #[error("the input is not JSON: {0}")]
     InvalidJson(String),
+    /// An object in the body has a member twice: which one counts is not said.
+    #[error("the input has the member {0:?} twice in one object; each is given once")]
+    MemberTwice(String),
     /// The body is over the plugin's `input` limit.
     #[error("the input has {bytes} bytes, the plugin's limit is {limit}")]
     InputTooLarge {
@@ -104,6 +107,7 @@ impl Failure for CallRefused {
             Self::ClaimChanged { .. } => "effects-changed",
             Self::ToolChanged { .. } => "tool-changed",
             Self::InvalidJson(_) => "invalid-json",
+            Self::MemberTwice(_) => "member-twice",
             Self::InputTooLarge { .. } => "input-too-large",
             Self::NotAdmitted(error) => error.code(),
             Self::Idempotency(error) => error.code(),
@@ -119,7 +123,7 @@ impl Failure for CallRefused {
             Self::Plugin(error) => error.status(),
             Self::ToolNotFound { .. } => 404,
             Self::ClaimChanged { .. } | Self::ToolChanged { .. } => 409,
-            Self::InvalidJson(_) => 400,
+            Self::InvalidJson(_) | Self::MemberTwice(_) => 400,
             Self::InputTooLarge { .. } => 413,
             Self::NotAdmitted(error) => error.status(),
             Self::Idempotency(error) => error.status(),

@@ -97,7 +97,7 @@ impl Watch {
                 }
                 watch.report(Err(CallError::Cancelled))
             }
-            Self::Server(watch) => watch.report(Err(CallError::Cancelled)),
+            Self::Server(watch) => watch.report(Err(CallError::Cancelled), true),
         }
     }
 }

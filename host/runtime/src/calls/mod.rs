@@ -19,5 +19,5 @@ pub(crate) use principal_ids::PrincipalIds;
 pub(crate) use reply::code_of;
 pub use reply::status_of;
 pub use run::{CallStage, ToolCall};
-pub(crate) use run::{Cut, Step, StepMade};
+pub(crate) use run::{Cut, Step, StepMade, check_json};
 pub(crate) use turn::{Judged, Turn};

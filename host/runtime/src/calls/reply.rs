@@ -158,6 +158,7 @@ mod tests {
     fn check(result: Result<&str, CallError>, expect: Expect) {
         let mut report = CallReport {
             result: result.map(str::to_owned),
+            lost: false,
             usage: Usage::default(),
             denials: Vec::new(),
             log: Vec::new(),

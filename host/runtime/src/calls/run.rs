@@ -21,13 +21,13 @@ use crate::calls::turn::{Judged, Turn};
 use crate::calls::{CallRefused, reply};
 use crate::halt::OfRun;
 use crate::idempotency::{Begin, Fingerprint, IdempotencyError, StoredReply, Ticket};
-use crate::ids;
-use crate::plugins::{Active, Slot};
+use crate::plugins::{Active, PluginError, Slot};
 use crate::principal::Principal;
 use crate::problem::Failure;
 use crate::remote::Withheld;
 use crate::runtime::Runtime;
 use crate::stop::Stop;
+use crate::{ids, json};
 
 /// A call as it comes in.
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ impl Runtime {
         let result = match &call.idempotency_key {
             None => self.call_once(who, call, None).await,
             Some(key) => {
-                let target = format!("/v1/tools/{}/{}", call.plugin, call.tool);
+                let target = who.within(format!("/v1/tools/{}/{}", call.plugin, call.tool));
                 let print = Fingerprint::of("POST", &target, &call.input);
                 match self
                     .idempotency()
@@ -133,12 +133,14 @@ impl Runtime {
         let output = made.report.result.as_deref().map(reply::is_json);
         if output == Ok(false) {
             made.report.result = Err(reply::not_json());
+            made.report.lost = made.report.usage.acts();
         }
         let mut ops: Vec<Op> = Vec::with_capacity(1);
         self.account(who, &made.info, &made.report, &mut ops);
         ops.push(recorded::done(who, &made.info, &made.report));
         Ok(StepMade {
             result: made.report.result,
+            lost: made.report.lost,
             cut: made.cut,
             usage: made.report.usage,
             ops,
@@ -264,7 +266,8 @@ impl Runtime {
             }
         };
         // What was in force when the call was asked for may have changed while
-        // it waited.
+        // it waited, and who may ask for it.
+        self.check_holds(who).map_err(PluginError::from)?;
         let (active, class) = in_force(&slot, &call.tool)?;
         let waits_until = call
             .timeout
@@ -396,6 +399,8 @@ pub(crate) enum Cut {
 /// A step's call that was made.
 pub(crate) struct StepMade {
     pub(crate) result: Result<String, CallError>,
+    /// Whether more may have happened than the result tells.
+    pub(crate) lost: bool,
     pub(crate) cut: Option<Cut>,
     /// What it took.
     pub(crate) usage: airlock_sandbox::Usage,
@@ -489,7 +494,7 @@ fn near(active: &Active, tool: &str) -> String {
 }
 
 pub(super) fn in_force(slot: &Slot, tool: &str) -> Result<(Arc<Active>, EffectClass), CallRefused> {
-    let gone = || crate::plugins::PluginError::NotFound(slot.name.clone());
+    let gone = || PluginError::NotFound(slot.name.clone());
     let active = slot.active().ok_or_else(gone)?;
     let class = check_tool(&active, tool)?;
     Ok((active, class))
@@ -502,10 +507,19 @@ fn check_input(active: &Active, input: Bytes) -> Result<String, CallRefused> {
             limit: active.limits.input.to_string(),
         });
     }
-    if let Err(error) = serde_json::from_slice::<&RawValue>(&input) {
-        return Err(CallRefused::InvalidJson(error.to_string()));
-    }
+    check_json(&input)?;
     String::from_utf8(input.into()).map_err(|error| CallRefused::InvalidJson(error.to_string()))
+}
+
+/// Refuses what is no JSON, and what is not the same to each of its readers: those who
+/// approve a call, the record of it and the tool.
+pub(crate) fn check_json(input: &[u8]) -> Result<(), CallRefused> {
+    let read = serde_json::from_slice::<&RawValue>(input);
+    let json = read.map_err(|error| CallRefused::InvalidJson(error.to_string()))?;
+    match json::member_twice(json.get()) {
+        Some(name) => Err(CallRefused::MemberTwice(name)),
+        None => Ok(()),
+    }
 }
 
 fn info(active: &Active, tool: &str, with_log: bool) -> CallInfo {

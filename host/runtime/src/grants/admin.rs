@@ -288,7 +288,9 @@ impl Runtime {
         changed.grants_version = grants.version;
         let mut ops = more;
         ops.extend(grants::put(&grants));
-        ops.push(record::op(&grants_record(&change, active, &grants)));
+        let (action, detail) = acted(&change, active, &grants);
+        let record = self.act_of(change.who, &action, &grants.plugin, detail);
+        ops.push(record::op(&record.map_err(PluginError::from)?));
         self.registry.commit(&changed, ops).await?;
         *row = changed;
         slot.swap(Some(next));
@@ -361,11 +363,12 @@ fn pinned(active: &Active, change: &GrantsChange<'_>) -> Claims {
     pinned
 }
 
-fn grants_record(
+/// What is done with the grants, for the audit.
+fn acted(
     change: &GrantsChange<'_>,
     active: &Active,
     grants: &GrantsVersion,
-) -> airlock_journal::audit::AuditRecord {
+) -> (String, serde_json::Value) {
     let detail = json!({
         "version": grants.version,
         "digest": grants.digest,
@@ -377,10 +380,5 @@ fn grants_record(
         "descriptions_before": active.grants.descriptions,
         "descriptions": grants.descriptions,
     });
-    record::admin(
-        change.who,
-        &format!("grants.{}", change.action),
-        &grants.plugin,
-        detail,
-    )
+    (format!("grants.{}", change.action), detail)
 }

@@ -81,9 +81,9 @@ pub(crate) fn check_descriptions(
             format!("has {bytes} bytes, 1 to {DESCRIPTION_BYTES_MAX} are taken")
         } else if text
             .chars()
-            .any(|c| c.is_control() && !matches!(c, '\n' | '\t'))
+            .any(|c| airlock_text::is_hidden(c) && !matches!(c, '\n' | '\t'))
         {
-            "holds control characters".to_owned()
+            "holds characters that are not seen".to_owned()
         } else {
             continue;
         };

@@ -144,7 +144,7 @@ impl Runtime {
     ) -> Result<(), HookError> {
         let _turn = self.hooks.turn.lock().await;
         self.hook_row(who, name)?;
-        let record = record::admin(who, "hook.remove", name, json!({}));
+        let record = self.act_of(who, "hook.remove", name, json!({}))?;
         let batch = Batch::new()
             .delete(SPACE, name.to_owned())
             .op(record::op(&record));
@@ -161,7 +161,7 @@ impl Runtime {
         detail: Value,
     ) -> Result<(), HookError> {
         let name = row.hook.name.clone();
-        let record = record::admin(who, action, &name, detail);
+        let record = self.act_of(who, action, &name, detail)?;
         let batch = batch.put(SPACE, name, encode(row)).op(record::op(&record));
         self.store().commit(batch).await?;
         Ok(())

@@ -9,6 +9,7 @@ use crate::engine::VaultError;
 use crate::names::BadName;
 use crate::problem::Failure;
 use crate::runs::RunError;
+use crate::tokens::AuthError;
 
 /// Why something can't be done with a webhook, or a delivery was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,9 @@ pub enum HookError {
     /// The secret can't be sealed or opened.
     #[error("the webhook's secret")]
     Vault(#[from] VaultError),
+    /// The token of whoever asks was revoked or has expired meanwhile.
+    #[error("the token is not valid any more")]
+    Unauthenticated(#[from] AuthError),
     /// The store.
     #[error("the store failed")]
     Store(#[from] StoreError),
@@ -95,6 +99,7 @@ impl Failure for HookError {
             Self::Invalid(_) => "hook-invalid",
             Self::Run(error) => error.code(),
             Self::Vault(error) => error.code(),
+            Self::Unauthenticated(error) => error.code(),
             Self::Store(_) => "store-failed",
         }
     }
@@ -108,6 +113,7 @@ impl Failure for HookError {
             Self::Invalid(_) => 422,
             Self::Rate { .. } => 429,
             Self::Run(error) => error.status(),
+            Self::Unauthenticated(error) => error.status(),
             Self::Vault(VaultError::Value(_)) => 422,
             Self::Vault(VaultError::Store(_)) | Self::NotReady(_) | Self::Store(_) => 503,
             Self::Vault(_) => 500,

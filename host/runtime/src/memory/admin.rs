@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::embed::Embedder;
 use super::{
-    DocumentPut, DocumentsPage, DocumentsQuery, MemoryFailure, MemoryFound, MemoryPage,
+    Asker, DocumentPut, DocumentsPage, DocumentsQuery, MemoryFailure, MemoryFound, MemoryPage,
     MemoryQuery, MemorySearch, NamespaceDeleted, NamespaceView,
 };
 use crate::principal::Principal;
@@ -45,8 +45,9 @@ impl Runtime {
         }
         loop {
             let behind = after.clone();
-            let listed =
-                self.with_memory(move |memory| memory.namespaces(kind, behind.as_ref(), PAGE_MAX));
+            let listed = self.with_memory(Asker::Principal(who), move |memory| {
+                memory.namespaces(kind, behind.as_ref(), PAGE_MAX)
+            });
             let listed = listed.await?;
             let last = listed.len() < PAGE_MAX;
             for (namespace, usage) in listed {
@@ -81,7 +82,7 @@ impl Runtime {
         let namespace = self.seen(who, namespace)?;
         page_size(query.limit)?;
         let shown = namespace.to_string();
-        let listed = self.read_memory(move |memory| {
+        let listed = self.read_memory(Asker::Principal(who), move |memory| {
             let from = (query.after.as_deref(), query.limit);
             let there = memory.usage(&namespace)?.is_some();
             let place = (&namespace, &*namespace.to_string());
@@ -106,7 +107,9 @@ impl Runtime {
     ) -> Result<DocumentView, MemoryFailure> {
         let namespace = self.seen(who, namespace)?;
         let (shown, wanted) = (namespace.to_string(), id.to_owned());
-        let got = self.read_memory(move |memory| memory.get(&namespace, &wanted));
+        let got = self.read_memory(Asker::Principal(who), move |memory| {
+            memory.get(&namespace, &wanted)
+        });
         match got.await? {
             Some(document) => Ok(document_view(document, &shown, true)),
             None => Err(MemoryFailure::NoDocument {
@@ -149,12 +152,14 @@ impl Runtime {
             source: put.source,
         };
         let (to, by) = (namespace.clone(), provenance(who));
-        let queued = self.with_memory(move |memory| {
+        let queued = self.with_memory(Asker::Principal(who), move |memory| {
             Ok(memory.put(&to, document, put.expect, &by, Quota::default()))
         });
         queued.await?.await?;
         let (wanted, missing) = (id.to_owned(), id.to_owned());
-        let got = self.read_memory(move |memory| memory.get(&namespace, &wanted));
+        let got = self.read_memory(Asker::Principal(who), move |memory| {
+            memory.get(&namespace, &wanted)
+        });
         match got.await? {
             Some(document) => Ok(entry_view(document.entry, &shown, true)),
             None => Err(MemoryFailure::NoDocument {
@@ -190,8 +195,9 @@ impl Runtime {
         self.on_record(who, "memory.delete", &shown, detail).await?;
         let (wanted, by) = (id.to_owned(), provenance(who));
         let expect = expect.map_or(Expect::Any, Expect::Version);
-        let queued =
-            self.with_memory(move |memory| Ok(memory.delete(&namespace, &wanted, expect, &by)));
+        let queued = self.with_memory(Asker::Principal(who), move |memory| {
+            Ok(memory.delete(&namespace, &wanted, expect, &by))
+        });
         match queued.await?.await? {
             true => Ok(()),
             false => Err(MemoryFailure::NoDocument {
@@ -217,7 +223,9 @@ impl Runtime {
         self.check_holds(who)?;
         let shown = namespace.to_string();
         let held = namespace.clone();
-        let usage = self.read_memory(move |memory| memory.usage(&held)).await?;
+        let usage = self
+            .read_memory(Asker::Principal(who), move |memory| memory.usage(&held))
+            .await?;
         let Some(usage) = usage else {
             return Err(MemoryFailure::NoNamespace(shown));
         };
@@ -263,7 +271,7 @@ impl Runtime {
             to_ms: asked.to_ms,
             limit: asked.limit,
         };
-        let hits = self.read_memory(move |memory| memory.search(&search));
+        let hits = self.read_memory(Asker::Principal(who), move |memory| memory.search(&search));
         let view = |hit: airlock_memory::Hit| {
             let shown = hit.entry.namespace.to_string();
             hit_view(hit, &shown, true)
@@ -280,11 +288,9 @@ impl Runtime {
         role: &str,
         text: &str,
     ) -> Result<Option<Vec<f32>>, MemoryFailure> {
-        let embedder = Embedder::new(self, role, &who.name);
+        let embedder = Embedder::new(self, role, who)?;
         let made = embedder.vectors(vec![text.to_owned()]).await;
-        let (tokens, micros) = embedder.used();
-        let detail = json!({ "role": role, "tokens": tokens, "cost_micros": micros });
-        self.on_record(who, "memory.embed", role, detail).await?;
+        self.embedded(who, &embedder, role).await?;
         Ok(made?.pop())
     }
 
@@ -327,6 +333,7 @@ impl Runtime {
         })
     }
 
+    /// Puts on record what `who` is about to change.
     pub(super) async fn on_record(
         &self,
         who: &Principal,
@@ -334,7 +341,22 @@ impl Runtime {
         subject: &str,
         detail: serde_json::Value,
     ) -> Result<(), MemoryFailure> {
-        let record = record::admin(who, action, subject, detail);
+        let record = self.act_of(who, action, subject, detail)?;
+        self.audit.append(&record).await?;
+        Ok(())
+    }
+
+    /// Puts on record what models were asked for, whoever still has a say.
+    pub(super) async fn embedded(
+        &self,
+        who: &Principal,
+        embedder: &Embedder,
+        subject: &str,
+    ) -> Result<(), MemoryFailure> {
+        let (tokens, micros) = embedder.used();
+        let role = embedder.role();
+        let detail = json!({ "role": role, "tokens": tokens, "cost_micros": micros });
+        let record = record::admin(who, "memory.embed", subject, detail);
         self.audit.append(&record).await?;
         Ok(())
     }

@@ -9,6 +9,8 @@ use tokio::runtime::Handle;
 use super::MemoryFailure;
 use crate::ids;
 use crate::models::InForce;
+use crate::principal::{Principal, Role};
+use crate::problem::Failure;
 use crate::runtime::Runtime;
 
 /// Makes vectors with a role of the host's models.
@@ -16,20 +18,33 @@ pub(super) struct Embedder {
     runtime: Arc<Runtime>,
     io: Handle,
     role: String,
-    caller: String,
+    who: Principal,
     /// Tokens and millionths that were used, and may have been.
     used: Mutex<(u64, u64)>,
 }
 
 impl Embedder {
-    pub(super) fn new(runtime: &Arc<Runtime>, role: &str, caller: &str) -> Self {
-        Self {
+    /// In the name of `who`. What it costs counts in no budget, so that only an
+    /// administrator of the whole host may.
+    pub(super) fn new(
+        runtime: &Arc<Runtime>,
+        role: &str,
+        who: &Principal,
+    ) -> Result<Self, MemoryFailure> {
+        if who.is_scoped() || !who.has_one_of(&[Role::Admin]) {
+            return Err(MemoryFailure::EmbedNeedsAdmin);
+        }
+        Ok(Self {
             runtime: Arc::clone(runtime),
             io: Handle::current(),
             role: role.to_owned(),
-            caller: caller.to_owned(),
+            who: who.clone(),
             used: Mutex::default(),
-        }
+        })
+    }
+
+    pub(super) fn role(&self) -> &str {
+        &self.role
     }
 
     fn request(&self, texts: Vec<String>) -> EmbedRequest {
@@ -58,19 +73,24 @@ impl Embedder {
         Ok(())
     }
 
-    /// One vector for each text.
+    /// One vector for each text, for as long as there is somebody to give them to.
     pub(super) async fn vectors(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, MemoryFailure> {
         let failed = |why: String| MemoryFailure::Embedding(why);
         let now = self.runtime.models.in_force()?;
         let request = self.request(texts);
         let allowance = self.bound(&now, &request)?;
         let conversation = ConversationKey::new(ids::random::<32>());
+        let permitted = || {
+            let holds = self.runtime.check_holds(&self.who);
+            holds.map_err(|error| error.detail())
+        };
         let ask = Ask {
-            caller: &self.caller,
+            caller: &self.who.name,
             conversation: &conversation,
             allowance,
             told: None,
             meter: None,
+            permitted: Some(&permitted),
         };
         let made = now.router.embed(&request, ask).await;
         let spent = match &made {
@@ -81,6 +101,8 @@ impl Embedder {
             used.0 += spent.tokens + spent.unsure_tokens;
             used.1 += spent.cost_micros + spent.unsure_micros;
         }
+        // Models may take their time.
+        self.runtime.check_holds(&self.who)?;
         match made {
             Ok(made) => Ok(made.vectors),
             Err(failure) => Err(failed(failure.error.to_string())),

@@ -32,6 +32,11 @@ pub enum MemoryFailure {
     /// Whoever asks has no say any more.
     #[error(transparent)]
     Auth(#[from] crate::tokens::AuthError),
+    /// What makes vectors costs, and counts in no budget.
+    #[error(
+        "`embed` asks a model of the host, outside any budget: it takes an administrator's token that is not limited to some plugins; give a `vector`"
+    )]
+    EmbedNeedsAdmin,
     /// No vectors were made.
     #[error("no vectors were made: {0}")]
     Embedding(String),
@@ -57,6 +62,7 @@ impl Failure for MemoryFailure {
             Self::NoNamespace(_) => "namespace-not-found",
             Self::NotShared(_) => "namespace-not-shared",
             Self::Auth(error) => error.code(),
+            Self::EmbedNeedsAdmin => "forbidden",
             Self::Embedding(_) => "embedding-failed",
             Self::Models(error) => error.code(),
             Self::Memory(error) => match error {
@@ -65,6 +71,7 @@ impl Failure for MemoryFailure {
                 MemoryError::Conflict { .. } => "document-changed",
                 MemoryError::Quota { .. } | MemoryError::Namespaces { .. } => "memory-quota",
                 MemoryError::Dimension { .. } => "vector-length",
+                MemoryError::TooLong { .. } => "search-too-long",
                 MemoryError::Busy { .. } => "memory-busy",
                 MemoryError::Store(_) | MemoryError::Corrupt { .. } => "store-failed",
                 _ => "memory-failed",
@@ -78,6 +85,7 @@ impl Failure for MemoryFailure {
             Self::NoDocument { .. } | Self::NoNamespace(_) => 404,
             Self::NotShared(_) => 409,
             Self::Auth(error) => error.status(),
+            Self::EmbedNeedsAdmin => 403,
             Self::Embedding(_) => 502,
             Self::Models(error) => error.status(),
             Self::Memory(error) => match error {

@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::MemoryFailure;
 use super::admin::provenance;
 use super::embed::Embedder;
+use super::{Asker, MemoryFailure};
 use crate::principal::Principal;
 use crate::runtime::Runtime;
 
@@ -98,12 +98,13 @@ impl Runtime {
         }
         let shown = namespace.to_string();
         let role = request.embed.clone();
-        let embedder = role.as_deref();
-        let embedder = embedder.map(|role| Arc::new(Embedder::new(self, role, &who.name)));
+        let embedder = role.as_deref().map(|role| Embedder::new(self, role, who));
+        let embedder = embedder.transpose()?.map(Arc::new);
         if let Some(embedder) = &embedder {
             embedder.check()?;
         }
         let (by, making) = (provenance(who), embedder.clone());
+        let (runtime, whose) = (Arc::clone(self), who.clone());
         let (paths, pruning) = (request.files.len(), request.there.is_some());
         let work = move |memory: &airlock_memory::Memory| {
             let target = Import {
@@ -119,27 +120,35 @@ impl Runtime {
                 },
             };
             let files = (request.files, request.refused);
-            all_files(memory, &target, files, request.there)
+            let holds = || runtime.still_holds(&whose);
+            all_files(memory, &target, files, request.there, &holds)
         };
         let detail = json!({ "namespace": shown, "files": paths, "prunes": pruning });
         self.on_record(who, "memory.import", &shown, detail).await?;
-        let files = self.with_memory(work).await;
-        if let Some((tokens, micros)) = embedder.map(|embedder| embedder.used()) {
-            let detail = json!({ "role": role, "tokens": tokens, "cost_micros": micros });
-            self.on_record(who, "memory.embed", &shown, detail).await?;
+        let files = self.with_memory(Asker::Principal(who), work).await;
+        if let Some(embedder) = embedder {
+            self.embedded(who, &embedder, &shown).await?;
         }
-        Ok(MemoryImported { files: files? })
+        let files = files?;
+        // What was written until then stays, and is on record.
+        self.check_holds(who)?;
+        Ok(MemoryImported { files })
     }
 }
 
+/// File by file, for as long as whoever imports them may.
 fn all_files(
     memory: &airlock_memory::Memory,
     target: &Import<'_>,
     (files, refused): (Vec<ImportFile>, Vec<RefusedFile>),
     there: Option<Vec<String>>,
+    holds: &dyn Fn() -> bool,
 ) -> Result<Vec<Imported>, MemoryError> {
     let mut report = Vec::with_capacity(files.len() + refused.len());
     for file in files {
+        if !holds() {
+            return Ok(report);
+        }
         let outcome = import::one_file(memory, target, &file.path, file.chunks)?;
         let path = file.path;
         report.push(Imported { path, outcome });
@@ -148,7 +157,7 @@ fn all_files(
         let outcome = import::refused_file(memory, target, &path, why)?;
         report.push(Imported { path, outcome });
     }
-    if let Some(there) = there {
+    if let Some(there) = there.filter(|_| holds()) {
         let named = there.iter().map(|path| format!("{}{path}", target.prefix));
         let there: BTreeSet<String> = named.collect();
         report.extend(import::prune(memory, target, &there)?);

@@ -13,8 +13,11 @@ mod types;
 use std::sync::Arc;
 
 use airlock_journal::StoreError;
-use airlock_memory::{Kind, Memory, MemoryError, Namespace, Reads, limits::PAGE_MAX};
+use airlock_memory::{
+    Kind, Memory, MemoryError, MemoryHome, Namespace, Reads, Wanted, limits::PAGE_MAX,
+};
 use airlock_sandbox::capability::memory::{agents_own, is_agents_own};
+use tokio::runtime::Handle;
 
 pub use error::MemoryFailure;
 pub use import::{ImportFile, MemoryImport, MemoryImported, RefusedFile};
@@ -23,7 +26,26 @@ pub use types::{
     NamespaceDeleted, NamespaceView,
 };
 
+use crate::principal::Principal;
 use crate::runtime::Runtime;
+
+/// Who works with the memory, but for plugins.
+#[derive(Clone, Copy)]
+pub(crate) enum Asker<'w> {
+    /// The host itself.
+    Host,
+    Principal(&'w Principal),
+}
+
+impl Asker<'_> {
+    /// Whose places these are. No plugin has such a name.
+    fn place(self) -> String {
+        match self {
+            Self::Host => "/".to_owned(),
+            Self::Principal(who) => format!("/{}", who.name),
+        }
+    }
+}
 
 impl Runtime {
     /// Opens it where there is something in it, so that what is over is removed. Where
@@ -52,26 +74,27 @@ impl Runtime {
         }
     }
 
-    /// Works with it off the async threads.
+    /// Works with it off the async threads, in a place of `who`.
     pub(crate) async fn with_memory<T: Send + 'static>(
         &self,
+        who: Asker<'_>,
         work: impl FnOnce(&Memory) -> Result<T, MemoryError> + Send + 'static,
     ) -> Result<T, MemoryError> {
-        let _place = self.memory.place().await?;
-        let home = Arc::clone(&self.memory);
-        let done = tokio::task::spawn_blocking(move || work(&*home.open()?));
-        done.await.unwrap_or_else(|_| Err(interrupted()))
+        let io = Handle::current();
+        let work = move |home: &MemoryHome, _: &Wanted| work(&*home.open()?);
+        self.memory.work(&io, &who.place(), work).await
     }
 
-    /// Reads it off the async threads; one that was never used is not opened for that.
+    /// Reads it off the async threads, in a place of `who`; one that was never used is
+    /// not opened for that.
     pub(crate) async fn read_memory<T: Send + 'static>(
         &self,
+        who: Asker<'_>,
         work: impl FnOnce(&Reads) -> Result<T, MemoryError> + Send + 'static,
     ) -> Result<T, MemoryError> {
-        let _place = self.memory.place().await?;
-        let home = Arc::clone(&self.memory);
-        let done = tokio::task::spawn_blocking(move || work(&home.reads()?));
-        done.await.unwrap_or_else(|_| Err(interrupted()))
+        let io = Handle::current();
+        let work = move |home: &MemoryHome, wanted: &Wanted| work(&home.reads()?.wanted(wanted));
+        self.memory.work(&io, &who.place(), work).await
     }
 
     /// Whether a plugin keeps documents for itself.
@@ -100,7 +123,9 @@ impl Runtime {
     }
 
     async fn delete_all(&self, namespace: Namespace) -> Result<bool, MemoryError> {
-        let queued = self.with_memory(move |memory| Ok(memory.delete_namespace(&namespace)));
+        let queued = self.with_memory(Asker::Host, move |memory| {
+            Ok(memory.delete_namespace(&namespace))
+        });
         queued.await?.await
     }
 
@@ -109,7 +134,7 @@ impl Runtime {
             return Ok(Vec::new());
         }
         let plugin = plugin.to_owned();
-        let listed = self.with_memory(move |memory| own_namespaces(memory, &plugin));
+        let listed = self.with_memory(Asker::Host, move |memory| own_namespaces(memory, &plugin));
         listed.await.map_err(store_error)
     }
 

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use airlock_journal::StoreError;
+use airlock_models::PatternError;
 use airlock_models::config::ConfigError;
-use airlock_models::{ClientError, PatternError};
+use airlock_tls::TlsError;
 
 use crate::problem::Failure;
 use crate::stop::NotReady;
+use crate::tokens::AuthError;
 
 /// Why there are no models, or none of what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +54,7 @@ pub enum ModelsError {
     },
     /// TLS could not be set up.
     #[error("setting up TLS for models: {0}")]
-    Client(ClientError),
+    Client(TlsError),
     /// There is no configuration of models.
     #[error(
         "no models are configured: write models.toml in the data directory, or name another file as `models_file` in airlock.toml, and run `airlock models reload` (docs/models.md)"
@@ -73,6 +75,9 @@ pub enum ModelsError {
     /// No model answered.
     #[error("{0}")]
     Failed(String),
+    /// The token of whoever asks was revoked or has expired meanwhile.
+    #[error("the token is not valid any more")]
+    Unauthenticated(#[from] AuthError),
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] StoreError),
@@ -92,6 +97,7 @@ impl Failure for ModelsError {
             Self::Role(..) => "role-not-found",
             Self::NotReady(_) => "not-ready",
             Self::Failed(_) => "model-failed",
+            Self::Unauthenticated(error) => error.code(),
             Self::Store(_) => "store-failed",
         }
     }
@@ -108,6 +114,7 @@ impl Failure for ModelsError {
             Self::Day(_) | Self::Text(_) => 400,
             Self::NotReady(_) => 503,
             Self::Failed(_) => 502,
+            Self::Unauthenticated(error) => error.status(),
             Self::Store(_) => 503,
         }
     }

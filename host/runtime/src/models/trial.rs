@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::ModelsError;
 use crate::principal::Principal;
-use crate::record;
+use crate::problem::Failure as _;
 use crate::runs::ATTEMPTS_RESERVED;
 use crate::runtime::Runtime;
 
@@ -85,15 +85,17 @@ impl Runtime {
         let ask = Asked::new(&asked, role.models.iter().any(embeds));
         let allowance = ask.allowance(router)?;
         let detail = json!({ "role": asked.role, "tokens_max": allowance.tokens, "cost_micros_max": allowance.cost_micros });
-        let act = record::admin(who, "models.try", &asked.role, detail);
+        let act = self.act_of(who, "models.try", &asked.role, detail)?;
         self.audit.append(&act).await?;
         let caller = format!("try {}", who.name);
+        let permitted = || self.check_holds(who).map_err(|error| error.detail());
         let terms = Ask {
             caller: &caller,
             conversation: &ConversationKey::new(crate::ids::random()),
             allowance,
             told: Some(&|_| {}),
             meter: None,
+            permitted: Some(&permitted),
         };
         let began = Instant::now();
         let answer = match &ask {

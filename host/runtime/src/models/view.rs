@@ -11,7 +11,6 @@ use super::days::Counted;
 use super::{ModelsError, day_of};
 use crate::ids;
 use crate::principal::Principal;
-use crate::record;
 use crate::runtime::Runtime;
 
 /// What can be asked.
@@ -147,7 +146,7 @@ impl Runtime {
             "roles": read.config.roles.iter().map(|(name, role)| (name, &role.models)).collect::<BTreeMap<_, _>>(),
             "models": read.config.models.len(),
         });
-        let act = record::admin(who, "models.reload", "models", detail);
+        let act = self.act_of(who, "models.reload", "models", detail)?;
         self.audit.append(&act).await?;
         self.models.put(read);
         self.models()

@@ -106,7 +106,7 @@ impl Runtime {
         let next = self.prepared(next).await.map_err(PluginError::Prepare)?;
         let mut changed = row.clone();
         changed.active = Some(digest.to_owned());
-        let record = record::admin(who, "plugin.activate", &slot.name, detail);
+        let record = self.act_of(who, "plugin.activate", &slot.name, detail)?;
         self.registry
             .commit(&changed, vec![record::op(&record)])
             .await?;

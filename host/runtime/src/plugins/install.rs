@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use airlock_journal::Op;
-use airlock_mcp_client::{Pinned, Server as McpServer};
+use airlock_mcp_client::Pinned;
 use bytes::Bytes;
 use serde_json::json;
 
@@ -23,6 +23,7 @@ use crate::plugins::{
 use crate::principal::{Principal, Role};
 use crate::problem::{Problem, log_failure};
 use crate::record;
+use crate::remote::Asked;
 use crate::runtime::Runtime;
 use crate::{ids, names, remote, rows};
 
@@ -53,7 +54,7 @@ impl Runtime {
         self: &Arc<Self>,
         who: &Principal,
         request: InstallRequest,
-        server: Option<McpServer>,
+        server: Option<Asked>,
     ) -> Result<Operation, PluginError> {
         names::why(&request.why)?;
         if let Some(expected) = &request.digest {
@@ -112,14 +113,17 @@ impl Runtime {
         &self,
         who: &Principal,
         mut request: InstallRequest,
-        server: Option<McpServer>,
+        server: Option<Asked>,
         progress: &Progress,
     ) -> Result<Installed, PluginError> {
         let turn = self.install_turns.acquire().await;
         let _turn = turn.map_err(|_| PluginError::ShuttingDown)?;
         progress.running();
-        if let Some(server) = server {
-            request.component = self.pin(who, &request.name, server).await?;
+        // Nothing is asked, compiled or kept for whoever has no say any more.
+        self.check_holds(who)?;
+        let again = server.as_ref().is_some_and(|asked| asked.again);
+        if let Some(asked) = server {
+            request.component = self.pin(who, &request.name, asked.server).await?;
         }
         let component = request.component.clone();
         let digest = self.blocking(move || ids::digest(&component)).await?;
@@ -137,6 +141,7 @@ impl Runtime {
             true => self.pinned_manifest(who, &request.name, &digest, &request.component)?,
             false => self.manifest_of(&digest, &request.component).await?,
         };
+        self.check_holds(who)?;
         if request.check {
             return self.checked(&request.name, &manifest).await;
         }
@@ -145,6 +150,10 @@ impl Runtime {
             .await?;
         let slot = self.registry.slot(&request.name);
         let mut row = slot.row.lock().await;
+        if again {
+            // What was removed while its server was asked does not come back.
+            self.still_installed(&slot)?;
+        }
         self.add_version(who, &slot, &mut row, &manifest, &request)
             .await
     }
@@ -268,7 +277,7 @@ impl Runtime {
         }
         let mut detail = json!({ "digest": manifest.digest, "active": first, "why": why });
         remote::mark(&mut detail, manifest);
-        let record = record::admin(who, "plugin.install", &slot.name, detail);
+        let record = self.act_of(who, "plugin.install", &slot.name, detail)?;
         self.registry
             .commit(&changed, vec![known(manifest), record::op(&record)])
             .await?;

@@ -207,12 +207,8 @@ impl Runtime {
                 remote::check_reach(who, name, &manifest)?;
                 let mut detail = json!({ "from": active.manifest.digest, "to": after, "why": why });
                 remote::mark(&mut detail, &manifest);
-                more.push(record::op(&record::admin(
-                    who,
-                    "plugin.activate",
-                    name,
-                    detail,
-                )));
+                let record = self.act_of(who, "plugin.activate", name, detail);
+                more.push(record::op(&record.map_err(PluginError::from)?));
                 let grants = Arc::clone(&active.grants);
                 Arc::new(Active::new(name, manifest, grants, None))
             }

@@ -275,7 +275,7 @@ impl fmt::Display for VersionChanges {
 
 /// A component's text, without what could make a line that looks like ours.
 fn one_line(text: &str) -> String {
-    let escaped = |c: char| match c.is_control() {
+    let escaped = |c: char| match airlock_text::is_hidden(c) {
         true => c.escape_default().to_string(),
         false => c.to_string(),
     };

@@ -85,6 +85,13 @@ fn may_install(who: &Principal, plugin: &str) -> Result<(), PluginError> {
     }
 }
 
+/// A server that is asked for its tools before it is installed.
+pub(crate) struct Asked {
+    pub(crate) server: Server,
+    /// It is the one of the plugin, which has to be there still.
+    pub(crate) again: bool,
+}
+
 impl Runtime {
     /// Starts installing a server; see [`Runtime::install`].
     ///
@@ -100,6 +107,7 @@ impl Runtime {
         names::plugin_name(plugin)?;
         may_install(who, plugin)?;
         self.may_ask(plugin)?;
+        let again = request.server.is_none();
         let server = match request.server {
             Some(server) => server,
             None => self.installed_pinned(who, plugin).await?.server,
@@ -121,7 +129,7 @@ impl Runtime {
             check: request.check,
             why: request.why,
         };
-        self.begin_install(who, install, Some(server))
+        self.begin_install(who, install, Some(Asked { server, again }))
     }
 
     /// What was pinned of a server in force, as a document for policies.
@@ -162,6 +170,7 @@ impl Runtime {
         let tools = tokio::select! {
             biased;
             () = self.halts.ends(plugin, None) => None,
+            () = self.revoked(who) => None,
             _ = stop.wait_for(|stop| *stop != Stop::No) => None,
             tools = asked => Some(tools),
         };
@@ -171,6 +180,7 @@ impl Runtime {
         match tools.transpose().map_err(failed)? {
             Some(tools) => Ok(Pinned::new(server, tools).bytes().into()),
             None => {
+                self.check_holds(who)?;
                 self.may_ask(plugin)?;
                 Err(PluginError::Interrupted)
             }

@@ -57,9 +57,8 @@ impl Host for Side {
         self.network.may_dial(peer, local, allow_private)
     }
 
-    fn mask(&self, secrets: &[&str]) -> Option<Mask> {
-        let values = secrets.iter().filter_map(|name| self.secret(name));
-        let values: Vec<Secret> = values.map(|value| Secret::new(value.as_str())).collect();
+    fn mask(&self, values: &[&str]) -> Option<Mask> {
+        let values: Vec<Secret> = values.iter().copied().map(Secret::new).collect();
         match values.is_empty() {
             true => None,
             false => Some(Arc::new(masker(&values))),
@@ -86,14 +85,14 @@ impl Remotes {
         sandbox: &Arc<Sandbox>,
         audit: &Audit,
     ) -> Result<Self, OpenError> {
-        let client = airlock_models::Client::new(config.ca_file.as_deref());
-        let client = client.map_err(|error| OpenError::Sandbox(Box::new(error)))?;
+        let tls = airlock_tls::client(config.ca_file.as_deref());
+        let tls = tls.map_err(|error| OpenError::Sandbox(Box::new(error)))?;
         Ok(Self {
             side: Arc::new(Side {
                 vault: Arc::clone(vault),
                 network: Arc::clone(network),
             }),
-            client: Client::new(client.tls()),
+            client: Client::new(Arc::new(tls)),
             launcher: config.launcher.clone(),
             launcher_args: config.launcher_args.clone(),
             dir: config.servers_dir(),

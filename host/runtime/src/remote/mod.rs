@@ -15,7 +15,7 @@ mod server;
 mod view;
 
 pub use admin::InstallServer;
-pub(crate) use admin::{check_reach, is_server, mark};
+pub(crate) use admin::{Asked, check_reach, is_server, mark};
 pub(crate) use host::Remotes;
 pub(crate) use manifest::manifest;
 pub(crate) use serve::{Served, ServedWatch, Serving};

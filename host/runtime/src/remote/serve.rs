@@ -52,10 +52,12 @@ impl ServedWatch {
         self.progress.subscribe()
     }
 
-    pub(crate) fn report(&self, result: Result<String, CallError>) -> CallReport {
+    /// `lost`: it was sent, and what the server says of it can't be told.
+    pub(crate) fn report(&self, result: Result<String, CallError>, lost: bool) -> CallReport {
         let wall_us = self.started.elapsed().as_micros();
         CallReport {
             result,
+            lost,
             usage: Usage {
                 wall_us: u64::try_from(wall_us).unwrap_or(u64::MAX),
                 ..Usage::default()
@@ -84,11 +86,21 @@ impl Served {
 
     /// Makes the call. Dropping the future takes it back.
     pub(crate) async fn run(self) -> CallReport {
-        let result = self.result().await;
-        self.watch.report(result)
+        let answer = match self.asked().await {
+            Ok(answer) => answer,
+            Err(error) => return self.watch.report(Err(error), false),
+        };
+        let lost = matches!(answer, Err(Fault::Lost(_) | Fault::Broken(_)));
+        let result = match answer {
+            Ok(Output::Structured(text) | Output::Content(text)) => Ok(text),
+            Ok(Output::Failed(message)) => Err(CallError::Permanent { message }),
+            Err(fault) => Err(self.ended(fault)),
+        };
+        self.watch.report(result, lost)
     }
 
-    async fn result(&self) -> Result<String, CallError> {
+    /// Asks the server, unless there is nothing to ask.
+    async fn asked(&self) -> Result<Result<Output, Fault>, CallError> {
         let Serving { linked, tool, .. } = &self.serving;
         let linked = linked.as_ref();
         let linked = linked.map_err(|fault| not_sent(&fault.to_string()))?;
@@ -116,11 +128,7 @@ impl Served {
             until: (self.watch.started + self.serving.wall).into(),
             output_bytes_max: self.serving.output_bytes_max,
         };
-        match linked.link.call(call).await {
-            Ok(Output::Structured(text) | Output::Content(text)) => Ok(text),
-            Ok(Output::Failed(message)) => Err(CallError::Permanent { message }),
-            Err(fault) => Err(self.ended(fault)),
-        }
+        Ok(linked.link.call(call).await)
     }
 
     fn ended(&self, fault: Fault) -> CallError {

@@ -27,6 +27,8 @@ use crate::stop::NotReady;
 pub(super) const NOTE_BYTES_MAX: usize = 8 << 10;
 /// Most events of one page.
 const EVENTS_MAX: usize = 1_000;
+/// Bytes of its records after which a page ends.
+const EVENTS_BYTES_MAX: usize = 1 << 20;
 /// Who sees what others started. Callers see their own runs alone.
 pub(super) const READERS: &[Role] = &[Role::Viewer, Role::Operator, Role::Approver];
 
@@ -125,7 +127,8 @@ impl Runtime {
             .collect()
     }
 
-    /// A page of a run's journal from record `from`.
+    /// A page of a run's journal from record `from`: up to `limit` records and 1 MiB,
+    /// at least one. Blocks for reads of the store.
     ///
     /// # Errors
     /// There is no such run, or the store failed.
@@ -137,10 +140,10 @@ impl Runtime {
         limit: usize,
     ) -> Result<RunEvents, RunError> {
         let row = self.row(who, id, READERS)?;
-        let limit = limit.clamp(1, EVENTS_MAX);
-        let read = rows::page(self.store(), id, from, limit)?;
+        let part = (from, limit.clamp(1, EVENTS_MAX));
+        let (read, all) = rows::page_within(self.store(), id, part, EVENTS_BYTES_MAX)?;
         let next = from + read.len() as u64;
-        let last = !row.is_open() && read.len() < limit;
+        let last = !row.is_open() && all;
         let event = |(seq, record)| RunEvent { seq, record };
         Ok(RunEvents {
             events: read.into_iter().map(event).collect(),
@@ -192,7 +195,7 @@ impl Runtime {
     ) -> Result<(), RunError> {
         let event = trigger::signal(who, name, payload)?;
         let session = self.open_run(who, id, &[Role::Operator])?;
-        let audit = record::admin(who, "run.signal", id, json!({ "signal": name }));
+        let audit = self.act_of(who, "run.signal", id, json!({ "signal": name }))?;
         let audit = vec![record::op(&audit)];
         session.decide([event], Vec::new(), audit, |state| trigger::room(id, state))?;
         kept(&session).await
@@ -249,7 +252,7 @@ impl Runtime {
         detail: Value,
         events: impl IntoIterator<Item = Event>,
     ) -> Result<(), RunError> {
-        let record = record::admin(who, action, &session.id, detail);
+        let record = self.act_of(who, action, &session.id, detail)?;
         let audit = vec![record::op(&record)];
         session.decide(events, Vec::new(), audit, |_| Ok(()))?;
         kept(session).await

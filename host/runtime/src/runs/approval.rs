@@ -6,14 +6,14 @@
 use airlock_sandbox::agent::{Request, RequestId};
 use airlock_sandbox::capability::tools::{Approval, Rule};
 use airlock_sandbox::{CallError, Denial, EffectClass};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::event::{Autonomy, Event, Start, Told};
 use super::fold::Asked;
 use super::types::{ApprovalView, AtDue, Decide};
-use crate::ids;
 use crate::runtime::Runtime;
+use crate::{ids, json};
 
 /// What becomes of a call before it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,6 @@ pub(super) fn question(
     if !asked.is_question() {
         return None;
     }
-    let json = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
     let mut view = ApprovalView {
         id: format!("{run}.{id}"),
         run: run.to_owned(),
@@ -106,7 +105,7 @@ pub(super) fn question(
         } => {
             view.text.clone_from(text);
             view.choices.clone_from(choices);
-            view.payload = payload.as_deref().map(json);
+            view.payload = payload.as_deref().map(json::shown);
             view.due_ms = *due_ms;
             view.on_due = due_ms.map(|_| AtDue::TellsAgent);
         }
@@ -115,7 +114,7 @@ pub(super) fn question(
             view.choices = [APPROVE, DENY].map(str::to_owned).to_vec();
             view.tool = Some(tool.clone());
             view.text = format!("May `{}` call `{tool}` with this input?", start.agent);
-            view.payload = Some(json(input));
+            view.payload = Some(json::shown(input));
             view.escalates_to = asked.terms.escalate.as_ref().map(|escalate| escalate.to);
             view.on_due = view.due_ms.map(|_| match view.escalates_to {
                 Some(_) => AtDue::Escalates,

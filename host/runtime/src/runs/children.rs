@@ -22,6 +22,7 @@ use super::rows;
 use super::session::{Session, Stop};
 use super::spending::{self, Spent};
 use super::{RunError, effect, step};
+use crate::calls::check_json;
 use crate::ids;
 use crate::problem::Failure;
 use crate::record;
@@ -191,6 +192,7 @@ fn intended(
         });
     }
     granted(session, runtime, &parent, agent)?;
+    check_json(input.as_bytes()).map_err(|refused| step::refusal(&refused))?;
     if !input.trim_start().starts_with('{')
         || serde_json::from_str::<serde_json::Value>(input).is_err()
     {

@@ -12,15 +12,19 @@ use airlock_journal::StoreError;
 use super::event::{End, Event, Record, Start};
 use super::session::Session;
 use super::{RunError, children, rows, spending, start};
-use crate::ids;
 use crate::problem::Failure;
 use crate::runtime::Runtime;
+use crate::{ids, json};
 
 /// A run is at least this old before it goes on as another one.
 const AGE_MIN: Duration = Duration::from_millis(100);
 
 /// What the next run is given: a JSON object, as for any run.
 pub(super) fn checked_input(input: &str) -> Result<(), RunError> {
+    if let Some(name) = json::member_twice(input) {
+        let twice = format!("input: the member {name:?} is there twice in one object");
+        return Err(RunError::Invalid(twice));
+    }
     let input = serde_json::from_str(input)
         .map_err(|error| RunError::Invalid(format!("input: {error}")))?;
     start::input(&input).map(drop)

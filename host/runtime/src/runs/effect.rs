@@ -13,7 +13,6 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::children;
-use super::effects::may_repeat;
 use super::event::{Block, Event, Told};
 use super::fold::Asked;
 use super::memory::what_happened;
@@ -180,7 +179,8 @@ impl Inner {
 
 /// What the agent is told of a request that is ended while nothing of it goes on
 /// here: by another host, or before a backup was made, it may have happened. Of a
-/// call that was `intended` here and not made, nothing did.
+/// call that was `intended` here and not made, nothing did. That it may be repeated
+/// is the host's to use, under its key: the agent would do it under another one.
 pub(super) fn ended_early(
     block: Option<&Block>,
     asked: &Asked,
@@ -197,11 +197,12 @@ pub(super) fn ended_early(
     };
     let begun = asked.begun.filter(|_| !intended);
     let class = begun.or(class);
-    if asked.unknown.is_none() && (class.is_none() || may_repeat(class)) {
+    let nothing = class.is_none_or(|class| class == EffectClass::ReadOnly);
+    if asked.unknown.is_none() && !asked.lost && nothing {
         return CallError::Cancelled;
     }
     match (begun, restored) {
-        (Some(_), _) => cut_off(),
+        (Some(_), _) => cut_off(begun),
         (None, true) => unknown("it was cancelled, and may have happened after the backup"),
         (None, false) => unknown("it was cancelled, and nobody knows whether it happened"),
     }
@@ -213,8 +214,12 @@ fn unknown(message: &str) -> CallError {
     }
 }
 
-pub(super) fn cut_off() -> CallError {
-    unknown("the call was cancelled while it ran")
+/// What the agent is told of a call that was ended while it ran.
+pub(super) fn cut_off(class: Option<EffectClass>) -> CallError {
+    match class {
+        Some(EffectClass::ReadOnly) => CallError::Cancelled,
+        _ => unknown("the call was cancelled while it ran"),
+    }
 }
 
 #[cfg(test)]
@@ -286,6 +291,82 @@ mod tests {
         ] {
             let told = ended_early(block, &state.requests[&id], false, None);
             assert_eq!(told == CallError::Cancelled, cancelled, "{id}: {told:?}");
+        }
+    }
+
+    /// Of a call that was begun and cut off, by its class: what the agent is told.
+    #[test]
+    fn what_was_begun_and_cut_off_may_have_happened_unless_it_only_reads() {
+        use EffectClass::{Destructive, Idempotent, Plain, ReadOnly};
+        for (class, cancelled) in [
+            (ReadOnly, true),
+            (Idempotent, false),
+            (Plain, false),
+            (Destructive, false),
+        ] {
+            let mut state = crate::runs::fold::RunState::default();
+            let event = Event::Requested {
+                id: 0,
+                request: call(),
+                begun: Some(class),
+            };
+            state.apply(&Record { at_ms: 1, event });
+            let asked = &state.requests[&0];
+            // By a host that is gone; here; intended here, and not made.
+            for (told, cancelled) in [
+                (ended_early(None, asked, false, None), cancelled),
+                (cut_off(Some(class)), cancelled),
+                (ended_early(None, asked, true, None), true),
+            ] {
+                let said = told == CallError::Cancelled;
+                assert_eq!(said, cancelled, "{class:?}: {told:?}");
+            }
+        }
+        assert_ne!(
+            cut_off(None),
+            CallError::Cancelled,
+            "nobody knows its class"
+        );
+    }
+
+    /// An attempt that may have happened is remembered in those after it, until a
+    /// person says what became of it.
+    #[test]
+    fn an_attempt_that_may_have_happened_stays_so_for_those_after_it() {
+        let retried = |attempt, lost| Event::Retried {
+            id: 0,
+            attempt,
+            after_ms: 1,
+            why: String::new(),
+            lost,
+        };
+        let why = || Block::UnknownOutcome {
+            id: 0,
+            detail: String::new(),
+        };
+        let asked = |since: &[Event]| {
+            let requested = Event::Requested {
+                id: 0,
+                request: call(),
+                begun: Some(EffectClass::Idempotent),
+            };
+            let mut state = crate::runs::fold::RunState::default();
+            for event in [std::slice::from_ref(&requested), since].concat() {
+                state.apply(&Record { at_ms: 1, event });
+            }
+            state.requests[&0].clone()
+        };
+        let blocked = Event::Blocked { why: why() };
+        for (since, cancelled) in [
+            (vec![retried(2, false)], true),
+            (vec![retried(2, true)], false),
+            (vec![retried(2, true), retried(3, false)], false),
+            (vec![retried(2, true), blocked.clone()], false),
+            (vec![retried(2, true), blocked, retried(3, false)], true),
+        ] {
+            let told = ended_early(None, &asked(&since), false, None);
+            let said = told == CallError::Cancelled;
+            assert_eq!(said, cancelled, "{since:?}: {told:?}");
         }
     }
 

@@ -21,7 +21,7 @@ use super::session::{Session, Stop};
 use super::spending::{self, Spent};
 use super::step::{self, Came};
 use super::{memory, model, policy};
-use crate::calls::{Judged, Turn};
+use crate::calls::{Judged, Turn, check_json};
 use crate::ids;
 use crate::runtime::Runtime;
 
@@ -86,6 +86,11 @@ pub(crate) fn may_repeat(class: Option<EffectClass>) -> bool {
     matches!(class, Some(EffectClass::ReadOnly | EffectClass::Idempotent))
 }
 
+/// Whether a call that was begun under this class may have had its effect.
+fn may_have_happened(begun: Option<EffectClass>) -> bool {
+    begun.is_some_and(|class| class != EffectClass::ReadOnly)
+}
+
 fn asked(session: &Session, id: RequestId) -> Option<Asked> {
     session.lock().state.requests.get(&id).cloned()
 }
@@ -129,7 +134,9 @@ enum Goes {
 
 impl Call {
     async fn perform(self, mut begun: Option<EffectClass>) {
-        while let Some(asked) = asked(&self.session, self.id) {
+        while let Some(mut asked) = asked(&self.session, self.id) {
+            // Begun by a host that is gone, or cut off by the kill switch.
+            asked.lost |= begun.is_none() && may_have_happened(asked.begun);
             let Request::Call { tool, input } = &asked.request else {
                 break;
             };
@@ -172,8 +179,13 @@ impl Call {
             }
         }
         let rule = match step::judge(&self.runtime, &self.session, tool) {
-            Err(denial) => return self.denied(denial),
+            Err(denial) => return self.denied(asked, tool, denial),
             Ok((rule, Verdict::Ask)) => {
+                if let Err(refused) = check_json(input.as_bytes()) {
+                    // Nobody is asked about what is not the same to each who reads it.
+                    let error = step::refusal(&refused);
+                    return self.answered(tool, &rule, Err(error), Vec::new(), Spent::default());
+                }
                 let binding = approval::binding(&self.runtime, tool, input, &rule);
                 if asked.approved.as_ref() != Some(&binding) {
                     return self.ask(asked, binding, &rule).await;
@@ -194,7 +206,7 @@ impl Call {
             return Goes::Over;
         };
         match step::made(self, asked, tool, input, &judged, turn).await {
-            Some(came) => self.came(asked, tool, &rule, may_repeat(judged.class()), came),
+            Some(came) => self.came(asked, tool, &rule, judged.class(), came),
             None => {
                 self.effect.is_done();
                 self.anew(asked, is_first, "what it was judged by has changed")
@@ -275,11 +287,18 @@ impl Call {
             attempt: asked.attempt,
             after_ms: ids::now_ms(),
             why: why.to_owned(),
+            lost: asked.lost,
         }
     }
 
-    fn denied(&self, denial: Denial) -> Goes {
+    fn denied(&self, asked: &Asked, tool: &str, denial: Denial) -> Goes {
         let audit = step::denied(&self.session, &denial);
+        if asked.lost {
+            self.session.push_with([], Vec::new(), audit);
+            let rule = step::rule(&self.runtime, &self.session, tool);
+            let detail = before(&CallError::Denied(denial));
+            return self.unknown(asked, tool, rule.as_ref(), detail);
+        }
         let (id, by) = (self.id, None);
         let withheld = denial.capability == step::AUTONOMY;
         let withheld = withheld.then_some(Event::Withheld { id });
@@ -313,7 +332,15 @@ impl Call {
         Goes::On
     }
 
-    fn came(&self, asked: &Asked, tool: &str, rule: &Rule, may_repeat: bool, came: Came) -> Goes {
+    fn came(
+        &self,
+        asked: &Asked,
+        tool: &str,
+        rule: &Rule,
+        class: Option<EffectClass>,
+        came: Came,
+    ) -> Goes {
+        let may_repeat = may_repeat(class);
         let goes_on = self.effect.is_done();
         let retry = policy::retry(rule);
         let again = goes_on && asked.attempt < retry.attempts;
@@ -325,12 +352,8 @@ impl Call {
             }
             Came::NotMade(error) => self.not_made(asked, tool, rule, again, error),
             Came::Cancelled { audit, used } => {
-                let error = match may_repeat {
-                    true => CallError::Cancelled,
-                    false => cut_off(),
-                };
-                self.session
-                    .answer_for(self.id, Told::Error(error), audit, used);
+                let error = Told::Error(cut_off(class));
+                self.session.answer_for(self.id, error, audit, used);
                 Goes::Over
             }
             Came::Answer {
@@ -343,15 +366,20 @@ impl Call {
                     retry_after_ms,
                 }) if again && may_repeat => {
                     self.used(used);
-                    self.retry(asked, wait(retry_after_ms), message, audit)
+                    self.retry(asked, wait(retry_after_ms), message, asked.lost, audit)
                 }
                 Err(CallError::Unknown { message }) if again && may_repeat => {
                     self.used(used);
-                    self.retry(asked, wait(None), message, audit)
+                    let lost = asked.lost || class != Some(EffectClass::ReadOnly);
+                    self.retry(asked, wait(None), message, lost, audit)
                 }
                 Err(CallError::Unknown { message }) => {
                     self.session.push_with(told(used), Vec::new(), audit);
                     self.unknown(asked, tool, Some(rule), message)
+                }
+                Err(error) if asked.lost => {
+                    self.session.push_with(told(used), Vec::new(), audit);
+                    self.unknown(asked, tool, Some(rule), before(&error))
                 }
                 answer => self.answered(tool, rule, answer, audit, used),
             },
@@ -414,8 +442,9 @@ impl Call {
                 retry_after_ms,
             } if again => {
                 let wait = policy::backoff(policy::retry(rule), asked.attempt, retry_after_ms);
-                self.retry(asked, wait, message, Vec::new())
+                self.retry(asked, wait, message, asked.lost, Vec::new())
             }
+            error if asked.lost => self.unknown(asked, tool, Some(rule), before(&error)),
             error => self.answered(tool, rule, Err(error), Vec::new(), Spent::default()),
         }
     }
@@ -480,6 +509,7 @@ impl Call {
                     attempt: asked.attempt + 1,
                     after_ms: ids::now_ms() + wait,
                     why: format!("{detail}; its grant says to make it again"),
+                    lost: false,
                 };
                 self.session.push([Event::Blocked { why }, retried]);
                 Goes::On
@@ -500,6 +530,7 @@ impl Call {
         asked: &Asked,
         wait_ms: u64,
         why: String,
+        lost: bool,
         audit: Vec<airlock_journal::Op>,
     ) -> Goes {
         let retried = Event::Retried {
@@ -507,10 +538,16 @@ impl Call {
             attempt: asked.attempt + 1,
             after_ms: ids::now_ms() + wait_ms,
             why,
+            lost,
         };
         self.session.push_with([retried], Vec::new(), audit);
         Goes::On
     }
+}
+
+/// What is known where the last attempt failed and one before may have happened.
+fn before(last: &CallError) -> String {
+    format!("an attempt before may have happened; the last one ended so: {last}")
 }
 
 fn told(used: Spent) -> Option<Event> {

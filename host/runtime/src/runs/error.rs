@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::admission::NotAdmitted;
 use crate::problem::Failure;
+use crate::tokens::AuthError;
 
 /// Why something can't be done with a run.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,9 @@ pub enum RunError {
     /// As many agents run as may.
     #[error("as many agents run as may at a time")]
     NoRoom,
+    /// The token of whoever asks was revoked or has expired meanwhile.
+    #[error("the token is not valid any more")]
+    Unauthenticated(#[from] AuthError),
     /// The store.
     #[error("the store failed")]
     Store(#[from] airlock_journal::StoreError),
@@ -121,6 +125,7 @@ impl Failure for RunError {
             Self::ApprovalChanged(_) => "approval-changed",
             Self::ForkDiffers(_) => "fork-differs",
             Self::NoRoom => "overloaded",
+            Self::Unauthenticated(error) => error.code(),
             Self::Store(_) | Self::NotKept => "store-failed",
         }
     }
@@ -137,6 +142,7 @@ impl Failure for RunError {
             | Self::NotTheirs(_)
             | Self::VersionNotActive(_)
             | Self::NeedsOperator(_) => 403,
+            Self::Unauthenticated(error) => error.status(),
             Self::ForkDiffers(_)
             | Self::ApprovalChanged(_)
             | Self::Ended(_)

@@ -216,6 +216,9 @@ pub(crate) enum Event {
         attempt: u32,
         after_ms: u64,
         why: String,
+        /// An attempt before may have happened, and nobody says what became of it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lost: bool,
     },
     /// A request has its answer: the outcome.
     Answered {

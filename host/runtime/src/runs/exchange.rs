@@ -73,6 +73,18 @@ pub(super) struct Said {
     pub(super) model: Option<String>,
 }
 
+impl Said {
+    /// What was under way is not wanted any more; what it used, or may have, counts.
+    pub(super) fn denied(message: String, spent: ModelSpent) -> Self {
+        Self {
+            answer: Err(error_of(ModelError::Denied { message })),
+            spent,
+            attempts: Vec::new(),
+            model: None,
+        }
+    }
+}
+
 impl Took {
     pub(super) fn spent(self) -> Spent {
         Spent {

@@ -80,6 +80,8 @@ pub(crate) struct Asked {
     pub(crate) begun: Option<EffectClass>,
     pub(crate) cancel_asked: bool,
     pub(crate) detached: bool,
+    /// An attempt before this one may have happened, and may be made again as it was.
+    pub(crate) lost: bool,
     /// Whether it happened is not known, and a person has to say: what is known.
     pub(crate) unknown: Option<String>,
     /// What a person has to approve before the call is made.
@@ -119,8 +121,9 @@ impl RunState {
                 id,
                 attempt,
                 after_ms,
+                lost,
                 ..
-            } => self.retried(*id, *attempt, *after_ms),
+            } => self.retried(*id, *attempt, *after_ms, *lost),
             Event::Answered {
                 id, answer, used, ..
             } => self.answered(*id, answer, used),
@@ -233,6 +236,7 @@ impl RunState {
             begun,
             cancel_asked: false,
             detached: false,
+            lost: false,
             unknown: None,
             to_approve: None,
             terms: Terms::default(),
@@ -253,12 +257,12 @@ impl RunState {
 
     /// What a request to a model had set aside is free again: what its attempt took
     /// is another record.
-    fn retried(&mut self, id: RequestId, attempt: u32, after_ms: u64) {
+    fn retried(&mut self, id: RequestId, attempt: u32, after_ms: u64, lost: bool) {
         let asked = self.requests.get(&id);
         if asked.is_some_and(|asked| talks::is_model(&asked.request)) {
             self.reserved.remove(&id);
         }
-        self.with(id, |asked| asked.retried(attempt, after_ms));
+        self.with(id, |asked| asked.retried(attempt, after_ms, lost));
     }
 
     fn answered(&mut self, id: RequestId, answer: &Told, used: &Spent) {
@@ -333,10 +337,12 @@ impl Asked {
 
     /// An approval covers all attempts that may be the same effect; after one that
     /// may not be repeated, it is asked for again.
-    fn retried(&mut self, attempt: u32, after_ms: u64) {
+    fn retried(&mut self, attempt: u32, after_ms: u64, lost: bool) {
         if self.unknown.is_some() {
             self.approved = None;
         }
+        // Whoever says that an unknown one is made again has said what became of it.
+        self.lost = (self.lost || lost) && self.unknown.is_none();
         self.attempt = attempt;
         self.not_before_ms = after_ms;
         self.begun = None;

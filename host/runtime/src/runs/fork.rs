@@ -2,8 +2,9 @@
 //! taken from that run's journal, what comes after it happens anew.
 //!
 //! What must stay true: an effect that the other run had, or may have had, is not
-//! repeated; no approval and no decision about the other run holds for this one;
-//! nothing is written into the other run.
+//! repeated, nor one that it may have had since its backup was made; no approval
+//! and no decision about the other run holds for this one; nothing is written into
+//! the other run.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,8 +22,9 @@ use super::fold::{Asked, RunState};
 use super::rows::{self, OpenRow};
 use super::session::Session;
 use super::talks;
-use super::types::{RunStatus, RunView};
+use super::types::RunView;
 use super::{RunError, admin, children, new_id, start};
+use crate::plugins::PluginError;
 use crate::principal::{Principal, Role};
 use crate::record;
 use crate::runtime::Runtime;
@@ -59,7 +61,8 @@ impl Runtime {
     /// Requests before the step that the other run has no answer to are made anew,
     /// except calls that may have happened and that the grant does not call
     /// read-only, and children, which go on: those block the new run until a person
-    /// says what became of them.
+    /// says what became of them. A run of a restored backup that nobody looked at
+    /// gives one that waits for an operator as it does itself.
     ///
     /// # Errors
     /// There is no such run, step or version, the version is not one that `who` may
@@ -108,7 +111,7 @@ impl Runtime {
         };
         let taken = taken_over(records, request.at, start.clone());
         self.does_the_same(&before, &start, &taken).await?;
-        self.begin_fork(who, &start, with_unknown(taken, &state))
+        self.begin_fork(who, &start, with_blocks(taken, &state))
             .await
     }
 
@@ -130,6 +133,15 @@ impl Runtime {
             )));
         }
         let digest = self.version(who, before, agent).await?;
+        // A plugin that was removed may have left its name to another one.
+        let slot = self.registry.known(&before.agent);
+        let slot = slot.ok_or_else(|| PluginError::NotFound(before.agent.clone()))?;
+        if !slot.row.lock().await.has(&digest) {
+            return Err(RunError::Plugin(PluginError::VersionNotFound {
+                plugin: before.agent.clone(),
+                digest,
+            }));
+        }
         let known = digest == before.digest || digest == active;
         match known || who.has_one_of(&[]) {
             true => Ok(digest),
@@ -170,10 +182,13 @@ impl Runtime {
         self.runs.own(self).await?;
         let id = new_id();
         let session = Session::new(id.clone(), self, &records);
-        let row = rows::row(&id, &session.lock().state);
+        let (row, shown) = {
+            let inner = session.lock();
+            (rows::row(&id, &inner.state), inner.shown)
+        };
         let detail =
             json!({ "agent": start.agent, "digest": start.digest, "from": start.forked_from });
-        let audit = record::admin(who, "run.fork", &id, detail);
+        let audit = self.act_of(who, "run.fork", &id, detail)?;
         let ops = [
             rows::append(&id, 0, &records),
             rows::put(&row),
@@ -183,7 +198,7 @@ impl Runtime {
         let ops = self.runs.fence().into_iter().chain(ops).collect();
         self.audit.commit_drafted(Batch { ops }).await?;
         self.runs.take_up(self, session);
-        Ok(admin::view(&row, Some(RunStatus::Running)))
+        Ok(admin::view(&row, Some(shown)))
     }
 }
 
@@ -269,8 +284,9 @@ fn carried(event: Event, before: bool, at: RequestId) -> Option<Event> {
 }
 
 /// Blocks on each request that was taken over without an answer and may have
-/// happened in the other run, which is in `state`.
-fn with_unknown(mut taken: Vec<Record>, state: &RunState) -> Vec<Record> {
+/// happened in the other run, which is in `state`, and on what that one did since
+/// its backup was made, whatever became of it meanwhile.
+fn with_blocks(mut taken: Vec<Record>, state: &RunState) -> Vec<Record> {
     let open = RunState::of(&taken);
     let at_ms = open.last_ms;
     let unknown = open.open().filter(|(id, _)| {
@@ -278,14 +294,15 @@ fn with_unknown(mut taken: Vec<Record>, state: &RunState) -> Vec<Record> {
         there.is_some_and(may_have_happened)
     });
     let detail = "the run that this one was forked from asked for it, and has no answer";
-    let blocked = unknown.map(|(id, _)| Record {
+    let unknown = unknown.map(|(id, _)| Block::UnknownOutcome {
+        id,
+        detail: detail.to_owned(),
+    });
+    let restored = state.blocked.clone();
+    let restored = restored.filter(|why| matches!(why, Block::Restored { .. }));
+    let blocked = unknown.chain(restored).map(|why| Record {
         at_ms,
-        event: Event::Blocked {
-            why: Block::UnknownOutcome {
-                id,
-                detail: detail.to_owned(),
-            },
-        },
+        event: Event::Blocked { why },
     });
     taken.extend(blocked.collect::<Vec<_>>());
     taken
@@ -295,7 +312,8 @@ fn with_unknown(mut taken: Vec<Record>, state: &RunState) -> Vec<Record> {
 /// make it under another key, or start another one, so that it would be one more.
 fn may_have_happened(asked: &Asked) -> bool {
     let reads = asked.begun == Some(EffectClass::ReadOnly);
-    children::is_child(asked) || asked.unknown.is_some() || (asked.begun.is_some() && !reads)
+    let unclear = asked.unknown.is_some() || asked.lost;
+    children::is_child(asked) || unclear || (asked.begun.is_some() && !reads)
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ fn fork(events: Vec<Event>, at: RequestId) -> Vec<Record> {
     let record = |(at_ms, event)| Record { at_ms, event };
     let records: Vec<Record> = (1_000..).zip(events).map(record).collect();
     let state = RunState::of(&records);
-    with_unknown(taken_over(records, at, start()), &state)
+    with_blocks(taken_over(records, at, start()), &state)
 }
 
 fn open(records: &[Record]) -> Vec<RequestId> {
@@ -73,6 +73,14 @@ fn a_call_that_may_have_happened_is_not_made_again() {
         attempt: 2,
         after_ms: 0,
         why: String::new(),
+        lost: false,
+    };
+    let again = Event::Retried {
+        id: 0,
+        attempt: 2,
+        after_ms: 0,
+        why: String::new(),
+        lost: true,
     };
     let lost = Event::Blocked {
         why: Block::UnknownOutcome {
@@ -98,6 +106,12 @@ fn a_call_that_may_have_happened_is_not_made_again() {
         ),
         ("waits to be approved", None, vec![asked("x")], false),
         ("lost", Some(Plain), vec![lost.clone()], true),
+        (
+            "made again where an attempt before may have happened",
+            Some(Idempotent),
+            vec![again],
+            true,
+        ),
         (
             "said not to have happened",
             Some(Plain),
@@ -267,6 +281,75 @@ fn what_the_agent_kept_and_was_told_is_taken_over() {
         assert_eq!((state.asked, forked.len()), (at, len), "at {at}");
         assert!(state.block().is_none(), "at {at}");
     }
+}
+
+/// What a run did since its backup was made is in no journal: whichever step it is
+/// forked at, the new one waits for an operator as it does, until one looked.
+#[test]
+fn a_fork_of_a_restored_run_is_blocked_as_it_is() {
+    let restored = || Event::Blocked {
+        why: Block::Restored { made_at_ms: 7 },
+    };
+    let looked = || Event::Unblocked {
+        by: "op".to_owned(),
+    };
+    let cancelled = || Event::CancelRequested {
+        by: "me".to_owned(),
+        why: String::new(),
+    };
+    let unknown = Event::Answered {
+        id: 1,
+        answer: Told::Error(airlock_sandbox::CallError::Unknown {
+            message: "it was cancelled".to_owned(),
+        }),
+        by: None,
+        used: Spent::default(),
+    };
+    let ended = Event::ended(crate::runs::End::Cancelled { unknown: vec![1] });
+    let table = [
+        ("restored", vec![restored()], true),
+        ("twice", vec![restored(), looked(), restored()], true),
+        (
+            "cancelled",
+            vec![restored(), cancelled(), unknown, ended],
+            true,
+        ),
+        ("a person looked", vec![restored(), looked()], false),
+    ];
+    for (name, since, blocked) in table {
+        let begun = Some(EffectClass::Plain);
+        let before = [asks(0, call(), begun), answered(0), asks(1, call(), None)];
+        for at in 0..=2 {
+            let state = RunState::of(&fork([&before[..], &since].concat(), at));
+            let why = Block::Restored { made_at_ms: 7 };
+            assert_eq!(state.blocked, blocked.then_some(why), "{name}, at {at}");
+            assert_eq!(state.holds_effects(), blocked, "{name}, at {at}");
+        }
+    }
+}
+
+/// What is unknown is cleared up by itself, and lifts nothing else.
+#[test]
+fn a_fork_of_a_restored_run_also_waits_for_what_is_unknown() {
+    let events = vec![
+        asks(0, call(), Some(EffectClass::Plain)),
+        Event::Blocked {
+            why: Block::Restored { made_at_ms: 7 },
+        },
+    ];
+    let mut forked = fork(events, 1);
+    let block = |records: &[Record]| RunState::of(records).block();
+    let unknown = block(&forked);
+    assert!(
+        matches!(unknown, Some(Block::UnknownOutcome { id: 0, .. })),
+        "{unknown:?}"
+    );
+    let event = answered(0);
+    forked.push(Record {
+        at_ms: 9_000,
+        event,
+    });
+    assert_eq!(block(&forked), Some(Block::Restored { made_at_ms: 7 }));
 }
 
 #[test]

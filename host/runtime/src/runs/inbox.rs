@@ -399,6 +399,7 @@ impl Runtime {
             Err(RunError::Ended(_)) => return Err(self.gone(who, run, request, none())),
             Err(error) => return Err(error),
         };
+        self.check_holds(who)?;
         match session.decide_question(who, request, &decide) {
             Ok(()) => kept(&session).await,
             Err(error @ RunError::NoQuestion(_)) => Err(self.gone(who, run, request, error)),

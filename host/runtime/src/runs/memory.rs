@@ -11,7 +11,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use airlock_memory::{Memory as Documents, MemoryError, MemoryHome, Provenance, Reads, Written};
+use airlock_memory::{
+    Memory as Documents, MemoryError, MemoryHome, Provenance, Reads, Wanted, Written,
+};
 use airlock_sandbox::agent::{Request, RequestId};
 use airlock_sandbox::capability::Capability;
 use airlock_sandbox::capability::memory::{self, Answer, Memory, Op, Owner, Rule, Task};
@@ -149,8 +151,15 @@ impl Asking {
             // Ended before anything was done; whoever did so answered.
             return Goes::Over;
         }
-        let answer = self.answered(&request, begun).await;
+        let answer = tokio::select! {
+            answer = self.answered(&request, begun) => Some(answer),
+            // Nobody else wants what was to be read; what is written is told.
+            () = self.effect.cancel.notified(), if !writes => None,
+        };
         self.effect.is_done();
+        let Some(answer) = answer else {
+            return self.settle(Err(CallError::Cancelled));
+        };
         let failed = matches!(&answer, Err(error) if !is_refusal(error));
         if failed && self.runtime.ready().is_err() {
             // What it did, if anything, is seen when the host goes on.
@@ -203,17 +212,14 @@ impl Asking {
         request: memory::Request,
         again: bool,
     ) -> Result<Came, MemoryError> {
-        let _place = self.runtime.memory.place().await?;
         let this = Arc::clone(self);
-        let work = move || {
-            let home = &this.runtime.memory;
-            match request.writes() {
-                true => this.change(&*home.open()?, request, again),
-                false => this.read(&home.reads()?, request),
-            }
+        let work = move |home: &MemoryHome, wanted: &Wanted| match request.writes() {
+            true => this.change(&*home.open()?, request, again),
+            false => this.read(&home.reads()?.wanted(wanted), request),
         };
-        let done = self.runtime.runs.io.spawn_blocking(work).await;
-        done.unwrap_or_else(|_| Err(stopping()))
+        let (agent, ..) = self.whose();
+        let io = &self.runtime.runs.io;
+        self.runtime.memory.work(io, &agent, work).await
     }
 
     fn read(&self, documents: &Reads, request: memory::Request) -> Result<Came, MemoryError> {
@@ -343,12 +349,6 @@ fn is_refusal(error: &MemoryError) -> bool {
         error,
         MemoryError::Busy { .. } | MemoryError::Store(_) | MemoryError::Index { .. }
     )
-}
-
-fn stopping() -> MemoryError {
-    MemoryError::Busy {
-        why: "the host is stopping".to_owned(),
-    }
 }
 
 fn rule_for(runtime: &Runtime, agent: &str, op: &Op) -> Result<Rule, String> {

@@ -32,6 +32,7 @@ mod loops;
 mod memory;
 mod model;
 mod news;
+mod once;
 mod park;
 mod people;
 mod places;

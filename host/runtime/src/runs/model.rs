@@ -228,6 +228,7 @@ impl Asking {
             attempt,
             after_ms: ids::now_ms().saturating_add(wait_ms),
             why,
+            lost: false,
         }
     }
 
@@ -251,10 +252,7 @@ impl Asking {
 
     /// The agent's rule for what is asked, and that within the rule's bounds.
     fn permitted(&self, mut prepared: Prepared) -> Result<(models::Rule, Prepared), Denial> {
-        let op = models::Op {
-            role: prepared.role().to_owned(),
-            images: prepared.images(),
-        };
+        let op = op_of(&prepared);
         let rule = rule_for(&self.runtime, &self.agent(), &op)
             .map_err(|rule| Denial::clipped(models::Models::NAME, &op.to_string(), &rule))?;
         if let (Prepared::Chat(request), Some(most)) = (&mut prepared, rule.output_tokens) {
@@ -291,6 +289,8 @@ impl Asking {
             })
         };
         let conversation = conversation_key(&seed);
+        let (agent, op) = (self.agent(), op_of(prepared));
+        let permitted = || rule_for(&self.runtime, &agent, &op).map(drop);
         let telling = self.runtime.runs.deltas.begin(&self.session.id, self.id);
         let told = |event| telling.tell(event);
         let ask = Ask {
@@ -302,10 +302,31 @@ impl Asking {
             },
             told: Some(&told),
             meter: Some(meter),
+            permitted: Some(&permitted),
         };
-        match prepared {
-            Prepared::Chat(request) => now.router.ask(request, ask).await.into(),
-            Prepared::Embed(request) => now.router.embed(request, ask).await.into(),
+        let answered = async {
+            match prepared {
+                Prepared::Chat(request) => now.router.ask(request, ask).await.into(),
+                Prepared::Embed(request) => now.router.embed(request, ask).await.into(),
+            }
+        };
+        tokio::select! {
+            biased;
+            why = self.taken_away(&agent, &op) => Said::denied(why, meter.spent()),
+            said = answered => said,
+        }
+    }
+
+    /// Resolves when the agent's rule for it is gone.
+    async fn taken_away(&self, agent: &str, op: &models::Op) -> String {
+        let mut changes = self.runtime.registry.changes();
+        loop {
+            if let Err(why) = rule_for(&self.runtime, agent, op) {
+                return why;
+            }
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
         }
     }
 
@@ -481,6 +502,13 @@ impl Asking {
                 "attempts": attempts,
             }));
         vec![record::op(&record)]
+    }
+}
+
+fn op_of(prepared: &Prepared) -> models::Op {
+    models::Op {
+        role: prepared.role().to_owned(),
+        images: prepared.images(),
     }
 }
 

@@ -21,7 +21,6 @@ use super::reads;
 use super::rows::{self, Row};
 use super::types::RunDetail;
 use crate::principal::{Principal, Role};
-use crate::record;
 use crate::rows::{decode, encode};
 use crate::runtime::Runtime;
 use crate::{ids, names};
@@ -120,7 +119,7 @@ impl Runtime {
             "older_than_s": request.older_than_s, "agent": request.agent, "why": request.why,
         });
         if !request.dry_run {
-            let record = record::admin(who, "runs.prune", "runs", detail);
+            let record = self.act_of(who, "runs.prune", "runs", detail)?;
             self.audit.append(&record).await?;
         }
         self.prune(who, &request).await
@@ -240,14 +239,17 @@ impl Runtime {
         Ok(parent.flatten().is_some_and(|parent| parent.is_open()))
     }
 
-    async fn remove(&self, who: &Principal, removal: Removal) -> Result<(), StoreError> {
+    async fn remove(&self, who: &Principal, removal: Removal) -> Result<(), RunError> {
         if removal.ids.is_empty() {
             return Ok(());
         }
+        // Others may have had the turn before, and runs are many.
+        self.check_holds(who)?;
         self.remove_notes(&removal).await?;
         let detail = json!({ "runs": removal.ids, "records": removal.records });
         let record = AuditRecord::now(&*who.name, "run.prune", "runs").detail(detail);
-        self.audit.commit(removal.batch, &record).await.map(drop)
+        self.audit.commit(removal.batch, &record).await?;
+        Ok(())
     }
 
     /// Why there is no run: it was removed, or there never was one that `who` may

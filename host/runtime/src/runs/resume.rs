@@ -47,6 +47,7 @@ impl Runtime {
         resume: Resume,
     ) -> Result<(), RunError> {
         let session = self.open_run(who, id, &[Role::Operator])?;
+        self.check_holds(who)?;
         let again = session.resume(who, &resume)?;
         kept(&session).await?;
         session.take_up_calls();
@@ -206,6 +207,7 @@ fn cleared_up(
                 attempt: asked.attempt + 1,
                 after_ms: ids::now_ms(),
                 why: format!("{by} says that it did not happen"),
+                lost: false,
             };
             (retried, Some(id))
         }

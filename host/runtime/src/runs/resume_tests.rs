@@ -91,7 +91,13 @@ fn a_word_fits_the_block_it_was_said_about() {
         ),
         (vec![restored()], more(99), "blocked by restored"),
         (vec![events.clone()], more(99), "ok"),
-        (vec![events.clone()], more(9), "give it more than 9 events"),
+        (vec![events.clone()], more(9), "give it more than 12 events"),
+        (
+            vec![events.clone()],
+            more(12),
+            "give it more than 12 events",
+        ),
+        (vec![events.clone()], more(13), "ok"),
         (
             vec![events],
             about(0, Outcome::Fail),

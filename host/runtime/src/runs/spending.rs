@@ -256,10 +256,13 @@ pub(super) fn over(state: &RunState, now_ms: u64) -> Option<Block> {
     })
 }
 
+/// Records that the block itself, and the word that lifts it, take.
+const RESUME_EVENTS: u64 = 3;
+
 /// Whether a larger budget lets a run go on that is blocked for this one.
 pub(super) fn suffices(block: &Block, budget: &Budget) -> Result<(), String> {
     let (what, used, given) = match block {
-        Block::Budget { events } => ("events", *events, budget.events),
+        Block::Budget { events } => ("events", events + RESUME_EVENTS, budget.events),
         Block::Spent { what, used } => (
             what.as_str(),
             *used,

@@ -78,7 +78,7 @@ impl Runtime {
             parent: None,
         };
         detail["agent"] = json!(start.agent);
-        let audit = record::admin(who, "run.start", &id, detail);
+        let audit = self.act_of(who, "run.start", &id, detail)?;
         let first = Record {
             at_ms: ids::now_ms(),
             event: Event::Started(start),

@@ -89,7 +89,7 @@ pub(super) async fn made(
         judged,
     };
     Some(match call.runtime.call_step(&who, made, step, turn).await {
-        Ok(made) => came(made),
+        Ok(made) => came(made, judged.class()),
         Err(CallRefused::Changed) => return None,
         Err(CallRefused::Interrupted) => Came::Answer {
             answer: Err(CallError::Unknown {
@@ -102,7 +102,9 @@ pub(super) async fn made(
     })
 }
 
-fn came(made: StepMade) -> Came {
+/// What ended before its tool said how may have happened, unless it only reads.
+fn came(made: StepMade, class: Option<EffectClass>) -> Came {
+    let lost = made.lost && class != Some(EffectClass::ReadOnly);
     let (audit, used) = (made.ops, Spent::of_call(&made.usage));
     match (made.cut, made.result) {
         (Some(Cut::Host), _) => Came::CutByHost { audit },
@@ -112,6 +114,15 @@ fn came(made: StepMade) -> Came {
             Err(CallError::ComponentMissing { message } | CallError::ComponentAltered { message }),
         ) => {
             let answer = Err(CallError::Escalate { message });
+            Came::Answer {
+                answer,
+                audit,
+                used,
+            }
+        }
+        (None, Err(error)) if lost && !matches!(error, CallError::Unknown { .. }) => {
+            let message = format!("it may have happened: {error}");
+            let answer = Err(CallError::Unknown { message });
             Came::Answer {
                 answer,
                 audit,
@@ -244,7 +255,7 @@ pub(super) fn denied(session: &Session, denial: &Denial) -> Vec<Op> {
 }
 
 /// Why a call was not made.
-fn refusal(refused: &CallRefused) -> CallError {
+pub(super) fn refusal(refused: &CallRefused) -> CallError {
     let message = refused.detail();
     match refused.code() {
         "cancelled" => CallError::Cancelled,

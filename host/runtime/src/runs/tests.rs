@@ -161,6 +161,7 @@ fn the_state_is_what_the_records_say() {
         attempt: 2,
         after_ms: 9,
         why: String::new(),
+        lost: false,
     });
     let state = RunState::of(&records(events.clone()));
     assert_eq!((state.block(), state.requests[&2].attempt), (None, 2));

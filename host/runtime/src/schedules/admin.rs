@@ -141,7 +141,7 @@ impl Runtime {
     ) -> Result<(), ScheduleError> {
         let _turn = self.schedules.turn.lock().await;
         self.schedule_row(who, name, &[Role::Operator])?;
-        let record = record::admin(who, "schedule.remove", name, json!({}));
+        let record = self.act_of(who, "schedule.remove", name, json!({}))?;
         let batch = Batch::new()
             .delete(SPACE, name.to_owned())
             .op(record::op(&record));
@@ -157,7 +157,7 @@ impl Runtime {
         detail: Value,
     ) -> Result<ScheduleView, ScheduleError> {
         let name = row.schedule.name.clone();
-        let record = record::admin(who, action, &name, detail);
+        let record = self.act_of(who, action, &name, detail)?;
         let batch = Batch::new()
             .put(SPACE, name, encode(row))
             .op(record::op(&record));

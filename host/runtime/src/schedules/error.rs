@@ -5,6 +5,7 @@ use airlock_journal::StoreError;
 use crate::names::BadName;
 use crate::problem::Failure;
 use crate::runs::RunError;
+use crate::tokens::AuthError;
 
 /// Why something can't be done with a schedule.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum ScheduleError {
     /// What it is to do can't be done.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The token of whoever asks was revoked or has expired meanwhile.
+    #[error("the token is not valid any more")]
+    Unauthenticated(#[from] AuthError),
     /// The store.
     #[error("the store failed")]
     Store(#[from] StoreError),
@@ -42,6 +46,7 @@ impl Failure for ScheduleError {
             Self::Name(_) => "bad-name",
             Self::Invalid(_) => "schedule-invalid",
             Self::Run(error) => error.code(),
+            Self::Unauthenticated(error) => error.code(),
             Self::Store(_) => "store-failed",
         }
     }
@@ -53,6 +58,7 @@ impl Failure for ScheduleError {
             Self::Name(_) => 400,
             Self::Invalid(_) => 422,
             Self::Run(error) => error.status(),
+            Self::Unauthenticated(error) => error.status(),
             Self::Store(_) => 503,
         }
     }

@@ -266,6 +266,39 @@ async fn a_call_in_flight_of_a_halted_part_ends() {
     }
 }
 
+/// By the class of a call that is cut off while it runs: whether its run's end
+/// lists it. An idempotent one is no exception: its agent, or whoever begins anew,
+/// would make it under another key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_cut_off_may_have_happened_unless_it_only_reads() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["spinner/run"]).await;
+    install(&host.runtime, "spinner", guest("", SPIN)).await;
+    for (class, unknown) in [
+        ("read-only", vec![]),
+        ("idempotent", vec![0]),
+        ("plain", vec![0]),
+        ("destructive", vec![0]),
+    ] {
+        let update = json!({
+            "grants": { "effects": { "run": class } },
+            "limits": { "cpu": "300s", "wall": "300s" },
+        });
+        let update = serde_json::from_value(update).expect("grants");
+        let set = host.runtime.set_grants(&host.who, "spinner", update).await;
+        set.expect("they hold");
+        let call = json!({ "call": { "tool": "spinner/run", "input": {} } });
+        let request = json!({ "autonomy": "autonomous" });
+        let run = host.start_with(json!([call]), request).await;
+        host.until(&run, |_| host.calls_in_flight() == 1).await;
+        let cancelled = host.runtime.cancel_run(&host.who, &run, "enough").await;
+        cancelled.expect("taken");
+        let ended = host.ended(&run).await;
+        assert_eq!(ended.unknown, unknown, "{class}: {ended:?}");
+        assert_eq!(ended.end, Some(End::Cancelled { unknown }), "{class}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_halt_names_one_part_that_is_there() {
     let (dir, disk) = place();

@@ -11,6 +11,7 @@ mod halts;
 mod hooks;
 mod host;
 mod lists;
+mod once;
 mod policy;
 mod prune;
 mod remove;

@@ -13,7 +13,7 @@ use crate::host::{Host, config, place};
 
 const HOUR: u64 = 3_600_000;
 
-async fn prune(host: &Host, who: &Principal, members: Value) -> Result<PrunedRuns, RunError> {
+pub async fn prune(host: &Host, who: &Principal, members: Value) -> Result<PrunedRuns, RunError> {
     let mut request = json!({ "older_than_s": 3_600 });
     for (name, value) in members.as_object().expect("an object") {
         request[name] = value.clone();

@@ -2,6 +2,7 @@
 //! stops.
 
 mod anew;
+mod authority;
 mod cases;
 mod children;
 mod crashing;
@@ -10,6 +11,7 @@ mod families;
 mod faults;
 mod golden;
 mod inbox;
+mod lost;
 mod memory;
 mod models;
 mod owners;

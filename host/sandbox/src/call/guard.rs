@@ -27,6 +27,8 @@ pub(crate) struct Vitals {
     pub(crate) memory_refused: AtomicBool,
     /// A table was refused to grow.
     pub(crate) table_refused: AtomicBool,
+    /// Its tool has said how the call ended, in words that can be told.
+    pub(crate) told: AtomicBool,
     /// It has come to a wait that may be long.
     pub(crate) waits: AtomicBool,
     /// Whether anything of the guest is left.
@@ -87,6 +89,11 @@ impl Guard {
     /// CPU time up to now; only inside the guest.
     pub(crate) fn cpu(&self) -> Duration {
         self.vitals.meter.now()
+    }
+
+    /// The tool has said how the call ended.
+    pub(crate) fn told(&self) {
+        self.vitals.told.store(true, Ordering::Relaxed);
     }
 
     /// The guest waits from here on.

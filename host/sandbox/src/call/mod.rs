@@ -44,6 +44,10 @@ pub struct CallRequest {
 pub struct CallReport {
     /// The output, a JSON value, or why there is none.
     pub result: Result<String, CallError>,
+    /// Whether something of it may have happened that the result does not tell: a
+    /// limit, a crash or the host ended it before its tool said anything, or nothing
+    /// that can be told.
+    pub lost: bool,
     /// What it used.
     pub usage: Usage,
     /// Denied operations, each distinct one once, at most 100.
@@ -146,6 +150,18 @@ pub struct Usage {
     pub peak_memory_bytes: u64,
     /// Per capability and rule.
     pub capabilities: Vec<CapabilityUsage>,
+}
+
+/// Capabilities that only tell a guest something: no use of them is an effect.
+const WITHOUT_EFFECT: [&str; 6] = ["clocks", "config", "env", "log", "random", "secrets"];
+
+impl Usage {
+    /// Whether it was allowed anything that may have had an effect.
+    #[must_use]
+    pub fn acts(&self) -> bool {
+        let mut used = self.capabilities.iter();
+        used.any(|used| used.allowed > 0 && !WITHOUT_EFFECT.contains(&&*used.capability))
+    }
 }
 
 /// What a call used of one rule of one capability.

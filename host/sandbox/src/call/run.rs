@@ -175,11 +175,16 @@ impl Ask for ToolCall {
                 let call =
                     instance.get_typed_func::<CallParams<'_>, CallResult>(&mut *store, call)?;
                 let (answered,) = call
-                    .call_async(store, (tool, input, &self.context()))
+                    .call_async(&mut *store, (tool, input, &self.context()))
                     .await?;
-                Ok(answered
+                let failed = answered.is_err();
+                let answer = answered
                     .map_err(CallError::from)
-                    .and_then(|output| self.output(output)))
+                    .and_then(|output| self.output(output));
+                if failed || answer.is_ok() {
+                    store.data().guard.told();
+                }
+                Ok(answer)
             }
             Exports::Typed { pre, tools } => self.typed(pre, tools, store).await,
         }
@@ -215,11 +220,19 @@ impl ToolCall {
             Err(error) => return Ok(Err(error)),
         };
         let instance = pre.instantiate_async(&mut *store).await?;
-        let result = match tool.run(store, &instance, &params).await {
-            Err(error) if tool.is_program() => return by_status(error),
-            result => result?,
+        let answer = match tool.run(&mut *store, &instance, &params).await {
+            Err(error) if tool.is_program() => {
+                let answer = by_status(error)?;
+                store.data().guard.told();
+                return Ok(answer);
+            }
+            result => tool.write_output(result?.as_ref(), self.limits.output),
         };
-        Ok(tool.write_output(result.as_ref(), self.limits.output))
+        // The tool's own word, or an output that can't be told: a limit.
+        if !matches!(answer, Err(CallError::Limit { .. })) {
+            store.data().guard.told();
+        }
+        Ok(answer)
     }
 
     fn context(&self) -> types::Context {

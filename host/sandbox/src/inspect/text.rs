@@ -4,17 +4,19 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use airlock_text::is_hidden;
+
 /// Longest line of foreign text in an error, bytes.
 const LINE_BYTES_MAX: usize = 300;
 
 /// Escapes what a terminal or a page would act on; newlines and tabs stay.
 pub fn escape(text: &str) -> Cow<'_, str> {
-    escape_where(text, |c| !matches!(c, '\n' | '\t') && is_hostile(c))
+    escape_where(text, |c| !matches!(c, '\n' | '\t') && is_hidden(c))
 }
 
 /// One bounded line of foreign text for an error message.
 pub fn line(text: &str) -> String {
-    let escaped = escape_where(text, is_hostile);
+    let escaped = escape_where(text, is_hidden);
     truncate(&escaped, LINE_BYTES_MAX)
 }
 
@@ -40,12 +42,4 @@ fn escape_where(text: &str, escape: impl Fn(char) -> bool) -> Cow<'_, str> {
         }
     }
     Cow::Owned(escaped)
-}
-
-/// Control characters, and those that reorder or hide what is around them.
-fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }

@@ -164,14 +164,16 @@ impl Watch {
 
     /// What the call did up to now, with `result` as its end. Takes its log.
     pub fn report(&self, result: Result<String, CallError>) -> CallReport {
+        let usage = Usage {
+            wall_us: micros(self.started.elapsed()),
+            cpu_us: micros(self.vitals.meter.spent()),
+            peak_memory_bytes: self.vitals.peak_memory_bytes.load(Ordering::Relaxed),
+            capabilities: self.gate.usage(),
+        };
         CallReport {
+            lost: result.is_err() && !self.vitals.told.load(Ordering::Relaxed) && usage.acts(),
             result,
-            usage: Usage {
-                wall_us: micros(self.started.elapsed()),
-                cpu_us: micros(self.vitals.meter.spent()),
-                peak_memory_bytes: self.vitals.peak_memory_bytes.load(Ordering::Relaxed),
-                capabilities: self.gate.usage(),
-            },
+            usage,
             denials: self.gate.denials(),
             log: self.log.finish().records,
         }

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use airlock_runtime::Problem;
+use airlock_runtime::{Problem, member_twice};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -31,6 +31,9 @@ const INVALID_REQUEST: i32 = -32_600;
 type Handled = http::Response<BoxBody<Bytes, Infallible>>;
 
 pub(crate) async fn post(call: Call) -> Result<Reply, Refusal> {
+    if let Some(name) = std::str::from_utf8(&call.body).ok().and_then(member_twice) {
+        return Err(twice(&call.body, &name));
+    }
     handle(call, Method::POST).await
 }
 
@@ -131,6 +134,19 @@ fn no_message(message: &[u8]) -> Refusal {
             "the body is not one message of JSON-RPC 2.0; several at once are not taken",
         ),
     };
+    as_error(code, number, detail)
+}
+
+/// Which of them a reader takes is not said, so none of them counts.
+fn twice(message: &[u8], name: &str) -> Refusal {
+    if serde_json::from_slice::<IgnoredAny>(message).is_err() {
+        return no_message(message);
+    }
+    let detail = format!("the message has the member {name:?} twice in one object");
+    as_error("member-twice", INVALID_REQUEST, &detail)
+}
+
+fn as_error(code: &'static str, number: i32, detail: &str) -> Refusal {
     let error = json!({ "code": number, "message": detail });
     let problem = Problem::new(400, code, detail)
         .with("jsonrpc", "2.0")

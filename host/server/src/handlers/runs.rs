@@ -20,6 +20,18 @@ pub(crate) struct RunStats {
     agents: Vec<AgentStatsView>,
 }
 
+/// How a run is started.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StartQuery {
+    /// A key, 1 to 255 printable ASCII characters without spaces: where the caller
+    /// has started a run of this agent with this goal and input under it, however long
+    /// ago, that run is given (200) and none is started. One that was removed since is
+    /// `run-pruned`.
+    #[serde(default)]
+    once: Option<String>,
+}
+
 /// Which page of a run's journal.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -27,7 +39,7 @@ pub(crate) struct EventsQuery {
     /// The first record, from 0; with events, where no `Last-Event-ID` says more.
     #[serde(default)]
     pub(super) from: u64,
-    /// Most records of a page, 1 to 1,000.
+    /// Most records of a page, 1 to 1,000; it ends before when it has 1 MiB.
     #[serde(default = "page")]
     limit: usize,
     /// With events: tells what language models answer as it comes, too, each piece as
@@ -93,13 +105,28 @@ pub(crate) async fn export(call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn start(call: Call) -> Result<Reply, Refusal> {
+    let query: StartQuery = call.query()?;
     let request: StartRun = call.json()?;
-    let run = call.runtime().start_run(&call.who, request).await?;
-    Reply::json_as(201, &run)
+    let (run, new) = match query.once {
+        Some(once) => {
+            let started = call.runtime().start_run_once(&call.who, &once, request);
+            started.await?
+        }
+        None => (call.runtime().start_run(&call.who, request).await?, true),
+    };
+    Reply::json_as(if new { 201 } else { 200 }, &run)
 }
 
 pub(crate) async fn show(call: Call) -> Result<Reply, Refusal> {
-    Reply::json(&call.runtime().run_detail(&call.who, call.param("id"))?)
+    blocking(move || Reply::json(&call.runtime().run_detail(&call.who, call.param("id"))?)).await
+}
+
+/// What reads a run's journal, which may be long, is not for the async threads.
+async fn blocking(
+    work: impl FnOnce() -> Result<Reply, Refusal> + Send + 'static,
+) -> Result<Reply, Refusal> {
+    let lost = |_| Refusal::new(500, "internal", "the host failed; its log says why");
+    tokio::task::spawn_blocking(work).await.map_err(lost)?
 }
 
 pub(crate) async fn events(call: Call) -> Result<Reply, Refusal> {
@@ -111,11 +138,11 @@ pub(crate) async fn events(call: Call) -> Result<Reply, Refusal> {
         let detail = "`deltas` are told as server-sent events: ask for `text/event-stream`";
         return Err(Refusal::new(400, "bad-query", detail));
     }
-    let (id, from) = (call.param("id"), query.from);
-    let events = call
-        .runtime()
-        .run_events(&call.who, id, from, query.limit)?;
-    Reply::json(&events)
+    let read = move || {
+        let (runtime, id) = (call.runtime(), call.param("id"));
+        Reply::json(&runtime.run_events(&call.who, id, query.from, query.limit)?)
+    };
+    blocking(read).await
 }
 
 pub(crate) async fn cancel(call: Call) -> Result<Reply, Refusal> {

@@ -144,6 +144,14 @@ async fn every_error_is_a_problem_with_its_code() {
         s,
         "POST /v1/tools/echo/run",
         &[json],
+        r#"{"a":[{"b":1,"b":2}]}"#,
+        expect!["400 member-twice"],
+    )
+    .await;
+    check(
+        s,
+        "POST /v1/tools/echo/run",
+        &[json],
         "",
         expect!["400 invalid-json"],
     )

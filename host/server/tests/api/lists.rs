@@ -118,6 +118,32 @@ async fn an_export_can_be_checked() {
     server.stopped().await;
 }
 
+/// Whoever asks again is given the run, also where its reply is kept no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_started_once_under_its_key() {
+    let (server, _) = with_runs(0).await;
+    let body = json!({ "agent": "prober", "input": { "steps": [] } }).to_string();
+    let start = async |query: &str| {
+        let target = format!("/v1/runs{query}");
+        server.admin("POST", &target, body.clone()).await
+    };
+    let first = start("?once=daily/2026-05-01T00:00:00Z/1").await;
+    let again = start("?once=daily/2026-05-01T00:00:00Z/1").await;
+    assert_eq!((first.status, again.status), (201, 200));
+    assert_eq!(first.json()["id"], again.json()["id"]);
+    let other = start("?once=daily/2026-05-02T00:00:00Z/1").await;
+    assert_eq!(other.status, 201);
+    assert_ne!(first.json()["id"], other.json()["id"]);
+    for (query, expect) in [
+        ("?once=", "422 invalid-request"),
+        ("?once=a%20b", "422 invalid-request"),
+        ("?twice=a", "400 bad-query"),
+    ] {
+        assert_eq!(start(query).await.verdict(), expect, "{query}");
+    }
+    server.stopped().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_administrators_remove_runs() {
     let (server, runs) = with_runs(1).await;

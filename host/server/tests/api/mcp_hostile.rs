@@ -76,6 +76,18 @@ fn cases() -> Vec<Case<'static>> {
             "400 invalid-json",
         ),
         case("no message", &[], "{}".to_owned(), "400 invalid-message"),
+        case(
+            "an argument twice",
+            &[],
+            ping().replacen('{', r#"{"params":{"arguments":{"a":1,"\u0061":2}},"#, 1),
+            "400 member-twice",
+        ),
+        case(
+            "no JSON, twice",
+            &[],
+            r#"{"a":1,"a":2"#.to_owned(),
+            "400 invalid-json",
+        ),
         case("a number", &[], "1".to_owned(), "400 invalid-message"),
         case(
             "several",
@@ -165,7 +177,7 @@ async fn what_is_no_request_does_not_reach_the_protocol() {
         if case.expect.ends_with("invalid-json") {
             assert_eq!(answer.json()["error"]["code"], -32_700, "{}", case.says);
         }
-        if case.expect.ends_with("invalid-message") {
+        if case.expect.ends_with("invalid-message") || case.expect.ends_with("member-twice") {
             assert_eq!(answer.json()["error"]["code"], -32_600, "{}", case.says);
         }
     }
@@ -354,6 +366,13 @@ async fn a_token_that_is_revoked_acts_no_more() {
         .eventually("the call has ended", async || {
             server.figure("airlock_calls_in_flight").await == 0
         })
+        .await;
+    let cancelled = async || {
+        let calls = server.admin("GET", "/v1/calls", "").await.json();
+        calls["calls"][0]["outcome"] == "cancelled"
+    };
+    server
+        .eventually("it is on record as cancelled", cancelled)
         .await;
     for client in [&client, &current] {
         let answer = client.post("tools/list", json!({})).await;

@@ -300,3 +300,47 @@ async fn a_run_that_is_not_in_memory_is_followed() {
     assert_eq!(after.records().last().expect("one").1["event"], "ended");
     server.stopped().await;
 }
+
+/// However much there is in a journal: a page ends before it is large, whoever follows
+/// `next` is told all of it, and one large record is a page.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_journal_is_never_large() {
+    let server = with_agent(ServerConfig::default()).await;
+    let steps = json!([{ "signal": { "name": "go" } }]);
+    let run = start(&server, &server.admin, steps).await;
+    for bytes in [300_000, 300_000, 300_000, 300_000, 1_040_000] {
+        let target = format!("/v1/runs/{run}/signals/kept");
+        let body = json!({ "payload": "x".repeat(bytes) }).to_string();
+        assert_eq!(server.admin("POST", &target, body).await.status, 200);
+    }
+    signal(&server, &run, "go").await;
+    let mut live = Stream::open(&server, &server.admin, &events(&run), None).await;
+    assert!(!live.until(|_| false).await);
+    let (mut from, mut read, mut pages) = (0, Vec::new(), 0);
+    loop {
+        let target = format!("{}?from={from}&limit=1000", events(&run));
+        let page = server.admin("GET", &target, "").await;
+        let page_bytes = page.body.len();
+        let page = page.json();
+        let part = page["events"].as_array().expect("records").clone();
+        assert!(
+            page_bytes < (1 << 20) + 200 * part.len() + 200,
+            "{page_bytes}"
+        );
+        assert!(!part.is_empty());
+        read.extend(part);
+        pages += 1;
+        match page["next"].as_u64() {
+            Some(next) => from = next,
+            None => break,
+        }
+        assert_eq!(from, read.len() as u64);
+    }
+    assert!(pages >= 3, "{pages}");
+    let told: Vec<Value> = live
+        .records()
+        .into_iter()
+        .map(|(_, record)| record)
+        .collect();
+    assert_eq!(read, told);
+}

@@ -148,6 +148,16 @@ async fn a_kept_reply_is_given_to_tokens_of_the_same_reach_alone() {
     assert_eq!(replayed.body, own.body);
     let refused = apply(&whole, "two").await;
     assert_eq!(refused.verdict(), "422 idempotency-key-reused");
+    let call = async |token: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", &*bearer), ("idempotency-key", "three")];
+        server
+            .send("POST", "/v1/tools/echo/run", &headers, "1")
+            .await
+            .verdict()
+    };
+    assert_eq!(call(&whole).await, "200");
+    assert_eq!(call(&limited).await, "422 idempotency-key-reused");
     server.stopped().await;
 }
 

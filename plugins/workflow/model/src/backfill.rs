@@ -43,7 +43,7 @@ pub struct Plan {
 /// A run to start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Start {
-    /// Its idempotency key.
+    /// The key under which it is started once.
     pub key: String,
     /// When its interval starts.
     pub start: String,

@@ -236,30 +236,52 @@ fn retries_wait_longer_each_time_and_by_the_kind_of_error() {
     }
 }
 
-/// A call that is cut off has happened: nobody knows, unless it may be repeated.
+/// Whatever a server asks for, the file has the last word.
+#[test]
+fn no_server_makes_a_step_wait_longer_than_its_file_says() {
+    let file =
+        "steps:\n  - { id: a, tool: x/a, retry: { attempts: 3, backoff: 1s, backoff_max: 10s } }\n";
+    for (after, took) in [
+        (Duration::ZERO, 3),
+        (5 * S, 10),
+        (Duration::from_secs(9_000_000_000), 20),
+        (Duration::MAX, 20),
+    ] {
+        let busy = Error::transient("busy", Some(after));
+        let host = testing::agent().tool("x/a", flaky(99, busy, json!(1)));
+        let run = runs(host, file, json!({}));
+        assert_eq!(run.took(), took * S, "{after:?}");
+    }
+}
+
+/// A call that is cut off may have happened, whatever it does when it is repeated:
+/// the step's next attempt would have another key. One that only reads is repeated.
 #[test]
 fn time_outs_cut_off_and_tell_what_is_known() {
     let file =
         "steps:\n  - { id: a, tool: x/a, timeout: 10s, retry: { attempts: 2, backoff: 1s } }\n";
-    let run = runs(echo(&["x/a"]).takes("x/a", 60 * S), file, json!({}));
-    assert_eq!((run.error().code(), run.took()), ("unknown", 10 * S));
-    let info = airlock_sdk::agent::ToolInfo {
-        name: "x/a".to_owned(),
-        description: String::new(),
-        input_schema: json!({}),
-        output_schema: None,
-        class: airlock_sdk::agent::EffectClass::Idempotent,
-    };
-    let run = runs(
-        echo(&["x/a"]).takes("x/a", 60 * S).tool_info(info),
-        file,
-        json!({}),
-    );
-    assert_eq!(
-        run.error(),
-        Error::transient("step `a`: no answer within 10s", None)
-    );
-    assert_eq!((run.calls().len(), run.took()), (2, 21 * S));
+    use airlock_sdk::agent::EffectClass::{Destructive, Idempotent, Plain, ReadOnly};
+    let late = Error::transient("step `a`: no answer within 10s", None);
+    let lost = Error::unknown("step `a`: the call was cancelled while it ran");
+    for (class, error, calls, took) in [
+        (Plain, &lost, 1, 10),
+        (Destructive, &lost, 1, 10),
+        (Idempotent, &lost, 1, 10),
+        (ReadOnly, &late, 2, 21),
+    ] {
+        let info = airlock_sdk::agent::ToolInfo {
+            name: "x/a".to_owned(),
+            description: String::new(),
+            input_schema: json!({}),
+            output_schema: None,
+            class,
+        };
+        let host = echo(&["x/a"]).takes("x/a", 60 * S).tool_info(info);
+        let run = runs(host, file, json!({}));
+        assert_eq!(run.error(), *error, "{class:?}");
+        let seen = (run.calls().len(), run.took());
+        assert_eq!(seen, (calls, took * S), "{class:?}");
+    }
 
     let waits = "steps:\n  - { id: a, wait: { signal: x }, timeout: 1h, on_error: { value: late } }\noutputs: { a: \"${{ steps.a.output }}\" }\n";
     let run = runs(testing::agent(), waits, json!({}));

@@ -217,3 +217,43 @@ workflows:
         assert!(error.contains(part), "{inner} {outer}: {error}");
     }
 }
+
+/// What may have happened can't be undone by the workflow, whether its step ran out of
+/// time, was stopped by another that failed, or failed itself: a person is told.
+#[test]
+fn what_may_have_happened_and_would_be_undone_is_a_persons() {
+    let undo = "compensate: { tool: x/undo, with: { name: hotel } }";
+    let file = |hotel: &str, flight: &str| {
+        format!(
+            "steps:\n  - {{ id: first, tool: x/do, compensate: {{ tool: x/undo, with: {{ name: first }} }} }}\n  - id: hotel\n    needs: first\n    tool: x/hotel\n    {hotel}\n  - {{ id: flight, needs: first, {flight} }}\n"
+        )
+    };
+    let (waits, fails) = ("wait: 1h", "tool: x/fails");
+    let late = format!("timeout: 2s\n    {undo}");
+    for (hotel, flight, code, told) in [
+        (&*late, waits, "escalate", true),
+        (undo, fails, "escalate", true),
+        ("timeout: 2s", waits, "unknown", false),
+        ("", fails, "permanent", false),
+    ] {
+        let info = airlock_sdk::agent::ToolInfo {
+            name: "x/hotel".to_owned(),
+            description: String::new(),
+            input_schema: json!({}),
+            output_schema: None,
+            class: airlock_sdk::agent::EffectClass::Idempotent,
+        };
+        let host = echo(&["x/do", "x/undo", "x/hotel"])
+            .tool_info(info)
+            .takes("x/hotel", 60 * S)
+            .tool("x/fails", |_| Err(Error::permanent("no")))
+            .takes("x/fails", S);
+        let run = runs(host, &file(hotel, flight), json!({}));
+        let error = run.error();
+        assert_eq!(error.code(), code, "{hotel}: {error}");
+        let names = error.to_string().contains("not undone: `hotel`: unknown");
+        assert_eq!(names, told, "{hotel}: {error}");
+        let undone = run.calls_of("x/undo");
+        assert_eq!(undone, [&json!({ "name": "first" })], "{hotel}");
+    }
+}

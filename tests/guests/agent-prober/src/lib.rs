@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use airlock_sdk::agent::{self, Budget, Outcome, PlanTask, TaskState};
 use airlock_sdk::prelude::*;
+use airlock_sdk::serde::Serializer;
 use airlock_sdk::serde_json::{Value, json};
 
 /// Tests make another version by changing the digit in the component.
@@ -19,6 +20,11 @@ static VERSION: &str = "prober-version-1";
 enum Step {
     /// Calls a tool.
     Call { tool: String, input: Value },
+    /// Calls a tool with these members, whatever their names.
+    CallWith {
+        tool: String,
+        members: Vec<(String, Value)>,
+    },
     /// Waits by the host's timer.
     Sleep { ms: u64 },
     /// Waits as the standard library does.
@@ -133,6 +139,9 @@ fn step(step: Step) -> Boxed<Result<Value, Error>> {
     Box::pin(async move {
         Ok(match step {
             Step::Call { tool, input } => told(agent::call::<Value>(&tool, &input).await),
+            Step::CallWith { tool, members } => {
+                told(agent::call::<Value>(&tool, &Members(members)).await)
+            }
             Step::Sleep { ms } => told(agent::sleep(Duration::from_millis(ms)).await),
             Step::StdSleep { ms } => {
                 std::thread::sleep(Duration::from_millis(ms));
@@ -222,6 +231,15 @@ fn step(step: Step) -> Boxed<Result<Value, Error>> {
             Step::ContinueAsNew { .. } => Value::Null,
         })
     })
+}
+
+/// An object with these members, in this order.
+struct Members(Vec<(String, Value)>);
+
+impl Serialize for Members {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 async fn chat(role: &str, turns: &[String], tools: bool) -> Result<Value, Error> {

@@ -141,7 +141,8 @@ async fn a_program_is_refused_what_landlock_does_not_judge() {
         let said = hostile.text("do", "{}").await;
         let expect = format!(
             "unix: 1, listen: 1, datagram: 1, datagrams: 1, pair: done, udp: {udp}, chmod: 1, \
-             fchmod: done, chown: 1, host's limit: 1, own limit: done"
+             chown: 1, host's limit: 1, own limit: done, fchmod: 1, fchown: 1, mark: 1, \
+             unmark: 1, flags: 1, watch: 1, namespace: 1"
         );
         assert!(said.contains(&expect), "{network}: {said}");
     }

@@ -41,21 +41,23 @@ impl Host for Secrets {
         }
     }
 
-    fn mask(&self, secrets: &[&str]) -> Option<Mask> {
-        let mask = |text: &[u8]| {
+    fn mask(&self, values: &[&str]) -> Option<Mask> {
+        let value = (*values.first()?).to_owned();
+        let mask = move |text: &[u8]| {
             let text = std::str::from_utf8(text).ok()?;
-            let found = text.contains("s3cret");
-            found.then(|| text.replace("s3cret", "******").into_bytes())
+            let found = text.contains(&value);
+            let stars = "*".repeat(value.len());
+            found.then(|| text.replace(&value, &stars).into_bytes())
         };
-        secrets.contains(&"token").then(|| Arc::new(mask) as Mask)
+        Some(Arc::new(mask))
     }
 }
 
 fn around(dir: &Path) -> Surroundings {
-    let models = airlock_models::Client::new(None).expect("TLS");
+    let tls = airlock_tls::client(None).expect("TLS");
     Surroundings {
         host: Arc::new(Secrets),
-        client: Client::new(models.tls()),
+        client: Client::new(Arc::new(tls)),
         launcher: PathBuf::from(PROGRAM),
         launcher_args: vec!["launch".into()],
         dir: dir.join("own"),

@@ -1,15 +1,16 @@
 //! A server over HTTP that answers calls with bytes of the tests' choosing.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use airlock_mcp_client::{Fault, Server};
+use airlock_mcp_client::{Fault, Host, Mask, Server};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
-use crate::{around, connect, shown};
+use crate::{Secrets, around, connect, shown};
 
 /// What a call is answered with.
 enum Said {
@@ -74,7 +75,8 @@ fn answer(mut stream: TcpStream, seen: &Asked, said: &Said) {
     let text = String::from_utf8_lossy(&body).into_owned();
     seen.lock().expect("unpoisoned").push((head, text.clone()));
     let message: Value = serde_json::from_str(&text).unwrap_or_default();
-    let tool = json!({ "name": "do", "inputSchema": { "type": "object" } });
+    let schema = json!({ "type": "object", "properties": { "key-of-first": {} } });
+    let tool = json!({ "name": "do", "inputSchema": schema });
     let ready = json!({ "protocolVersion": "2025-06-18", "capabilities": { "tools": {} } });
     let bytes = match message["method"].as_str() {
         Some("initialize") => json_reply(&message["id"], &ready),
@@ -239,4 +241,48 @@ async fn a_session_that_was_forgotten_is_not_used_again() {
     let calls = raw.asked.lock().expect("unpoisoned");
     let calls = calls.iter().filter(|(_, body)| body.contains("tools/call"));
     assert_eq!(calls.count(), 1, "a closed connection sends nothing");
+}
+
+/// A secret that is changed while a connection is there.
+struct Changing(Mutex<&'static str>);
+
+impl Host for Changing {
+    fn secret(&self, _: &str) -> Option<Zeroizing<String>> {
+        let value = *self.0.lock().expect("unpoisoned");
+        Some(Zeroizing::new(value.to_owned()))
+    }
+
+    fn may_reach(&self, _: SocketAddr, _: Option<SocketAddr>, _: bool) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn mask(&self, values: &[&str]) -> Option<Mask> {
+        Secrets.mask(values)
+    }
+}
+
+/// What is sent over a connection is what is masked on it, in names too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_knows_the_secrets_that_it_sends() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let result = json!({ "content": [{ "type": "text", "text": "key-of-first or key-of-other" }] });
+    let body = json!({ "jsonrpc": "2.0", "id": 3, "result": result }).to_string();
+    let mut raw = raw(reply("200 OK", "application/json", &body));
+    let named = ("x-key".to_owned(), "token".to_owned());
+    raw.server.headers.extend([named]);
+    let host = Arc::new(Changing(Mutex::new("key-of-first")));
+    let mut around = around(dir.path());
+    around.host = Arc::clone(&host) as Arc<dyn Host>;
+    let connected = connect(&raw.server, &around).await.expect("it connects");
+    let schema = connected.tools[0].input_schema.to_string();
+    assert!(schema.contains("************"), "{schema}");
+    assert!(!schema.contains("key-of-first"), "{schema}");
+    *host.0.lock().expect("unpoisoned") = "key-of-other";
+    let said = connected.text("do", "{}").await;
+    assert!(said.contains("************ or key-of-other"), "{said}");
+    let asked = raw.asked.lock().expect("unpoisoned");
+    assert!(asked.len() >= 4, "{asked:?}");
+    for (head, _) in asked.iter() {
+        assert!(head.contains("x-key: key-of-first"), "{head}");
+    }
 }

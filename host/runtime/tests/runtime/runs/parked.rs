@@ -2,7 +2,7 @@
 
 use super::*;
 
-use airlock_runtime::RuntimeConfig;
+use airlock_runtime::{Failure, ForkRun, Principal, Role, RuntimeConfig};
 
 /// A place where waiting agents give way at once, and two have a sandbox.
 fn narrow(dir: &Path) -> RuntimeConfig {
@@ -242,6 +242,53 @@ async fn a_restored_run_makes_no_call_before_a_person_looked() {
             "it may have happened"
         );
         assert_eq!(host.added().await, 0);
+    }
+}
+
+/// Whoever may not let it go on may not do it in another run's name either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_of_a_restored_run_waits_for_a_person() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let id = host.start(json!([signal("go"), add()])).await;
+    host.until(&id, |run| run.waits_for.len() == 1).await;
+    drop(host);
+    let host = restored(dir.path(), &disk).await;
+    let caller = Principal {
+        roles: [Role::Caller].into(),
+        ..(*host.who).clone()
+    };
+    let fork = |at| ForkRun {
+        at,
+        input: None,
+        agent: None,
+    };
+    for (cancelled, at) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+        if cancelled {
+            let ended = host.runtime.cancel_run(&caller, &id, "enough").await;
+            ended
+                .or_else(|error| match error.code() {
+                    "run-ended" => Ok(()),
+                    _ => Err(error),
+                })
+                .expect("it is over");
+        }
+        let made = host.added().await;
+        let forked = host.runtime.fork_run(&caller, &id, fork(at)).await;
+        let forked = forked.expect("it is made");
+        assert_eq!(forked.status, RunStatus::Blocked, "{cancelled} {at}");
+        let of_it = host.runtime.fork_run(&caller, &forked.id, fork(0)).await;
+        let of_it = of_it.expect("it is made").status;
+        assert_eq!(of_it, RunStatus::Blocked, "a fork of the fork");
+        host.signal(&forked.id, "go", json!(1)).await.expect("kept");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(host.added().await, made, "{cancelled} {at}");
+        let resume = |who| host.runtime.resume_run(who, &forked.id, Resume::default());
+        let refused = resume(&caller).await.expect_err("is refused");
+        assert_eq!(refused.code(), "forbidden");
+        resume(&host.who).await.expect("goes on");
+        host.results(&forked.id).await;
+        assert_eq!(host.added().await, made + 1, "{cancelled} {at}");
     }
 }
 

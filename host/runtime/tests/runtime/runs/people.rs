@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use airlock_runtime::{ApprovalView, AtDue, Decide, Failure, Principal, Role, RunStatus, now_ms};
+use airlock_runtime::{
+    ApprovalView, AtDue, Decide, Failure, Principal, Role, RunStatus, ToolCall, now_ms,
+};
 use serde_json::{Value, json};
 
 use super::{add, put};
@@ -186,6 +188,36 @@ async fn what_a_run_observes_it_does_not_change_and_approving_it_does_nothing() 
         }
     }
     assert_eq!(host.counted("count").await + host.counted("added").await, 0);
+}
+
+/// A member that is there twice: people would be shown one, and the tool may take the
+/// other. Nobody is asked, nothing is called, by whatever way it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_the_same_to_each_reader_is_neither_asked_about_nor_called() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let members = json!([["value", "large"], ["to", "bob"], ["value", "small"]]);
+    let call = json!({ "call-with": { "tool": "keeper/put", "members": members } });
+    for autonomy in ["ask", "autonomous"] {
+        let how = json!({ "autonomy": autonomy });
+        let run = host.start_with(json!([call]), how).await;
+        let told = host.results(&run).await[0]["error"].to_string();
+        assert!(told.contains(r#"the member \"value\" twice"#), "{told}");
+        assert!(!kinds(&host, &run, 0).contains(&"approval-asked".to_owned()));
+    }
+    let twice = ToolCall {
+        plugin: "keeper".to_owned(),
+        tool: "put".to_owned(),
+        input: r#"{"value":"large","value":"small"}"#.into(),
+        timeout: None,
+        idempotency_key: None,
+        log: false,
+        stage: None,
+    };
+    let refused = host.runtime.call(&host.who, twice).await;
+    let refused = refused.expect_err("it is refused");
+    assert_eq!((refused.code(), refused.status()), ("member-twice", 400));
+    assert_eq!(host.counted("count").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -303,6 +303,20 @@ async fn a_fork_runs_no_component_that_was_not_activated_for_its_agent() {
         }
     }
     assert_eq!(forks, 13);
+    // Another plugin that has the name now has none of the versions of before.
+    let gone = host
+        .runtime
+        .remove_plugin(&host.who, "prober", false, "")
+        .await;
+    gone.expect("is removed");
+    install(&host.runtime, "prober", version(b'5')).await;
+    for (who, agent) in [(&owner, None), (&operator, Some(&*own)), (&*host.who, None)] {
+        let request = json!({ "at": 0, "agent": agent });
+        let request: ForkRun = serde_json::from_value(request).expect("a request");
+        let forked = host.runtime.fork_run(who, &run, request).await;
+        let code = forked.as_ref().map_or_else(|error| error.code(), |_| "ok");
+        assert_eq!(code, "version-not-found", "{} {agent:?}", who.name);
+    }
 }
 
 /// A child of the other run that has not ended is not started once more.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use airlock_memory::{
-    Change, MemoryError, MemoryHome, Namespace, Provenance, Quota, Reads, Search, Written,
+    Change, MemoryError, MemoryHome, Namespace, Provenance, Quota, Reads, Search, Wanted, Written,
 };
 use tokio::runtime::Handle;
 
@@ -245,6 +245,10 @@ pub fn error_of(error: MemoryError, writes: bool) -> CallError {
             operation: "put".to_owned(),
             rule: error.to_string(),
         }),
+        MemoryError::TooLong { ms_max } => CallError::Limit {
+            limit: "search_ms".to_owned(),
+            value: format!("{ms_max}: search fewer namespaces, or for fewer and rarer words"),
+        },
         MemoryError::Busy { .. } => CallError::Transient {
             message: error.to_string(),
             retry_after_ms: Some(BUSY_MS),
@@ -347,9 +351,9 @@ impl Backend {
         permits: &Arc<Vec<Permit<Memory>>>,
         task: Task,
     ) -> Result<Answer, Failure> {
-        let (home, permits) = (Arc::clone(&self.home), Arc::clone(permits));
-        let work = move || {
-            let found = read(&home.reads()?, &task)?;
+        let permits = Arc::clone(permits);
+        let work = move |home: &MemoryHome, wanted: &Wanted| {
+            let found = read(&home.reads()?.wanted(wanted), &task)?;
             Ok((found, permits))
         };
         let (found, permits) = self.blocking(work, false).await?;
@@ -365,8 +369,8 @@ impl Backend {
         task: Task,
         provenance: Provenance,
     ) -> Result<Answer, Failure> {
-        let (home, held) = (Arc::clone(&self.home), Arc::clone(permits));
-        let work = move || {
+        let held = Arc::clone(permits);
+        let work = move |home: &MemoryHome, _: &Wanted| {
             let memory = home.open()?;
             let Some((namespace, change, quota)) = task.change() else {
                 return Err(nowhere());
@@ -392,17 +396,10 @@ impl Backend {
 
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, MemoryError> + Send + 'static,
+        work: impl FnOnce(&MemoryHome, &Wanted) -> Result<T, MemoryError> + Send + 'static,
         writes: bool,
     ) -> Result<T, CallError> {
-        let place = self.home.place().await;
-        let _place = place.map_err(|error| error_of(error, writes))?;
-        let done = self.io.spawn_blocking(work).await;
-        let interrupted = |_| CallError::Transient {
-            message: "the host is stopping".to_owned(),
-            retry_after_ms: None,
-        };
-        done.map_err(interrupted)?
-            .map_err(|error| error_of(error, writes))
+        let done = self.home.work(&self.io, &self.plugin, work).await;
+        done.map_err(|error| error_of(error, writes))
     }
 }

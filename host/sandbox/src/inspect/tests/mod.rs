@@ -149,7 +149,7 @@ fn too_much_to_validate() {
 }
 
 #[test]
-fn imports() {
+fn imports_that_are_unknown_are_refused_by_name() {
     let cases = [
         ("none", plain("")),
         (

@@ -217,11 +217,7 @@ impl<'a> Operation<'a> {
 /// The first bytes of a text, at a character. What the host would escape, and so
 /// make longer, is left out.
 fn cut(text: &str, bytes_max: usize) -> String {
-    let plain = |c: &char| {
-        (!c.is_control() || matches!(c, '\n' | '\t'))
-            && !matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
-    };
+    let plain = |c: &char| matches!(c, '\n' | '\t') || !airlock_text::is_hidden(*c);
     let mut made = String::new();
     for c in text.chars().filter(plain) {
         if made.len() + c.len_utf8() > bytes_max {

@@ -1,14 +1,13 @@
 //! From a permitted request to an open connection: resolve once, check every
 //! address, dial one of those.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -148,13 +147,8 @@ impl Dial<'_> {
         &self,
         stream: TcpStream,
     ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Error> {
-        let name = match &self.key.host {
-            Host::Domain(name) => {
-                ServerName::try_from(name.clone()).map_err(|_| Error::HttpRequestUriInvalid)?
-            }
-            Host::Ipv4(ip) => ServerName::from(IpAddr::from(*ip)),
-            Host::Ipv6(ip) => ServerName::from(IpAddr::from(*ip)),
-        };
+        let name = airlock_tls::server_name(&self.key.host);
+        let name = name.ok_or(Error::HttpRequestUriInvalid)?;
         let connector = TlsConnector::from(Arc::clone(self.tls));
         connector.connect(name, stream).await.map_err(tls_error)
     }

@@ -4,14 +4,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use airlock_journal::store::BoxFuture;
+use airlock_tls::TlsError;
+use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 
 use crate::capability::http::address::{AddressClass, classify};
@@ -58,24 +57,6 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// Why the network could not be set up.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NetworkError {
-    /// The file of certificates could not be read.
-    #[error("reading the certificates in {path}")]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The TLS library refused its configuration.
-    #[error("configuring TLS")]
-    Tls(#[source] rustls::Error),
-}
-
 /// Whether `peer` is this machine, seen from a socket whose own end is `local`: by
 /// its own address, whatever class that has, it reaches itself.
 pub(in crate::capability::http) fn is_this_machine(peer: SocketAddr, local: SocketAddr) -> bool {
@@ -96,24 +77,9 @@ impl Network {
     /// in `ca_file` (PEM) are trusted as well.
     ///
     /// # Errors
-    /// [`NetworkError`].
-    pub fn new(ca_file: Option<&Path>) -> Result<Self, NetworkError> {
-        let mut roots = RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
-        if let Some(path) = ca_file {
-            add_roots(&mut roots, path).map_err(|source| NetworkError::CaFile {
-                path: path.into(),
-                source,
-            })?;
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(NetworkError::Tls)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    /// [`TlsError`].
+    pub fn new(ca_file: Option<&Path>) -> Result<Self, TlsError> {
+        let tls = airlock_tls::client(ca_file)?;
         Ok(Self {
             resolver: Arc::new(SystemResolver),
             tls,
@@ -200,24 +166,4 @@ impl Network {
         });
         lookup.await.map_err(io::Error::other)?
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a file of the host's own configuration"
-)]
-fn add_roots(
-    roots: &mut RootCertStore,
-    path: &Path,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let pem = std::fs::read(path)?;
-    let mut added = 0;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        roots.add(certificate?)?;
-        added += 1;
-    }
-    if added == 0 {
-        return Err("there is no certificate in it".into());
-    }
-    Ok(())
 }
