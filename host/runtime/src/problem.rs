@@ -82,6 +82,15 @@ impl Problem {
             return Self::damaged(place);
         }
         let mut problem = Self::new(failure.status(), failure.code(), failure.detail());
+        if cause(failure, |error| {
+            matches!(error, StoreError::Poisoned { .. })
+        })
+        .is_some()
+        {
+            problem.detail.push_str(
+                ": the store failed earlier and keeps nothing any more; look at the disk, and restart the server",
+            );
+        }
         problem.retry_after_s = failure
             .retry_after()
             .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
@@ -113,15 +122,24 @@ impl Problem {
 
 /// Where the store is damaged, if that is why this failed.
 fn damaged(failure: &dyn Failure) -> Option<&str> {
+    let found = cause(failure, |error| matches!(error, StoreError::Corrupt { .. }))?;
+    match found {
+        StoreError::Corrupt { place } => Some(place),
+        _ => None,
+    }
+}
+
+/// What is wrong with the store, where that is why this failed and is such.
+fn cause(failure: &dyn Failure, is_such: impl Fn(&StoreError) -> bool) -> Option<&StoreError> {
     if failure.code() != "store-failed" {
         return None;
     }
     let mut cause = failure.source();
     while let Some(error) = cause {
-        if let Some(StoreError::Corrupt { place }) = error.downcast_ref::<StoreError>() {
-            return Some(place);
+        match error.downcast_ref::<StoreError>() {
+            Some(found) if is_such(found) => return Some(found),
+            _ => cause = error.source(),
         }
-        cause = error.source();
     }
     None
 }
@@ -255,6 +273,14 @@ mod tests {
         }
         let problem = Problem::of(table[0].0);
         assert!(problem.detail.contains("record 4 of run_1"), "{problem:?}");
+        let poisoned = StoreError::Poisoned {
+            cause: "/secret/place is full".to_owned(),
+        };
+        let problem = Problem::of(&crate::runs::RunError::Store(poisoned));
+        assert!(problem.detail.contains("restart the server"), "{problem:?}");
+        assert!(!problem.detail.contains("/secret"), "{problem:?}");
+        let problem = Problem::of(table[2].0);
+        assert!(!problem.detail.contains("restart"), "{problem:?}");
     }
 
     #[test]

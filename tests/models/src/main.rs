@@ -10,7 +10,9 @@ use clap::Parser;
 /// A model server that answers as a script says.
 #[derive(Parser)]
 struct Args {
-    /// The script, a JSON file.
+    /// The script, a JSON file: {"steps": [{"for": "small", "answer": {"text": "Hello."}}]}.
+    /// Each request takes the first step that is for it; tests/models/src/script.rs
+    /// has what else a step may say.
     #[arg(long)]
     script: PathBuf,
 }

@@ -459,7 +459,7 @@ fn mistakes(place: &Place) {
     let broken = place.folder.join("broken.wasm");
     std::fs::write(&broken, "not a component").expect("a file");
     let broken = path(&broken);
-    let cases: [(&[&str], i32, &str); 11] = [
+    let cases: [(&[&str], i32, &str); 12] = [
         (&["tool", "call", "nobody/nothing", "{}"], 4, "nobody"),
         (&["tool", "call", "files/read", "{"], 2, "JSON"),
         (
@@ -475,6 +475,11 @@ fn mistakes(place: &Place) {
         (&["grant", "files", "file = []"], 5, "file"),
         (&["explain", "files", "flies", "read", "/x"], 5, "flies"),
         (&["plugin", "inspect", "nobody"], 4, "nobody"),
+        (
+            &["plugin", "list", "--server", "127.0.0.1:7480"],
+            2,
+            "http://127.0.0.1:7480",
+        ),
     ];
     for (args, code, word) in cases {
         let ran = place.run(args);

@@ -37,6 +37,7 @@ pub(crate) fn changes(changes: &Value) -> String {
         let (tool, claim) = (cell(change, "tool"), claim(&change["to"]));
         let then = match change["refused"] == true {
             true => "it is refused until its effects are granted again",
+            false if change["vouched"] == true => "its class was granted for that, and holds",
             false if claim == "destructive" => {
                 "its effects are not granted, so it is called as that"
             }
@@ -273,6 +274,22 @@ mod tests {
         let newly = changes(&json!({ "new_wants": [want] }));
         assert_eq!(newly.lines().count(), 2, "{newly}");
     }
+    #[test]
+    fn what_becomes_of_a_changed_claim_is_told() {
+        let destructive = json!({ "destructive": true });
+        let table = [
+            (json!({ "refused": true }), "refused until"),
+            (json!({ "vouched": true }), "granted for that, and holds"),
+            (json!({}), "it stays `plain`"),
+            (json!({ "to": destructive }), "called as that"),
+        ];
+        for (mut change, expect) in table {
+            change["tool"] = "t".into();
+            let told = changes(&json!({ "changed_effects": [change] }));
+            assert!(told.contains(expect), "{told}");
+        }
+    }
+
     #[test]
     fn a_class_that_was_given_is_not_widened() {
         let tool = |name: &str, class: &str, changed: bool, claims: &str| {

@@ -44,7 +44,7 @@ use crate::exit::Misuse;
 use crate::harness::token_file;
 use crate::local::{Local, check_private};
 use crate::logging::{FILTER, start_logging};
-use crate::output::{Format, print_bytes};
+use crate::output::{Format, print_bytes, print_error};
 use crate::place::check_place;
 use crate::selftest;
 pub use memory::READ_PDF;
@@ -152,6 +152,12 @@ fn here(global: &Global, settings: &Settings, makes: bool) -> Result<Api> {
         ))
         .into());
     }
+    if !settings.runtime().journal_dir().exists() {
+        print_error(&format!(
+            "airlock: begins a new data directory, {}",
+            settings.data.display()
+        ));
+    }
     match Local::open(settings)? {
         Ok(local) => Ok(Api::Local(Box::new(local))),
         Err(base) => {
@@ -174,6 +180,12 @@ fn server_of(global: &Global, settings: &Settings) -> Result<Option<String>> {
     match &global.server {
         // A variable that is set to nothing names no server.
         Some(url) if !url.is_empty() => {
+            if !["http://", "https://"].iter().any(|s| url.starts_with(s)) {
+                return Err(Misuse(format!(
+                    "`{url}` is no address of a server: write it as http://127.0.0.1:7480"
+                ))
+                .into());
+            }
             // Its own spelling: a name may lead elsewhere.
             let own = settings.running_server().unwrap_or_default();
             let own = own.filter(|own| address(own) == address(url));

@@ -103,7 +103,15 @@ fn add(session: &Session, args: &PluginAdd) -> Result<()> {
     let file = component_file(source)?;
     let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
     let digest = args.digest.as_deref();
+    let before = session.api.get(&format!("/v1/plugins/{}", encode(name)));
+    let before = before.map(|detail| detail["digest"].clone());
     let installed = send(&session.api, name, bytes, digest, Then::of(args))?;
+    if before.is_ok_and(|before| before.is_string() && before == installed["digest"]) {
+        return session.format.show(&installed, |installed| {
+            let digest = cell(installed, "digest");
+            format!("{name} {digest} is installed and active already: nothing changed")
+        });
+    }
     let asks = format!("\nwhat it asks for: {}", inspecting(name, &installed));
     session.format.show(&installed, |installed| {
         installed_text(name, installed) + &asks

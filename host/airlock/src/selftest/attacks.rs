@@ -98,23 +98,23 @@ impl fmt::Display for Expect {
     }
 }
 
-/// Classes whose parts do not exist yet, and with what they come.
-pub(super) const LATER: &[(&str, &str)] = &[
+/// What it does not try, and what does.
+pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     (
         "tools that call tools in a circle; a plugin using another's grant through a tool call",
-        "agents",
+        "nothing yet: no tool calls another",
     ),
     (
         "an approval used twice, or with other arguments; revocation on replay; another's run by its id",
-        "durable runs",
+        "tests that docs/security.md names",
     ),
     (
         "a model reaching the administration API or granting itself",
-        "models",
+        "tests that docs/security.md names",
     ),
     (
         "the host's own installer following a redirect inward",
-        "installing from a registry",
+        "nothing yet: it fetches from no address",
     ),
 ];
 

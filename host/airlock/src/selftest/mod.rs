@@ -26,7 +26,7 @@ use crate::client::{Reply, Request, encode};
 use crate::exit::Misuse;
 use crate::output::Format;
 
-use attacks::{Attack, EVERY_WORKER, Expect, LATER, Seen};
+use attacks::{Attack, ELSEWHERE, EVERY_WORKER, Expect, Seen};
 use ground::Ground;
 use neighbour::Neighbour;
 pub use report::{Outcome, Report};
@@ -73,7 +73,7 @@ fn attack_all(ground: &Ground, class: Option<&str>) -> Result<Report> {
     outcomes.extend(install::refusals(ground, class)?);
     outcomes.extend(door::refusals(ground, class)?);
     outcomes.sort_by_key(|outcome| CLASSES.iter().position(|class| *class == outcome.class));
-    let later = LATER
+    let later = ELSEWHERE
         .iter()
         .map(|(what, with)| (what.to_string(), with.to_string()))
         .collect();

@@ -69,9 +69,9 @@ impl fmt::Display for Report {
                 writeln!(f, "         expected: {}", outcome.expected)?;
             }
         }
-        writeln!(f, "\nnot tried, since their parts do not exist yet")?;
+        writeln!(f, "\nnot tried here, and what tries it")?;
         for (what, with) in &self.later {
-            writeln!(f, "  {what} (with {with})")?;
+            writeln!(f, "  {what} ({with})")?;
         }
         let held = self.outcomes.iter().filter(|outcome| outcome.held).count();
         let calls: u64 = self

@@ -44,6 +44,8 @@ struct Step {
     asked_ms: Option<u64>,
     /// Approvals that are still needed.
     needed: u64,
+    /// It was asked for approval once.
+    was_asked: bool,
 }
 
 /// In the order of the journal.
@@ -282,7 +284,13 @@ impl Timeline {
         open.sort_by_key(|(id, _)| **id);
         let waits = open
             .iter()
-            .map(|(id, _)| format!("#{id}"))
+            .map(|(id, step)| match step.asked_ms {
+                Some(_) => format!(
+                    "#{id}: airlock approvals show {}.{id}",
+                    one_line(&cell(run, "id"))
+                ),
+                None => format!("#{id}"),
+            })
             .collect::<Vec<_>>();
         match waits.is_empty() {
             true => format!(
@@ -367,7 +375,8 @@ impl Timeline {
             "approval-asked" => {
                 step.asked_ms = Some(at_ms);
                 step.needed = record["terms"]["approvers"].as_u64().unwrap_or(1);
-                asked(&record["terms"])
+                let again = std::mem::replace(&mut step.was_asked, true);
+                asked(&record["terms"], again)
             }
             "question-escalated" => {
                 let due = record["due_ms"].as_u64().map(time).unwrap_or_default();

@@ -514,3 +514,26 @@ fn spans() {
         assert_eq!(span(ms), text);
     }
 }
+
+#[test]
+fn what_is_asked_again_says_so_and_where_to_look() {
+    let asked = json!({ "event": "approval-asked", "id": 0, "binding": "sha256:1" });
+    let records = [
+        started(),
+        (1, call(0, "{}")),
+        (2, asked.clone()),
+        (3, json!({ "event": "approved", "id": 0, "by": "bob" })),
+        (4, asked),
+    ];
+    let text = Timeline::of(&journal(&records)).text(&run("waiting"));
+    let asked: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("? a person"))
+        .collect();
+    assert!(asked.len() == 2 && !asked[0].contains("again"), "{text}");
+    assert!(asked[1].contains("again: an approval works once"), "{text}");
+    assert!(
+        text.ends_with("waits for #0: airlock approvals show run_1.0"),
+        "{text}"
+    );
+}

@@ -120,8 +120,8 @@ pub(super) fn used_of_models(spent: &Value) -> String {
     amounts.map(|amount| format!(", {amount}")).collect()
 }
 
-/// Who has to approve a call, until when.
-pub(super) fn asked(terms: &Value) -> String {
+/// Who has to approve a call, until when; `again` where somebody was asked before.
+pub(super) fn asked(terms: &Value, again: bool) -> String {
     let role = terms["role"].as_str().unwrap_or("approver");
     let who = match terms["approvers"].as_u64() {
         Some(number) if number > 1 => format!("{number} people ({}) have", one_line(role)),
@@ -131,7 +131,11 @@ pub(super) fn asked(terms: &Value) -> String {
     let due = terms["due_ms"]
         .as_u64()
         .map(|due| format!(", until {}", time(due)));
-    format!("? {who} to approve it{}", due.unwrap_or_default())
+    let again = match again {
+        true => ", again: an approval works once, and for what was looked at",
+        false => "",
+    };
+    format!("? {who} to approve it{}{again}", due.unwrap_or_default())
 }
 
 /// What a step of a kind ended with and, where a person gave that, by whom.

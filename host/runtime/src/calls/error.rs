@@ -30,7 +30,7 @@ pub enum CallRefused {
     },
     /// The tool claims other effects than when its class was granted.
     #[error(
-        "`{tool}` of `{plugin}` claims other effects than when they were granted; an administrator must grant its effects again"
+        "`{tool}` of `{plugin}` claims other effects than when they were granted; an administrator grants its effects again: `airlock plugin inspect {plugin}` shows how"
     )]
     ClaimChanged {
         /// The plugin.

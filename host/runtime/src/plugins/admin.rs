@@ -77,7 +77,7 @@ impl Runtime {
         why: &str,
     ) -> Result<Installed, PluginError> {
         let manifest = self.registry.manifest(digest)?;
-        let changes = version_changes(&active.manifest, &manifest, Some(&active.grants.grants));
+        let changes = version_changes(&active.manifest, &manifest, Some(&active.grants));
         let installed = Installed {
             plugin: slot.name.clone(),
             digest: digest.to_owned(),

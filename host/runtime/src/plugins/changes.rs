@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use airlock_sandbox::Grants;
 use serde_json::{Map, Value};
 
+use crate::GrantsVersion;
 use crate::engine::{Manifest, ToolInfo, Want};
 use crate::plugins::views::view;
 use crate::plugins::{
@@ -18,16 +18,19 @@ use crate::plugins::{
 pub(crate) fn version_changes(
     before: &Manifest,
     after: &Manifest,
-    granted: Option<&Grants>,
+    granted: Option<&GrantsVersion>,
 ) -> VersionChanges {
     let (old, new) = (claims(before), claims(after));
     let changed = |(tool, to): (&String, &EffectsView)| {
         let from = old.get(tool).filter(|from| *from != to)?;
+        let granted = granted.filter(|granted| granted.grants.effects.contains_key(tool));
+        let vouched = granted.is_some_and(|granted| granted.claims.get(tool) == Some(to));
         Some(EffectsChange {
             tool: tool.clone(),
             from: *from,
             to: *to,
-            refused: granted.is_some_and(|grants| grants.effects.contains_key(tool)),
+            refused: granted.is_some() && !vouched,
+            vouched,
         })
     };
     let same = |a: &Want, b: &Want| a.capability == b.capability && a.scope == b.scope;

@@ -196,7 +196,7 @@ impl Runtime {
             is_agent: manifest.agent.is_some(),
             sandboxed: !remote::is_server(manifest),
             changes: found.map_or_else(VersionChanges::default, |(_, active)| {
-                version_changes(&active.manifest, manifest, Some(&active.grants.grants))
+                version_changes(&active.manifest, manifest, Some(&active.grants))
             }),
         })
     }
@@ -248,7 +248,7 @@ impl Runtime {
                 is_agent: manifest.agent.is_some(),
                 sandboxed: !remote::is_server(manifest),
                 changes: active.map_or_else(VersionChanges::default, |active| {
-                    version_changes(&active.manifest, manifest, Some(&active.grants.grants))
+                    version_changes(&active.manifest, manifest, Some(&active.grants))
                 }),
             }),
         }

@@ -220,6 +220,9 @@ pub struct EffectsChange {
     /// `destructive` where it says that.
     #[serde(default)]
     pub refused: bool,
+    /// The tool's class was granted for this very claim: it holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vouched: bool,
 }
 
 /// A tool's claim about its effects.

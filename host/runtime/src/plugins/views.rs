@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use airlock_sandbox::Grants;
+use airlock_sandbox::capability::http;
 use serde_json::{Map, Value};
 
 use crate::engine::{Manifest, Want};
@@ -201,18 +202,19 @@ pub(super) fn view(want: &Want, granted: &Map<String, Value>) -> WantView {
     }
 }
 
-/// Whether exactly the rules that the want spells are among the granted ones.
+/// Whether what the want spells is among the granted rules, or within one of them.
 fn is_granted(want: &Want, granted: &Map<String, Value>) -> bool {
-    let text = format!("{} = [{}]", want.capability, want.scope);
-    let Ok(asked) = toml::from_str::<Grants>(&text) else {
+    is_given(&format!("{} = [{}]", want.capability, want.scope), granted)
+}
+
+fn is_given(text: &str, granted: &Map<String, Value>) -> bool {
+    let Ok(asked) = toml::from_str::<Grants>(text) else {
         return false;
     };
     let asked = rules(&asked);
     let has = |name: &String, rule: &Value| {
-        granted
-            .get(name)
-            .and_then(Value::as_array)
-            .is_some_and(|rules| rules.contains(rule))
+        let given = granted.get(name).and_then(Value::as_array);
+        given.is_some_and(|rules| rules.iter().any(|given| gives(name, given, rule)))
     };
     let mut all = asked.iter().flat_map(|(name, rules)| {
         rules
@@ -222,4 +224,74 @@ fn is_granted(want: &Want, granted: &Map<String, Value>) -> bool {
             .map(move |rule| (name, rule))
     });
     !asked.is_empty() && all.all(|(name, rule)| has(name, rule))
+}
+
+/// Whether a granted rule gives all that another one would.
+fn gives(capability: &str, granted: &Value, asked: &Value) -> bool {
+    let http = |rule: &Value| match capability {
+        "http" => serde_json::from_value::<http::Rule>(rule.clone()).ok(),
+        _ => None,
+    };
+    let wider = || {
+        let (granted, asked) = http(granted).zip(http(asked))?;
+        let private = granted.allow_private || !asked.allow_private;
+        let own = granted.allow_own || !asked.allow_own;
+        let bytes = granted.request_bytes.0 >= asked.request_bytes.0
+            && granted.response_bytes.0 >= asked.response_bytes.0;
+        let rate = granted.rate.is_none() || granted.rate == asked.rate;
+        Some(granted.decides_before(&asked) && private && own && bytes && rate)
+    };
+    granted == asked || wider() == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_wider_rule_gives_is_granted() {
+        const URL: &str = "url = 'http://127.0.0.1:1/x'";
+        let http = |more: &str| format!("http = [{{ {URL}{more} }}]");
+        let private = ", allow_private = true";
+        let table = [
+            // What is asked for, what is granted.
+            (http(""), http(private), true),
+            (http(private), http(private), true),
+            (http(private), http(""), false),
+            (http(""), String::new(), false),
+            (
+                http(private),
+                "http = [{ url = 'http://127.0.0.1:1/**', allow_private = true }]".to_owned(),
+                true,
+            ),
+            (
+                http(", methods = ['PUT']"),
+                http(", methods = ['GET', 'PUT'], allow_private = true"),
+                true,
+            ),
+            (http(", methods = ['GET', 'PUT']"), http(private), false),
+            (http(", secret = 'key'"), http(private), false),
+            (http(", response_bytes = '9MiB'"), http(private), false),
+            (
+                http(""),
+                http(", allow_private = true, rate = '1/h'"),
+                false,
+            ),
+            (
+                "kv = [{ bucket = 'a' }]".to_owned(),
+                "kv = [{ bucket = 'a' }]".to_owned(),
+                true,
+            ),
+            (
+                "kv = [{ bucket = 'a' }]".to_owned(),
+                "kv = [{ bucket = 'b' }]".to_owned(),
+                false,
+            ),
+            ("nonsense".to_owned(), http(private), false),
+        ];
+        for (asked, granted, expect) in table {
+            let granted: Grants = toml::from_str(&granted).expect(&granted);
+            assert_eq!(is_given(&asked, &rules(&granted)), expect, "{asked}");
+        }
+    }
 }

@@ -387,6 +387,7 @@ mod tests {
                 from: claims(true, true),
                 to: claims(false, false),
                 refused: false,
+                vouched: false,
             }],
             changed_tools: vec![crate::plugins::ToolChange {
                 tool: "list".to_owned(),

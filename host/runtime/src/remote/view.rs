@@ -55,7 +55,7 @@ impl Runtime {
             );
             FoundView {
                 at_ms: seen.at_ms,
-                changes: version_changes(&active.manifest, &after, Some(&active.grants.grants)),
+                changes: version_changes(&active.manifest, &after, Some(&active.grants)),
                 digest,
             }
         });

@@ -174,6 +174,16 @@ async fn a_new_version_waits_for_an_administrator_and_changed_claims_for_a_new_g
     let plugin = server.admin("GET", "/v1/plugins/echo", "").await.json();
     assert_eq!(plugin["digest"], json!(first), "{plugin}");
     assert_eq!(plugin["versions"].as_array().expect("versions").len(), 2);
+    // The class was granted for what the second claims: nothing of it is refused.
+    let again = json!({ "digest": second }).to_string();
+    let again = server.admin("POST", "/v1/plugins/echo/activate", again);
+    let again = again.await.json();
+    let changed = &again["changes"]["changed_effects"][0];
+    assert_eq!(changed["tool"], "run", "{again}");
+    let told = (&changed["refused"], &changed["vouched"]);
+    assert_eq!(told, (&json!(false), &json!(true)), "{again}");
+    let called = server.admin("POST", "/v1/tools/echo/run", "1").await;
+    assert_eq!(called.status, 200, "{called:?}");
     server.stopped().await;
 }
 
