@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Fate, ModelError, Why};
 use crate::request::ToolCall;
 
+/// Most bytes of text and arguments that an answer is of use with: a larger one is no
+/// longer read once that shows.
+pub const ANSWER_BYTES_MAX: usize = 1 << 20;
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -223,6 +227,19 @@ pub enum Event {
         /// Some characters of JSON.
         text: String,
     },
+}
+
+impl Event {
+    /// Bytes of the answer that it tells.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Started { .. } => 0,
+            Self::Text { text } | Self::Refusal { text } | Self::Arguments { text, .. } => {
+                text.len()
+            }
+            Self::Call { id, name, .. } => id.len() + name.len(),
+        }
+    }
 }
 
 /// A request for vectors.

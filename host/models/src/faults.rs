@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::answer::{Fault, Finish};
+use crate::answer::{ANSWER_BYTES_MAX, Fault, Finish};
 use crate::error::ModelError;
+use crate::json::is_light;
 use crate::names::Names;
 use crate::request::{Request, ToolCall, ToolChoice};
 use crate::router::Said;
@@ -71,6 +72,9 @@ impl Checking<'_> {
             let name = call.name.clone();
             return Some(Fault::UnknownTool { call: id, name });
         }
+        if let Some(message) = too_much(&call.arguments) {
+            return Some(Fault::ArgumentsNotJson { call: id, message });
+        }
         let arguments = match serde_json::from_str::<Value>(&call.arguments) {
             Ok(value @ Value::Object(_)) => value,
             Ok(_) => {
@@ -98,6 +102,9 @@ impl Checking<'_> {
     }
 
     fn output(&mut self, schema: &Schema, text: &str) -> Option<Fault> {
+        if let Some(message) = too_much(text) {
+            return Some(Fault::OutputNotJson { message });
+        }
         let value: Value = match serde_json::from_str(text) {
             Ok(value) => value,
             Err(error) => {
@@ -111,6 +118,14 @@ impl Checking<'_> {
             message: violation.message,
         })
     }
+}
+
+/// Why a text of JSON is not read at all.
+fn too_much(text: &str) -> Option<String> {
+    if text.len() > ANSWER_BYTES_MAX {
+        return Some(format!("it has more than {ANSWER_BYTES_MAX} bytes"));
+    }
+    (!is_light(text)).then(|| "it has too many values".to_owned())
 }
 
 fn not_called(choice: &ToolChoice, calls: &[ToolCall]) -> Option<Fault> {

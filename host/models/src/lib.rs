@@ -18,10 +18,12 @@
 //! (`src/protocol`), over the same `hyper` and `rustls` as the rest of Airlock.
 
 mod answer;
+mod at_length;
 mod client;
 pub mod config;
 mod error;
 mod faults;
+mod json;
 mod names;
 mod price;
 mod protocol;
@@ -35,8 +37,10 @@ pub mod sse;
 mod tests;
 
 pub use answer::{
-    Answer, Attempt, EmbedRequest, Embeddings, Event, Failure, Fault, Finish, Meter, Spent, Usage,
+    ANSWER_BYTES_MAX, Answer, Attempt, EmbedRequest, Embeddings, Event, Failure, Fault, Finish,
+    Meter, Spent, Usage,
 };
+pub use at_length::at_length;
 pub use client::Client;
 pub use error::{Fate, ModelError, Why};
 pub use redact::{ConversationKey, PatternError, Redactor};
@@ -45,4 +49,4 @@ pub use request::{
 };
 pub use router::{Allowance, Ask, Clock, Permitted, Router, SystemClock};
 pub use schema::{STEPS_MAX as SCHEMA_STEPS_MAX, Schema, Violation};
-pub use secret::{Secret, Secrets};
+pub use secret::{Key, Mask, Secret, Secrets};

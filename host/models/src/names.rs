@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::request::{Message, Request, ToolChoice, plain};
+use crate::request::{Message, Request, ToolCall, ToolChoice, plain};
 
 /// Longest name that all providers take.
 const SPELLING_BYTES_MAX: usize = 64;
@@ -20,6 +20,8 @@ pub(crate) struct Names {
     tools: BTreeSet<String>,
     /// Ids of the calls so far.
     ids: BTreeSet<String>,
+    /// By spelling, the number that was last tried to make it another one.
+    numbers: BTreeMap<String, usize>,
 }
 
 impl Names {
@@ -28,10 +30,7 @@ impl Names {
         let mut names = Self::default();
         let offered = request.tools.iter().map(|tool| &tool.name);
         names.tools = offered.clone().cloned().collect();
-        let called = request.messages.iter().flat_map(|message| match message {
-            Message::Assistant { calls, .. } => calls.as_slice(),
-            _ => &[],
-        });
+        let called = calls(request);
         names.ids = called.clone().map(|call| call.id.clone()).collect();
         let all: Vec<&String> = offered.chain(called.map(|call| &call.name)).collect();
         // Those that need no change keep their name, whoever comes first.
@@ -40,6 +39,12 @@ impl Names {
             names.add(name);
         }
         names
+    }
+
+    /// Also without the ids of the same calls as their agent knows them.
+    pub(crate) fn without_ids_of(mut self, request: &Request) -> Self {
+        self.ids.extend(calls(request).map(|call| call.id.clone()));
+        self
     }
 
     fn add(&mut self, name: &str) {
@@ -52,9 +57,9 @@ impl Names {
             .collect();
         let plain_name = &plain_name[..plain_name.len().min(SPELLING_BYTES_MAX)];
         let mut spelling = plain_name.to_owned();
-        let mut number = 1;
+        let number = self.numbers.entry(spelling.clone()).or_insert(1);
         while self.meant.contains_key(&spelling) {
-            number += 1;
+            *number += 1;
             let end = format!("_{number}");
             let kept = plain_name.len().min(SPELLING_BYTES_MAX - end.len());
             spelling = format!("{}{end}", &plain_name[..kept]);
@@ -97,6 +102,13 @@ impl Names {
             _ => None,
         }
     }
+}
+
+fn calls(request: &Request) -> impl Iterator<Item = &ToolCall> + Clone {
+    request.messages.iter().flat_map(|message| match message {
+        Message::Assistant { calls, .. } => calls.as_slice(),
+        _ => &[],
+    })
 }
 
 fn fits(name: &str) -> bool {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::ModelError;
+use crate::json::is_light;
 
 /// Longest role, tool and schema name, bytes.
 const NAME_BYTES_MAX: usize = 128;
@@ -200,6 +201,11 @@ impl Request {
         at_most("messages", self.messages.len(), MESSAGES_MAX)?;
         at_most("tools", self.tools.len(), TOOLS_MAX)?;
         at_most("stop", self.stop.len(), STOPS_MAX)?;
+        at_most("request_bytes", self.bytes(), REQUEST_BYTES_MAX)
+    }
+
+    /// Bytes of text, schemas and images.
+    pub(crate) fn bytes(&self) -> usize {
         let messages: usize = self.messages.iter().map(Message::bytes).sum();
         let tools: usize = self
             .tools
@@ -208,8 +214,7 @@ impl Request {
             .sum();
         let output = self.output.as_ref().map_or(0, |output| output.schema.len());
         let stops: usize = self.stop.iter().map(String::len).sum();
-        let bytes = messages + tools + output + stops;
-        at_most("request_bytes", bytes, REQUEST_BYTES_MAX)
+        messages + tools + output + stops
     }
 
     fn check_sampling(&self) -> Result<(), ModelError> {
@@ -311,6 +316,11 @@ fn check_name(place: &str, name: &str) -> Result<(), ModelError> {
 }
 
 fn check_object(place: &str, text: &str) -> Result<(), ModelError> {
+    if !is_light(text) {
+        return Err(ModelError::invalid(format!(
+            "{place}: it has too many values"
+        )));
+    }
     match serde_json::from_str(text) {
         Ok(Value::Object(_)) => Ok(()),
         Ok(_) => Err(ModelError::invalid(format!("{place}: no JSON object"))),

@@ -2,6 +2,7 @@
 //! host.
 
 use std::fmt;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -20,6 +21,12 @@ impl Secret {
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
+
+    /// The value, for whoever finds it in other spellings.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -28,15 +35,34 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A copy of a text in which a secret is masked, with as many bytes; `None` where it is
+/// not in it.
+pub type Mask = Arc<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync>;
+
+/// The key of a provider.
+#[derive(Clone)]
+pub struct Key {
+    /// Its value.
+    pub value: Secret,
+    /// Finds it in what the provider says, in other spellings than its own too.
+    pub mask: Option<Mask>,
+}
+
 /// Where the host's secrets are. It is asked for each request, so that a secret
 /// that was changed or removed is used no more.
 pub trait Secrets: Send + Sync + 'static {
     /// The value of the secret with this name.
     fn get(&self, name: &str) -> Option<Secret>;
 
-    /// All values that may stand in no request, whoever put them there. They are
-    /// looked for as they are and not in other spellings; those of less than four
-    /// bytes are not looked for.
+    /// The same as the key of a provider.
+    fn key(&self, name: &str) -> Option<Key> {
+        let value = self.get(name)?;
+        Some(Key { value, mask: None })
+    }
+
+    /// All values that may stand in no request and no answer, whoever put them there.
+    /// They are looked for as they are, and as the escapes of JSON write them; those of
+    /// less than four bytes are not looked for.
     fn all(&self) -> Vec<Secret>;
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Config, Kind, Model, Problem, Provider, Role};
+use super::{Config, Kind, Model, Problem, Provider, Redaction, Role};
 use crate::client::BaseUrl;
+use crate::redact::Redactor;
 
 const NAME_BYTES_MAX: usize = 64;
 const ID_BYTES_MAX: usize = 256;
@@ -71,6 +72,21 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     problems.0
 }
 
+/// A word of so many letters and digits, and nothing else, is taken for a key.
+const KEY_LETTERS_MIN: usize = 24;
+
+/// As `airlock secret set` takes one, and not what looks like a key.
+fn names_a_secret(name: &str) -> bool {
+    let usable = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let looks = Redactor::new(&Redaction::default(), "");
+    // Words have something between them, keys often have not.
+    let one_word = name.chars().all(|c| c.is_ascii_alphanumeric());
+    let is_key = looks.is_ok_and(|looks| looks.scrub(&[], name) != name)
+        || (one_word && name.len() >= KEY_LETTERS_MIN);
+    begins && name.len() <= NAME_BYTES_MAX && name.chars().all(usable) && !is_key
+}
+
 fn check_provider(problems: &mut Problems, at: &str, provider: &Provider) {
     let url = BaseUrl::parse(&provider.base_url);
     if let Err(message) = &url {
@@ -79,6 +95,13 @@ fn check_provider(problems: &mut Problems, at: &str, provider: &Provider) {
     match &provider.key {
         Some(key) if key.is_empty() => {
             problems.add(format!("{at}.key"), "name a secret, or leave it out");
+        }
+        Some(key) if !names_a_secret(key) => {
+            problems.add(
+                format!("{at}.key"),
+                "this is no name of a secret, and not repeated, since it may be a key: put that \
+                 in with `airlock secret set NAME`, and write the name here",
+            );
         }
         None if provider.kind != Kind::OpenaiCompatible => {
             let loopback = url.is_ok_and(|url| url.is_loopback());

@@ -4,6 +4,7 @@
 //! once, each with its place; a key is named here and never written.
 
 mod check;
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -269,7 +270,7 @@ pub struct Problem {
 #[non_exhaustive]
 pub enum ConfigError {
     /// It is no TOML, or has another form: an unknown or missing key, a value of
-    /// another type. The text names the line and column.
+    /// another type. The text names the line and column, and repeats no value.
     #[error("{0}")]
     Form(String),
     /// Values that can't be used, all of them.
@@ -292,7 +293,7 @@ impl Config {
     /// [`ConfigError`].
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         let config: Self =
-            toml::from_str(text).map_err(|error| ConfigError::Form(error.to_string()))?;
+            toml::from_str(text).map_err(|error| ConfigError::Form(told::told(&error, text)))?;
         config.check()?;
         Ok(config)
     }

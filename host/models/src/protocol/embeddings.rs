@@ -2,8 +2,9 @@
 //! <https://platform.openai.com/docs/api-reference/embeddings>
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use super::{lenient, parse, written};
+use super::{parse, parse_flat, written};
 use crate::answer::{EmbedRequest, Usage};
 use crate::error::{Failed, ModelError};
 
@@ -27,8 +28,9 @@ struct Body<'a> {
 #[derive(Deserialize)]
 struct Reply {
     data: Vec<Vector>,
-    #[serde(default, deserialize_with = "lenient")]
-    usage: Option<Counted>,
+    /// In any form.
+    #[serde(default)]
+    usage: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -85,7 +87,7 @@ pub(crate) fn answer(
     request: &EmbedRequest,
     body: &[u8],
 ) -> Result<(Vec<Vec<f32>>, Option<Usage>), Failed> {
-    let reply: Reply = parse(body)?;
+    let reply: Reply = parse_flat(body)?;
     let mut vectors: Vec<Option<Vec<f32>>> = vec![None; request.texts.len()];
     for vector in reply.data {
         let fits = vectors
@@ -107,7 +109,10 @@ pub(crate) fn answer(
     if vectors.iter().flatten().any(|number| !number.is_finite()) {
         return Err(Failed::garbled("a number of the answer is not finite"));
     }
-    let counted = reply.usage.and_then(|usage| usage.prompt_tokens);
+    let counted = reply.usage.and_then(|usage| {
+        let counted: Counted = parse(usage.get().as_bytes()).ok()?;
+        counted.prompt_tokens
+    });
     let usage = counted.map(|input_tokens| Usage {
         input_tokens,
         ..Usage::default()

@@ -1,7 +1,7 @@
 //! What a provider's refusal means.
 //!
-//! What must stay true: what a provider says is bounded, on one line, and nothing
-//! of it is told where it is about the host's key.
+//! What must stay true: nothing that a provider says is told where it is about the
+//! host's key; the rest is told by whoever has searched it whole, and by [`bounded`].
 
 use std::time::SystemTime;
 
@@ -10,9 +10,12 @@ use serde_json::Value;
 
 use super::ErrorBody;
 use crate::error::{Failed, Fate, ModelError, Why};
+use crate::json::is_light_bytes;
 
-/// Longest text of a provider that is kept, bytes.
-const MESSAGE_BYTES_MAX: usize = 400;
+/// Longest text that is told, bytes.
+const TOLD_BYTES_MAX: usize = 480;
+/// Longest text of a provider that says anything, bytes.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// The longest wait that a provider can ask for, milliseconds.
 const RETRY_AFTER_MS_MAX: u64 = 24 * 3_600_000;
 
@@ -118,7 +121,7 @@ pub(crate) fn of_error(error: &ErrorBody) -> Failed {
             .iter()
             .any(|kind| words.contains(&kind.as_str()))
     };
-    let message = format!("the provider failed: {}", bounded(&error.message));
+    let message = format!("the provider failed: {}", error.message.trim());
     let transient = |why| {
         let message = message.clone();
         answered(
@@ -186,14 +189,15 @@ fn refused(message: String) -> Failed {
 fn said(status: StatusCode, message: &str) -> String {
     let name = status.canonical_reason().map(|name| format!(" {name}"));
     let (number, name) = (status.as_u16(), name.unwrap_or_default());
-    match bounded(message) {
-        text if text.is_empty() => format!("the provider answered {number}{name}"),
+    match message.trim() {
+        "" => format!("the provider answered {number}{name}"),
         text => format!("the provider answered {number}{name}: {text}"),
     }
 }
 
-/// One line of printable characters.
-fn bounded(text: &str) -> String {
+/// One line of printable characters, cut where it is long: what must not be told has
+/// to be looked for before, half of it would not be found.
+pub(crate) fn bounded(text: &str) -> String {
     let line: String = text
         .chars()
         .map(|c| {
@@ -205,9 +209,9 @@ fn bounded(text: &str) -> String {
         })
         .collect();
     let line = line.trim();
-    match line.len() <= MESSAGE_BYTES_MAX {
+    match line.len() <= TOLD_BYTES_MAX {
         true => line.to_owned(),
-        false => format!("{}…", &line[..line.floor_char_boundary(MESSAGE_BYTES_MAX)]),
+        false => format!("{}…", &line[..line.floor_char_boundary(TOLD_BYTES_MAX)]),
     }
 }
 
@@ -215,7 +219,8 @@ fn bounded(text: &str) -> String {
 /// `{"message": …}`, `{"detail": …}`. Anything else, such as a page of a proxy,
 /// says nothing.
 pub(crate) fn error_body(body: &[u8]) -> ErrorBody {
-    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let value = is_light_bytes(body).then(|| serde_json::from_slice::<Value>(body));
+    let value = value.and_then(Result::ok).unwrap_or_default();
     // One server wraps it into a list.
     let value = value.get(0).unwrap_or(&value);
     of_value(value)
@@ -228,9 +233,11 @@ pub(crate) fn of_value(value: &Value) -> ErrorBody {
     let inner = error.pointer("/innererror/code").and_then(Value::as_str);
     let message = ["message", "detail"];
     let message = message.iter().find_map(|name| error.get(name)?.as_str());
+    let message = message.or(error.as_str());
+    let message = message.filter(|text| text.len() <= MESSAGE_BYTES_MAX);
     ErrorBody {
         kinds: kinds.chain(inner).map(str::to_owned).collect(),
-        message: message.or(error.as_str()).unwrap_or_default().to_owned(),
+        message: message.unwrap_or_default().to_owned(),
     }
 }
 

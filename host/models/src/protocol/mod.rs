@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use crate::answer::{Event, Finish, Usage};
 use crate::config::Kind;
 use crate::error::{Failed, Fate, ModelError, Why};
+use crate::json::is_light_bytes;
 use crate::names::Names;
 use crate::request::{Request, ToolCall};
 use crate::sse::SseEvent;
@@ -198,8 +199,17 @@ pub(crate) struct ErrorBody {
     pub(crate) message: String,
 }
 
-/// Parses a body, with the place where it is none.
+/// Parses a body, with the place where it is none. Members that may have any form are
+/// read into trees on the way: one that would become too much is not read.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failed> {
+    match is_light_bytes(body) {
+        true => parse_flat(body),
+        false => Err(Failed::garbled("the answer has too many values")),
+    }
+}
+
+/// The same where nothing becomes a tree.
+fn parse_flat<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failed> {
     serde_json::from_slice(body).map_err(|error| not_as_expected(&error))
 }
 

@@ -2,8 +2,8 @@
 //! <https://platform.openai.com/docs/api-reference/chat>
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::{
     Decoder, Parsed, Writing, cut, failure, gave_up, lenient, or_default, parse, raw, temperature,
@@ -12,6 +12,7 @@ use super::{
 use crate::answer::{Event, Finish, Usage};
 use crate::config::Kind;
 use crate::error::{Failed, ModelError};
+use crate::json::Extent;
 use crate::request::{Message, OutputSchema, Part, Request, Tool, ToolCall, ToolChoice};
 use crate::sse::SseEvent;
 
@@ -405,6 +406,8 @@ pub(super) struct Stream {
     parsed: Parsed,
     /// Indices as the server counts, in the order they came.
     indices: Vec<Option<u32>>,
+    /// How far the arguments of each call are.
+    extents: Vec<Extent>,
     done: bool,
 }
 
@@ -477,7 +480,10 @@ impl Stream {
                 .iter()
                 .position(|known| known.id == call.id),
         };
-        at.filter(|at| !begins_another(&self.parsed.calls[*at], call))
+        at.filter(|at| {
+            let whole = self.extents[*at].is_whole();
+            !begins_another(&self.parsed.calls[*at], whole, call)
+        })
     }
 
     fn called(&mut self, call: SpokenCall, told: &mut Vec<Event>) -> Result<(), Failed> {
@@ -494,6 +500,7 @@ impl Stream {
         let text = call.function.text();
         if !text.is_empty() {
             self.parsed.calls[at].arguments.push_str(&text);
+            self.extents[at].push(&text);
             let index = at as u32;
             told.push(Event::Arguments { index, text });
         }
@@ -507,6 +514,7 @@ impl Stream {
             false => call.id.clone(),
         };
         self.indices.push(call.index);
+        self.extents.push(Extent::default());
         super::begin_call(&mut self.parsed.calls, id, call.function.name.clone(), told)?;
         Ok(at)
     }
@@ -514,13 +522,12 @@ impl Stream {
 
 /// Whether a piece in a call's place is the beginning of another one: it has a name,
 /// and another id, or none where the call before it is whole.
-fn begins_another(known: &ToolCall, piece: &SpokenCall) -> bool {
-    let whole = || serde_json::from_str::<Map<String, Value>>(&known.arguments).is_ok();
+fn begins_another(known: &ToolCall, whole: bool, piece: &SpokenCall) -> bool {
     let arguments = piece.function.arguments.as_ref();
     let says = arguments.is_some_and(|arguments| !arguments.is_null() && *arguments != "");
     !piece.function.name.is_empty()
         && match piece.id.is_empty() {
-            true => says && whole(),
+            true => says && whole,
             false => piece.id != known.id,
         }
 }

@@ -40,10 +40,12 @@ const KEY: &str = r"(?x)
   | (?-u:\b)A(?:KIA|SIA)[0-9A-Z]{16}(?-u:\b)
   | (?-u:\b)AIza[A-Za-z0-9_-]{30,} | (?-u:\b)ya29\.[A-Za-z0-9_-]{20,}
   | (?-u:\b)hf_[A-Za-z0-9]{30,} | (?-u:\b)npm_[A-Za-z0-9]{30,}
-  | (?-u:\b)eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?
   | (?s)-----BEGIN\ [A-Z\ ]{0,30}PRIVATE\ KEY-----.*?(?:-----END\ [A-Z\ ]{0,30}PRIVATE\ KEY-----|\z)
   | (?-u:\b)[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,128}:[^\s/@]{1,256}@
 ";
+
+/// Fewest letters of a web token's first two parts, behind those that they all have.
+const TOKEN_LETTERS_MIN: usize = 8;
 
 /// Longest parts of an address, characters.
 const LOCAL_CHARS_MAX: usize = 64;
@@ -78,7 +80,7 @@ impl Builtin {
                 runs.flat_map(|run| cards(text, run)).collect()
             }
             Self::Email => emails(text),
-            Self::Key => matches(&KEYS, text).collect(),
+            Self::Key => matches(&KEYS, text).chain(web_tokens(text)).collect(),
             Self::Phone => matches(&PHONES, text).collect(),
         }
     }
@@ -91,6 +93,44 @@ fn matches<'t>(
     // The patterns are constants, and a test compiles them.
     let regex = regex.as_ref().expect("a pattern that compiles");
     regex.find_iter(text).map(|found| found.range())
+}
+
+/// JSON web tokens, from each `.` between two parts in both directions. As a way of the
+/// expression for keys, which goes on to the end of the letters before it fails, each
+/// key that is found among them would begin that anew.
+fn web_tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices(".eyJ").filter_map(|(dot, _)| {
+        let bytes = text.as_bytes();
+        let before = bytes[..dot]
+            .iter()
+            .rev()
+            .take_while(|byte| is_token(**byte));
+        let from = dot - before.count();
+        // It begins where a word does.
+        let mut begins = text[from..dot]
+            .match_indices("eyJ")
+            .map(|(at, _)| from + at);
+        let start = begins.find(|at| !at.checked_sub(1).is_some_and(|at| is_word(bytes[at])))?;
+        let part = |from: usize| {
+            let part = bytes[from..].iter().take_while(|byte| is_token(**byte));
+            from + part.count()
+        };
+        let second = part(dot + 1);
+        let long = |from: usize, to: usize| to - from >= "eyJ".len() + TOKEN_LETTERS_MIN;
+        let end = match bytes.get(second) {
+            Some(b'.') => part(second + 1),
+            _ => second,
+        };
+        (long(start, dot) && long(dot + 1, second)).then_some(start..end)
+    })
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+fn is_token(byte: u8) -> bool {
+    is_word(byte) || byte == b'-'
 }
 
 /// Addresses, from each `@` in both directions: that takes time by the text's length

@@ -6,8 +6,11 @@
 //! back.
 
 mod builtin;
+mod escapes;
 mod file;
+mod find;
 mod restore;
+mod search;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,16 +22,21 @@ use sha2::Sha256;
 pub use builtin::Builtin;
 pub use file::PatternError;
 pub(crate) use restore::{Form, Pieces, Restorer};
+pub(crate) use search::{Held, Search};
+
+use self::find::{Found, of_secrets, read_through, replaced};
 
 use crate::answer::EmbedRequest;
 use crate::error::ModelError;
+use crate::json::is_light;
 use crate::request::{Message, Part, Request, ToolChoice};
 use crate::secret::Secret;
 
 /// The word for the host's secrets.
 const SECRET: &str = "secret";
-/// A shorter secret is not searched for: it would be found everywhere.
-const SECRET_BYTES_MIN: usize = 4;
+/// In a name a shorter secret is not searched for either: that one is there would be
+/// told at once and for nothing, to whoever tries them all.
+const NAME_SECRET_BYTES_MIN: usize = 8;
 /// Letters of a placeholder that stand for its value: 64 bits.
 const TAG_LETTERS: usize = 16;
 
@@ -38,12 +46,6 @@ pub struct Redactor {
     known: Vec<Builtin>,
     own: Vec<file::Own>,
     reversible: bool,
-}
-
-/// Found in a text: where, and which kind; `None` for a secret.
-struct Found<'a> {
-    range: Range<usize>,
-    kind: Option<&'a str>,
 }
 
 impl Redactor {
@@ -62,82 +64,35 @@ impl Redactor {
     /// For texts that are logged or told, such as a provider's: nothing comes back,
     /// and keys are found whatever the configuration says.
     pub(crate) fn scrub(&self, secrets: &[Secret], text: &str) -> String {
-        let mut found = self.find(secrets, text);
-        if !self.known.contains(&Builtin::Key) {
-            found.extend(of_builtin(Builtin::Key, text));
-        }
+        let found = read_through(text, |text| {
+            let mut found = self.find(secrets, text);
+            if !self.known.contains(&Builtin::Key) {
+                found.extend(of_builtin(Builtin::Key, text));
+            }
+            found
+        });
         replaced(text, found, |kind, _| {
             format!("[{}]", kind.unwrap_or(SECRET))
         })
     }
 
+    /// In a text as it stands.
     fn find<'a>(&'a self, secrets: &[Secret], text: &str) -> Vec<Found<'a>> {
-        let mut found = Vec::new();
-        for secret in secrets {
-            let secret = secret.reveal();
-            if secret.len() >= SECRET_BYTES_MIN {
-                let all = text.match_indices(secret);
-                found.extend(all.map(|(at, _)| Found {
-                    range: at..at + secret.len(),
-                    kind: None,
-                }));
-            }
-        }
+        let mut found = of_secrets(secrets, text);
         for known in &self.known {
             found.extend(of_builtin(*known, text));
         }
         for own in &self.own {
             let all = own.regex.find_iter(text).filter(|found| !found.is_empty());
-            found.extend(all.map(|found| Found {
-                range: found.range(),
-                kind: Some(&own.name),
-            }));
+            found.extend(all.map(|found| Found::new(found.range(), Some(&own.name))));
         }
         found
     }
 }
 
-fn of_builtin<'a>(pattern: Builtin, text: &str) -> Vec<Found<'a>> {
+fn of_builtin<'a>(pattern: Builtin, text: &str) -> impl Iterator<Item = Found<'a>> {
     let found = pattern.find(text).into_iter();
-    let found = found.map(|range| Found {
-        range,
-        kind: Some(pattern.name()),
-    });
-    found.collect()
-}
-
-/// The text with each stretch of found places replaced. Places that overlap are
-/// one, a secret if one of them is.
-fn replaced(
-    text: &str,
-    mut found: Vec<Found<'_>>,
-    mut placeholder: impl FnMut(Option<&str>, &str) -> String,
-) -> String {
-    if found.is_empty() {
-        return text.to_owned();
-    }
-    found.sort_by(|a, b| (a.range.start, b.range.end).cmp(&(b.range.start, a.range.end)));
-    let mut stretches: Vec<Found<'_>> = Vec::new();
-    for next in found {
-        match stretches.last_mut() {
-            Some(last) if next.range.start < last.range.end => {
-                last.range.end = last.range.end.max(next.range.end);
-                if next.kind.is_none() {
-                    last.kind = None;
-                }
-            }
-            _ => stretches.push(next),
-        }
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut from = 0;
-    for stretch in stretches {
-        out.push_str(&text[from..stretch.range.start]);
-        out.push_str(&placeholder(stretch.kind, &text[stretch.range.clone()]));
-        from = stretch.range.end;
-    }
-    out.push_str(&text[from..]);
-    out
+    found.map(move |range| Found::new(range, Some(pattern.name())))
 }
 
 /// What makes placeholders of one conversation the same and those of others
@@ -167,6 +122,8 @@ pub(crate) struct Veil<'a> {
     secrets: &'a [Secret],
     /// Values by placeholder.
     values: BTreeMap<String, String>,
+    /// Bytes of the longest placeholder.
+    longest: usize,
 }
 
 impl<'a> Veil<'a> {
@@ -180,6 +137,7 @@ impl<'a> Veil<'a> {
             key,
             secrets,
             values: BTreeMap::new(),
+            longest: 0,
         }
     }
 
@@ -232,12 +190,12 @@ impl<'a> Veil<'a> {
                 *text = self.text(text);
                 for call in calls {
                     self.name("a call's name", &call.name)?;
-                    self.name("a call's id", &call.id)?;
+                    call.id = self.id(&call.id);
                     call.arguments = self.json(&call.arguments);
                 }
             }
             Message::Tool { call, text, .. } => {
-                self.name("a call's id", call)?;
+                *call = self.id(call);
                 *text = self.text(text);
             }
         }
@@ -245,7 +203,10 @@ impl<'a> Veil<'a> {
     }
 
     fn name(&mut self, what: &str, name: &str) -> Result<(), ModelError> {
-        match self.plain(name) == name {
+        let secrets = self.secrets.iter();
+        let long = secrets.filter(|secret| secret.reveal().len() >= NAME_SECRET_BYTES_MIN);
+        let found = self.redactor.find(&[], name);
+        match found.is_empty() && !long.into_iter().any(|long| name.contains(long.reveal())) {
             true => Ok(()),
             false => Err(ModelError::Denied {
                 message: format!("{what} holds what must not leave the host"),
@@ -253,25 +214,37 @@ impl<'a> Veil<'a> {
         }
     }
 
-    /// A text that may be JSON: there, escapes could hide what is looked for.
+    /// A call's id says nothing to anybody: one that must not leave is another one
+    /// there, the same all through the conversation.
+    fn id(&mut self, id: &str) -> String {
+        match self.plain(id) == id {
+            true => id.to_owned(),
+            false => format!("call_{}", tag(self.key, "id", id)),
+        }
+    }
+
+    /// A text that may be JSON: there, a number has to become a text.
     pub(crate) fn text(&mut self, text: &str) -> String {
-        match text.trim_start().starts_with(['{', '[', '"']) {
-            true => {
-                let text = self.json(text);
-                self.plain(&text)
-            }
-            false => self.plain(text),
+        if !text.trim_start().starts_with(['{', '[', '"']) {
+            return self.plain(text);
+        }
+        match self.json(text) {
+            same if same == text => same,
+            redacted => self.plain(&redacted),
         }
     }
 
     /// JSON, as it was written where nothing was found in it.
     fn json(&mut self, text: &str) -> String {
-        let Ok(value) = serde_json::from_str::<Value>(text) else {
-            return self.plain(text);
+        let plain = self.plain(text);
+        let value = is_light(text).then(|| serde_json::from_str::<Value>(text));
+        let Some(Ok(value)) = value else {
+            return plain;
         };
         let redacted = self.value(&value);
-        match redacted == value {
-            true => text.to_owned(),
+        // Of two members with one name there is one in the value, and both in the text.
+        match redacted == value && plain == text {
+            true => plain,
             false => redacted.to_string(),
         }
     }
@@ -298,14 +271,16 @@ impl<'a> Veil<'a> {
     }
 
     fn plain(&mut self, text: &str) -> String {
-        let mut found = self.redactor.find(self.secrets, text);
+        let (redactor, secrets) = (self.redactor, self.secrets);
+        let mut found = read_through(text, |text| redactor.find(secrets, text));
         let known = self.placeholders(text);
         found.retain(|found| found.kind.is_none() || !splits(&found.range, &known));
-        let (key, values) = (self.key, &mut self.values);
+        let (key, values, longest) = (self.key, &mut self.values, &mut self.longest);
         replaced(text, found, |kind, value| match kind {
             None => format!("[{SECRET}]"),
             Some(kind) => {
                 let placeholder = placeholder(key, kind, value);
+                *longest = placeholder.len().max(*longest);
                 values.insert(placeholder.clone(), value.to_owned());
                 placeholder
             }
@@ -319,7 +294,8 @@ impl<'a> Veil<'a> {
         }
         let opens = text.match_indices('[');
         let closed = opens.filter_map(|(at, _)| {
-            let end = at + text[at..].find(']')? + 1;
+            let ahead = text.as_bytes()[at..].iter().take(self.longest);
+            let end = at + 1 + ahead.into_iter().position(|byte| *byte == b']')?;
             self.values.contains_key(&text[at..end]).then_some(at..end)
         });
         closed.collect()
@@ -334,16 +310,22 @@ impl<'a> Veil<'a> {
     }
 }
 
-/// Whether a place has a part of a placeholder and not all of it.
+/// Whether a place has a part of a placeholder and not all of it. They stand in order
+/// and apart, so that only the first and the last that it touches can be parted.
 fn splits(range: &Range<usize>, placeholders: &[Range<usize>]) -> bool {
-    placeholders.iter().any(|known| {
-        let overlap = range.start < known.end && known.start < range.end;
-        overlap && !(range.start <= known.start && known.end <= range.end)
-    })
+    let first = placeholders.partition_point(|known| known.end <= range.start);
+    let after = placeholders.partition_point(|known| known.start < range.end);
+    let touched = placeholders.get(first..after).unwrap_or_default();
+    let parted = |known: &Range<usize>| known.start < range.start || range.end < known.end;
+    touched.first().is_some_and(parted) || touched.last().is_some_and(parted)
+}
+
+fn placeholder(key: &ConversationKey, kind: &str, value: &str) -> String {
+    format!("[{kind}-{}]", tag(key, kind, value))
 }
 
 /// Letters alone, so that no pattern takes it for a number.
-fn placeholder(key: &ConversationKey, kind: &str, value: &str) -> String {
+fn tag(key: &ConversationKey, kind: &str, value: &str) -> String {
     // Any length of key will do for HMAC.
     let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).expect("a key of 32 bytes");
     mac.update(kind.as_bytes());
@@ -354,5 +336,5 @@ fn placeholder(key: &ConversationKey, kind: &str, value: &str) -> String {
     let letters = nibbles
         .take(TAG_LETTERS)
         .map(|nibble| char::from(b'a' + nibble));
-    format!("[{kind}-{}]", letters.collect::<String>())
+    letters.collect()
 }

@@ -6,6 +6,10 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+/// Most bytes that one text gets back: a word of an answer can stand for a text of any
+/// length, and it can say the word any number of times.
+const RESTORED_BYTES_MAX: usize = 1 << 20;
+
 /// Reads an answer, in pieces or whole.
 #[derive(Clone)]
 pub(crate) struct Restorer {
@@ -17,6 +21,8 @@ pub(crate) struct Restorer {
 #[derive(Debug, Default)]
 pub(crate) struct Pieces {
     held: String,
+    /// Bytes that it got back.
+    restored: usize,
 }
 
 /// How a value stands in the text.
@@ -59,7 +65,11 @@ impl Restorer {
         while let Some(at) = rest.find('[').filter(|_| self.longest > 0) {
             out.push_str(&rest[..at]);
             rest = &rest[at..];
-            if let Some((placeholder, value)) = self.begins(rest) {
+            let begins = self.begins(rest);
+            if let Some((placeholder, value)) =
+                begins.filter(|(_, value)| pieces.restored + value.len() <= RESTORED_BYTES_MAX)
+            {
+                pieces.restored += value.len();
                 push(&mut out, value, form);
                 rest = &rest[placeholder.len()..];
             } else if self.may_become(rest) {

@@ -10,12 +10,15 @@ use super::breaker::{Pass, Report};
 use super::turns::Place;
 use super::{Allowance, Ask, Lane, Router};
 use crate::answer::{Spent, Usage};
+use crate::at_length::at_length;
 use crate::client::{Bounds, Outgoing, Reply};
 use crate::config::Kind;
 use crate::error::{Failed, Fate, ModelError, Why};
 use crate::protocol::{anthropic, failure};
-use crate::redact::Redactor;
-use crate::secret::Secret;
+use crate::redact::Search;
+use crate::secret::{Key, Secret};
+
+type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// What is asked.
 pub(super) trait Job: Sync {
@@ -25,11 +28,15 @@ pub(super) trait Job: Sync {
     /// The request for this model, or why it can't be asked.
     fn prepare(&self, lane: &Lane) -> Result<Prepared, Failed>;
 
+    /// Bytes that are worked on to make a request ready.
+    fn weight(&self) -> usize;
+
     /// Reads the answer of a request that succeeded.
     fn read(
         &self,
         reply: Reply,
         lane: &Lane,
+        search: &Search,
     ) -> impl Future<Output = Result<Read<Self::Out>, Failed>> + Send;
 
     /// Why another model might do better.
@@ -73,15 +80,6 @@ impl From<Failed> for Lost {
             cost_micros: 0,
         };
         Self { failed, bound }
-    }
-}
-
-impl Lost {
-    /// What a provider said may repeat what it was told.
-    pub(super) fn scrubbed(mut self, redactor: &Redactor, secrets: &[Secret]) -> Self {
-        let error = self.failed.error;
-        self.failed.error = error.map_text(|text| redactor.scrub(secrets, text));
-        self
     }
 }
 
@@ -134,11 +132,13 @@ impl Router {
         lane: &Lane,
         job: &J,
         ask: Ask<'_>,
-        spent: &Spent,
+        (spent, secrets): (&Spent, &[Secret]),
     ) -> Result<Got<J::Out>, Lost> {
-        let prepared = job.prepare(lane)?;
+        let prepared = at_length(job.weight(), || job.prepare(lane))?;
         affordable(&prepared, ask.allowance, spent)?;
-        let headers = self.headers(lane, prepared.stream)?;
+        let (headers, key) = self.headers(lane, prepared.stream)?;
+        // What is sent now is what may come back, whatever the key is by then.
+        let search = Search::new(secrets, key);
         // Whoever would not be let through need not wait for that.
         if let Some(wait_ms) = lane.breaker().wait_ms(self.clock.now_ms()) {
             return Err(resting(wait_ms).into());
@@ -149,7 +149,7 @@ impl Router {
         let bound = prepared.bound;
         ask.used(spent.and_unsure(bound));
         let began = Instant::now();
-        match self.exchange(lane, job, prepared, headers).await {
+        match self.exchange(lane, job, prepared, (headers, &search)).await {
             Ok((read, most)) => {
                 reporting.report = Report::Works;
                 let usage = read.usage.unwrap_or_else(|| estimated(most, read.bytes));
@@ -165,6 +165,7 @@ impl Router {
                     let until_ms = self.clock.now_ms().saturating_add(wait_ms);
                     lane.breaker().hold(until_ms);
                 }
+                let failed = search.told(&self.redactor, failed);
                 Err(Lost { failed, bound })
             }
         }
@@ -195,7 +196,8 @@ impl Router {
         Ok(reporting)
     }
 
-    fn headers(&self, lane: &Lane, stream: bool) -> Result<Vec<(HeaderName, HeaderValue)>, Failed> {
+    /// The headers, and the key in them.
+    fn headers(&self, lane: &Lane, stream: bool) -> Result<(Headers, Option<Key>), Failed> {
         let accept = match stream {
             true => "text/event-stream",
             false => "application/json",
@@ -207,28 +209,29 @@ impl Router {
             headers.push((HeaderName::from_static("anthropic-version"), version));
         }
         let Some(name) = &lane.provider.key else {
-            return Ok(headers);
+            return Ok((headers, None));
         };
-        let no_key = |message: String| Failed {
+        // The name is the administrator's business, and could be a key by mistake.
+        let no_key = |message: &str| Failed {
             why: Why::Key,
             fate: Fate::NotSent,
-            error: ModelError::Permanent { message },
+            error: ModelError::Permanent {
+                message: message.to_owned(),
+            },
         };
-        let key = self.secrets.get(name);
-        let key = key.ok_or_else(|| no_key(format!("there is no secret `{name}`")))?;
+        let key = self.secrets.key(name);
+        let key = key.ok_or_else(|| no_key("the host has no key for this model"))?;
+        let value = key.value.reveal();
         let (header, value) = match anthropic {
-            true => (
-                HeaderName::from_static("x-api-key"),
-                key.reveal().to_owned(),
-            ),
-            false => (header::AUTHORIZATION, format!("Bearer {}", key.reveal())),
+            true => (HeaderName::from_static("x-api-key"), value.to_owned()),
+            false => (header::AUTHORIZATION, format!("Bearer {value}")),
         };
         let value = zeroize::Zeroizing::new(value);
         let mut value = HeaderValue::from_str(&value)
-            .map_err(|_| no_key(format!("the secret `{name}` can't stand in a header")))?;
+            .map_err(|_| no_key("the host's key for this model can't stand in a header"))?;
         value.set_sensitive(true);
         headers.push((header, value));
-        Ok(headers)
+        Ok((headers, Some(key)))
     }
 
     async fn exchange<J: Job>(
@@ -236,7 +239,7 @@ impl Router {
         lane: &Lane,
         job: &J,
         prepared: Prepared,
-        headers: Vec<(HeaderName, HeaderValue)>,
+        (headers, search): (Headers, &Search),
     ) -> Result<(Read<J::Out>, Usage), Failed> {
         let outgoing = Outgoing {
             base: &lane.base,
@@ -257,7 +260,7 @@ impl Router {
             ));
         }
         let most = prepared.most;
-        Ok((job.read(reply, lane).await?, most))
+        Ok((job.read(reply, lane, search).await?, most))
     }
 }
 

@@ -3,13 +3,14 @@
 use super::Lane;
 use super::attempt::{Job, Prepared, Read, unfit};
 use super::tell::Teller;
-use crate::answer::{Event, Fault, Finish, Usage};
+use crate::answer::{ANSWER_BYTES_MAX, Event, Fault, Finish, Usage};
+use crate::at_length::at_length;
 use crate::client::Reply;
 use crate::error::{Failed, Fate, ModelError, Why};
 use crate::faults::Checks;
 use crate::names::Names;
 use crate::protocol::{self, Parsed, Writing};
-use crate::redact::{Form, Restorer, Veil};
+use crate::redact::{Form, Restorer, Search, Veil};
 use crate::request::{Message, Part, Request, ToolCall};
 use crate::sse::SseParser;
 
@@ -49,7 +50,7 @@ impl<'a> Chat<'a> {
         let veiled = veil.request(request)?;
         Ok(Self {
             request,
-            names: Names::of(&veiled),
+            names: Names::of(&veiled).without_ids_of(request),
             veiled,
             restorer: veil.restorer(),
             checks: Checks::of(request)?,
@@ -96,11 +97,12 @@ impl<'a> Chat<'a> {
         }
     }
 
-    fn said(&self, parsed: Parsed) -> Said {
-        let whole = |text: &str, form| self.restorer.whole(text, form);
-        let calls = parsed.calls.iter().map(|call| ToolCall {
-            id: self.names.id(&call.id),
-            name: self.names.meant(&call.name).to_owned(),
+    /// As the agent gets it: without secrets of the host, and with what was redacted.
+    fn said(&self, parsed: Parsed, search: &Search) -> Said {
+        let whole = |text: &str, form| self.restorer.whole(&search.whole(text), form);
+        let calls = parsed.calls.iter().enumerate().map(|(at, call)| ToolCall {
+            id: search.id(&self.names, &call.id, at),
+            name: search.name(&self.names, &call.name),
             arguments: whole(&call.arguments, Form::Json),
         });
         let mut said = Said {
@@ -114,13 +116,19 @@ impl<'a> Chat<'a> {
         said
     }
 
-    async fn streamed(&self, mut reply: Reply, lane: &Lane) -> Result<Parsed, Failed> {
+    async fn streamed(
+        &self,
+        mut reply: Reply,
+        lane: &Lane,
+        search: &Search,
+    ) -> Result<Parsed, Failed> {
         let mut sse = SseParser::new(lane.model.answer_bytes_max);
         let mut decoder = protocol::decoder(lane.provider.kind);
         let silent = |_| {};
         let told = self.told.unwrap_or(&silent);
-        let mut teller = Teller::new(&self.names, &self.restorer, self.text_form(), told);
-        let mut events = Vec::new();
+        let form = self.text_form();
+        let mut teller = Teller::new(&self.names, &self.restorer, search, form, told);
+        let (mut events, mut told_bytes) = (Vec::new(), 0);
         while !decoder.is_over() {
             let Some(bytes) = reply.next().await? else {
                 break;
@@ -128,6 +136,10 @@ impl<'a> Chat<'a> {
             let found = sse.push(&bytes);
             for event in found.map_err(|error| Failed::garbled(error.to_string()))? {
                 decoder.event(&event, &mut events)?;
+                told_bytes += events.iter().map(Event::bytes).sum::<usize>();
+                if told_bytes > ANSWER_BYTES_MAX {
+                    return Err(too_large());
+                }
                 events.drain(..).for_each(|event| teller.tell(event));
             }
         }
@@ -152,6 +164,18 @@ impl<'a> Chat<'a> {
             let text = call.arguments.clone();
             told(Event::Arguments { index, text });
         }
+    }
+}
+
+/// What it counts for is not known: it was not read to its end.
+fn too_large() -> Failed {
+    Failed {
+        why: Why::Garbled,
+        fate: Fate::Answered,
+        error: ModelError::Limit {
+            limit: "answer_bytes".to_owned(),
+            value: ANSWER_BYTES_MAX.to_string(),
+        },
     }
 }
 
@@ -197,15 +221,27 @@ impl Job for Chat<'_> {
         ))
     }
 
-    async fn read(&self, mut reply: Reply, lane: &Lane) -> Result<Read<Said>, Failed> {
+    fn weight(&self) -> usize {
+        self.request.bytes()
+    }
+
+    async fn read(
+        &self,
+        mut reply: Reply,
+        lane: &Lane,
+        search: &Search,
+    ) -> Result<Read<Said>, Failed> {
         if let Some(told) = self.told {
             let model = lane.name.clone();
             told(Event::Started { model });
         }
         let streamed = self.streams(lane) && reply.is_stream();
         let parsed = match streamed {
-            true => self.streamed(reply, lane).await?,
-            false => protocol::answer(lane.provider.kind, &reply.all().await?)?,
+            true => self.streamed(reply, lane, search).await?,
+            false => {
+                let body = reply.all().await?;
+                at_length(body.len(), || protocol::answer(lane.provider.kind, &body))?
+            }
         };
         let usage = parsed.usage;
         let calls = parsed
@@ -214,7 +250,14 @@ impl Job for Chat<'_> {
             .map(|call| call.name.len() + call.arguments.len());
         let refusal = parsed.refusal.as_ref().map_or(0, String::len);
         let bytes = (parsed.text.len() + refusal + calls.sum::<usize>()) as u64;
-        let said = self.said(parsed);
+        // Checking against a schema takes its own time, however short the answer is.
+        let is_checked = !parsed.calls.is_empty() || self.request.output.is_some();
+        let weight = if is_checked {
+            usize::MAX
+        } else {
+            parsed.text.len()
+        };
+        let said = at_length(weight, || self.said(parsed, search));
         if !streamed {
             self.tell_whole(&said);
         }

@@ -3,9 +3,11 @@
 use super::Lane;
 use super::attempt::{Job, Prepared, Read, unfit};
 use crate::answer::{EmbedRequest, Usage};
+use crate::at_length::at_length;
 use crate::client::Reply;
 use crate::error::{Failed, Fate, Why};
 use crate::protocol::embeddings;
+use crate::redact::Search;
 
 /// A request for vectors, as it may leave the host.
 pub(super) struct Embed<'a> {
@@ -34,9 +36,19 @@ impl Job for Embed<'_> {
         Ok(Prepared::new(lane, (embeddings::PATH, body, false), usage))
     }
 
-    async fn read(&self, mut reply: Reply, _: &Lane) -> Result<Read<Self::Out>, Failed> {
+    fn weight(&self) -> usize {
+        self.request.texts.iter().map(String::len).sum()
+    }
+
+    async fn read(
+        &self,
+        mut reply: Reply,
+        _: &Lane,
+        _: &Search,
+    ) -> Result<Read<Self::Out>, Failed> {
         let body = reply.all().await?;
-        let (out, usage) = embeddings::answer(self.request, &body)?;
+        let read = at_length(body.len(), || embeddings::answer(self.request, &body));
+        let (out, usage) = read?;
         Ok(Read {
             out,
             usage,

@@ -24,6 +24,7 @@ pub(crate) use self::chat::Said;
 use self::rate::Rate;
 use self::turns::Turns;
 use crate::answer::{Answer, Attempt, EmbedRequest, Embeddings, Event, Failure, Meter, Spent};
+use crate::at_length::at_length;
 use crate::client::{BaseUrl, Client};
 use crate::config::{Config, ConfigError, Fallback, Model, Problem, Provider, Role};
 use crate::error::{Failed, Fate, ModelError, Why};
@@ -299,11 +300,13 @@ impl Router {
     /// The request can't be asked.
     pub fn bound(&self, request: &Request) -> Result<Allowance, ModelError> {
         let conversation = ConversationKey::new([0; 32]);
-        request.check()?;
         let secrets = self.known_secrets();
-        let mut veil = Veil::new(&self.redactor, &conversation, &secrets);
-        let chat = chat::Chat::new(request, &mut veil, None)?;
-        self.bound_of(&request.role, &chat)
+        at_length(request.bytes(), || {
+            request.check()?;
+            let mut veil = Veil::new(&self.redactor, &conversation, &secrets);
+            let chat = chat::Chat::new(request, &mut veil, None)?;
+            self.bound_of(&request.role, &chat)
+        })
     }
 
     /// As [`Router::bound`].
@@ -312,7 +315,13 @@ impl Router {
     /// The request can't be asked.
     pub fn bound_embed(&self, request: &EmbedRequest) -> Result<Allowance, ModelError> {
         request.check()?;
-        self.bound_of(&request.role, &embed::Embed { request })
+        let conversation = ConversationKey::new([0; 32]);
+        let secrets = self.known_secrets();
+        at_length(embed::Embed { request }.weight(), || {
+            // As it will leave: what is redacted may become longer.
+            let veiled = Veil::new(&self.redactor, &conversation, &secrets).embed(request);
+            self.bound_of(&request.role, &embed::Embed { request: &veiled })
+        })
     }
 
     fn bound_of<J: Job>(&self, role: &str, job: &J) -> Result<Allowance, ModelError> {
@@ -340,10 +349,13 @@ impl Router {
     /// # Errors
     /// [`Failure`], with what was used.
     pub async fn ask(&self, request: &Request, ask: Ask<'_>) -> Result<Answer, Failure> {
-        request.check().map_err(before)?;
         let secrets = self.known_secrets();
-        let mut veil = Veil::new(&self.redactor, ask.conversation, &secrets);
-        let chat = chat::Chat::new(request, &mut veil, ask.told).map_err(before)?;
+        let chat = at_length(request.bytes(), || {
+            request.check()?;
+            let mut veil = Veil::new(&self.redactor, ask.conversation, &secrets);
+            chat::Chat::new(request, &mut veil, ask.told)
+        });
+        let chat = chat.map_err(before)?;
         let done = self.run(&request.role, &chat, ask, &secrets).await?;
         let said = done.got.out;
         Ok(Answer {
@@ -366,8 +378,9 @@ impl Router {
     pub async fn embed(&self, request: &EmbedRequest, ask: Ask<'_>) -> Result<Embeddings, Failure> {
         request.check().map_err(before)?;
         let secrets = self.known_secrets();
-        let mut veil = Veil::new(&self.redactor, ask.conversation, &secrets);
-        let veiled = veil.embed(request);
+        let veiled = at_length(embed::Embed { request }.weight(), || {
+            Veil::new(&self.redactor, ask.conversation, &secrets).embed(request)
+        });
         let job = embed::Embed { request: &veiled };
         let done = self.run(&request.role, &job, ask, &secrets).await?;
         Ok(Embeddings {
@@ -440,14 +453,15 @@ impl Router {
         let mut retries = 0;
         loop {
             let began = Instant::now();
-            let lost = match self.attempt(lane, job, ask, &log.spent).await {
+            let used = (&log.spent, secrets);
+            let lost = match self.attempt(lane, job, ask, used).await {
                 Ok(got) => {
                     log.count(lane, &got);
                     ask.used(log.spent);
                     let why = job.verdict(&got.out);
                     return Ok((got, why));
                 }
-                Err(lost) => lost.scrubbed(&self.redactor, secrets),
+                Err(lost) => lost,
             };
             let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             let (why, fate) = (lost.failed.why, lost.failed.fate);

@@ -1,10 +1,15 @@
 //! A value against its schema.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use serde_json::{Map, Number, Value};
 
-use super::{Schema, Violation, target};
+use super::{SHOWN_BYTES_MAX, Schema, Violation, cut, target};
+
+/// Bytes of a text that are gone through in a step.
+const STEP_BYTES: usize = 64;
 
 /// Schemas inside one another, references counted.
 const DEPTH_MAX: u32 = 200;
@@ -17,10 +22,12 @@ enum Stop {
 
 type Checked = Result<(), Stop>;
 
-struct Checking<'a> {
+struct Checking<'a, 's> {
     schema: &'a Schema,
+    /// Where references lead, by the address of each.
+    targets: HashMap<usize, &'a Value>,
     /// Those that are left.
-    steps: &'a mut u64,
+    steps: &'s mut u64,
     depth: u32,
     /// JSON pointer to where it is.
     at: String,
@@ -29,6 +36,7 @@ struct Checking<'a> {
 pub(super) fn check(schema: &Schema, value: &Value, steps: &mut u64) -> Result<(), Violation> {
     let mut checking = Checking {
         schema,
+        targets: HashMap::new(),
         steps,
         depth: 0,
         at: String::new(),
@@ -43,8 +51,8 @@ pub(super) fn check(schema: &Schema, value: &Value, steps: &mut u64) -> Result<(
     }
 }
 
-impl Checking<'_> {
-    fn value(&mut self, schema: &Value, value: &Value) -> Checked {
+impl<'a> Checking<'a, '_> {
+    fn value(&mut self, schema: &'a Value, value: &Value) -> Checked {
         self.step(1)?;
         let members = match schema {
             Value::Bool(true) => return Ok(()),
@@ -60,7 +68,7 @@ impl Checking<'_> {
         checked
     }
 
-    fn members(&mut self, schema: &Map<String, Value>, value: &Value) -> Checked {
+    fn members(&mut self, schema: &'a Map<String, Value>, value: &Value) -> Checked {
         self.any(schema, value)?;
         match value {
             Value::Number(number) => self.number(schema, number)?,
@@ -77,14 +85,22 @@ impl Checking<'_> {
         Ok(())
     }
 
-    fn wrong<T>(&self, message: impl Into<String>) -> Result<T, Stop> {
+    /// What goes through a text, of a name for example.
+    fn read(&mut self, text: &str) -> Checked {
+        self.step(1 + text.len() / STEP_BYTES)
+    }
+
+    /// Others may be tried, and each one's place is a copy.
+    fn wrong<T>(&mut self, message: impl Into<String>) -> Result<T, Stop> {
+        self.step(self.at.len() / STEP_BYTES)?;
         Err(Stop::Violation(Violation {
             at: self.at.clone(),
             message: message.into(),
         }))
     }
 
-    fn below(&mut self, name: &str, schema: &Value, value: &Value) -> Checked {
+    fn below(&mut self, name: &str, schema: &'a Value, value: &Value) -> Checked {
+        self.step(name.len() / STEP_BYTES)?;
         let len = self.at.len();
         self.at.push('/');
         self.at
@@ -95,7 +111,7 @@ impl Checking<'_> {
     }
 
     /// Whether it fits; only what has no answer is an error.
-    fn fits(&mut self, schema: &Value, value: &Value) -> Result<bool, Stop> {
+    fn fits(&mut self, schema: &'a Value, value: &Value) -> Result<bool, Stop> {
         match self.value(schema, value) {
             Ok(()) => Ok(true),
             Err(Stop::Violation(_)) => Ok(false),
@@ -103,12 +119,11 @@ impl Checking<'_> {
         }
     }
 
-    fn any(&mut self, schema: &Map<String, Value>, value: &Value) -> Checked {
+    fn any(&mut self, schema: &'a Map<String, Value>, value: &Value) -> Checked {
         if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
-            let whole = self.schema;
-            match target(&whole.root, reference) {
+            match self.target(reference)? {
                 Some(target) => self.value(target, value)?,
-                None => return self.wrong(format!("`{reference}` leads nowhere")),
+                None => return self.wrong(format!("`{}` leads nowhere", cut(reference))),
             }
         }
         if let Some(types) = schema.get("type") {
@@ -123,7 +138,7 @@ impl Checking<'_> {
             }
         }
         if let Some(allowed) = schema.get("enum").and_then(Value::as_array) {
-            self.step(allowed.len().saturating_mul(size(value)))?;
+            self.step(allowed.len().max(1).saturating_mul(size(value)))?;
             if !allowed.iter().any(|allowed| equal(allowed, value)) {
                 return self.wrong(format!("it is none of {}", shown(&schema["enum"])));
             }
@@ -139,7 +154,19 @@ impl Checking<'_> {
         }
     }
 
-    fn number(&mut self, schema: &Map<String, Value>, number: &Number) -> Checked {
+    /// Where a reference leads: its text is read once.
+    fn target(&mut self, reference: &'a str) -> Result<Option<&'a Value>, Stop> {
+        let address = reference.as_ptr().addr();
+        if let Some(known) = self.targets.get(&address) {
+            return Ok(Some(known));
+        }
+        self.read(reference)?;
+        let found = target(&self.schema.root, reference);
+        self.targets.extend(found.map(|found| (address, found)));
+        Ok(found)
+    }
+
+    fn number(&mut self, schema: &'a Map<String, Value>, number: &Number) -> Checked {
         let bounds = [
             ("minimum", "at least", [Ordering::Greater, Ordering::Equal]),
             ("maximum", "at most", [Ordering::Less, Ordering::Equal]),
@@ -160,27 +187,30 @@ impl Checking<'_> {
         }
     }
 
-    fn text(&mut self, schema: &Map<String, Value>, text: &str) -> Checked {
-        self.step(text.len() / 64)?;
+    fn text(&mut self, schema: &'a Map<String, Value>, text: &str) -> Checked {
+        self.step(text.len() / STEP_BYTES)?;
         let count = text.chars().count() as u64;
         self.count(schema, ("minLength", "maxLength"), count, "characters")?;
-        if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
-            self.step(text.len())?;
-            if !self.matches(pattern, text) {
-                return self.wrong(format!("it does not match `{pattern}`"));
-            }
+        if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
+            && !self.matches(pattern, text)?
+        {
+            return self.wrong(format!("it does not match `{}`", cut(pattern)));
         }
         Ok(())
     }
 
-    fn matches(&self, pattern: &str, text: &str) -> bool {
-        let regex = self.schema.patterns.get(pattern);
-        regex.is_some_and(|regex| regex.is_match(text))
+    fn matches(&mut self, pattern: &str, text: &str) -> Result<bool, Stop> {
+        self.read(pattern)?;
+        let Some(pattern) = self.schema.patterns.get(pattern) else {
+            return Ok(false);
+        };
+        self.step(text.len().saturating_mul(pattern.steps))?;
+        Ok(pattern.regex.is_match(text))
     }
 
     fn count(
-        &self,
-        schema: &Map<String, Value>,
+        &mut self,
+        schema: &'a Map<String, Value>,
         (least, most): (&str, &str),
         count: u64,
         what: &str,
@@ -195,7 +225,7 @@ impl Checking<'_> {
         }
     }
 
-    fn array(&mut self, schema: &Map<String, Value>, items: &[Value]) -> Checked {
+    fn array(&mut self, schema: &'a Map<String, Value>, items: &[Value]) -> Checked {
         self.count(
             schema,
             ("minItems", "maxItems"),
@@ -204,11 +234,9 @@ impl Checking<'_> {
         )?;
         let first = schema.get("prefixItems").and_then(Value::as_array);
         let first = first.map_or(&[][..], Vec::as_slice);
-        for (at, item) in items.iter().enumerate() {
-            let schema = first.get(at).or_else(|| schema.get("items"));
-            if let Some(schema) = schema {
-                self.below(&at.to_string(), schema, item)?;
-            }
+        let schemas = first.iter().chain(schema.get("items").into_iter().cycle());
+        for (at, (item, schema)) in items.iter().zip(schemas).enumerate() {
+            self.below(&at.to_string(), schema, item)?;
         }
         if schema.get("uniqueItems") == Some(&Value::Bool(true)) {
             self.unique(items)?;
@@ -221,7 +249,7 @@ impl Checking<'_> {
 
     fn unique(&mut self, items: &[Value]) -> Checked {
         for (at, item) in items.iter().enumerate() {
-            self.step(at.saturating_mul(size(item)))?;
+            self.step((at + 1).saturating_mul(size(item)))?;
             if items[..at].iter().any(|before| equal(before, item)) {
                 return self.wrong(format!("item {at} is there twice"));
             }
@@ -231,8 +259,8 @@ impl Checking<'_> {
 
     fn contains(
         &mut self,
-        schema: &Map<String, Value>,
-        wanted: &Value,
+        schema: &'a Map<String, Value>,
+        wanted: &'a Value,
         items: &[Value],
     ) -> Checked {
         let mut found = 0_u64;
@@ -248,60 +276,60 @@ impl Checking<'_> {
         }
     }
 
-    fn object(&mut self, schema: &Map<String, Value>, members: &Map<String, Value>) -> Checked {
+    fn object(&mut self, schema: &'a Map<String, Value>, members: &Map<String, Value>) -> Checked {
         let count = members.len() as u64;
         self.count(schema, ("minProperties", "maxProperties"), count, "members")?;
         self.required(schema.get("required"), members)?;
         if let Some(dependent) = schema.get("dependentRequired").and_then(Value::as_object) {
-            for (_, names) in dependent
-                .iter()
-                .filter(|(name, _)| members.contains_key(*name))
-            {
-                self.required(Some(names), members)?;
+            for (name, names) in dependent {
+                self.read(name)?;
+                if members.contains_key(name) {
+                    self.required(Some(names), members)?;
+                }
             }
         }
         let table = |name| schema.get(name).and_then(Value::as_object);
         let (named, by_pattern) = (table("properties"), table("patternProperties"));
         for (name, member) in members {
-            self.step(1)?;
+            self.read(name)?;
             let mut covered = false;
             if let Some(schema) = named.and_then(|named| named.get(name)) {
                 covered = true;
                 self.below(name, schema, member)?;
             }
             for (pattern, schema) in by_pattern.into_iter().flatten() {
-                self.step(name.len())?;
-                if self.matches(pattern, name) {
+                if self.matches(pattern, name)? {
                     covered = true;
                     self.below(name, schema, member)?;
                 }
             }
             match schema.get("additionalProperties") {
                 Some(Value::Bool(false)) if !covered => {
-                    return self.wrong(format!("`{name}` is unknown"));
+                    return self.wrong(format!("`{}` is unknown", cut(name)));
                 }
                 Some(rest) if !covered => self.below(name, rest, member)?,
                 _ => {}
             }
             if let Some(schema) = schema.get("propertyNames") {
+                self.step(name.len() / STEP_BYTES)?;
                 self.value(schema, &Value::String(name.clone()))?;
             }
         }
         Ok(())
     }
 
-    fn required(&mut self, names: Option<&Value>, members: &Map<String, Value>) -> Checked {
+    fn required(&mut self, names: Option<&'a Value>, members: &Map<String, Value>) -> Checked {
         let names = names.and_then(Value::as_array).into_iter().flatten();
         for name in names.filter_map(Value::as_str) {
-            self.step(1)?;
+            self.read(name)?;
             if !members.contains_key(name) {
-                return self.wrong(format!("`{name}` is missing"));
+                return self.wrong(format!("`{}` is missing", cut(name)));
             }
         }
         Ok(())
     }
 
-    fn combined(&mut self, schema: &Map<String, Value>, value: &Value) -> Checked {
+    fn combined(&mut self, schema: &'a Map<String, Value>, value: &Value) -> Checked {
         let list = |name| schema.get(name).and_then(Value::as_array);
         for schema in list("allOf").into_iter().flatten() {
             self.value(schema, value)?;
@@ -336,6 +364,7 @@ impl Checking<'_> {
         }
         let dependent = schema.get("dependentSchemas").and_then(Value::as_object);
         for (name, schema) in dependent.into_iter().flatten() {
+            self.read(name)?;
             if value.get(name).is_some() {
                 self.value(schema, value)?;
             }
@@ -344,7 +373,7 @@ impl Checking<'_> {
     }
 
     /// The violation that lies deepest is the one that helps: that way came closest.
-    fn any_of(&mut self, ways: &[Value], value: &Value) -> Checked {
+    fn any_of(&mut self, ways: &'a [Value], value: &Value) -> Checked {
         let mut closest: Option<Violation> = None;
         for way in ways {
             match self.value(way, value) {
@@ -403,14 +432,23 @@ fn listed(names: &[Value]) -> String {
     names.join(" or ")
 }
 
-/// A value in a message, cut where it is long.
+/// A value in a message; no more of it is written than is shown.
 fn shown(value: &Value) -> String {
-    const BYTES_MAX: usize = 200;
-    let text = value.to_string();
-    match text.len() <= BYTES_MAX {
-        true => text,
-        false => format!("{}…", &text[..text.floor_char_boundary(BYTES_MAX)]),
+    struct Bounded(String);
+    impl std::fmt::Write for Bounded {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0
+                .push_str(&text[..text.floor_char_boundary(SHOWN_BYTES_MAX + 1)]);
+            match self.0.len() > SHOWN_BYTES_MAX {
+                true => Err(std::fmt::Error),
+                false => Ok(()),
+            }
+        }
     }
+    let mut text = Bounded(String::new());
+    // What does not fit is cut.
+    let _ = write!(text, "{value}");
+    cut(&text.0).into_owned()
 }
 
 fn is_multiple(number: &Number, step: &Number) -> bool {
@@ -452,9 +490,13 @@ fn equal(a: &Value, b: &Value) -> bool {
 /// Nodes of a value and bytes of its texts: what comparing it takes at most.
 fn size(value: &Value) -> usize {
     1 + match value {
-        Value::String(text) => text.len() / 64,
+        Value::String(text) => text.len() / STEP_BYTES,
         Value::Array(items) => items.iter().map(size).sum(),
-        Value::Object(members) => members.values().map(size).sum(),
+        Value::Object(members) => {
+            let members = members.iter();
+            let sizes = members.map(|(name, member)| name.len() / STEP_BYTES + size(member));
+            sizes.sum()
+        }
         _ => 0,
     }
 }

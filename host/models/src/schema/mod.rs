@@ -2,24 +2,34 @@
 //!
 //! Schemas come from agents and plugins, so what must stay true: checking takes a
 //! bounded number of steps, whatever the schema (a few references can ask for
-//! billions); expressions take linear time; nothing is fetched; an assertion that is
-//! not understood makes a schema unusable instead of passing everything. No crate
-//! counts steps, which is why this is here.
+//! billions), and each step about as long as any other, so that what is long counts
+//! for more; nothing is fetched; an assertion that is not understood makes a schema
+//! unusable instead of passing everything. No crate counts steps, which is why this is
+//! here.
 
 mod check;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
-/// Most memory of one compiled expression, bytes, and most expressions.
+use crate::json::is_light;
+
+/// Most memory of one compiled expression, bytes; its text; and most expressions.
 const COMPILED_BYTES_MAX: usize = 256 << 10;
+const PATTERN_BYTES_MAX: usize = 8 << 10;
 const PATTERNS_MAX: usize = 32;
+/// An expression costs a step for each byte that it looks at, and one more for each of
+/// these of its memory.
+const STEP_COMPILED_BYTES: usize = 4 << 10;
 /// Steps that checking one answer takes at most, all its calls together.
 pub const STEPS_MAX: u64 = 2_000_000;
 /// Most nodes of a schema.
 const NODES_MAX: usize = 20_000;
+/// Longest part of a text that a message shows, bytes.
+const SHOWN_BYTES_MAX: usize = 200;
 
 /// Assertions that are not understood here.
 const UNKNOWN: [&str; 10] = [
@@ -39,7 +49,14 @@ const UNKNOWN: [&str; 10] = [
 #[derive(Debug, Clone)]
 pub struct Schema {
     root: Value,
-    patterns: BTreeMap<String, Regex>,
+    patterns: BTreeMap<String, Pattern>,
+}
+
+#[derive(Debug, Clone)]
+struct Pattern {
+    regex: Regex,
+    /// Steps for each byte that it looks at.
+    steps: usize,
 }
 
 /// Where a value is not as its schema says.
@@ -57,6 +74,9 @@ impl Schema {
     /// # Errors
     /// Why it can't be used, with the place.
     pub fn compile(text: &str) -> Result<Self, String> {
+        if !is_light(text) {
+            return Err("it has too many values".to_owned());
+        }
         let root = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
         let mut schema = Self {
             root: Value::Null,
@@ -66,8 +86,9 @@ impl Schema {
             root: &root,
             patterns: &mut schema.patterns,
             nodes: 0,
+            at: String::new(),
         };
-        compiling.schema(&root, "")?;
+        compiling.schema(&root)?;
         schema.root = root;
         Ok(schema)
     }
@@ -83,12 +104,14 @@ impl Schema {
 
 struct Compiling<'a> {
     root: &'a Value,
-    patterns: &'a mut BTreeMap<String, Regex>,
+    patterns: &'a mut BTreeMap<String, Pattern>,
     nodes: usize,
+    /// Where it is, for messages.
+    at: String,
 }
 
 impl Compiling<'_> {
-    fn schema(&mut self, schema: &Value, at: &str) -> Result<(), String> {
+    fn schema(&mut self, schema: &Value) -> Result<(), String> {
         self.nodes += 1;
         if self.nodes > NODES_MAX {
             return Err(format!("it has more than {NODES_MAX} parts"));
@@ -96,23 +119,37 @@ impl Compiling<'_> {
         let members = match schema {
             Value::Bool(_) => return Ok(()),
             Value::Object(members) => members,
-            _ => return Err(format!("{at}: a schema is an object or a boolean")),
+            _ => return Err(self.here("a schema is an object or a boolean")),
         };
         for (keyword, value) in members {
             if UNKNOWN.contains(&keyword.as_str()) {
-                return Err(format!("{at}: `{keyword}` is not supported"));
+                return Err(self.here(&format!("`{keyword}` is not supported")));
             }
-            let place = format!("{at}/{keyword}");
-            self.keyword(keyword, value, &place)
-                .map_err(|error| match error.starts_with('/') {
-                    true => error,
-                    false => format!("{place}: {error}"),
-                })?;
+            self.below(keyword, |this| this.keyword(keyword, value))?;
         }
         Ok(())
     }
 
-    fn keyword(&mut self, keyword: &str, value: &Value, at: &str) -> Result<(), String> {
+    /// One level down, without a copy of the place for each.
+    fn below(
+        &mut self,
+        name: &str,
+        of: impl FnOnce(&mut Self) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let len = self.at.len();
+        self.at.push('/');
+        self.at.push_str(name);
+        of(self)?;
+        self.at.truncate(len);
+        Ok(())
+    }
+
+    fn here(&self, error: &str) -> String {
+        format!("{}: {error}", cut(&self.at))
+    }
+
+    fn keyword(&mut self, keyword: &str, value: &Value) -> Result<(), String> {
+        let lacks = |this: &Self, what: &str| this.here(what);
         match keyword {
             "not"
             | "if"
@@ -121,33 +158,35 @@ impl Compiling<'_> {
             | "items"
             | "contains"
             | "additionalProperties"
-            | "propertyNames" => self.schema(value, at),
-            "allOf" | "anyOf" | "oneOf" | "prefixItems" => self.list(value, at),
-            "properties" | "$defs" | "definitions" | "dependentSchemas" => self.table(value, at),
+            | "propertyNames" => self.schema(value),
+            "allOf" | "anyOf" | "oneOf" | "prefixItems" => self.list(value),
+            "properties" | "$defs" | "definitions" | "dependentSchemas" => self.table(value),
             "patternProperties" => {
-                let members = value.as_object().ok_or("an object")?;
-                for pattern in members.keys() {
+                let members = value.as_object();
+                for pattern in members.ok_or_else(|| lacks(self, "an object"))?.keys() {
                     self.pattern(pattern)?;
                 }
-                self.table(value, at)
+                self.table(value)
             }
-            "pattern" => self.pattern(value.as_str().ok_or("a text")?),
+            "pattern" => self.pattern(value.as_str().ok_or_else(|| lacks(self, "a text"))?),
             "$ref" => self.reference(value),
-            _ => form(keyword, value),
+            _ => form(keyword, value).map_err(|error| self.here(&error)),
         }
     }
 
-    fn list(&mut self, value: &Value, at: &str) -> Result<(), String> {
+    fn list(&mut self, value: &Value) -> Result<(), String> {
         let items = value.as_array().filter(|items| !items.is_empty());
-        for (index, item) in items.ok_or("a list of schemas")?.iter().enumerate() {
-            self.schema(item, &format!("{at}/{index}"))?;
+        let items = items.ok_or_else(|| self.here("a list of schemas"))?;
+        for (index, item) in items.iter().enumerate() {
+            self.below(&index.to_string(), |this| this.schema(item))?;
         }
         Ok(())
     }
 
-    fn table(&mut self, value: &Value, at: &str) -> Result<(), String> {
-        for (name, member) in value.as_object().ok_or("an object of schemas")? {
-            self.schema(member, &format!("{at}/{name}"))?;
+    fn table(&mut self, value: &Value) -> Result<(), String> {
+        let members = value.as_object();
+        for (name, member) in members.ok_or_else(|| self.here("an object of schemas"))? {
+            self.below(name, |this| this.schema(member))?;
         }
         Ok(())
     }
@@ -157,22 +196,56 @@ impl Compiling<'_> {
             return Ok(());
         }
         if self.patterns.len() == PATTERNS_MAX {
-            return Err(format!("more than {PATTERNS_MAX} expressions"));
+            return Err(self.here(&format!("more than {PATTERNS_MAX} expressions")));
         }
-        let regex = RegexBuilder::new(text)
-            .size_limit(COMPILED_BYTES_MAX)
-            .build();
-        let regex = regex.map_err(|_| format!("`{text}` is no expression that is supported"))?;
-        self.patterns.insert(text.to_owned(), regex);
+        let pattern = Pattern::compile(text).ok_or_else(|| {
+            self.here(&format!(
+                "`{}` is no expression that is supported",
+                cut(text)
+            ))
+        })?;
+        self.patterns.insert(text.to_owned(), pattern);
         Ok(())
     }
 
     fn reference(&self, value: &Value) -> Result<(), String> {
-        let text = value.as_str().ok_or("a text")?;
-        let target = target(self.root, text);
-        match target {
+        let text = value.as_str().ok_or_else(|| self.here("a text"))?;
+        match target(self.root, text) {
             Some(Value::Bool(_) | Value::Object(_)) => Ok(()),
-            _ => Err(format!("`{text}` leads to no schema in here")),
+            _ => Err(self.here(&format!("`{}` leads to no schema in here", cut(text)))),
+        }
+    }
+}
+
+impl Pattern {
+    /// In as little memory as it takes: that says what a byte may cost. `None`: it is no
+    /// expression, or a large one.
+    fn compile(text: &str) -> Option<Self> {
+        if text.len() > PATTERN_BYTES_MAX {
+            return None;
+        }
+        let mut bytes = STEP_COMPILED_BYTES;
+        while bytes <= COMPILED_BYTES_MAX {
+            match RegexBuilder::new(text).size_limit(bytes).build() {
+                Ok(regex) => {
+                    let steps = 1 + bytes / STEP_COMPILED_BYTES;
+                    return Some(Self { regex, steps });
+                }
+                Err(regex::Error::CompiledTooBig(_)) => bytes *= 2,
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+}
+
+/// A text in a message, cut where it is long.
+fn cut(text: &str) -> Cow<'_, str> {
+    match text.len() <= SHOWN_BYTES_MAX {
+        true => Cow::Borrowed(text),
+        false => {
+            let end = text.floor_char_boundary(SHOWN_BYTES_MAX);
+            Cow::Owned(format!("{}…", &text[..end]))
         }
     }
 }
@@ -224,7 +297,7 @@ fn is_type(value: &Value) -> bool {
         value.as_str().is_some_and(|name| all.contains(&name))
     };
     match value {
-        Value::Array(names) => !names.is_empty() && names.iter().all(known),
+        Value::Array(names) => (1..=7).contains(&names.len()) && names.iter().all(known),
         name => known(name),
     }
 }

@@ -106,7 +106,7 @@ fn what_has_another_form_is_refused_with_its_line() {
             "missing field `base_url`",
         ),
         ("[models.a]\nprice = 1", "unknown field `price`"),
-        ("[roles.a]\nmodels = \"b\"", "invalid type: string \"b\""),
+        ("[roles.a]\nmodels = \"b\"", "invalid type: string \"…\""),
         (
             "[roles.a]\nmodels = []\nfallback = [\"all\"]",
             "unknown variant `all`",
@@ -134,6 +134,37 @@ fn what_has_another_form_is_refused_with_its_line() {
         .expect_err("a word is no price")
         .to_string();
     assert!(error.contains("`cheap` is no price"), "{error}");
+}
+
+/// A key that was written into the file by mistake is told to nobody.
+#[test]
+fn a_key_in_the_file_is_not_repeated() {
+    let keys = [
+        "sk-proj-abcdefghijklmnop1234",
+        "zZ9aa11bb22cc33dd44PASTED!",
+        "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+        "AKIA0123456789ABCDEF",
+    ];
+    let places = [
+        ("key = \"cloud-key\"", "key = \"KEY\""),
+        ("key = \"cloud-key\"", "api_key = \"KEY\""),
+        ("key = \"cloud-key\"", "key = \"cloud-key\"\nKEY = 1"),
+        ("key = \"cloud-key\"", "key = [\"KEY\"]"),
+        ("key = \"cloud-key\"", "key = \"KEY"),
+        ("key = \"cloud-key\"", "key = KEY"),
+        ("kind = \"openai-chat\"", "kind = \"KEY\""),
+        ("input = \"0.15\"", "input = \"KEY\""),
+        ("context_tokens = ", "context_tokens = \"KEY\" # "),
+    ];
+    for key in keys {
+        for (from, to) in places {
+            let text = GOOD.replacen(from, &to.replace("KEY", key), 1);
+            assert_ne!(text, GOOD, "{from}");
+            let error = Config::from_toml(&text).expect_err(to).to_string();
+            assert!(!error.contains(&key[..key.len() - 1]), "{to}: {error}");
+            assert!(!error.is_empty());
+        }
+    }
 }
 
 #[test]

@@ -5,8 +5,10 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
+use crate::config::Redaction;
 use crate::error::{Fate, ModelError, Why};
 use crate::protocol::failure::{of_error, of_response, of_value, retry_after_ms};
+use crate::redact::{Redactor, Search};
 
 fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
     let all = all.iter();
@@ -299,7 +301,9 @@ fn what_a_provider_says_is_one_bounded_line() {
     let body = format!(r#"{{"message":"a\nb\u0007c\u202e {}"}}"#, "é".repeat(1_000));
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let failed = of_response(status, &HeaderMap::new(), body.as_bytes(), now());
-    let text = failed.error.to_string();
+    let redactor = Redactor::new(&Redaction::default(), "").expect("patterns");
+    let told = Search::new(&[], None).told(&redactor, failed);
+    let text = told.error.to_string();
     assert!(text.contains("a b c  é"), "{text}");
     assert!(text.len() < 520, "{} bytes", text.len());
     assert!(!text.chars().any(char::is_control));

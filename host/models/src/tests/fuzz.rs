@@ -10,7 +10,7 @@ use super::streams::{ALL, read};
 use crate::answer::Event;
 use crate::config::{Builtin, Config, Kind, Redaction};
 use crate::protocol::{Parsed, answer, failure};
-use crate::redact::{ConversationKey, Form, Pieces, Redactor, Veil};
+use crate::redact::{ConversationKey, Form, Pieces, Redactor, Search, Veil};
 use crate::schema::{STEPS_MAX, Schema};
 use crate::sse::SseParser;
 
@@ -101,6 +101,8 @@ proptest! {
             headers.insert("retry-after", value);
         }
         let failed = failure::of_response(status, &headers, &body, std::time::SystemTime::now());
+        let redactor = Redactor::new(&Redaction::default(), "").expect("patterns");
+        let failed = Search::new(&[], None).told(&redactor, failed);
         let text = failed.error.to_string();
         prop_assert!(text.len() < 600 && !text.chars().any(char::is_control), "{}", text);
     }

@@ -4,12 +4,14 @@ mod answers;
 mod config;
 mod failures;
 mod fuzz;
+mod hostile;
 mod names;
 mod parts;
 mod prices;
 mod redaction;
 mod requests;
 mod schemas;
+mod schemas_hostile;
 mod sse;
 mod streams;
 

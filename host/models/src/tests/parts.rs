@@ -200,8 +200,9 @@ fn what_is_told_has_names_and_values_of_the_request() {
     let placeholder = veil.text("a@b.test");
     let heard = Mutex::new(Vec::new());
     let hear = |event| heard.lock().expect("no panic").push(event);
-    let mut teller =
-        crate::router::parts::Teller::new(&names, &restorer, crate::redact::Form::Text, &hear);
+    let search = crate::redact::Search::new(&[], None);
+    let form = crate::redact::Form::Text;
+    let mut teller = crate::router::parts::Teller::new(&names, &restorer, &search, form, &hear);
     let (begin, end) = placeholder.split_at(9);
     let text = |text: &str| Event::Text {
         text: text.to_owned(),

@@ -332,27 +332,3 @@ fn a_file_of_patterns_is_read_or_refused_with_its_place() {
         assert!(error.starts_with(expected), "{text:?}: {error}");
     }
 }
-
-/// With an expression for addresses, or each group of digits compared with all
-/// others, these took minutes.
-#[test]
-fn what_repeats_for_long_takes_time_by_its_length_alone() {
-    let redactor = redactor(&Builtin::ALL, "");
-    for base in [
-        "4 ",
-        "4",
-        "+4",
-        "a",
-        "aaaa@",
-        "a.",
-        "sk-",
-        "[",
-        "-----BEGIN ",
-        "a://b:",
-    ] {
-        let text = base.repeat((1 << 20) / base.len());
-        let key = key();
-        let mut veil = Veil::new(&redactor, &key, &[]);
-        assert!(!veil.text(&text).is_empty(), "{base}");
-    }
-}

@@ -430,3 +430,52 @@ fn what_a_model_thinks_is_no_answer_and_counts() {
     let usage = whole.expect("an answer").usage.expect("it was counted");
     assert_eq!((usage.input_tokens, usage.output_tokens), (5, 3));
 }
+
+/// Each piece is looked at once, however many come and whatever they name.
+#[test]
+fn pieces_that_name_their_call_take_time_by_their_length_alone() {
+    let event = |arguments: &str| {
+        let function = serde_json::json!({ "name": "read", "arguments": arguments });
+        let call = serde_json::json!({ "index": 0, "function": function });
+        let delta = serde_json::json!({ "choices": [{ "delta": { "tool_calls": [call] } }] });
+        format!("data: {delta}\n\n")
+    };
+    let mut stream = event(&format!("{{\"a\":\"{}", "x".repeat(600_000)));
+    stream.extend(std::iter::repeat_n(event("}"), 4_000));
+    let began = std::time::Instant::now();
+    let (told, _) = read(Kind::OpenaiCompatible, stream.as_bytes(), 64 << 10);
+    assert_eq!(told.len(), 4_002, "one call, and its pieces");
+    let took = began.elapsed();
+    assert!(took < std::time::Duration::from_secs(4), "{took:?}");
+}
+
+/// Two bytes of an answer can become a hundred of memory: one with too many values is
+/// not read, in each protocol, wherever they stand.
+#[test]
+fn an_answer_of_too_many_values_is_none() {
+    let many = "{\"\":0},".repeat(60_000) + "0";
+    let answers = [
+        (
+            Kind::OpenaiCompatible,
+            r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":[MANY]}"#,
+        ),
+        (
+            Kind::OpenaiResponses,
+            r#"{"status":"completed","output":[{"type":"other","x":[MANY]}]}"#,
+        ),
+        (
+            Kind::Anthropic,
+            r#"{"content":[{"type":"tool_use","id":"a","name":"b","input":{"x":[MANY]}}],"stop_reason":"tool_use"}"#,
+        ),
+    ];
+    for (kind, answer) in answers {
+        let few = crate::protocol::answer(kind, answer.replace("MANY", "{}").as_bytes());
+        assert!(few.is_ok(), "{few:?}");
+        let failed = crate::protocol::answer(kind, answer.replace("MANY", &many).as_bytes());
+        let failed = failed.expect_err("it has too many values");
+        assert_eq!(failed.why, Why::Garbled);
+        assert!(failed.error.to_string().contains("too many values"));
+        let event = format!("data: {}\n\n", answer.replace("MANY", &many));
+        assert!(read(kind, event.as_bytes(), 64 << 10).1.is_err());
+    }
+}

@@ -218,9 +218,14 @@ async fn a_refusal_or_a_fault_is_kept_unless_another_does_better() {
 
 #[tokio::test]
 async fn what_was_streamed_before_a_fallback_counts_no_more() {
-    let broken = damaged(Damage {
-        cut_after: Some(3),
-        ..Damage::default()
+    // Longer than the key, as much of which is always held back.
+    let broken = What::Answer(Reply {
+        text: "a text of some length ".repeat(20),
+        damage: Damage {
+            cut_after: Some(40),
+            ..Damage::default()
+        },
+        ..Reply::default()
     });
     let world = world([broken, What::text("whole")]).await;
     let (answer, events) = world.stream(&question("fast", "hi")).await;

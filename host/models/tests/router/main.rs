@@ -7,3 +7,4 @@ mod faults;
 mod harness;
 mod redaction;
 mod tls;
+mod told;

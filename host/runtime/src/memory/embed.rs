@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use airlock_memory::import::Embed;
-use airlock_models::{Allowance, Ask, ConversationKey, EmbedRequest, ModelError};
+use airlock_models::{Allowance, Ask, ConversationKey, EmbedRequest, ModelError, Spent};
 use tokio::runtime::Handle;
 
 use super::MemoryFailure;
@@ -98,8 +98,7 @@ impl Embedder {
             Err(failure) => failure.spent,
         };
         if let Ok(mut used) = self.used.lock() {
-            used.0 += spent.tokens + spent.unsure_tokens;
-            used.1 += spent.cost_micros + spent.unsure_micros;
+            *used = with(*used, &spent);
         }
         // Models may take their time.
         self.runtime.check_holds(&self.who)?;
@@ -115,11 +114,51 @@ impl Embedder {
     }
 }
 
+/// What was used, and may have been. A provider counts as it likes.
+fn with(used: (u64, u64), spent: &Spent) -> (u64, u64) {
+    let add = |used: u64, sure: u64, unsure: u64| used.saturating_add(sure).saturating_add(unsure);
+    (
+        add(used.0, spent.tokens, spent.unsure_tokens),
+        add(used.1, spent.cost_micros, spent.unsure_micros),
+    )
+}
+
 /// On a thread that may block.
 impl Embed for Embedder {
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String> {
         let texts = texts.iter().map(|&text| text.to_owned()).collect();
         let made = self.io.block_on(self.vectors(texts));
         made.map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_provider_counts_never_wraps() {
+        let spent = |tokens, cost_micros, unsure_tokens, unsure_micros| Spent {
+            tokens,
+            cost_micros,
+            unsure_tokens,
+            unsure_micros,
+        };
+        let table = [
+            ((1, 2), spent(10, 20, 100, 200), (111, 222)),
+            (
+                (1, 2),
+                spent(u64::MAX, u64::MAX, 1, 1),
+                (u64::MAX, u64::MAX),
+            ),
+            (
+                (u64::MAX, 0),
+                spent(u64::MAX, 0, 0, u64::MAX),
+                (u64::MAX, u64::MAX),
+            ),
+        ];
+        for (used, spent, expected) in table {
+            assert_eq!(with(used, &spent), expected);
+        }
     }
 }

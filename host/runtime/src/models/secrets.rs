@@ -2,11 +2,11 @@
 //! name, and all values that must not leave.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use airlock_models::{Secret, Secrets};
+use airlock_models::{Key, Mask, Secret, Secrets};
 
-use crate::engine::Vault;
+use crate::engine::{self, Vault, masker};
 
 /// The vault, read once for each of its changes.
 pub(crate) struct HostSecrets {
@@ -18,7 +18,14 @@ pub(crate) struct HostSecrets {
 /// What the vault held after so many changes.
 struct Known {
     changes: u64,
-    named: Vec<(String, Secret)>,
+    named: Vec<Named>,
+}
+
+struct Named {
+    name: String,
+    value: Secret,
+    /// Made when it is a provider's key.
+    mask: OnceLock<Mask>,
 }
 
 impl HostSecrets {
@@ -35,7 +42,7 @@ impl HostSecrets {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn with<T>(&self, of: impl FnOnce(&[(String, Secret)]) -> T) -> T {
+    fn with<T>(&self, of: impl FnOnce(&[Named]) -> T) -> T {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = self.changes.load(Ordering::Acquire);
         match &*known {
@@ -50,13 +57,17 @@ impl HostSecrets {
     }
 
     /// All that can be read: a value that is damaged is used for nothing.
-    fn read(&self) -> Vec<(String, Secret)> {
+    fn read(&self) -> Vec<Named> {
         let all = self.vault.list().unwrap_or_else(|error| {
             tracing::error!(%error, "the secrets can't be listed");
             Vec::new()
         });
         let value = |name: String| match self.vault.value_for_host(&name) {
-            Ok(Some(value)) => Some((name, Secret::new(value.as_str()))),
+            Ok(Some(value)) => Some(Named {
+                name,
+                value: Secret::new(value.as_str()),
+                mask: OnceLock::new(),
+            }),
             Ok(None) => None,
             Err(error) => {
                 tracing::error!(name, %error, "a secret can't be read");
@@ -72,12 +83,26 @@ impl HostSecrets {
 impl Secrets for HostSecrets {
     fn get(&self, name: &str) -> Option<Secret> {
         self.with(|named| {
-            let found = named.iter().find(|(known, _)| known == name);
-            found.map(|(_, value)| value.clone())
+            let found = named.iter().find(|known| known.name == name);
+            found.map(|known| known.value.clone())
+        })
+    }
+
+    fn key(&self, name: &str) -> Option<Key> {
+        self.with(|named| {
+            let found = named.iter().find(|known| known.name == name)?;
+            let mask = found.mask.get_or_init(|| {
+                let value = engine::Secret::new(found.value.expose());
+                Arc::new(masker(&[value]))
+            });
+            Some(Key {
+                value: found.value.clone(),
+                mask: Some(Arc::clone(mask)),
+            })
         })
     }
 
     fn all(&self) -> Vec<Secret> {
-        self.with(|named| named.iter().map(|(_, value)| value.clone()).collect())
+        self.with(|named| named.iter().map(|known| known.value.clone()).collect())
     }
 }

@@ -4,8 +4,8 @@
 //! from its run alone.
 
 use airlock_models::{
-    Allowance, Answer, Attempt, ConversationKey, EmbedRequest, Embeddings, Failure, Message,
-    ModelError, Part, Request as ModelRequest, Spent as ModelSpent,
+    ANSWER_BYTES_MAX, Allowance, Answer, Attempt, ConversationKey, EmbedRequest, Embeddings,
+    Failure, Message, ModelError, Part, Request as ModelRequest, Spent as ModelSpent,
 };
 use airlock_sandbox::capability::{Capability, models};
 use airlock_sandbox::{CallError, Denial};
@@ -24,9 +24,6 @@ pub(crate) const ATTEMPTS_RESERVED: u64 = 3;
 /// For those after the first no more than this part of what is left: others need
 /// some too.
 const PART_OF_LEFT: u64 = 4;
-
-/// Largest answer that is kept, bytes of JSON.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// What the redaction's key is derived for.
 const KEY_OF: &[u8] = b"airlock models conversation";

@@ -358,6 +358,39 @@ async fn a_secret_of_the_host_is_in_no_request() {
     );
 }
 
+/// Nor does one come back in an answer, in the spellings that are looked for: not to
+/// the agent, not into the journal.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_a_model_repeats_is_in_no_record() {
+    let (dir, disk) = place();
+    let key = "key-of-the-provider-0123456789";
+    // The same in base64.
+    let coded = "a2V5LW9mLXRoZS1wcm92aWRlci0wMTIzNDU2Nzg5";
+    let server = server([What::text(&format!("you sent {key}, {coded}."))]).await;
+    let settings = with_models(dir.path(), &server);
+    let file = settings.models_file.clone().expect("a file");
+    let text = std::fs::read_to_string(&file).expect("it is read");
+    let text = text.replace("[models.small]", "key = \"prov-key\"\n[models.small]");
+    std::fs::write(&file, text).expect("written");
+    let host = Host::with(settings, &disk).await;
+    host.prepare(&[]).await;
+    host.grant("prober", rule(json!({}))).await;
+    let secret = Secret::new(key.as_bytes().to_vec());
+    let set = host
+        .runtime
+        .set_secret(&host.who, "prov-key", &secret)
+        .await;
+    set.expect("set");
+    let run = host.start_with(json!([chat(&["A"])]), rich()).await;
+    let results = host.results(&run).await;
+    let said = results[0]["ok"]["text"].as_str().expect("a text");
+    assert!(said.starts_with("you sent [secret], "), "{said}");
+    let record = format!("{results} {:?}", host.run(&run));
+    assert!(!record.contains(key) && !record.contains(coded), "{record}");
+    let sent = server.seen()[0].header("authorization").map(str::to_owned);
+    assert_eq!(sent, Some(format!("Bearer {key}")));
+}
+
 /// The host dies while a model answers: its part is used, and it is asked once more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_a_crash_cut_off_is_asked_again_and_both_count() {
