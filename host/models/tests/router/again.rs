@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use airlock_fake_models::{Damage, Reply, Step, What};
 use airlock_models::{Ask, Fate, Finish, ModelError, Why};
 
-use super::faults::{damaged, patience_ms, raw};
+use super::faults::{patience_ms, raw};
 use super::harness::{PLENTY, Usual, key, question, said, world};
 
 #[tokio::test]

@@ -253,8 +253,8 @@ async fn going_on_as_new_is_no_way_around_a_budget() {
 async fn an_agent_that_waits_may_compute_for_long() {
     let (dir, disk) = place();
     let host = Host::with_agent(dir.path(), &disk, &[]).await;
-    host.limit(json!({ "cpu": "200ms" })).await;
-    let burst = json!([{ "burn": { "rounds": 10_000_000 } }, add()]);
+    host.limit(json!({ "cpu": "600ms" })).await;
+    let burst = json!([{ "burn": { "rounds": 40_000_000 } }, add()]);
     let steps = json!([
         { "repeat": { "times": 60, "steps": burst } },
         { "signal": { "name": "go" } },
@@ -263,7 +263,7 @@ async fn an_agent_that_waits_may_compute_for_long() {
     let id = host.start(steps).await;
     let used = host.until_it_waits(&id).await;
     assert!(used.end.is_none(), "{used:?}");
-    assert!(used.used.cpu_us > 200_000, "{:?}", used.used);
+    assert!(used.used.cpu_us > 600_000, "{:?}", used.used);
     drop(host);
     let host = Host::again(dir.path(), &disk).await;
     host.let_go_on(&id).await;
