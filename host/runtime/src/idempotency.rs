@@ -21,12 +21,6 @@ use crate::{ids, rows};
 const SPACE: &str = "idempotency";
 const EXPIRY: &str = "idempotency-expiry";
 const PRUNE_ROWS: usize = 500;
-/// Bytes of replies that are kept of one principal; what is under way may go beyond.
-const KEPT_BYTES_MAX: u64 = 256 << 20;
-/// What a reply counts for besides its body.
-const KEPT_OVERHEAD_BYTES: u64 = 512;
-/// When some of what fills it may be over.
-const FULL_RETRY: Duration = Duration::from_secs(600);
 
 /// A reply as it was or will be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,12 +58,6 @@ pub enum IdempotencyError {
         "a request with this idempotency key was done; its reply held a secret and was not kept"
     )]
     NotKept,
-    /// As many replies as may be are kept already.
-    #[error(
-        "the kept replies to requests with an idempotency key hold {KEPT_BYTES_MAX} bytes, as \
-         much as one principal's may; wait until some are over, or send no key"
-    )]
-    Full,
     /// The store failed.
     #[error("keeping the idempotency key")]
     Store(#[from] StoreError),
@@ -84,7 +72,6 @@ impl Failure for IdempotencyError {
             // The spelling is the design's.
             Self::OutcomeUnknown => "outcome_unknown",
             Self::NotKept => "reply-not-kept",
-            Self::Full => "idempotency-full",
             Self::Store(_) => "store-failed",
         }
     }
@@ -93,16 +80,11 @@ impl Failure for IdempotencyError {
             Self::BadKey(_) => 400,
             Self::Reused => 422,
             Self::InFlight | Self::OutcomeUnknown | Self::NotKept => 409,
-            Self::Full => 429,
             Self::Store(_) => 503,
         }
     }
     fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::InFlight => Some(Duration::from_secs(1)),
-            Self::Full => Some(FULL_RETRY),
-            _ => None,
-        }
+        matches!(self, Self::InFlight).then_some(Duration::from_secs(1))
     }
 }
 
@@ -150,59 +132,11 @@ enum RowState {
 
 type InFlight = Arc<Mutex<HashMap<Bytes, Fingerprint>>>;
 
-/// What is kept since the first request: what is from before is not counted.
-#[derive(Debug)]
-struct Kept {
-    keep: Duration,
-    bytes_max: u64,
-    since_ms: Option<u64>,
-    /// Bytes, by principal.
-    bytes: HashMap<Bytes, u64>,
-}
-
-impl Kept {
-    fn add(&mut self, key: &Bytes, body: usize) {
-        *self.bytes.entry(principal_of(key)).or_default() += kept_bytes(body);
-    }
-
-    /// A row is over.
-    fn remove(&mut self, key: &Bytes, row: &Row, body: usize) {
-        let begun_ms = row.expires_ms.saturating_sub(self.keep.as_millis() as u64);
-        let counted = self.since_ms.is_some_and(|since| begun_ms >= since);
-        if row.state != RowState::Done || !counted {
-            return;
-        }
-        let principal = principal_of(key);
-        if let Some(bytes) = self.bytes.get_mut(&principal) {
-            *bytes = bytes.saturating_sub(kept_bytes(body));
-            if *bytes == 0 {
-                self.bytes.remove(&principal);
-            }
-        }
-    }
-
-    fn is_full(&mut self, key: &Bytes, now_ms: u64) -> bool {
-        self.since_ms.get_or_insert(now_ms);
-        let bytes = self.bytes.get(&principal_of(key));
-        bytes.is_some_and(|bytes| *bytes >= self.bytes_max)
-    }
-}
-
-fn principal_of(key: &Bytes) -> Bytes {
-    let end = key.iter().position(|byte| *byte == 0);
-    key.slice(..end.unwrap_or(key.len()))
-}
-
-fn kept_bytes(body: usize) -> u64 {
-    body as u64 + KEPT_OVERHEAD_BYTES
-}
-
 /// The kept replies.
 pub struct Idempotency {
     store: Arc<dyn Store>,
     keep: Duration,
     in_flight: InFlight,
-    kept: Arc<Mutex<Kept>>,
 }
 
 /// What to do with a request that has a key.
@@ -222,7 +156,6 @@ pub struct Ticket {
     key: Bytes,
     row: Row,
     before: Option<Bytes>,
-    kept: Arc<Mutex<Kept>>,
     _held: Held,
 }
 
@@ -241,21 +174,10 @@ impl Drop for Held {
 impl Idempotency {
     /// Over `store`, keeping replies for `keep`.
     pub fn new(store: Arc<dyn Store>, keep: Duration) -> Self {
-        Self::bounded(store, keep, KEPT_BYTES_MAX)
-    }
-
-    fn bounded(store: Arc<dyn Store>, keep: Duration, bytes_max: u64) -> Self {
-        let kept = Kept {
-            keep,
-            bytes_max,
-            since_ms: None,
-            bytes: HashMap::new(),
-        };
         Self {
             store,
             keep,
             in_flight: InFlight::default(),
-            kept: Arc::new(Mutex::new(kept)),
         }
     }
 
@@ -303,15 +225,11 @@ impl Idempotency {
                 },
             },
         };
-        if lock(&self.kept).is_full(&key, now_ms) {
-            return Err(IdempotencyError::Full);
-        }
-        let (_held, kept) = (held, Arc::clone(&self.kept));
+        let _held = held;
         Ok(Begin::Run(Ticket {
             key,
             row,
             before,
-            kept,
             _held,
         }))
     }
@@ -339,7 +257,7 @@ impl Idempotency {
             let due = self
                 .store
                 .range(EXPIRY, &[], Some(&now_ms.to_be_bytes()), PRUNE_ROWS)?;
-            let (mut batch, mut over) = (Batch::new(), Vec::new());
+            let mut batch = Batch::new();
             let before = pruned;
             for (index, _) in due {
                 let key = index.slice(8..);
@@ -348,13 +266,11 @@ impl Idempotency {
                 }
                 // A key used again after its time has another row by now.
                 if let Some(value) = self.store.get(SPACE, &key)?
-                    && let (row, body) = split(&key, &value)?
-                    && row.expires_ms < now_ms
+                    && split(&key, &value)?.0.expires_ms < now_ms
                 {
                     // An intent that was written meanwhile stays.
-                    batch = batch.check(SPACE, key.clone(), Some(value.clone()));
-                    batch = batch.delete(SPACE, key.clone());
-                    over.push((key, row, body.len()));
+                    batch = batch.check(SPACE, key.clone(), Some(value));
+                    batch = batch.delete(SPACE, key);
                 }
                 batch = batch.delete(EXPIRY, index);
                 pruned += 1;
@@ -364,13 +280,7 @@ impl Idempotency {
             }
             match self.store.commit(batch).await {
                 Err(StoreError::Conflict { .. }) => pruned = before,
-                committed => {
-                    committed?;
-                    let mut kept = lock(&self.kept);
-                    for (key, row, body) in over {
-                        kept.remove(&key, &row, body);
-                    }
-                }
+                committed => drop(committed?),
             }
         }
     }
@@ -405,14 +315,6 @@ impl Ticket {
     /// The operation that keeps the reply; to commit before it is sent.
     #[must_use]
     pub fn finished(&self, reply: &StoredReply) -> Op {
-        let mut kept = lock(&self.kept);
-        // One that is over is replaced.
-        let before = self.before.as_ref();
-        if let Some((row, body)) = before.and_then(|value| split(&self.key, value).ok()) {
-            kept.remove(&self.key, &row, body.len());
-        }
-        kept.add(&self.key, reply.body.len());
-        drop(kept);
         self.put(RowState::Done, reply.status, &reply.body)
     }
 
@@ -469,4 +371,209 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use airlock_journal::MemoryStore;
+    use airlock_journal::decorator::Decorator;
+    use airlock_journal::store::{BoxFuture, Committed};
+
+    const KEEP: Duration = Duration::from_secs(10);
+
+    fn print(body: &str) -> Fingerprint {
+        Fingerprint::of("POST", "/v1/tools/p/t", body.as_bytes())
+    }
+
+    fn run(begun: Result<Begin, IdempotencyError>) -> Ticket {
+        match begun.expect("begins") {
+            Begin::Run(ticket) => ticket,
+            Begin::Replay(reply) => panic!("a replay: {reply:?}"),
+        }
+    }
+
+    fn code(begun: Result<Begin, IdempotencyError>) -> &'static str {
+        match begun {
+            Ok(Begin::Run(_)) => "run",
+            Ok(Begin::Replay(_)) => "replay",
+            Err(error) => error.code(),
+        }
+    }
+
+    async fn commit(store: &Arc<dyn Store>, ops: impl IntoIterator<Item = Op>) {
+        let ops = ops.into_iter().collect();
+        store.commit(Batch { ops }).await.expect("commits");
+    }
+
+    #[tokio::test]
+    async fn a_key_runs_once_and_replays_byte_for_byte() {
+        let store: Arc<dyn Store> = MemoryStore::new();
+        let kept = Idempotency::new(Arc::clone(&store), KEEP);
+        let ticket = run(kept.begin("ann", "k", print("1"), 0));
+        assert_eq!(
+            code(kept.begin("ann", "k", print("1"), 0)),
+            "idempotency-in-flight"
+        );
+        assert_eq!(
+            code(kept.begin("ann", "k", print("2"), 0)),
+            "idempotency-key-reused"
+        );
+        assert_eq!(
+            code(kept.begin("bob", "k", print("2"), 0)),
+            "run",
+            "keys are per principal"
+        );
+        commit(&store, ticket.intent()).await;
+        let body = Bytes::from_static(b"{\"a\": \"\n\xc3\xa4\"}");
+        let reply = StoredReply {
+            status: 201,
+            body,
+            replayed: false,
+            retry_after_s: None,
+        };
+        commit(&store, [ticket.finished(&reply)]).await;
+        drop(ticket);
+        assert_eq!(
+            code(kept.begin("ann", "k", print("2"), 1)),
+            "idempotency-key-reused"
+        );
+        let Ok(Begin::Replay(again)) = kept.begin("ann", "k", print("1"), 1) else {
+            panic!("no replay");
+        };
+        assert_eq!(
+            again,
+            StoredReply {
+                replayed: true,
+                ..reply
+            }
+        );
+        for (now_ms, found) in [(9_999, "replay"), (10_000, "run"), (10_001, "run")] {
+            let begun = kept.begin("ann", "k", print("1"), now_ms);
+            assert_eq!(code(begun), found, "at {now_ms}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_under_way_is_worth_asking_again() {
+        let wait = Some(Duration::from_secs(1));
+        assert_eq!(IdempotencyError::InFlight.retry_after(), wait);
+        for error in [
+            IdempotencyError::Reused,
+            IdempotencyError::OutcomeUnknown,
+            IdempotencyError::NotKept,
+        ] {
+            assert_eq!(error.retry_after(), None, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_intent_without_an_outcome_is_unknown_until_its_time_is_over() {
+        let store: Arc<dyn Store> = MemoryStore::new();
+        let kept = Idempotency::new(Arc::clone(&store), KEEP);
+        let ticket = run(kept.begin("ann", "k", print("1"), 0));
+        commit(&store, ticket.intent()).await;
+        drop(ticket);
+        let restarted = Idempotency::new(Arc::clone(&store), KEEP);
+        assert_eq!(
+            code(restarted.begin("ann", "k", print("1"), 1)),
+            "outcome_unknown"
+        );
+        assert_eq!(code(restarted.begin("ann", "k", print("1"), 10_001)), "run");
+    }
+
+    #[tokio::test]
+    async fn what_may_be_repeated_counts_its_attempts() {
+        let store: Arc<dyn Store> = MemoryStore::new();
+        let kept = Idempotency::new(Arc::clone(&store), KEEP);
+        for attempt in 1..=3 {
+            let ticket = run(kept.begin("ann", "k", print("1"), attempt));
+            assert_eq!(u64::from(ticket.attempt()), attempt);
+            commit(&store, ticket.intent()).await;
+            commit(&store, [ticket.again()]).await;
+        }
+        let ticket = run(kept.begin("ann", "k", print("1"), 4));
+        commit(&store, ticket.intent()).await;
+        let restarted = Idempotency::new(Arc::clone(&store), KEEP);
+        assert_eq!(
+            code(restarted.begin("ann", "k", print("1"), 4)),
+            "outcome_unknown",
+            "an attempt after others is one that may have happened"
+        );
+        commit(&store, [ticket.finished_secretly()]).await;
+        drop(ticket);
+        assert_eq!(
+            code(kept.begin("ann", "k", print("1"), 5)),
+            "reply-not-kept"
+        );
+    }
+
+    /// Does another write before the next one.
+    struct Between {
+        inner: Arc<MemoryStore>,
+        write: Mutex<Vec<Op>>,
+    }
+
+    impl Decorator for Between {
+        fn inner(&self) -> &dyn Store {
+            &*self.inner
+        }
+
+        fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
+            Box::pin(async move {
+                let ops = std::mem::take(&mut *lock(&self.write));
+                self.inner.commit(Batch { ops }).await?;
+                self.inner.commit(batch).await
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn pruning_leaves_an_intent_that_is_written_meanwhile() {
+        let inner = MemoryStore::new();
+        let plain = Arc::clone(&inner) as Arc<dyn Store>;
+        let other = Idempotency::new(Arc::clone(&plain), KEEP);
+        for key in ["k", "over"] {
+            let ticket = run(other.begin("ann", key, print("1"), 0));
+            commit(&plain, ticket.intent()).await;
+        }
+        // Pruning looked already when this is written.
+        let again = run(other.begin("ann", "k", print("2"), 20_000));
+        let store = Arc::new(Between {
+            inner,
+            write: Mutex::new(again.intent().to_vec()),
+        });
+        let kept = Idempotency::new(store, KEEP);
+        assert_eq!(kept.prune(20_000).await.expect("prunes"), 2);
+        assert_eq!(
+            code(kept.begin("ann", "k", print("2"), 20_001)),
+            "outcome_unknown"
+        );
+        let left = |space| plain.range(space, &[], None, 10).expect("reads").len();
+        assert_eq!((left(SPACE), left(EXPIRY)), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn pruning_removes_what_is_over_and_nothing_else() {
+        let store: Arc<dyn Store> = MemoryStore::new();
+        let kept = Idempotency::new(Arc::clone(&store), KEEP);
+        for (key, at) in [("old", 0), ("young", 9_000)] {
+            let ticket = run(kept.begin("ann", key, print("1"), at));
+            commit(&store, ticket.intent()).await;
+        }
+        // Used again after its time: the new row must survive the old index.
+        let again = run(kept.begin("ann", "old", print("1"), 10_500));
+        commit(&store, again.intent()).await;
+        drop(again);
+        assert_eq!(kept.prune(11_000).await.expect("prunes"), 1);
+        assert_eq!(
+            code(kept.begin("ann", "old", print("1"), 11_000)),
+            "outcome_unknown"
+        );
+        assert_eq!(kept.prune(30_000).await.expect("prunes"), 2);
+        assert!(store.range(SPACE, &[], None, 10).expect("reads").is_empty());
+        assert!(
+            store
+                .range(EXPIRY, &[], None, 10)
+                .expect("reads")
+                .is_empty()
+        );
+    }
+}
