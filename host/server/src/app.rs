@@ -6,16 +6,19 @@ use std::sync::{Arc, OnceLock};
 
 use airlock_mcp::{Mcp, McpConfig};
 use airlock_runtime::{Principal, Runtime};
+use tokio::sync::Semaphore;
 
-use crate::bodies::Bodies;
 use crate::config::ServerConfig;
+
+/// One permit of the body budget, bytes.
+pub(crate) const BODY_UNIT_BYTES: usize = 1 << 10;
 
 /// The runtime, the settings and the budgets.
 pub(crate) struct App {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) config: ServerConfig,
     pub(crate) hosts: Vec<String>,
-    pub(crate) bodies: Bodies,
+    pub(crate) bodies: Arc<Semaphore>,
     pub(crate) anonymous: Arc<Principal>,
     /// Who makes every request; only in-process, see [`crate::InProcess`].
     pub(crate) owner: Option<Arc<Principal>>,
@@ -60,6 +63,7 @@ impl App {
     }
 
     fn build(runtime: Arc<Runtime>, config: ServerConfig, address: SocketAddr) -> Self {
+        let units = (config.bodies_bytes_max / BODY_UNIT_BYTES).min(Semaphore::MAX_PERMITS);
         let mut hosts = config.allow_hosts.clone();
         hosts.push("localhost".to_owned());
         hosts.push(host_text(address));
@@ -72,7 +76,7 @@ impl App {
         Self {
             owner: None,
             mcp: OnceLock::new(),
-            bodies: Bodies::new(config.bodies_bytes_max),
+            bodies: Arc::new(Semaphore::new(units)),
             anonymous: Arc::new(Principal {
                 name: "anonymous".to_owned(),
                 token_id: None,

@@ -2,6 +2,7 @@
 //! is the body what it should be, has it been done before.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use airlock_runtime::idempotency::{Begin, Fingerprint, Ticket};
 use airlock_runtime::{AuthError, IdempotencyError, Principal, Runtime};
@@ -14,10 +15,11 @@ use axum::routing::{MethodFilter, on};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, Request};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::app::App;
-use crate::bodies::{Incoming, Room, too_large};
+use crate::app::{App, BODY_UNIT_BYTES};
 use crate::reply::{Refusal, Reply, method_not_allowed};
 use crate::routes::{Access, ROUTES, Route, Takes};
 
@@ -44,7 +46,7 @@ pub(crate) struct Call {
     query: Option<String>,
     params: Vec<(String, String)>,
     /// Held until the reply is made.
-    _room: Option<Room>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Call {
@@ -190,7 +192,7 @@ async fn handle(
     let (parts, body) = request.into_parts();
     check_media(route, &parts.headers)?;
     let bytes_max = bytes_max(&app, route, &params);
-    let (body, _room) = read_body(&app, &who, &parts.headers, (body, bytes_max)).await?;
+    let (body, _room) = read_body(&app, &parts.headers, body, bytes_max).await?;
     // A body may take its time, and a token is revoked at once.
     app.runtime.check_holds(&who)?;
     if body.is_empty()
@@ -342,13 +344,17 @@ fn bytes_max(app: &App, route: &Route, params: &[(String, String)]) -> usize {
     }
 }
 
-/// The whole body, within its limit, the budgets and a time.
+/// The whole body, within its limit, the common budget and a time.
 async fn read_body(
     app: &App,
-    who: &Principal,
     headers: &HeaderMap,
-    (body, bytes_max): (Body, usize),
-) -> Result<(Bytes, Option<Room>), Refusal> {
+    body: Body,
+    bytes_max: usize,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
+    let too_large = || {
+        let detail = format!("the body may have {bytes_max} bytes");
+        Refusal::new(413, "body-too-large", detail).with("bytes_max", bytes_max)
+    };
     let length = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok());
@@ -356,17 +362,36 @@ async fn read_body(
     if length == Some(0) || (bytes_max == 0 && length.is_none()) {
         return Ok((Bytes::new(), None));
     }
-    if length.is_some_and(|length| length > bytes_max) {
-        return Err(too_large(bytes_max));
+    let bytes = length.unwrap_or(bytes_max);
+    if bytes > bytes_max {
+        return Err(too_large());
     }
-    let incoming = Incoming {
-        length,
-        bytes_max,
-        patience: app.config.body_read_timeout,
-        body,
-    };
-    let (body, room) = app.bodies.read(&who.name, incoming).await?;
-    Ok((body, Some(room)))
+    let units = u32::try_from(bytes / BODY_UNIT_BYTES + 1).unwrap_or(u32::MAX);
+    let room = Arc::clone(&app.bodies)
+        .try_acquire_many_owned(units)
+        .map_err(|_| {
+            let detail = "the host holds as many request bodies as it may";
+            Refusal::new(503, "overloaded", detail).retry_after_s(1)
+        })?;
+    let patience = app.config.body_read_timeout + Duration::from_secs((bytes >> 16) as u64);
+    let collected = tokio::time::timeout(patience, Limited::new(body, bytes_max).collect()).await;
+    match collected {
+        Err(_) => Err(Refusal::new(
+            408,
+            "body-timeout",
+            "the body came too slowly",
+        )),
+        Ok(Ok(collected)) => Ok((collected.to_bytes(), Some(room))),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a body was not read");
+            Err(Refusal::new(
+                400,
+                "body-broken",
+                "the body ended early or is malformed",
+            ))
+        }
+    }
 }
 
 /// Runs a handler under its idempotency key, if it has one; it then goes on when

@@ -7,7 +7,6 @@
 //! large, many) takes more than it was given.
 
 mod app;
-mod bodies;
 mod config;
 mod dispatch;
 mod front;

@@ -366,30 +366,3 @@ async fn connections_and_held_bodies_are_bounded() {
         .await;
     server.stopped().await;
 }
-
-/// What might still come of a body takes nothing from others.
-#[tokio::test(flavor = "multi_thread")]
-async fn bodies_that_do_not_come_keep_nobody_out() {
-    let server = Server::start_with(ServerConfig {
-        bodies_bytes_max: 9 << 20,
-        ..ServerConfig::default()
-    })
-    .await;
-    let viewer = server.token("vera", &[Role::Viewer], None).await;
-    let mut held = Vec::new();
-    for length in ["transfer-encoding: chunked", "content-length: 4000000"].repeat(4) {
-        let mut stream = TcpStream::connect(server.address).await.expect("connects");
-        let head = format!(
-            "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {viewer}\r\n\
-             content-type: application/json\r\n{length}\r\n\r\n1\r\n"
-        );
-        stream.write_all(head.as_bytes()).await.expect("it is sent");
-        held.push(stream);
-    }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let body = vec![b' '; 3 << 20];
-    let answer = server.admin("PUT", "/v1/plugins/x/grants", body).await;
-    assert_ne!(answer.status, 503, "{answer:?}");
-    drop(held);
-    server.stopped().await;
-}
