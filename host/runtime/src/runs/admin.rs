@@ -27,8 +27,6 @@ use crate::stop::NotReady;
 pub(super) const NOTE_BYTES_MAX: usize = 8 << 10;
 /// Most events of one page.
 const EVENTS_MAX: usize = 1_000;
-/// Bytes of its records after which a page ends.
-const EVENTS_BYTES_MAX: usize = 1 << 20;
 /// Who sees what others started. Callers see their own runs alone.
 pub(super) const READERS: &[Role] = &[Role::Viewer, Role::Operator, Role::Approver];
 
@@ -127,8 +125,7 @@ impl Runtime {
             .collect()
     }
 
-    /// A page of a run's journal from record `from`: up to `limit` records and 1 MiB,
-    /// at least one. Blocks for reads of the store.
+    /// A page of a run's journal from record `from`.
     ///
     /// # Errors
     /// There is no such run, or the store failed.
@@ -140,10 +137,10 @@ impl Runtime {
         limit: usize,
     ) -> Result<RunEvents, RunError> {
         let row = self.row(who, id, READERS)?;
-        let part = (from, limit.clamp(1, EVENTS_MAX));
-        let (read, all) = rows::page_within(self.store(), id, part, EVENTS_BYTES_MAX)?;
+        let limit = limit.clamp(1, EVENTS_MAX);
+        let read = rows::page(self.store(), id, from, limit)?;
         let next = from + read.len() as u64;
-        let last = !row.is_open() && all;
+        let last = !row.is_open() && read.len() < limit;
         let event = |(seq, record)| RunEvent { seq, record };
         Ok(RunEvents {
             events: read.into_iter().map(event).collect(),

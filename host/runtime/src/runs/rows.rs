@@ -22,8 +22,6 @@ const OPEN: &str = "runs-open";
 
 /// Records that are read at once.
 const PAGE: usize = 1_000;
-/// Records that are read at once where their bytes are bounded.
-const STEP_MAX: usize = 64;
 
 /// What listings need to know of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,38 +243,6 @@ pub(crate) fn page(
         Ok((record.seq, decode(SPACE, key.as_bytes(), &record.payload)?))
     });
     read.collect()
-}
-
-/// As [`page`], and no more than `bytes_max` of them but for the first; tells whether
-/// there are none behind, so far.
-pub(crate) fn page_within(
-    store: &dyn Store,
-    id: &str,
-    (from, limit): (u64, usize),
-    bytes_max: usize,
-) -> Result<(Vec<(u64, Record)>, bool), StoreError> {
-    let stream = stream(id);
-    let (mut read, mut bytes, mut step) = (Vec::new(), 0, 1);
-    while read.len() < limit {
-        let most = usize::min(step, limit - read.len());
-        let part = store.read(&stream, from + read.len() as u64, most)?;
-        let all = part.len() < most;
-        for record in part {
-            bytes += record.payload.len();
-            if bytes > bytes_max && !read.is_empty() {
-                return Ok((read, false));
-            }
-            let key = record.seq.to_string();
-            let decoded = decode(SPACE, key.as_bytes(), &record.payload)?;
-            read.push((record.seq, decoded));
-        }
-        if all {
-            return Ok((read, true));
-        }
-        // What is read and left is not much more than what fits.
-        step = (2 * step).min(STEP_MAX);
-    }
-    Ok((read, false))
 }
 
 /// All records of a run.

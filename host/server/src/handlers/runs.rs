@@ -39,7 +39,7 @@ pub(crate) struct EventsQuery {
     /// The first record, from 0; with events, where no `Last-Event-ID` says more.
     #[serde(default)]
     pub(super) from: u64,
-    /// Most records of a page, 1 to 1,000; it ends before when it has 1 MiB.
+    /// Most records of a page, 1 to 1,000.
     #[serde(default = "page")]
     limit: usize,
     /// With events: tells what language models answer as it comes, too, each piece as
@@ -118,15 +118,7 @@ pub(crate) async fn start(call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(crate) async fn show(call: Call) -> Result<Reply, Refusal> {
-    blocking(move || Reply::json(&call.runtime().run_detail(&call.who, call.param("id"))?)).await
-}
-
-/// What reads a run's journal, which may be long, is not for the async threads.
-async fn blocking(
-    work: impl FnOnce() -> Result<Reply, Refusal> + Send + 'static,
-) -> Result<Reply, Refusal> {
-    let lost = |_| Refusal::new(500, "internal", "the host failed; its log says why");
-    tokio::task::spawn_blocking(work).await.map_err(lost)?
+    Reply::json(&call.runtime().run_detail(&call.who, call.param("id"))?)
 }
 
 pub(crate) async fn events(call: Call) -> Result<Reply, Refusal> {
@@ -138,11 +130,11 @@ pub(crate) async fn events(call: Call) -> Result<Reply, Refusal> {
         let detail = "`deltas` are told as server-sent events: ask for `text/event-stream`";
         return Err(Refusal::new(400, "bad-query", detail));
     }
-    let read = move || {
-        let (runtime, id) = (call.runtime(), call.param("id"));
-        Reply::json(&runtime.run_events(&call.who, id, query.from, query.limit)?)
-    };
-    blocking(read).await
+    let (id, from) = (call.param("id"), query.from);
+    let events = call
+        .runtime()
+        .run_events(&call.who, id, from, query.limit)?;
+    Reply::json(&events)
 }
 
 pub(crate) async fn cancel(call: Call) -> Result<Reply, Refusal> {
