@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write as _, stderr};
 
+use airlock_sandbox::Limits;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -102,12 +103,18 @@ fn advised(mut error: anyhow::Error, plugin: &str) -> anyhow::Error {
         ("denied", _) if !remedied => {
             format!("what it asks for, and how to grant it: airlock plugin inspect {plugin}")
         }
-        ("limit", Some(limit)) => {
+        ("limit", Some(limit)) if is_granted(&limit) => {
             format!("an administrator can raise it: airlock grant {plugin} --limit {limit}=…")
         }
         _ => return error,
     };
     error
+}
+
+/// Whether it is one of those that are granted; a tool may tell of limits of its own.
+fn is_granted(limit: &str) -> bool {
+    let limits = serde_json::to_value(Limits::default());
+    limits.is_ok_and(|limits| limits.get(limit).is_some())
 }
 
 fn input_bytes(input: &str) -> Result<Vec<u8>> {
@@ -229,6 +236,37 @@ mod tests {
         ];
         for (record, expect) in table {
             assert_eq!(record_text(&record), expect);
+        }
+    }
+
+    #[test]
+    fn what_no_grant_raises_is_not_said_to_be_raised_by_one() {
+        let table = [
+            (
+                "cpu",
+                "an administrator can raise it: airlock grant p --limit cpu=…",
+            ),
+            (
+                "host_memory",
+                "an administrator can raise it: airlock grant p --limit host_memory=…",
+            ),
+            // Of a tool's own: there is no such limit.
+            ("response", ""),
+            ("stack", ""),
+            ("", ""),
+            ("cpu=1h --limit wall", ""),
+        ];
+        for (limit, expect) in table {
+            let problem = json!({ "code": "limit", "limit": limit });
+            let failure = Failure {
+                status: 502,
+                code: "limit".to_owned(),
+                problem,
+                hint: String::new(),
+            };
+            let error = advised(failure.into(), "p");
+            let hint = &error.downcast_ref::<Failure>().expect("a failure").hint;
+            assert_eq!(hint, expect, "{limit}");
         }
     }
 
