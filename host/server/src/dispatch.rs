@@ -450,14 +450,11 @@ async fn fingerprint(method: &'static str, target: String, body: Bytes) -> Finge
 /// Makes the reply durable before it is sent.
 async fn keep(runtime: &Runtime, ticket: &Ticket, reply: Reply) -> Result<Reply, Refusal> {
     let refused_for_now = matches!(reply.status, 429 | 503);
-    let op = match reply.stored() {
-        _ if refused_for_now => ticket.again(),
-        Some(stored) => ticket.finished(&stored),
-        None => ticket.finished_secretly(),
+    let ops = match reply.stored() {
+        _ if refused_for_now => vec![ticket.again()],
+        Some(stored) => ticket.finished(&stored).into(),
+        None => vec![ticket.finished_secretly()],
     };
-    runtime
-        .commit(vec![op])
-        .await
-        .map_err(IdempotencyError::from)?;
+    runtime.commit(ops).await.map_err(IdempotencyError::from)?;
     Ok(reply)
 }
