@@ -1,7 +1,7 @@
 //! A client of the HTTP API. Every command is a request; it goes to a server, or,
 //! when no server owns the data directory, to the same routes in this process.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -21,6 +21,10 @@ const BODY_UNASKED_BYTES_MAX: usize = 64 << 10;
 
 /// How long they wait at most; a proxy in between may not pass the question on.
 const AWAIT_100_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest body of a reply that is held at once, bytes; a tool's largest output has
+/// a quarter of that.
+pub(crate) const BODY_BYTES_MAX: usize = 256 << 20;
 
 /// Longest silence of a stream of events before it is asked for again; the
 /// server says that it is there every 15 s.
@@ -47,6 +51,8 @@ pub struct Request {
     pub body: Vec<u8>,
     /// It may take as long as its server says something now and then.
     follows: bool,
+    /// The body of a success is taken in parts, whatever its type.
+    pub(crate) in_parts: bool,
 }
 
 /// One response.
@@ -84,6 +90,7 @@ impl Request {
             headers: Vec::new(),
             body: Vec::new(),
             follows: false,
+            in_parts: false,
         }
     }
 
@@ -110,6 +117,7 @@ impl Request {
             headers: vec![("content-type", media_type.to_owned())],
             body,
             follows: false,
+            in_parts: false,
         }
     }
 
@@ -177,13 +185,10 @@ impl Remote {
         let status = response.status().as_u16();
         let mut reader = response.body_mut().with_config().limit(u64::MAX).reader();
         let mut body = Vec::new();
-        match [EVENTS, BACKUP].contains(&media.as_str()) {
+        let in_parts = request.in_parts && is_success(status);
+        match in_parts || [EVENTS, BACKUP].contains(&media.as_str()) {
             true => follow(&mut reader, on_part)?,
-            false => drop(
-                reader
-                    .read_to_end(&mut body)
-                    .context("reading the response")?,
-            ),
+            false => body = whole(&mut reader, BODY_BYTES_MAX)?,
         }
         Ok(Reply {
             status,
@@ -206,6 +211,23 @@ pub enum Told {
 
 fn value(event: &Event) -> Value {
     serde_json::from_slice(&event.data).unwrap_or_default()
+}
+
+fn is_success(status: u16) -> bool {
+    (200..300).contains(&status)
+}
+
+/// A body that has an end.
+fn whole(reader: &mut dyn Read, bytes_max: usize) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    let mut bounded = reader.take(bytes_max as u64 + 1);
+    let read = bounded.read_to_end(&mut body);
+    read.context("reading the response")?;
+    if body.len() > bytes_max {
+        let mib = bytes_max >> 20;
+        anyhow::bail!("the response has more than {mib} MiB, as none of this API has");
+    }
+    Ok(body)
 }
 
 /// Reads to the end of the stream, or until nobody wants more.
@@ -238,22 +260,29 @@ impl Api {
         }
     }
 
-    /// Writes the backup that a request makes to `file`.
+    /// Gives the body of a success to `take` as it comes, until that says that it is
+    /// enough. It may have any length.
     ///
     /// # Errors
-    /// As [`Api::ok`], or the file can't be written.
-    pub fn download(&self, request: &Request, file: &mut std::fs::File) -> Result<()> {
-        let mut written = Ok(());
-        let reply = self.send_and_follow(request, &mut |part| {
-            if written.is_ok() {
-                written = file.write_all(part);
-            }
-            written.is_ok()
+    /// As [`Api::ok`], or what `take` says.
+    pub fn download(
+        &self,
+        request: Request,
+        take: &mut dyn FnMut(&[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        let request = Request {
+            in_parts: true,
+            ..request
+        };
+        let mut taken = Ok(true);
+        let reply = self.send_and_follow(&request, &mut |part| {
+            taken = take(part);
+            matches!(taken, Ok(true))
         })?;
-        if !(200..300).contains(&reply.status) {
+        if !is_success(reply.status) {
             return Err(Failure::from_reply(&reply).into());
         }
-        written.context("writing the file")
+        taken.map(drop)
     }
 
     /// Makes a call and shows its progress to `on_progress` as it comes.
@@ -287,7 +316,7 @@ impl Api {
             None if begun => return Err(broken_off().into()),
             None => {}
         }
-        if !(200..300).contains(&reply.status) {
+        if !is_success(reply.status) {
             return Err(Failure::from_reply(&reply).into());
         }
         serde_json::from_slice(&reply.body).context("reading the call's result")
@@ -336,7 +365,7 @@ impl Api {
             },
             None => reply,
         };
-        match (200..300).contains(&reply.status) {
+        match is_success(reply.status) {
             true => Ok(()),
             false => Err(Failure::from_reply(&reply).into()),
         }
@@ -348,7 +377,7 @@ impl Api {
     /// [`Failure`] with the problem the server described.
     pub fn ok(&self, request: &Request) -> Result<Reply> {
         let reply = self.send(request)?;
-        if (200..300).contains(&reply.status) {
+        if is_success(reply.status) {
             return Ok(reply);
         }
         Err(Failure::from_reply(&reply).into())
@@ -427,7 +456,7 @@ pub fn encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::BufRead;
+    use std::io::{BufRead, Write};
     use std::net::TcpListener;
 
     /// What a call over a server that answers `reply` ends with, and the progress
@@ -480,6 +509,17 @@ mod tests {
         }
         drop(listener);
         assert_eq!(ends("POST"), (7, "unreachable".into()));
+    }
+
+    #[test]
+    fn a_body_without_an_end_is_not_held() {
+        let read = |len: u64| whole(&mut std::io::repeat(b'x').take(len), 1 << 20);
+        assert_eq!(read(1 << 20).expect("as long as may be").len(), 1 << 20);
+        for len in [(1 << 20) + 1, u64::MAX] {
+            let error = read(len).expect_err("too long").to_string();
+            let expect = "the response has more than 1 MiB, as none of this API has";
+            assert_eq!(error, expect, "{len}");
+        }
     }
 
     #[test]

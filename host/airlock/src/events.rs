@@ -1,8 +1,8 @@
 //! Server-sent events, read as they come.
 
-/// Longest event, bytes: a tool's largest output with its usage. One that is
-/// longer is no event of this API.
-const EVENT_BYTES_MAX: usize = 1 << 30;
+/// Longest event, bytes. A tool's largest output with its usage has less: one that
+/// is longer is no event of this API.
+const EVENT_BYTES_MAX: usize = crate::client::BODY_BYTES_MAX;
 
 /// One event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

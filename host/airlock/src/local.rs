@@ -133,15 +133,23 @@ impl Local {
             &request.path,
             &headers,
             request.body.clone(),
-            on_part,
+            &mut *on_part,
         );
         let response = self
             .tokio()?
             .block_on(answer)
             .context("the API in this process")?;
+        let in_parts = request.in_parts && (200..300).contains(&response.status);
+        let body = match in_parts && !response.body.is_empty() {
+            true => {
+                on_part(&response.body);
+                Vec::new()
+            }
+            false => response.body.to_vec(),
+        };
         Ok(Reply {
             status: response.status,
-            body: response.body.to_vec(),
+            body,
             retry_after_s: response.retry_after_s,
         })
     }

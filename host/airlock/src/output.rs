@@ -69,6 +69,31 @@ pub fn json_escaped(text: String) -> String {
     escaped
 }
 
+/// The same of JSON that comes in parts.
+#[derive(Debug, Default)]
+pub struct EscapedParts {
+    /// The beginning of a character.
+    rest: Vec<u8>,
+}
+
+impl EscapedParts {
+    /// What the next part adds.
+    ///
+    /// # Errors
+    /// It is not UTF-8.
+    pub fn push(&mut self, part: &[u8]) -> Result<String> {
+        self.rest.extend_from_slice(part);
+        let whole = match std::str::from_utf8(&self.rest) {
+            Ok(text) => text.len(),
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Err(error) => return Err(error).context("reading the document"),
+        };
+        let rest = self.rest.split_off(whole);
+        let text = String::from_utf8(std::mem::replace(&mut self.rest, rest));
+        Ok(json_escaped(text.context("reading the document")?))
+    }
+}
+
 /// Writes one text and a newline.
 ///
 /// # Errors
@@ -211,6 +236,22 @@ mod tests {
             "{\n  \"k\\u202e\": \"\\u001b[31m\\u009b\\u007f\\u2066\\udb40\\udc41é\\n\"\n}"
         );
         assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), value);
+    }
+
+    #[test]
+    fn json_is_escaped_the_same_in_whatever_parts_it_comes() {
+        let text = "{\"k\u{202e}\":\"\u{1b}é\u{e0041}\"}\n";
+        let expect = json_escaped(text.to_owned());
+        assert!(expect.contains("\\u202e"), "{expect}");
+        for size in 1..=text.len() {
+            let mut parts = EscapedParts::default();
+            let pieces = text.as_bytes().chunks(size);
+            let found: String = pieces
+                .map(|piece| parts.push(piece).expect("UTF-8"))
+                .collect();
+            assert_eq!(found, expect, "in pieces of {size}");
+        }
+        assert!(EscapedParts::default().push(b"a\xff").is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::cli::{Audit, Global};
 use crate::client::Request;
 use crate::config::Settings;
 use crate::exit::FOUND;
-use crate::output::{Format, cell, json_escaped, print_bytes, print_error, table, time};
+use crate::output::{EscapedParts, Format, cell, print_error, print_to_reader, table, time};
 use crate::place::check_place;
 
 pub(super) fn run(global: &Global, command: Audit) -> Result<ExitCode> {
@@ -41,9 +41,10 @@ pub(super) fn run(global: &Global, command: Audit) -> Result<ExitCode> {
         }
         Audit::Verify { head } => return verify(session, head.as_deref()),
         Audit::Export => {
-            let reply = session.api.ok(&Request::new("GET", "/v1/audit/export"))?;
-            let lines = String::from_utf8(reply.body).context("reading the records")?;
-            print_bytes(json_escaped(lines).as_bytes())?;
+            let mut escaped = EscapedParts::default();
+            let mut show = |part: &[u8]| print_to_reader(escaped.push(part)?.as_bytes());
+            let request = Request::new("GET", "/v1/audit/export");
+            session.api.download(request, &mut show)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,7 +1,7 @@
 //! `airlock backup` and `airlock restore`.
 
 use std::fs::{self, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,8 @@ fn download(session: &Session, part: &Path) -> Result<u64> {
         .open(part)
         .with_context(step)?;
     let request = Request::new("POST", "/v1/backup");
-    session.api.download(&request, &mut out)?;
+    let mut take = |part: &[u8]| out.write_all(part).with_context(step).map(|()| true);
+    session.api.download(request, &mut take)?;
     out.sync_all().with_context(step)?;
     check_backup(part).context("checking the backup")?;
     Ok(out.metadata().with_context(step)?.len())

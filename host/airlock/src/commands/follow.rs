@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::Session;
 use super::halt::{LIFTED, holds};
-use super::runs::{NO_SERVER, path, records};
+use super::runs::{NO_SERVER, each_record, path};
 use crate::client::{Api, Told};
 use crate::exit::{Failure, LATER, PERSON, code_of_end};
 use crate::output::{Format, json_escaped, one_line, print, print_error, print_to_reader, time};
@@ -78,9 +78,7 @@ pub(super) fn follow(session: &Session, id: &str, until: Until) -> Result<ExitCo
 }
 
 fn so_far(session: &Session, id: &str, view: &mut View) -> Result<()> {
-    for record in records(session, id)? {
-        view.show(&record)?;
-    }
+    each_record(session, id, &mut |record, _| view.show(&record))?;
     if view.timeline.end().is_none() {
         view.clear()?;
         print_error(NO_SERVER);

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::Session;
@@ -10,7 +10,7 @@ use super::plugins::list_of;
 use crate::cli::RunsList;
 use crate::client::{Request, encode};
 use crate::exit::Misuse;
-use crate::output::{cell, json_escaped, print_bytes, table, time};
+use crate::output::{EscapedParts, cell, print_to_reader, table, time};
 
 /// Most runs of one page of the API.
 const PAGE: usize = 1_000;
@@ -133,12 +133,13 @@ pub(super) fn prune(session: &Session, body: &Value) -> Result<()> {
 /// it is escaped.
 pub(super) fn export(session: &Session, id: &str) -> Result<()> {
     let path = format!("/v1/runs/{}/export", encode(id));
-    let reply = session.api.ok(&Request::new("GET", path))?;
-    if !std::io::stdout().is_terminal() {
-        return print_bytes(&reply.body);
-    }
-    let text = String::from_utf8(reply.body).context("reading the document")?;
-    print_bytes(json_escaped(text).as_bytes())
+    let terminal = std::io::stdout().is_terminal();
+    let mut escaped = EscapedParts::default();
+    let mut show = |part: &[u8]| match terminal {
+        true => print_to_reader(escaped.push(part)?.as_bytes()),
+        false => print_to_reader(part),
+    };
+    session.api.download(Request::new("GET", path), &mut show)
 }
 
 /// Two units say enough.

@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::follow::{Until, follow};
 use super::halt::holds;
 use super::{Session, history, read_input, replays, resume};
 use crate::cli::{Run, Runs, Signal};
-use crate::client::{Api, Request, encode};
+use crate::client::{Api, BODY_BYTES_MAX, Request, encode};
 use crate::exit::Misuse;
 use crate::output::{Format, cell, json_escaped, json_text, one_line, print, print_error, time};
 use crate::timeline::{Timeline, way_on};
@@ -59,30 +60,66 @@ pub(super) fn start(session: &Session, command: &Run) -> Result<ExitCode> {
 
 /// Prints a run's records.
 fn events(session: &Session, id: &str) -> Result<()> {
-    for record in records(session, id)? {
-        match session.format {
-            Format::Json => print(&json_escaped(record.to_string()))?,
-            Format::Text => print(&line(&record))?,
+    each_record(session, id, &mut |record, _| match session.format {
+        Format::Json => print(&json_escaped(record.to_string())),
+        Format::Text => print(&line(&record)),
+    })
+}
+
+/// Gives each of a run's records so far, and the bytes of those so far, to `each`.
+///
+/// # Errors
+/// As [`Api::value`], what `each` says, or pages that don't go on where they say.
+pub(super) fn each_record(
+    session: &Session,
+    id: &str,
+    each: &mut dyn FnMut(Value, usize) -> Result<()>,
+) -> Result<()> {
+    let (mut from, mut bytes) = (0_u64, 0);
+    loop {
+        let target = format!("{}/events?from={from}&limit={PAGE}", path(id));
+        let reply = session.api.ok(&Request::new("GET", target))?;
+        bytes += reply.body.len();
+        let page: Page = serde_json::from_slice(&reply.body).context("reading the records")?;
+        let read = page.events.len() as u64;
+        for (seq, record) in (from..).zip(page.events) {
+            if record["seq"] != seq {
+                bail!("the server gave record {} for {seq}", record["seq"]);
+            }
+            each(record, bytes)?;
+        }
+        match page.next {
+            None => return Ok(()),
+            // No more so far.
+            Some(_) if read == 0 => return Ok(()),
+            Some(next) if next == from + read => from = next,
+            Some(next) => bail!(
+                "the server goes on with record {next} after {}",
+                from + read
+            ),
         }
     }
-    Ok(())
+}
+
+/// A page of a run's journal, as far as it matters here.
+#[derive(Deserialize)]
+struct Page {
+    events: Vec<Value>,
+    #[serde(default)]
+    next: Option<u64>,
 }
 
 /// A run's records so far.
-pub(super) fn records(session: &Session, id: &str) -> Result<Vec<Value>> {
+fn records(session: &Session, id: &str) -> Result<Vec<Value>> {
     let mut records = Vec::new();
-    loop {
-        let from = records.len();
-        let page = session
-            .api
-            .get(&format!("{}/events?from={from}&limit={PAGE}", path(id)))?;
-        let read = page["events"].as_array().cloned().unwrap_or_default();
-        let last = read.len() < PAGE;
-        records.extend(read);
-        if last {
-            return Ok(records);
+    each_record(session, id, &mut |record, bytes| {
+        if bytes > BODY_BYTES_MAX {
+            bail!("its journal is too long to show at once: airlock runs events {id}");
         }
-    }
+        records.push(record);
+        Ok(())
+    })?;
+    Ok(records)
 }
 
 pub(super) fn run(session: &Session, command: Runs) -> Result<ExitCode> {
@@ -182,7 +219,8 @@ pub(super) fn parse(text: &str, what: &str) -> Result<Value> {
 /// One record in a line that a person can read.
 fn line(record: &Value) -> String {
     let at = record["at_ms"].as_u64().map(time).unwrap_or_default();
-    let what = cell(record, "event");
+    // The kinds are the server's words.
+    let what = shown(&one_line(&cell(record, "event")), SHOWN_CHARS_MAX);
     let mut rest = record.clone();
     if let Some(members) = rest.as_object_mut() {
         for known in ["seq", "at_ms", "event"] {
@@ -199,5 +237,131 @@ pub(super) fn shown(text: &str, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Remote;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    /// Where a server is asked that gives these pages, the last one again and again,
+    /// and the records that were read.
+    fn asked(pages: &[Value]) -> (Result<()>, Vec<String>, Vec<u64>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let pages: Vec<String> = pages.iter().map(Value::to_string).collect();
+        let server = std::thread::spawn(move || {
+            let mut asked = Vec::new();
+            for page in pages.iter().chain(pages.last().into_iter().cycle().take(5)) {
+                let (stream, _) = listener.accept().expect("a client");
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let first = lines.next().unwrap_or_default();
+                if first.is_empty() {
+                    break;
+                }
+                lines.take_while(|line| !line.is_empty()).for_each(drop);
+                let from = first.split(['=', '&']).nth(1).unwrap_or_default();
+                asked.push(from.to_owned());
+                let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json";
+                let length = page.len();
+                let reply = format!("{head}\r\ncontent-length: {length}\r\n\r\n{page}");
+                (&stream).write_all(reply.as_bytes()).expect("writes");
+            }
+            asked
+        });
+        let session = Session {
+            api: Api::Remote(Remote::new(&base, "token")),
+            format: Format::Json,
+        };
+        let mut read = Vec::new();
+        let ended = each_record(&session, "run_1", &mut |record, _| {
+            read.push(record["seq"].as_u64().expect("a number"));
+            Ok(())
+        });
+        // Nobody asks any more.
+        drop(std::net::TcpStream::connect(&base["http://".len()..]));
+        (ended, server.join().expect("no panic"), read)
+    }
+
+    fn page(seqs: std::ops::Range<u64>, next: Option<u64>) -> Value {
+        let events: Vec<Value> = seqs.map(|seq| json!({ "seq": seq })).collect();
+        match next {
+            Some(next) => json!({ "events": events, "next": next }),
+            None => json!({ "events": events }),
+        }
+    }
+
+    /// Also those of a server that means no good.
+    #[test]
+    fn pages_are_read_as_long_as_they_go_on_and_no_longer() {
+        let table: [(&str, Vec<Value>, &[&str], u64, &str); 7] = [
+            ("one that ended", vec![page(0..3, None)], &["0"], 3, ""),
+            (
+                "short pages, since they have many bytes",
+                vec![page(0..2, Some(2)), page(2..3, Some(3)), page(3..9, None)],
+                &["0", "2", "3"],
+                9,
+                "",
+            ),
+            (
+                "one that goes on",
+                vec![page(0..2, Some(2)), page(2..2, Some(2))],
+                &["0", "2"],
+                2,
+                "",
+            ),
+            (
+                "a page that ends with the run",
+                vec![page(0..1_000, Some(1_000)), page(0..0, None)],
+                &["0", "1000"],
+                1_000,
+                "",
+            ),
+            (
+                "the same page again and again",
+                vec![page(0..1_000, Some(1_000))],
+                &["0", "1000"],
+                1_000,
+                "the server gave record 0 for 1000",
+            ),
+            (
+                "one that goes back",
+                vec![page(0..2, Some(0))],
+                &["0"],
+                2,
+                "the server goes on with record 0 after 2",
+            ),
+            (
+                "one that leaves some out",
+                vec![page(0..2, Some(9))],
+                &["0"],
+                2,
+                "the server goes on with record 9 after 2",
+            ),
+        ];
+        for (name, pages, from, count, error) in table {
+            let (ended, asked, read) = asked(&pages);
+            assert_eq!(asked, from, "{name}");
+            assert_eq!(read, (0..count).collect::<Vec<_>>(), "{name}");
+            let said = ended.err().map(|error| error.to_string());
+            assert_eq!(said.unwrap_or_default(), error, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_record_has_nothing_that_a_terminal_acts_on() {
+        let hostile = "a\u{1b}]0;x\u{7}\u{202e}b\nc\td";
+        let text = line(&json!({ "seq": 0, "at_ms": 0, "event": hostile, hostile: hostile }));
+        assert!(
+            text.contains("a\\u{1b}]0;x\\u{7}\\u{202e}b\\nc d"),
+            "{text}"
+        );
+        let acts = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(!text.contains(acts), "{text:?}");
+        let long = line(&json!({ "event": "e".repeat(10_000) }));
+        assert!(long.chars().count() < 400, "{}", long.len());
     }
 }
