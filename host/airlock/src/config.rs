@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use airlock_runtime::RuntimeConfig;
+use airlock_sandbox::limits::ByteSize;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
@@ -45,6 +46,8 @@ pub struct File {
     pub shutdown_seconds: Option<u64>,
     /// How long ended runs are kept, e.g. `90d`; for ever without it.
     pub runs_keep: Option<String>,
+    /// Most that is kept of one principal for `Idempotency-Key`, e.g. `4GiB`.
+    pub idempotency_bytes: Option<String>,
     /// File to which new heads of the audit are appended.
     pub audit_heads: Option<PathBuf>,
     /// URL to which new heads of the audit are posted.
@@ -62,6 +65,9 @@ pub struct Settings {
     pub file: File,
 }
 
+/// The least that may be kept of one principal.
+const KEPT_BYTES_LEAST: ByteSize = ByteSize(1 << 20);
+
 /// What a running server writes into its data directory.
 const RUNNING: &str = "server.address";
 
@@ -77,8 +83,22 @@ impl File {
             return Err("`guest_workers` is 0; it is at least 1".to_owned());
         }
         self.runs_keep()?;
+        self.idempotency_bytes()?;
         self.hosts.iter().try_for_each(|host| check_host(host))?;
         check_heads(self.audit_heads.as_deref(), self.audit_heads_url.as_deref())
+    }
+
+    fn idempotency_bytes(&self) -> Result<Option<u64>, String> {
+        let Some(text) = &self.idempotency_bytes else {
+            return Ok(None);
+        };
+        match text.parse::<ByteSize>() {
+            Ok(bytes) if bytes >= KEPT_BYTES_LEAST => Ok(Some(bytes.0)),
+            Ok(_) => Err(format!(
+                "`idempotency_bytes` is {text}; it is at least {KEPT_BYTES_LEAST}"
+            )),
+            Err(error) => Err(format!("`idempotency_bytes`: {error}")),
+        }
     }
 
     fn runs_keep(&self) -> Result<Option<Duration>, String> {
@@ -181,6 +201,8 @@ impl Settings {
         config.guest_workers = self.file.guest_workers.or(config.guest_workers);
         // It was checked when it was read.
         config.runs_keep = self.file.runs_keep().unwrap_or_default();
+        let kept = self.file.idempotency_bytes().unwrap_or_default();
+        config.idempotency_bytes_max = kept.unwrap_or(config.idempotency_bytes_max);
         config.calls_max = self.file.calls_max.unwrap_or(config.calls_max);
         config.agents_max = self.file.agents_max.unwrap_or(config.agents_max);
         let warm = self
@@ -290,9 +312,11 @@ mod tests {
         assert_eq!(trusted.as_deref(), Some(Path::new("/etc/own-ca.pem")));
 
         let good = "hosts = [\"a.example\", \"[::1]:80\"]\naudit_heads = \"heads\"\n\
-                    audit_heads_url = \"https://a.example/heads\"\ncalls_max = 1";
+                    audit_heads_url = \"https://a.example/heads\"\ncalls_max = 1\n\
+                    idempotency_bytes = \"2GiB\"";
         std::fs::write(data.join("airlock.toml"), good).expect("write");
-        Settings::load(&global(&data)).expect("all of it can be used");
+        let settings = Settings::load(&global(&data)).expect("all of it can be used");
+        assert_eq!(settings.runtime().idempotency_bytes_max, 2 << 30);
 
         let cases = [
             ("listn = \"127.0.0.1:1\"", "unknown field `listn`"),
@@ -304,6 +328,8 @@ mod tests {
             ("hosts = [\"a.example\", \"a b\"]", "`a b` in `hosts`"),
             ("runs_keep = \"soon\"", "`runs_keep` is `soon`"),
             ("runs_keep = \"59s\"", "at least a minute"),
+            ("idempotency_bytes = \"1023KiB\"", "it is at least 1MiB"),
+            ("idempotency_bytes = \"much\"", "`much` is not a size"),
             ("hosts = [\"\"]", "no host name"),
             ("audit_heads = \"/nowhere/at/all\"", "a folder that exists"),
             ("audit_heads = \"/\"", "must be a file"),

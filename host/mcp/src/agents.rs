@@ -6,7 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use airlock_runtime::{Autonomy, Budget, End, Hints, Problem, RunDetail, RunStatus, StartRun};
+use airlock_runtime::{
+    Autonomy, Budget, End, Hints, Principal, Problem, RunDetail, RunError, RunStatus, Runtime,
+    StartRun,
+};
 use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -203,8 +206,32 @@ pub(crate) fn own_tool(own: Own) -> Tool {
     tool
 }
 
+/// A run, read where that holds nobody up.
+pub(crate) async fn detail(
+    runtime: &Arc<Runtime>,
+    who: &Arc<Principal>,
+    run: &str,
+) -> Result<RunDetail, RunError> {
+    let (who, run) = (Arc::clone(who), run.to_owned());
+    let looked = runtime.looking(move |runtime| runtime.run_detail(&who, &run));
+    looked.await?
+}
+
+/// The same as a result.
+pub(crate) async fn shown(
+    runtime: &Arc<Runtime>,
+    who: &Arc<Principal>,
+    run: &str,
+    ended_well: bool,
+) -> CallToolResult {
+    match detail(runtime, who, run).await {
+        Ok(detail) => told(&detail, ended_well),
+        Err(error) => outcome::refused(&error),
+    }
+}
+
 /// A run as a result; `ended_well`: one that ended otherwise is a failure.
-pub(crate) fn told(detail: &RunDetail, ended_well: bool) -> CallToolResult {
+fn told(detail: &RunDetail, ended_well: bool) -> CallToolResult {
     let run = run_value(detail);
     let bad_end = matches!(
         detail.run.status,

@@ -69,18 +69,15 @@ impl Following<'_> {
                     if !self.runtime.still_holds(self.who) {
                         return Err(outcome::not_valid_any_more());
                     }
-                    return Ok(self.stands().into());
+                    return Ok(self.stands().await.into());
                 }
                 Err(error) => return Ok(outcome::refused(&error).into()),
             }
         }
     }
 
-    fn stands(&self) -> CallToolResult {
-        match self.runtime.run_detail(self.who, &self.run) {
-            Ok(detail) => agents::told(&detail, true),
-            Err(error) => outcome::refused(&error),
-        }
+    async fn stands(&self) -> CallToolResult {
+        agents::shown(self.runtime, self.who, &self.run, true).await
     }
 
     /// Follows one run until it has ended or the time is over.
@@ -119,23 +116,21 @@ impl Following<'_> {
                 .read(self.runtime, self.who, place.from, PAGE)?;
             self.tell(&page).await;
             match page.next {
-                None => return self.ended(),
-                Some(next) if page.events.len() == PAGE => {
+                None => return self.ended().await,
+                // A page ends by bytes too: only an empty one is the last so far.
+                Some(_) if page.events.is_empty() => break,
+                Some(next) => {
                     place.from = next;
                     // A long journal is others' time too.
                     tokio::task::yield_now().await;
-                }
-                Some(next) => {
-                    place.from = next;
-                    break;
                 }
             }
         }
         self.ask().await
     }
 
-    fn ended(&self) -> Result<Look, RunError> {
-        let detail = self.runtime.run_detail(self.who, &self.run)?;
+    async fn ended(&self) -> Result<Look, RunError> {
+        let detail = agents::detail(self.runtime, self.who, &self.run).await?;
         Ok(match detail.end {
             Some(End::Continued { run }) => Look::As(run),
             _ => Look::Ended,
@@ -163,7 +158,11 @@ impl Following<'_> {
         if !can_ask(self.context.client_capabilities().as_ref()) {
             return Ok(Look::Open);
         }
-        let view = self.runtime.question_for(self.who, &self.run)?;
+        let (who, run) = (Arc::clone(self.who), self.run.clone());
+        let looked = self
+            .runtime
+            .looking(move |runtime| runtime.question_for(&who, &run));
+        let view = looked.await??;
         let new = view.filter(|view| !self.left_open.contains(&view.id));
         let Some(question) = new.and_then(Question::of) else {
             return Ok(Look::Open);

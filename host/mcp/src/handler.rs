@@ -210,7 +210,7 @@ impl Handler {
             Named::Own(own) if !listing::may_use(&who, own) => {
                 return Err(outcome::no_such_tool(&name));
             }
-            Named::Own(Own::Status) => self.status(&who, request),
+            Named::Own(Own::Status) => self.status(&who, request).await,
             Named::Own(Own::Cancel) => self.cancel(&who, request).await,
             Named::Own(Own::Wait) => self.wait(&who, request, context).await?,
             Named::Agent { agent } => self.start(&who, agent, request, context).await?,
@@ -218,14 +218,10 @@ impl Handler {
         Ok(answered.unwrap_or_else(|problem| outcome::failed(*problem).into()))
     }
 
-    fn status(&self, who: &Principal, request: CallToolRequestParams) -> Answer {
+    async fn status(&self, who: &Arc<Principal>, request: CallToolRequestParams) -> Answer {
         let Show { run } = agents::arguments(request.arguments)?;
-        let detail = self.runtime().run_detail(who, &run);
-        Ok(match detail {
-            Ok(detail) => agents::told(&detail, false),
-            Err(error) => outcome::refused(&error),
-        }
-        .into())
+        let shown = agents::shown(self.runtime(), who, &run, false).await;
+        Ok(shown.into())
     }
 
     async fn cancel(&self, who: &Arc<Principal>, request: CallToolRequestParams) -> Answer {
@@ -233,15 +229,13 @@ impl Handler {
         let (runtime, who) = (Arc::clone(self.runtime()), Arc::clone(who));
         // It goes on when the client leaves.
         let work = async move {
-            let cancelled = runtime.cancel_run(&who, &run, &why).await;
-            cancelled.and_then(|()| runtime.run_detail(&who, &run))
+            match runtime.cancel_run(&who, &run, &why).await {
+                Ok(()) => agents::shown(&runtime, &who, &run, false).await,
+                Err(error) => outcome::refused(&error),
+            }
         };
         let lost = |_| Box::new(Problem::new(500, "unknown", "the host failed"));
-        let result = match tokio::spawn(work).await.map_err(lost)? {
-            Ok(detail) => agents::told(&detail, false),
-            Err(error) => outcome::refused(&error),
-        };
-        Ok(result.into())
+        Ok(tokio::spawn(work).await.map_err(lost)?.into())
     }
 
     async fn wait(

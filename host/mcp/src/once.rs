@@ -72,11 +72,16 @@ async fn under(
     let started = begun(runtime, who, request).await;
     // What was refused for now may be tried again.
     let kept = match &started {
-        Ok(run) => ticket.finished(&reply(201, json!({ "id": run }).to_string().into_bytes())),
-        Err(problem) if matches!(problem.status, 429 | 503) => ticket.again(),
-        Err(problem) => ticket.finished(&reply(problem.status, problem.to_json())),
+        Err(problem) if matches!(problem.status, 429 | 503) => vec![ticket.again()],
+        Ok(run) => {
+            let body = json!({ "id": run }).to_string().into_bytes();
+            ticket.finished(&reply(201, body)).into()
+        }
+        Err(problem) => ticket
+            .finished(&reply(problem.status, problem.to_json()))
+            .into(),
     };
-    commit(vec![kept]).await?;
+    commit(kept).await?;
     started
 }
 

@@ -63,6 +63,8 @@ pub struct RuntimeConfig {
     pub install_queue_max: usize,
     /// How long the reply to an `Idempotency-Key` is kept.
     pub idempotency_keep: Duration,
+    /// Most bytes of them that are kept of one principal.
+    pub idempotency_bytes_max: u64,
     /// How long ended runs are kept, at least a minute; `None`: for ever.
     pub runs_keep: Option<Duration>,
     /// Whether an audit whose key is lost goes on with a new one. Without it,
@@ -98,6 +100,7 @@ impl RuntimeConfig {
             install_jobs_max: 2,
             install_queue_max: 16,
             idempotency_keep: Duration::from_secs(24 * 3600),
+            idempotency_bytes_max: 1 << 30,
             runs_keep: None,
             new_audit_key: false,
             checkpoint_every: Duration::from_secs(60),

@@ -3,7 +3,13 @@
 //!
 //! What must stay true: an intent is durable before the act, so that a reply
 //! lost in a crash is known to be lost (`outcome_unknown`) and the act is never
-//! repeated silently; the reply is durable before it is sent.
+//! repeated silently; the reply is durable before it is sent. What is kept of one
+//! principal has a bound: beyond it a new key is refused before anything happens,
+//! and no reply is given up before its time.
+
+mod kept;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +23,7 @@ use sha2::{Digest, Sha256};
 use crate::names::{self, BadName};
 use crate::problem::Failure;
 use crate::{ids, rows};
+use kept::{Kept, ROW_BYTES};
 
 const SPACE: &str = "idempotency";
 const EXPIRY: &str = "idempotency-expiry";
@@ -58,6 +65,11 @@ pub enum IdempotencyError {
         "a request with this idempotency key was done; its reply held a secret and was not kept"
     )]
     NotKept,
+    /// As much is kept for the principal as may be. Nothing happened.
+    #[error(
+        "the replies that are kept for this principal's idempotency keys have {0} bytes, as many as may be, and each is kept for its time: nothing was done; ask again later, or without a key"
+    )]
+    Full(u64),
     /// The store failed.
     #[error("keeping the idempotency key")]
     Store(#[from] StoreError),
@@ -72,6 +84,7 @@ impl Failure for IdempotencyError {
             // The spelling is the design's.
             Self::OutcomeUnknown => "outcome_unknown",
             Self::NotKept => "reply-not-kept",
+            Self::Full(_) => "idempotency-full",
             Self::Store(_) => "store-failed",
         }
     }
@@ -80,6 +93,7 @@ impl Failure for IdempotencyError {
             Self::BadKey(_) => 400,
             Self::Reused => 422,
             Self::InFlight | Self::OutcomeUnknown | Self::NotKept => 409,
+            Self::Full(_) => 429,
             Self::Store(_) => 503,
         }
     }
@@ -136,6 +150,8 @@ type InFlight = Arc<Mutex<HashMap<Bytes, Fingerprint>>>;
 pub struct Idempotency {
     store: Arc<dyn Store>,
     keep: Duration,
+    bytes_max: u64,
+    kept: Kept,
     in_flight: InFlight,
 }
 
@@ -156,6 +172,9 @@ pub struct Ticket {
     key: Bytes,
     row: Row,
     before: Option<Bytes>,
+    /// The row is counted already.
+    again: bool,
+    kept: Kept,
     _held: Held,
 }
 
@@ -172,13 +191,19 @@ impl Drop for Held {
 }
 
 impl Idempotency {
-    /// Over `store`, keeping replies for `keep`.
-    pub fn new(store: Arc<dyn Store>, keep: Duration) -> Self {
-        Self {
+    /// Over `store`, keeping replies for `keep`, and of one principal no more once
+    /// they have `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// What is kept could not be counted.
+    pub fn open(store: Arc<dyn Store>, keep: Duration, bytes_max: u64) -> Result<Self, StoreError> {
+        Ok(Self {
+            kept: Kept::counted(&*store)?,
             store,
             keep,
+            bytes_max,
             in_flight: InFlight::default(),
-        }
+        })
     }
 
     /// Looks a key up and claims it for this process. Nothing is durable yet,
@@ -205,6 +230,7 @@ impl Idempotency {
             None => None,
         };
         let print = ids::hex(&fingerprint.0);
+        let again = known.is_some();
         let row = match known {
             None => Row {
                 state: RowState::Intent,
@@ -225,12 +251,17 @@ impl Idempotency {
                 },
             },
         };
-        let _held = held;
+        let bytes = self.kept.of(&key);
+        if bytes >= self.bytes_max {
+            return Err(IdempotencyError::Full(bytes));
+        }
         Ok(Begin::Run(Ticket {
             key,
             row,
             before,
-            _held,
+            again,
+            kept: self.kept.clone(),
+            _held: held,
         }))
     }
 
@@ -258,8 +289,8 @@ impl Idempotency {
                 .store
                 .range(EXPIRY, &[], Some(&now_ms.to_be_bytes()), PRUNE_ROWS)?;
             let mut batch = Batch::new();
-            let before = pruned;
-            for (index, _) in due {
+            let (before, mut gone) = (pruned, Vec::new());
+            for (index, bytes) in due {
                 let key = index.slice(8..);
                 if lock(&self.in_flight).contains_key(&key) {
                     continue;
@@ -270,9 +301,10 @@ impl Idempotency {
                 {
                     // An intent that was written meanwhile stays.
                     batch = batch.check(SPACE, key.clone(), Some(value));
-                    batch = batch.delete(SPACE, key);
+                    batch = batch.delete(SPACE, key.clone());
                 }
                 batch = batch.delete(EXPIRY, index);
+                gone.push((key, kept::bytes(&bytes)));
                 pruned += 1;
             }
             if batch.ops.is_empty() {
@@ -280,7 +312,11 @@ impl Idempotency {
             }
             match self.store.commit(batch).await {
                 Err(StoreError::Conflict { .. }) => pruned = before,
-                committed => drop(committed?),
+                committed => {
+                    drop(committed?);
+                    gone.iter()
+                        .for_each(|(key, bytes)| self.kept.less(key, *bytes));
+                }
             }
         }
     }
@@ -293,10 +329,12 @@ impl Ticket {
         self.row.attempts
     }
 
-    /// Operations that make the intent durable; to commit before the act.
+    /// Operations that make the intent durable; to commit before the act, once.
     #[must_use]
     pub fn intent(&self) -> [Op; 3] {
-        let index = [&self.row.expires_ms.to_be_bytes()[..], &self.key].concat();
+        if !self.again {
+            self.kept.more(&self.key, ROW_BYTES);
+        }
         [
             Op::Check {
                 space: SPACE,
@@ -304,18 +342,19 @@ impl Ticket {
                 expect: self.before.clone(),
             },
             self.put(RowState::Intent, 0, b""),
-            Op::Put {
-                space: EXPIRY,
-                key: index.into(),
-                value: Bytes::new(),
-            },
+            self.put_bytes(ROW_BYTES),
         ]
     }
 
-    /// The operation that keeps the reply; to commit before it is sent.
+    /// The operations that keep the reply; to commit before it is sent, once.
     #[must_use]
-    pub fn finished(&self, reply: &StoredReply) -> Op {
-        self.put(RowState::Done, reply.status, &reply.body)
+    pub fn finished(&self, reply: &StoredReply) -> [Op; 2] {
+        let bytes = reply.body.len() as u64;
+        self.kept.more(&self.key, bytes);
+        [
+            self.put(RowState::Done, reply.status, &reply.body),
+            self.put_bytes(ROW_BYTES + bytes),
+        ]
     }
 
     /// The operation that notes a reply with a secret in it.
@@ -329,6 +368,17 @@ impl Ticket {
     #[must_use]
     pub fn again(&self) -> Op {
         self.put(RowState::Again, 0, b"")
+    }
+
+    /// Says in the order of time how many bytes are kept.
+    fn put_bytes(&self, bytes: u64) -> Op {
+        Op::Put {
+            space: EXPIRY,
+            key: [&self.row.expires_ms.to_be_bytes()[..], &self.key]
+                .concat()
+                .into(),
+            value: kept::value(bytes),
+        }
     }
 
     fn put(&self, state: RowState, status: u16, body: &[u8]) -> Op {
@@ -368,212 +418,4 @@ fn replay(row: &Row, body: Bytes) -> StoredReply {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use airlock_journal::MemoryStore;
-    use airlock_journal::decorator::Decorator;
-    use airlock_journal::store::{BoxFuture, Committed};
-
-    const KEEP: Duration = Duration::from_secs(10);
-
-    fn print(body: &str) -> Fingerprint {
-        Fingerprint::of("POST", "/v1/tools/p/t", body.as_bytes())
-    }
-
-    fn run(begun: Result<Begin, IdempotencyError>) -> Ticket {
-        match begun.expect("begins") {
-            Begin::Run(ticket) => ticket,
-            Begin::Replay(reply) => panic!("a replay: {reply:?}"),
-        }
-    }
-
-    fn code(begun: Result<Begin, IdempotencyError>) -> &'static str {
-        match begun {
-            Ok(Begin::Run(_)) => "run",
-            Ok(Begin::Replay(_)) => "replay",
-            Err(error) => error.code(),
-        }
-    }
-
-    async fn commit(store: &Arc<dyn Store>, ops: impl IntoIterator<Item = Op>) {
-        let ops = ops.into_iter().collect();
-        store.commit(Batch { ops }).await.expect("commits");
-    }
-
-    #[tokio::test]
-    async fn a_key_runs_once_and_replays_byte_for_byte() {
-        let store: Arc<dyn Store> = MemoryStore::new();
-        let kept = Idempotency::new(Arc::clone(&store), KEEP);
-        let ticket = run(kept.begin("ann", "k", print("1"), 0));
-        assert_eq!(
-            code(kept.begin("ann", "k", print("1"), 0)),
-            "idempotency-in-flight"
-        );
-        assert_eq!(
-            code(kept.begin("ann", "k", print("2"), 0)),
-            "idempotency-key-reused"
-        );
-        assert_eq!(
-            code(kept.begin("bob", "k", print("2"), 0)),
-            "run",
-            "keys are per principal"
-        );
-        commit(&store, ticket.intent()).await;
-        let body = Bytes::from_static(b"{\"a\": \"\n\xc3\xa4\"}");
-        let reply = StoredReply {
-            status: 201,
-            body,
-            replayed: false,
-            retry_after_s: None,
-        };
-        commit(&store, [ticket.finished(&reply)]).await;
-        drop(ticket);
-        assert_eq!(
-            code(kept.begin("ann", "k", print("2"), 1)),
-            "idempotency-key-reused"
-        );
-        let Ok(Begin::Replay(again)) = kept.begin("ann", "k", print("1"), 1) else {
-            panic!("no replay");
-        };
-        assert_eq!(
-            again,
-            StoredReply {
-                replayed: true,
-                ..reply
-            }
-        );
-        for (now_ms, found) in [(9_999, "replay"), (10_000, "run"), (10_001, "run")] {
-            let begun = kept.begin("ann", "k", print("1"), now_ms);
-            assert_eq!(code(begun), found, "at {now_ms}");
-        }
-    }
-
-    #[test]
-    fn only_what_is_under_way_is_worth_asking_again() {
-        let wait = Some(Duration::from_secs(1));
-        assert_eq!(IdempotencyError::InFlight.retry_after(), wait);
-        for error in [
-            IdempotencyError::Reused,
-            IdempotencyError::OutcomeUnknown,
-            IdempotencyError::NotKept,
-        ] {
-            assert_eq!(error.retry_after(), None, "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_intent_without_an_outcome_is_unknown_until_its_time_is_over() {
-        let store: Arc<dyn Store> = MemoryStore::new();
-        let kept = Idempotency::new(Arc::clone(&store), KEEP);
-        let ticket = run(kept.begin("ann", "k", print("1"), 0));
-        commit(&store, ticket.intent()).await;
-        drop(ticket);
-        let restarted = Idempotency::new(Arc::clone(&store), KEEP);
-        assert_eq!(
-            code(restarted.begin("ann", "k", print("1"), 1)),
-            "outcome_unknown"
-        );
-        assert_eq!(code(restarted.begin("ann", "k", print("1"), 10_001)), "run");
-    }
-
-    #[tokio::test]
-    async fn what_may_be_repeated_counts_its_attempts() {
-        let store: Arc<dyn Store> = MemoryStore::new();
-        let kept = Idempotency::new(Arc::clone(&store), KEEP);
-        for attempt in 1..=3 {
-            let ticket = run(kept.begin("ann", "k", print("1"), attempt));
-            assert_eq!(u64::from(ticket.attempt()), attempt);
-            commit(&store, ticket.intent()).await;
-            commit(&store, [ticket.again()]).await;
-        }
-        let ticket = run(kept.begin("ann", "k", print("1"), 4));
-        commit(&store, ticket.intent()).await;
-        let restarted = Idempotency::new(Arc::clone(&store), KEEP);
-        assert_eq!(
-            code(restarted.begin("ann", "k", print("1"), 4)),
-            "outcome_unknown",
-            "an attempt after others is one that may have happened"
-        );
-        commit(&store, [ticket.finished_secretly()]).await;
-        drop(ticket);
-        assert_eq!(
-            code(kept.begin("ann", "k", print("1"), 5)),
-            "reply-not-kept"
-        );
-    }
-
-    /// Does another write before the next one.
-    struct Between {
-        inner: Arc<MemoryStore>,
-        write: Mutex<Vec<Op>>,
-    }
-
-    impl Decorator for Between {
-        fn inner(&self) -> &dyn Store {
-            &*self.inner
-        }
-
-        fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
-            Box::pin(async move {
-                let ops = std::mem::take(&mut *lock(&self.write));
-                self.inner.commit(Batch { ops }).await?;
-                self.inner.commit(batch).await
-            })
-        }
-    }
-
-    #[tokio::test]
-    async fn pruning_leaves_an_intent_that_is_written_meanwhile() {
-        let inner = MemoryStore::new();
-        let plain = Arc::clone(&inner) as Arc<dyn Store>;
-        let other = Idempotency::new(Arc::clone(&plain), KEEP);
-        for key in ["k", "over"] {
-            let ticket = run(other.begin("ann", key, print("1"), 0));
-            commit(&plain, ticket.intent()).await;
-        }
-        // Pruning looked already when this is written.
-        let again = run(other.begin("ann", "k", print("2"), 20_000));
-        let store = Arc::new(Between {
-            inner,
-            write: Mutex::new(again.intent().to_vec()),
-        });
-        let kept = Idempotency::new(store, KEEP);
-        assert_eq!(kept.prune(20_000).await.expect("prunes"), 2);
-        assert_eq!(
-            code(kept.begin("ann", "k", print("2"), 20_001)),
-            "outcome_unknown"
-        );
-        let left = |space| plain.range(space, &[], None, 10).expect("reads").len();
-        assert_eq!((left(SPACE), left(EXPIRY)), (1, 1));
-    }
-
-    #[tokio::test]
-    async fn pruning_removes_what_is_over_and_nothing_else() {
-        let store: Arc<dyn Store> = MemoryStore::new();
-        let kept = Idempotency::new(Arc::clone(&store), KEEP);
-        for (key, at) in [("old", 0), ("young", 9_000)] {
-            let ticket = run(kept.begin("ann", key, print("1"), at));
-            commit(&store, ticket.intent()).await;
-        }
-        // Used again after its time: the new row must survive the old index.
-        let again = run(kept.begin("ann", "old", print("1"), 10_500));
-        commit(&store, again.intent()).await;
-        drop(again);
-        assert_eq!(kept.prune(11_000).await.expect("prunes"), 1);
-        assert_eq!(
-            code(kept.begin("ann", "old", print("1"), 11_000)),
-            "outcome_unknown"
-        );
-        assert_eq!(kept.prune(30_000).await.expect("prunes"), 2);
-        assert!(store.range(SPACE, &[], None, 10).expect("reads").is_empty());
-        assert!(
-            store
-                .range(EXPIRY, &[], None, 10)
-                .expect("reads")
-                .is_empty()
-        );
-    }
 }

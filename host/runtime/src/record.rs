@@ -25,6 +25,10 @@ use crate::problem::Failure;
 
 /// Most records of one page.
 pub const PAGE_MAX: usize = 1_000;
+/// Most bytes of one page; a record that has more is a page of its own.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Records that are read at once.
+const PIECE: usize = 16;
 /// Refused logins and refused requests recorded each second, at most; further
 /// ones are counted into the next record.
 const REFUSALS_PER_S: f64 = 2.0;
@@ -109,7 +113,7 @@ pub struct AuditQuery {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct AuditPage {
     /// The records: `seq`, `hash`, `at_ms`, `principal`, `action`, `subject`,
-    /// `outcome`, `detail`.
+    /// `outcome`, `detail`. As many as were asked for, or those of 1 MiB.
     #[schemars(with = "Vec<Value>")]
     pub records: Vec<Entry>,
     /// Pass as `from` or `before`, whichever this page had; absent at the end.
@@ -208,17 +212,47 @@ pub(crate) fn page(audit: &Audit, query: AuditQuery) -> Result<AuditPage, AuditF
         (Some(from), None) => Direction::Forward(from),
         (None, before) => Direction::Backward(before.unwrap_or(u64::MAX)),
     };
-    let records = audit::page(&**audit.store(), direction, limit)?;
-    let full = records.len() == limit;
+    let (records, more) = read(&**audit.store(), direction, limit)?;
     let next = records
         .last()
-        .filter(|_| full)
+        .filter(|_| more)
         .map(|entry| match direction {
             Direction::Forward(_) => entry.seq + 1,
             Direction::Backward(_) => entry.seq,
         });
     let next = next.filter(|next| *next > 0);
     Ok(AuditPage { records, next })
+}
+
+/// At most `limit` records, and of more than one those that have
+/// [`PAGE_BYTES_MAX`] together. Gives whether there may be more.
+fn read(
+    store: &dyn Store,
+    direction: Direction,
+    limit: usize,
+) -> Result<(Vec<Entry>, bool), StoreError> {
+    let (mut records, mut bytes, mut at) = (Vec::new(), 0, direction);
+    while records.len() < limit {
+        let wanted = PIECE.min(limit - records.len());
+        let piece = audit::page(store, at, wanted)?;
+        let last = piece.len() < wanted;
+        for entry in piece {
+            // A record came from JSON.
+            bytes += serde_json::to_vec(&entry).map_or(0, |entry| entry.len());
+            if bytes > PAGE_BYTES_MAX && !records.is_empty() {
+                return Ok((records, true));
+            }
+            at = match direction {
+                Direction::Forward(_) => Direction::Forward(entry.seq + 1),
+                Direction::Backward(_) => Direction::Backward(entry.seq),
+            };
+            records.push(entry);
+        }
+        if last {
+            return Ok((records, false));
+        }
+    }
+    Ok((records, true))
 }
 
 /// Verifies everything.

@@ -148,6 +148,14 @@ fn open_components(config: &RuntimeConfig) -> Result<Arc<Components>, OpenError>
     }
 }
 
+fn open_idempotency(
+    config: &RuntimeConfig,
+    store: &Arc<dyn Store>,
+) -> Result<Idempotency, StoreError> {
+    let bytes_max = config.idempotency_bytes_max;
+    Idempotency::open(Arc::clone(store), config.idempotency_keep, bytes_max)
+}
+
 impl Runtime {
     /// Opens a data directory. At its first start, an administrator's token is
     /// made and written to a file, see [`Runtime::first_token_file`]. Must run on
@@ -204,7 +212,7 @@ impl Runtime {
             remotes: Arc::new(remotes),
             registry: Registry::open(Arc::clone(&store))?,
             tokens: Tokens::open(Arc::clone(&store))?,
-            idempotency: Idempotency::new(Arc::clone(&store), config.idempotency_keep),
+            idempotency: open_idempotency(&config, &store)?,
             principal_ids: PrincipalIds::open(&*store).await?,
             views: ViewsHandle::open(config.views_dir(), Arc::clone(&store)),
             install_turns: Semaphore::new(config.install_jobs_max.max(1)),

@@ -6,19 +6,16 @@ use std::sync::{Arc, OnceLock};
 
 use airlock_mcp::{Mcp, McpConfig};
 use airlock_runtime::{Principal, Runtime};
-use tokio::sync::Semaphore;
 
+use crate::bodies::Bodies;
 use crate::config::ServerConfig;
-
-/// One permit of the body budget, bytes.
-pub(crate) const BODY_UNIT_BYTES: usize = 1 << 10;
 
 /// The runtime, the settings and the budgets.
 pub(crate) struct App {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) config: ServerConfig,
     pub(crate) hosts: Vec<String>,
-    pub(crate) bodies: Arc<Semaphore>,
+    pub(crate) bodies: Arc<Bodies>,
     pub(crate) anonymous: Arc<Principal>,
     /// Who makes every request; only in-process, see [`crate::InProcess`].
     pub(crate) owner: Option<Arc<Principal>>,
@@ -63,7 +60,6 @@ impl App {
     }
 
     fn build(runtime: Arc<Runtime>, config: ServerConfig, address: SocketAddr) -> Self {
-        let units = (config.bodies_bytes_max / BODY_UNIT_BYTES).min(Semaphore::MAX_PERMITS);
         let mut hosts = config.allow_hosts.clone();
         hosts.push("localhost".to_owned());
         hosts.push(host_text(address));
@@ -76,7 +72,7 @@ impl App {
         Self {
             owner: None,
             mcp: OnceLock::new(),
-            bodies: Arc::new(Semaphore::new(units)),
+            bodies: Bodies::new(config.bodies_bytes_max),
             anonymous: Arc::new(Principal {
                 name: "anonymous".to_owned(),
                 token_id: None,

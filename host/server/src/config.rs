@@ -21,7 +21,8 @@ pub struct ServerConfig {
     /// A stream of events sends a line at least this often, so that nothing in
     /// between gives the connection up.
     pub events_keep_alive: Duration,
-    /// Bytes of request bodies held at once, over all connections.
+    /// Bytes of request bodies held at once, over all connections. One principal
+    /// has a quarter of them, and 64 MiB where that is less.
     pub bodies_bytes_max: usize,
     /// Time between `/readyz` failing and no more connections being taken, so
     /// that a load balancer sees it.

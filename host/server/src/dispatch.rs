@@ -2,7 +2,6 @@
 //! is the body what it should be, has it been done before.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use airlock_runtime::idempotency::{Begin, Fingerprint, Ticket};
 use airlock_runtime::{AuthError, IdempotencyError, Principal, Runtime};
@@ -13,23 +12,18 @@ use axum::extract::{RawPathParams, State};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, Request};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::app::{App, BODY_UNIT_BYTES};
+use crate::app::App;
+use crate::bodies::{self, CHUNKS_BYTES_MAX, COMPONENT_BYTES_MAX, Room, Terms};
 use crate::reply::{Refusal, Reply, method_not_allowed};
 use crate::routes::{Access, ROUTES, Route, Takes};
 
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Bodies of JSON routes, bytes.
 const JSON_BYTES_MAX: usize = 4 << 20;
-/// Components, bytes; the sandbox has the same bound.
-const COMPONENT_BYTES_MAX: usize = 64 << 20;
-/// Chunks of imported files, bytes: those of one file as JSON.
-const CHUNKS_BYTES_MAX: usize = 64 << 20;
 /// Secrets, bytes; the vault refuses less.
 const VALUE_BYTES_MAX: usize = 64 << 10;
 /// Inputs of plugins that there are not: enough to say so.
@@ -46,7 +40,7 @@ pub(crate) struct Call {
     query: Option<String>,
     params: Vec<(String, String)>,
     /// Held until the reply is made.
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Option<Room>,
 }
 
 impl Call {
@@ -191,8 +185,12 @@ async fn handle(
     let who = authorize(&app, route, &params, request.headers())?;
     let (parts, body) = request.into_parts();
     check_media(route, &parts.headers)?;
-    let bytes_max = bytes_max(&app, route, &params);
-    let (body, _room) = read_body(&app, &parts.headers, body, bytes_max).await?;
+    let terms = Terms {
+        who: &who.name,
+        bytes_max: bytes_max(&app, route, &params),
+        patience: app.config.body_read_timeout,
+    };
+    let (body, _room) = bodies::read(&app.bodies, &parts.headers, body, terms).await?;
     // A body may take its time, and a token is revoked at once.
     app.runtime.check_holds(&who)?;
     if body.is_empty()
@@ -344,56 +342,6 @@ fn bytes_max(app: &App, route: &Route, params: &[(String, String)]) -> usize {
     }
 }
 
-/// The whole body, within its limit, the common budget and a time.
-async fn read_body(
-    app: &App,
-    headers: &HeaderMap,
-    body: Body,
-    bytes_max: usize,
-) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
-    let too_large = || {
-        let detail = format!("the body may have {bytes_max} bytes");
-        Refusal::new(413, "body-too-large", detail).with("bytes_max", bytes_max)
-    };
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok());
-    let length = length.and_then(|length| length.parse::<usize>().ok());
-    if length == Some(0) || (bytes_max == 0 && length.is_none()) {
-        return Ok((Bytes::new(), None));
-    }
-    let bytes = length.unwrap_or(bytes_max);
-    if bytes > bytes_max {
-        return Err(too_large());
-    }
-    let units = u32::try_from(bytes / BODY_UNIT_BYTES + 1).unwrap_or(u32::MAX);
-    let room = Arc::clone(&app.bodies)
-        .try_acquire_many_owned(units)
-        .map_err(|_| {
-            let detail = "the host holds as many request bodies as it may";
-            Refusal::new(503, "overloaded", detail).retry_after_s(1)
-        })?;
-    let patience = app.config.body_read_timeout + Duration::from_secs((bytes >> 16) as u64);
-    let collected = tokio::time::timeout(patience, Limited::new(body, bytes_max).collect()).await;
-    match collected {
-        Err(_) => Err(Refusal::new(
-            408,
-            "body-timeout",
-            "the body came too slowly",
-        )),
-        Ok(Ok(collected)) => Ok((collected.to_bytes(), Some(room))),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "a body was not read");
-            Err(Refusal::new(
-                400,
-                "body-broken",
-                "the body ended early or is malformed",
-            ))
-        }
-    }
-}
-
 /// Runs a handler under its idempotency key, if it has one; it then goes on when
 /// the client leaves.
 async fn once(route: &'static Route, target: String, call: Call) -> Result<Reply, Refusal> {
@@ -438,14 +386,11 @@ async fn fingerprint(method: &'static str, target: String, body: Bytes) -> Finge
 /// Makes the reply durable before it is sent.
 async fn keep(runtime: &Runtime, ticket: &Ticket, reply: Reply) -> Result<Reply, Refusal> {
     let refused_for_now = matches!(reply.status, 429 | 503);
-    let op = match reply.stored() {
-        _ if refused_for_now => ticket.again(),
-        Some(stored) => ticket.finished(&stored),
-        None => ticket.finished_secretly(),
+    let ops = match reply.stored() {
+        _ if refused_for_now => vec![ticket.again()],
+        Some(stored) => ticket.finished(&stored).into(),
+        None => vec![ticket.finished_secretly()],
     };
-    runtime
-        .commit(vec![op])
-        .await
-        .map_err(IdempotencyError::from)?;
+    runtime.commit(ops).await.map_err(IdempotencyError::from)?;
     Ok(reply)
 }

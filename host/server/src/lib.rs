@@ -7,6 +7,7 @@
 //! large, many) takes more than it was given.
 
 mod app;
+mod bodies;
 mod config;
 mod dispatch;
 mod front;

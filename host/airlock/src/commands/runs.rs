@@ -294,10 +294,19 @@ mod tests {
         }
     }
 
+    /// Its name, its pages, where it is asked from, the records, the error.
+    type Case = (
+        &'static str,
+        Vec<Value>,
+        &'static [&'static str],
+        u64,
+        &'static str,
+    );
+
     /// Also those of a server that means no good.
     #[test]
     fn pages_are_read_as_long_as_they_go_on_and_no_longer() {
-        let table: [(&str, Vec<Value>, &[&str], u64, &str); 7] = [
+        let table: [Case; 7] = [
             ("one that ended", vec![page(0..3, None)], &["0"], 3, ""),
             (
                 "short pages, since they have many bytes",

@@ -332,7 +332,7 @@ impl Runtime {
             // The intent stays: whether it happened is not known.
             (Err(CallError::Cancelled), _) | (_, None) => {}
             (Err(error), Some(ticket)) if may_be_tried_again(error) => ops.push(ticket.again()),
-            (_, Some(ticket)) => ops.push(ticket.finished(&reply)),
+            (_, Some(ticket)) => ops.extend(ticket.finished(&reply)),
         }
         ops.push(recorded::done(who, info, &report));
         match self.audit.commit_drafted(Batch { ops }).await {

@@ -27,6 +27,13 @@ use crate::stop::NotReady;
 pub(super) const NOTE_BYTES_MAX: usize = 8 << 10;
 /// Most events of one page.
 const EVENTS_MAX: usize = 1_000;
+/// Most bytes of one page, as they are stored; an event that has more is a page of
+/// its own.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of the requests of one run that are shown whole.
+const OPEN_BYTES_MAX: usize = 1 << 20;
+/// Longest member of the others.
+const MEMBER_BYTES_MAX: usize = 512;
 /// Who sees what others started. Callers see their own runs alone.
 pub(super) const READERS: &[Role] = &[Role::Viewer, Role::Operator, Role::Approver];
 
@@ -38,7 +45,8 @@ fn reaches(who: &Principal, row: &Row, others: &[Role]) -> bool {
 /// A page of a run's journal.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunEvents {
-    /// The records, oldest first.
+    /// The records, oldest first: as many as were asked for, or those of 1 MiB.
+    /// None: there are no more so far.
     pub events: Vec<RunEvent>,
     /// Where the next page begins; absent when this one is the last so far and
     /// the run has ended.
@@ -84,7 +92,8 @@ impl Runtime {
         Ok(parked.map(|parked| parked.status))
     }
 
-    /// One run, with what it did.
+    /// One run, with what it did. Reads its journal on this thread, see
+    /// [`Runtime::looking`].
     ///
     /// # Errors
     /// There is none, or the store failed.
@@ -92,9 +101,7 @@ impl Runtime {
         let row = self.row(who, id, READERS)?;
         let live = self.live_status(&row)?;
         let mut state = RunState::default();
-        for record in rows::all(self.store(), id)? {
-            state.apply(&record);
-        }
+        rows::each(self.store(), id, |record| state.apply(&record))?;
         let run = view(&rows::row(id, &state), live);
         let children = super::children::started(self, id, &state)?;
         let mut detail = detail(run, state, children);
@@ -125,7 +132,9 @@ impl Runtime {
             .collect()
     }
 
-    /// A page of a run's journal from record `from`.
+    /// A page of a run's journal from record `from`: at most `limit` records, and
+    /// of more than one those of 1 MiB. Reads them on this thread, see
+    /// [`Runtime::looking`].
     ///
     /// # Errors
     /// There is no such run, or the store failed.
@@ -138,9 +147,10 @@ impl Runtime {
     ) -> Result<RunEvents, RunError> {
         let row = self.row(who, id, READERS)?;
         let limit = limit.clamp(1, EVENTS_MAX);
-        let read = rows::page(self.store(), id, from, limit)?;
-        let next = from + read.len() as u64;
-        let last = !row.is_open() && read.len() < limit;
+        let place = (from, limit);
+        let (read, more) = rows::page_within(self.store(), id, place, PAGE_BYTES_MAX)?;
+        let next = from.saturating_add(read.len() as u64);
+        let last = !row.is_open() && !more;
         let event = |(seq, record)| RunEvent { seq, record };
         Ok(RunEvents {
             events: read.into_iter().map(event).collect(),
@@ -294,17 +304,41 @@ pub(super) fn view(row: &Row, live: Option<RunStatus>) -> RunView {
     }
 }
 
+/// A request as far as there is room for it: without its long members where there is
+/// none, and with its bytes where it had any.
+pub(super) fn shown(mut request: Value, room: &mut usize) -> (Value, Option<u64>) {
+    let bytes = request.to_string().len();
+    if let Some(left) = room.checked_sub(bytes) {
+        *room = left;
+        return (request, None);
+    }
+    let mut left_out = None;
+    if let Some(members) = request.as_object_mut() {
+        members.retain(|_, member| {
+            let fits = member.to_string().len() <= MEMBER_BYTES_MAX;
+            left_out = left_out.or((!fits).then_some(bytes as u64));
+            fits
+        });
+    }
+    (request, left_out)
+}
+
 fn json_or_text(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
 }
 
 fn detail(run: RunView, state: RunState, children: Vec<String>) -> RunDetail {
-    let open = state.open().map(|(id, asked)| OpenRequest {
-        id,
-        request: json!(asked.request),
-        at_ms: asked.at_ms,
-        attempt: asked.attempt,
-        to_approve: asked.to_approve.is_some(),
+    let mut room = OPEN_BYTES_MAX;
+    let open = state.open().map(|(id, asked)| {
+        let (request, request_bytes) = shown(json!(asked.request), &mut room);
+        OpenRequest {
+            id,
+            request,
+            request_bytes,
+            at_ms: asked.at_ms,
+            attempt: asked.attempt,
+            to_approve: asked.to_approve.is_some(),
+        }
     });
     let waits_for = open.collect();
     let blocked = state.block();

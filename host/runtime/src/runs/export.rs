@@ -25,8 +25,10 @@ use crate::runtime::Runtime;
 
 /// The format's name; another one where a reader of this could be misled.
 const FORMAT: &str = "airlock-run/1";
-/// Records of one part.
-const PAGE: usize = 200;
+/// Records that are read at once.
+const PAGE: usize = 16;
+/// A part ends with the record that brings it there, bytes.
+const PART_BYTES: usize = 1 << 20;
 
 /// What is left of an export.
 pub struct RunExport {
@@ -40,7 +42,8 @@ pub struct RunExport {
 }
 
 impl Runtime {
-    /// Begins the export of a run, with the records that there are now.
+    /// Begins the export of a run, with the records that there are now. Reads its
+    /// journal on this thread, see [`Runtime::looking`].
     ///
     /// # Errors
     /// There is no such run, or the store failed.
@@ -85,6 +88,9 @@ impl RunExport {
         }
         let mut part = Vec::new();
         for record in records {
+            if part.len() >= PART_BYTES {
+                break;
+            }
             let comma = if record.seq > 0 { "," } else { "" };
             let hash = ids::hex(&record.hash);
             let seq = record.seq;

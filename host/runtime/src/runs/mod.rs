@@ -28,6 +28,7 @@ mod host;
 mod inbox;
 mod list;
 mod listing;
+mod looks;
 mod loops;
 mod memory;
 mod model;
@@ -138,6 +139,8 @@ pub(crate) struct Runs {
     lost: health::Lost,
     /// Held by each replay without effects.
     replays: tokio::sync::Semaphore,
+    /// Held by each who looks at a journal.
+    looks: Arc<tokio::sync::Semaphore>,
 }
 
 impl Runs {
@@ -157,6 +160,7 @@ impl Runs {
             deltas: deltas::Deltas::default(),
             io: tokio::runtime::Handle::current(),
             replays: tokio::sync::Semaphore::new(compare::AT_ONCE),
+            looks: Arc::new(tokio::sync::Semaphore::new(looks::AT_ONCE)),
         }
     }
 

@@ -23,6 +23,12 @@ const OPEN: &str = "runs-open";
 /// Records that are read at once.
 const PAGE: usize = 1_000;
 
+/// The same where their bytes count: the largest has a few MiB.
+const PIECE: usize = 16;
+
+/// Bytes of records that are in memory at once where all of a run's are looked at.
+const PIECE_BYTES: usize = 4 << 20;
+
 /// What listings need to know of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Row {
@@ -243,6 +249,53 @@ pub(crate) fn page(
         Ok((record.seq, decode(SPACE, key.as_bytes(), &record.payload)?))
     });
     read.collect()
+}
+
+/// A run's records from number `from`: at most `limit`, and of more than one those
+/// that have `bytes_max` bytes together. Gives whether there were more.
+pub(super) fn page_within(
+    store: &dyn Store,
+    id: &str,
+    (from, limit): (u64, usize),
+    bytes_max: usize,
+) -> Result<(Vec<(u64, Record)>, bool), StoreError> {
+    let stream = stream(id);
+    let (mut read, mut bytes) = (Vec::new(), 0_usize);
+    while read.len() < limit {
+        let wanted = PIECE.min(limit - read.len());
+        let records = store.read(&stream, from.saturating_add(read.len() as u64), wanted)?;
+        let last = records.len() < wanted;
+        for record in records {
+            bytes = bytes.saturating_add(record.payload.len());
+            if bytes > bytes_max && !read.is_empty() {
+                return Ok((read, true));
+            }
+            let key = record.seq.to_string();
+            let decoded = decode(SPACE, key.as_bytes(), &record.payload)?;
+            read.push((record.seq, decoded));
+        }
+        if last {
+            return Ok((read, false));
+        }
+    }
+    Ok((read, true))
+}
+
+/// Gives each record of a run to `each`, with few of them in memory.
+pub(super) fn each(
+    store: &dyn Store,
+    id: &str,
+    mut each: impl FnMut(Record),
+) -> Result<(), StoreError> {
+    let mut from = 0;
+    loop {
+        let (read, more) = page_within(store, id, (from, PAGE), PIECE_BYTES)?;
+        from += read.len() as u64;
+        read.into_iter().for_each(|(_, record)| each(record));
+        if !more {
+            return Ok(());
+        }
+    }
 }
 
 /// All records of a run.

@@ -2,6 +2,7 @@
 
 use airlock_sandbox::agent::{Note, Request};
 use airlock_sandbox::{CallError, EffectClass};
+use serde_json::json;
 
 use super::event::{Block, End, Event, RULES, Record, Start, Told};
 use super::fold::RunState;
@@ -28,6 +29,27 @@ pub(super) fn begins() -> Start {
         rules: 0,
         parent: None,
     }
+}
+
+/// Open requests are shown whole as far as there is room for all of them.
+#[test]
+fn a_request_without_room_is_shown_without_its_long_members() {
+    let request = |len: usize| json!({ "kind": "call", "tool": "p/t", "input": "x".repeat(len) });
+    let bytes = request(600).to_string().len();
+    let short = json!({ "kind": "call", "tool": "p/t" });
+    let mut room = bytes + 5;
+    let table = [
+        (request(600), request(600), None),
+        (request(600), short, Some(bytes as u64)),
+        // Short ones may be many.
+        (request(10), request(10), None),
+        (json!(1), json!(1), None),
+    ];
+    for (given, expect, left_out) in table {
+        let found = super::admin::shown(given, &mut room);
+        assert_eq!(found, (expect, left_out));
+    }
+    assert_eq!(room, 4);
 }
 
 /// What was written before there were rules reads the same, byte for byte.

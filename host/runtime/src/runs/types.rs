@@ -164,8 +164,12 @@ pub struct ProgressView {
 pub struct OpenRequest {
     /// Its number within the run.
     pub id: u64,
-    /// What was asked for.
+    /// What was asked for; without its long members where the open requests have
+    /// more than 1 MiB together.
     pub request: Value,
+    /// Its bytes where something was left out; the journal has it whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_bytes: Option<u64>,
     /// When, milliseconds since 1970.
     pub at_ms: u64,
     /// From 1.

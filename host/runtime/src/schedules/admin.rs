@@ -18,6 +18,8 @@ use crate::{ids, names};
 
 /// Most schedules of a host.
 const SCHEDULES_MAX: usize = 1_000;
+/// Most bytes of all of them together.
+const SCHEDULES_BYTES_MAX: usize = 16 << 20;
 const CATCH_UP_MAX: usize = 100;
 /// Who sees what others made. Callers see their own alone.
 const READERS: &[Role] = &[Role::Viewer, Role::Operator];
@@ -27,14 +29,24 @@ fn reaches(who: &Principal, row: &Row, others: &[Role]) -> bool {
 }
 
 impl Runtime {
-    /// The schedules that `who` may see, by name.
+    /// The schedules that `who` may see, by name, without long inputs. Reads them
+    /// on this thread, see [`Runtime::looking`].
     ///
     /// # Errors
     /// The store failed.
     pub fn schedules(&self, who: &Principal) -> Result<Vec<ScheduleView>, ScheduleError> {
-        let rows: Vec<Row> = crate::rows::all(self.store(), SPACE)?;
-        let seen = rows.iter().filter(|row| reaches(who, row, READERS));
-        Ok(seen.map(|row| self.shown(row)).collect())
+        let mut views = Vec::new();
+        // One at a time: an input may be long.
+        for key in self.store().keys(SPACE, b"", None, SCHEDULES_MAX)? {
+            let Some(value) = self.store().get(SPACE, &key)? else {
+                continue;
+            };
+            let row: Row = crate::rows::decode(SPACE, &key, &value)?;
+            if reaches(who, &row, READERS) {
+                views.push(self.shown(&row).in_a_list());
+            }
+        }
+        Ok(views)
     }
 
     /// One schedule.
@@ -78,8 +90,9 @@ impl Runtime {
                 return Err(ScheduleError::Exists(name));
             }
             Some(_) => {}
-            None => self.check_room()?,
+            None => self.check_count()?,
         }
+        self.check_bytes(&request)?;
         let now_ms = ids::now_ms();
         let row = Row {
             schedule: request,
@@ -176,10 +189,26 @@ impl Runtime {
         found.ok_or_else(|| ScheduleError::NotFound(name.to_owned()))
     }
 
-    fn check_room(&self) -> Result<(), ScheduleError> {
-        let rows = self.store().range(SPACE, b"", None, SCHEDULES_MAX)?;
-        match rows.len() >= SCHEDULES_MAX {
+    fn check_count(&self) -> Result<(), ScheduleError> {
+        let keys = self.store().keys(SPACE, b"", None, SCHEDULES_MAX)?;
+        match keys.len() >= SCHEDULES_MAX {
             true => Err(ScheduleError::Full(SCHEDULES_MAX)),
+            false => Ok(()),
+        }
+    }
+
+    /// All of them are read whenever one comes due.
+    fn check_bytes(&self, request: &ScheduleRequest) -> Result<(), ScheduleError> {
+        let mut bytes = crate::rows::encode(request).len();
+        for key in self.store().keys(SPACE, b"", None, SCHEDULES_MAX)? {
+            // The one that it replaces counts no more.
+            if key != request.name.as_bytes() {
+                let value = self.store().get(SPACE, &key)?;
+                bytes += value.map_or(0, |value| value.len());
+            }
+        }
+        match bytes > SCHEDULES_BYTES_MAX {
+            true => Err(ScheduleError::TooLong(SCHEDULES_BYTES_MAX)),
             false => Ok(()),
         }
     }

@@ -20,6 +20,11 @@ pub enum ScheduleError {
     /// There are as many as there may be.
     #[error("there are {0} schedules already; remove one")]
     Full(usize),
+    /// They have as many bytes as they may.
+    #[error(
+        "all schedules together have at most {0} bytes, and with this one they have more: let its run read a long input elsewhere"
+    )]
+    TooLong(usize),
     /// The name is not one.
     #[error(transparent)]
     Name(#[from] BadName),
@@ -42,7 +47,7 @@ impl Failure for ScheduleError {
         match self {
             Self::NotFound(_) => "schedule-not-found",
             Self::Exists(_) => "schedule-exists",
-            Self::Full(_) => "schedules-full",
+            Self::Full(_) | Self::TooLong(_) => "schedules-full",
             Self::Name(_) => "bad-name",
             Self::Invalid(_) => "schedule-invalid",
             Self::Run(error) => error.code(),
@@ -54,7 +59,7 @@ impl Failure for ScheduleError {
     fn status(&self) -> u16 {
         match self {
             Self::NotFound(_) => 404,
-            Self::Exists(_) | Self::Full(_) => 409,
+            Self::Exists(_) | Self::Full(_) | Self::TooLong(_) => 409,
             Self::Name(_) => 400,
             Self::Invalid(_) => 422,
             Self::Run(error) => error.status(),

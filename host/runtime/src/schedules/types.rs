@@ -10,6 +10,9 @@ use super::when::When;
 use crate::ids;
 use crate::runs::{Maker, SignalTarget, StartRun};
 
+/// Longest input that a list shows, bytes.
+const LISTED_BYTES_MAX: usize = 4 << 10;
+
 /// Due times that are shown.
 const NEXT_SHOWN: usize = 3;
 
@@ -73,9 +76,13 @@ pub enum Overlap {
 /// A schedule.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ScheduleView {
-    /// What was asked for.
+    /// What was asked for. A list leaves an input or a payload of more than 4 KiB
+    /// out.
     #[serde(flatten)]
     pub schedule: ScheduleRequest,
+    /// The bytes of what the list left out; the schedule by itself has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_bytes: Option<u64>,
     /// In whose name it acts.
     pub by: String,
     /// When it was made or changed, milliseconds since 1970.
@@ -94,6 +101,27 @@ pub struct ScheduleView {
     /// What came of the latest due time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Fired>,
+}
+
+impl ScheduleView {
+    /// As lists show it.
+    pub(super) fn in_a_list(mut self) -> Self {
+        let start = self.schedule.start.as_mut();
+        let input = start.and_then(|start| start.get_mut("input"));
+        let payload = self
+            .schedule
+            .signal
+            .as_mut()
+            .map(|signal| &mut signal.payload);
+        for long in input.into_iter().chain(payload) {
+            let bytes = long.to_string().len();
+            if bytes > LISTED_BYTES_MAX {
+                *long = Value::Null;
+                self.input_bytes = Some(bytes as u64);
+            }
+        }
+        self
+    }
 }
 
 /// What came of a due time.
@@ -183,6 +211,7 @@ impl Row {
         }
         ScheduleView {
             schedule: self.schedule.clone(),
+            input_bytes: None,
             by: self.maker.by.clone(),
             changed_ms: self.changed_ms,
             paused: self.paused,

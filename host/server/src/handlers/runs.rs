@@ -1,8 +1,10 @@
 //! Runs of agents, and the questions they ask people.
 
+use std::sync::Arc;
+
 use airlock_runtime::{
-    AgentStatsView, ApprovalsQuery, Decide, ForkRun, HaltRequest, PruneRequest, ReplayRun, Resume,
-    RunsQuery, StartRun,
+    AgentStatsView, ApprovalsQuery, Decide, ForkRun, HaltRequest, Principal, PruneRequest,
+    ReplayRun, Resume, RunsQuery, Runtime, StartRun,
 };
 use axum::body::Body;
 use bytes::Bytes;
@@ -39,7 +41,7 @@ pub(crate) struct EventsQuery {
     /// The first record, from 0; with events, where no `Last-Event-ID` says more.
     #[serde(default)]
     pub(super) from: u64,
-    /// Most records of a page, 1 to 1,000.
+    /// Most records of a page, 1 to 1,000; one that has 1 MiB ends before.
     #[serde(default = "page")]
     limit: usize,
     /// With events: tells what language models answer as it comes, too, each piece as
@@ -88,7 +90,12 @@ pub(crate) async fn prune(call: Call) -> Result<Reply, Refusal> {
 /// A part at a time, as fast as the client reads. A damaged record breaks the
 /// connection off, so that a short export can't be taken for a whole one.
 pub(crate) async fn export(call: Call) -> Result<Reply, Refusal> {
-    let export = call.runtime().export_run(&call.who, call.param("id"))?;
+    let (runtime, who) = (Arc::clone(call.runtime()), Arc::clone(&call.who));
+    let id = call.param("id").to_owned();
+    let begun = call
+        .runtime()
+        .looking(move |_| runtime.export_run(&who, &id));
+    let export = begun.await??;
     let parts = stream::try_unfold(export, |mut export| async move {
         let part = tokio::task::spawn_blocking(move || {
             let part = export.part();
@@ -117,8 +124,31 @@ pub(crate) async fn start(call: Call) -> Result<Reply, Refusal> {
     Reply::json_as(if new { 201 } else { 200 }, &run)
 }
 
+/// What `look` makes of a run, on a thread where it may take its time.
+async fn looking(
+    call: &Call,
+    look: impl FnOnce(&Runtime, &Principal) -> Result<Reply, Refusal> + Send + 'static,
+) -> Result<Reply, Refusal> {
+    let who = Arc::clone(&call.who);
+    let looked = call.runtime().looking(move |runtime| look(runtime, &who));
+    looked.await?
+}
+
+/// Where a run stands.
+async fn stands(call: &Call) -> Result<Reply, Refusal> {
+    let id = call.param("id").to_owned();
+    looking(call, move |runtime, who| {
+        Reply::json(&runtime.run_detail(who, &id)?.run)
+    })
+    .await
+}
+
 pub(crate) async fn show(call: Call) -> Result<Reply, Refusal> {
-    Reply::json(&call.runtime().run_detail(&call.who, call.param("id"))?)
+    let id = call.param("id").to_owned();
+    looking(&call, move |runtime, who| {
+        Reply::json(&runtime.run_detail(who, &id)?)
+    })
+    .await
 }
 
 pub(crate) async fn events(call: Call) -> Result<Reply, Refusal> {
@@ -130,31 +160,31 @@ pub(crate) async fn events(call: Call) -> Result<Reply, Refusal> {
         let detail = "`deltas` are told as server-sent events: ask for `text/event-stream`";
         return Err(Refusal::new(400, "bad-query", detail));
     }
-    let (id, from) = (call.param("id"), query.from);
-    let events = call
-        .runtime()
-        .run_events(&call.who, id, from, query.limit)?;
-    Reply::json(&events)
+    let id = call.param("id").to_owned();
+    let page = move |runtime: &Runtime, who: &Principal| {
+        Reply::json(&runtime.run_events(who, &id, query.from, query.limit)?)
+    };
+    looking(&call, page).await
 }
 
 pub(crate) async fn cancel(call: Call) -> Result<Reply, Refusal> {
     let request: CancelRequest = call.json()?;
     let (runtime, id) = (call.runtime(), call.param("id"));
     runtime.cancel_run(&call.who, id, &request.why).await?;
-    Reply::json(&runtime.run_detail(&call.who, id)?.run)
+    stands(&call).await
 }
 
 pub(crate) async fn pause(call: Call) -> Result<Reply, Refusal> {
     let (runtime, id) = (call.runtime(), call.param("id"));
     runtime.pause_run(&call.who, id).await?;
-    Reply::json(&runtime.run_detail(&call.who, id)?.run)
+    stands(&call).await
 }
 
 pub(crate) async fn resume(call: Call) -> Result<Reply, Refusal> {
     let request: Resume = call.json()?;
     let (runtime, id) = (call.runtime(), call.param("id"));
     runtime.resume_run(&call.who, id, request).await?;
-    Reply::json(&runtime.run_detail(&call.who, id)?.run)
+    stands(&call).await
 }
 
 pub(crate) async fn fork(call: Call) -> Result<Reply, Refusal> {
@@ -178,7 +208,7 @@ pub(crate) async fn signal(call: Call) -> Result<Reply, Refusal> {
     runtime
         .signal_run(&call.who, id, name, &request.payload)
         .await?;
-    Reply::json(&runtime.run_detail(&call.who, id)?.run)
+    stands(&call).await
 }
 
 pub(crate) async fn halted(call: Call) -> Result<Reply, Refusal> {
@@ -192,11 +222,17 @@ pub(crate) async fn halt(call: Call) -> Result<Reply, Refusal> {
 
 pub(crate) async fn approvals(call: Call) -> Result<Reply, Refusal> {
     let query: ApprovalsQuery = call.query()?;
-    Reply::json(&call.runtime().approvals(&call.who, &query)?)
+    let list =
+        move |runtime: &Runtime, who: &Principal| Reply::json(&runtime.approvals(who, &query)?);
+    looking(&call, list).await
 }
 
 pub(crate) async fn approval(call: Call) -> Result<Reply, Refusal> {
-    Reply::json(&call.runtime().approval(&call.who, call.param("id"))?)
+    let id = call.param("id").to_owned();
+    looking(&call, move |runtime, who| {
+        Reply::json(&runtime.approval(who, &id)?)
+    })
+    .await
 }
 
 pub(crate) async fn decide(call: Call) -> Result<Reply, Refusal> {

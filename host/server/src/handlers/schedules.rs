@@ -1,5 +1,7 @@
 //! Schedules.
 
+use std::sync::Arc;
+
 use airlock_runtime::{ScheduleRequest, ScheduleView};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -14,8 +16,12 @@ pub(crate) struct ScheduleList {
 }
 
 pub(crate) async fn list(call: Call) -> Result<Reply, Refusal> {
-    let schedules = call.runtime().schedules(&call.who)?;
-    Reply::json(&ScheduleList { schedules })
+    let who = Arc::clone(&call.who);
+    let listed = call.runtime().looking(move |runtime| {
+        let schedules = runtime.schedules(&who)?;
+        Reply::json(&ScheduleList { schedules })
+    });
+    listed.await?
 }
 
 pub(crate) async fn show(call: Call) -> Result<Reply, Refusal> {

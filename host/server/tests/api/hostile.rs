@@ -330,6 +330,38 @@ async fn malformed_requests_get_400_and_harm_nobody() {
     server.stopped().await;
 }
 
+/// Bodies that are announced and do not come leave their room to others.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_do_not_come_hold_nothing() {
+    let config = ServerConfig {
+        bodies_bytes_max: 5 << 20,
+        ..ServerConfig::default()
+    };
+    let server = Server::start_with(config).await;
+    let viewer = server.token("eve", &[Role::Viewer], None).await;
+    let mut held = Vec::new();
+    for (length, part) in [
+        ("transfer-encoding: chunked", "400000\r\n{"),
+        ("content-length: 4194304", "{"),
+        ("transfer-encoding: chunked", ""),
+    ] {
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {viewer}\r\nexpect: 100-continue\r\ncontent-type: application/json\r\n{length}\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(server.address).await.expect("connects");
+        stream.write_all(head.as_bytes()).await.expect("writes");
+        // It waits for the body, so it has its room.
+        read_until(&mut stream, "100 Continue").await;
+        stream.write_all(part.as_bytes()).await.expect("writes");
+        held.push(stream);
+    }
+    let policy = json!({ "plugins": {}, "why": " ".repeat(1 << 20) }).to_string();
+    let other = server.admin("POST", "/v1/policy/diff", policy).await;
+    assert_ne!(other.status, 503, "{other:?}");
+    drop(held);
+    server.stopped().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_and_held_bodies_are_bounded() {
     let config = ServerConfig {

@@ -1,12 +1,14 @@
 //! Lists of runs, their export and their removal over HTTP.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use airlock_journal::chain;
-use airlock_runtime::Role;
+use airlock_runtime::{Principal, Role};
 use airlock_sandbox::testing::built;
 use serde_json::{Value, json};
 
+use crate::mcp_client::Client;
 use crate::server::Server;
 
 /// A server with runs of `prober`, each to its end.
@@ -141,6 +143,109 @@ async fn a_run_is_started_once_under_its_key() {
     ] {
         assert_eq!(start(query).await.verdict(), expect, "{query}");
     }
+    server.stopped().await;
+}
+
+/// An export's parts are as long as one record and a MiB at most.
+fn exported_in_parts(server: &Server, id: &str, events: u64) {
+    let who = Principal::local_admin("owner");
+    let mut export = server.runtime.export_run(&who, id).expect("a run");
+    let mut whole = Vec::new();
+    while let Some(part) = export.part().expect("reads") {
+        assert!(part.len() < 2_200_000, "{} bytes", part.len());
+        whole.extend_from_slice(&part);
+    }
+    let document: Value = serde_json::from_slice(&whole).expect("a document");
+    assert_eq!(document["head"]["len"], events);
+    assert_eq!(
+        document["records"].as_array().map(Vec::len),
+        Some(events as usize)
+    );
+}
+
+/// A page of a journal ends by bytes as well, and `next` says where it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_journal_has_a_bound_in_bytes() {
+    let server = Server::start().await;
+    server.install("prober", built("agent_prober")).await;
+    let steps = json!([{ "signal": { "name": "never" } }]);
+    let body = json!({ "agent": "prober", "input": { "steps": steps } });
+    let run = server.admin("POST", "/v1/runs", body.to_string()).await;
+    let id = run.json()["id"].as_str().expect("an id").to_owned();
+    // The last is larger than a page.
+    for bytes in [250_000, 250_000, 250_000, 250_000, 250_000, 1_048_000, 10] {
+        let body = json!({ "payload": "x".repeat(bytes) }).to_string();
+        let target = format!("/v1/runs/{id}/signals/big");
+        let signalled = server.admin("POST", &target, body).await;
+        assert_eq!(signalled.status, 200, "{}", signalled.verdict());
+    }
+    let pages = async || {
+        let (mut seqs, mut sizes, mut from) = (Vec::new(), Vec::new(), 0);
+        loop {
+            let target = format!("/v1/runs/{id}/events?limit=1000&from={from}");
+            let answer = server.admin("GET", &target, "").await;
+            let page = answer.json();
+            let events = page["events"].as_array().expect("events").clone();
+            sizes.push((events.len(), answer.body.len()));
+            seqs.extend(
+                events
+                    .iter()
+                    .map(|event| event["seq"].as_u64().expect("a number")),
+            );
+            match page["next"].as_u64() {
+                Some(next) if !events.is_empty() => from = next,
+                _ => return (seqs, sizes),
+            }
+        }
+    };
+    let bounded = |sizes: &[(usize, usize)]| {
+        let fits = |(events, bytes): &(usize, usize)| {
+            *bytes <= 1_200_000 && (*events < 2 || *bytes < 1_060_000)
+        };
+        assert!(sizes.iter().all(fits), "{sizes:?}");
+        assert!(sizes.len() >= 3, "{sizes:?}");
+    };
+    let (open, sizes) = pages().await;
+    bounded(&sizes);
+    assert_eq!(
+        sizes.last().expect("one").0,
+        0,
+        "an open run's last page is empty"
+    );
+    let cancelled = server
+        .admin("POST", &format!("/v1/runs/{id}/cancel"), "{}")
+        .await;
+    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    let shown = async || {
+        server
+            .admin("GET", &format!("/v1/runs/{id}"), "")
+            .await
+            .json()
+    };
+    server
+        .eventually("it ends", async || !shown().await["end"].is_null())
+        .await;
+    let (ended, sizes) = pages().await;
+    bounded(&sizes);
+    assert_ne!(
+        sizes.last().expect("one").0,
+        0,
+        "an ended run's last page says so"
+    );
+    assert!(ended.starts_with(&open), "{open:?} {ended:?}");
+    let events = shown().await["events"].as_u64().expect("a number");
+    assert_eq!(ended, (0..events).collect::<Vec<_>>());
+    exported_in_parts(&server, &id, events);
+    // Over MCP it is followed over the same pages, without waiting.
+    let client = Client::current(&server, &server.admin);
+    let arguments = json!({ "run": id, "wait_seconds": 100 });
+    let waited = client.call("airlock__run_wait", arguments);
+    let waited = tokio::time::timeout(Duration::from_secs(50), waited).await;
+    let waited = waited.expect("it has ended already");
+    assert_eq!(
+        waited["structuredContent"]["status"], "cancelled",
+        "{waited}"
+    );
     server.stopped().await;
 }
 

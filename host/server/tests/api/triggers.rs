@@ -235,3 +235,62 @@ async fn a_webhook_acts_for_whoever_gave_it_its_secret() {
     assert_eq!(taken.verdict(), "403 hook-refused", "another body");
     server.stopped().await;
 }
+
+/// What is listed, and what is kept of many schedules, has a bound in bytes; so has
+/// a page of the audit, where each is on record.
+#[tokio::test(flavor = "multi_thread")]
+async fn schedules_with_long_inputs_make_no_list_and_no_page_long() {
+    let server = server().await;
+    let steps = json!([{ "tell": { "text": "x".repeat(900_000) } }]);
+    let start = json!({ "agent": "prober", "input": { "steps": steps } });
+    let set = async |method: &str, path: &str, name: &str| {
+        let body = json!({ "name": name, "cron": "@yearly", "start": start });
+        let target = format!("/v1/schedules{path}");
+        let answer = server.admin(method, &target, body.to_string()).await;
+        answer.verdict()
+    };
+    for n in 0..18 {
+        assert_eq!(set("POST", "", &format!("s{n}")).await, "201");
+    }
+    assert_eq!(set("POST", "", "more").await, "409 schedules-full");
+    assert_eq!(set("PUT", "/s3", "s3").await, "200", "the same again");
+    let listed = server.admin("GET", "/v1/schedules", "").await;
+    assert!(listed.body.len() < 20_000, "{} bytes", listed.body.len());
+    let listed = listed.json()["schedules"]
+        .as_array()
+        .expect("a list")
+        .clone();
+    assert_eq!(listed.len(), 18);
+    for schedule in &listed {
+        assert_eq!(schedule["start"]["input"], Value::Null, "{schedule}");
+        assert!(
+            schedule["input_bytes"].as_u64() > Some(900_000),
+            "{schedule}"
+        );
+    }
+    let one = server.admin("GET", "/v1/schedules/s3", "").await.json();
+    assert_eq!((&one["start"], one.get("input_bytes")), (&start, None));
+
+    for (direction, first) in [("from", 0), ("before", u64::MAX >> 1)] {
+        let (mut seqs, mut next) = (Vec::new(), Some(first));
+        while let Some(at) = next {
+            let target = format!("/v1/audit?limit=1000&{direction}={at}");
+            let answer = server.admin("GET", &target, "").await;
+            assert!(answer.body.len() < 1_100_000, "{} bytes", answer.body.len());
+            let page = answer.json();
+            let records = page["records"].as_array().expect("records").iter();
+            seqs.extend(records.map(|record| record["seq"].as_u64().expect("a number")));
+            next = page["next"].as_u64();
+        }
+        if direction == "before" {
+            seqs.reverse();
+        }
+        assert!(seqs.len() > 18, "{direction}: {seqs:?}");
+        assert_eq!(
+            seqs,
+            (0..seqs.len() as u64).collect::<Vec<_>>(),
+            "{direction}"
+        );
+    }
+    server.stopped().await;
+}
