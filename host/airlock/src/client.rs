@@ -183,8 +183,8 @@ impl Remote {
         let retry_after_s = header("retry-after").and_then(|value| value.parse().ok());
         let media = header("content-type").unwrap_or_default();
         let status = response.status().as_u16();
-        let in_parts = (request.in_parts && is_success(status))
-            || [EVENTS, BACKUP].contains(&media.as_str());
+        let in_parts =
+            (request.in_parts && is_success(status)) || [EVENTS, BACKUP].contains(&media.as_str());
         let mut reader = response.body_mut().with_config().limit(u64::MAX).reader();
         let mut body = Vec::new();
         match in_parts {

@@ -165,6 +165,7 @@ async fn a_key_that_changes_meanwhile_is_told_by_no_attempt() {
         allowance: PLENTY,
         told: Some(&hear),
         meter: None,
+        permitted: None,
     };
     let answer = router.ask(&question("chat", "hi"), ask).await;
     let answer = answer.expect("the third time");
@@ -230,6 +231,7 @@ async fn vectors_of_what_is_redacted_fit_their_bound() {
         allowance: world.router.bound_embed(&request).expect("a bound"),
         told: None,
         meter: None,
+        permitted: None,
     };
     world.router.embed(&request, ask).await.expect("vectors");
     assert!(world.server.seen()[0].text.contains("[email-"));
