@@ -137,7 +137,7 @@ fn crates_depend_downwards_only() {
         ("text", &[][..]),
         ("tls", &[][..]),
         ("journal", &[][..]),
-        ("models", &["airlock-tls"][..]),
+        ("models", &["airlock-text", "airlock-tls"][..]),
         (
             "mcp-client",
             &["airlock-models", "airlock-text", "airlock-tls"][..],

@@ -201,7 +201,7 @@ pub(crate) fn bounded(text: &str) -> String {
     let line: String = text
         .chars()
         .map(|c| {
-            if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) {
+            if airlock_text::is_hidden(c) {
                 ' '
             } else {
                 c
