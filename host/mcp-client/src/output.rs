@@ -1,7 +1,7 @@
 //! The result of a call of a tool: bounded, of kinds that are known, and told as
 //! one JSON value.
 
-use airlock_models::{SCHEMA_STEPS_MAX, Schema};
+use airlock_models::{SCHEMA_STEPS_MAX, Schema, at_length};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -108,15 +108,18 @@ fn check(schema: &Value, value: &RawValue) -> Result<(), Fault> {
             "its result is not as its output schema says: {error}"
         ))
     };
-    let schema = Schema::compile(&schema.to_string()).map_err(broken)?;
-    let value: Value =
-        serde_json::from_str(value.get()).map_err(|error| broken(error.to_string()))?;
-    let checked = schema.check(&value, &mut { SCHEMA_STEPS_MAX });
-    checked.map_err(|violation| {
-        broken(text::line(&format!(
-            "{}: {}",
-            violation.at, violation.message
-        )))
+    let schema = schema.to_string();
+    at_length(schema.len() + value.get().len(), || {
+        let schema = Schema::compile(&schema).map_err(broken)?;
+        let value: Value =
+            serde_json::from_str(value.get()).map_err(|error| broken(error.to_string()))?;
+        let checked = schema.check(&value, &mut { SCHEMA_STEPS_MAX });
+        checked.map_err(|violation| {
+            broken(text::line(&format!(
+                "{}: {}",
+                violation.at, violation.message
+            )))
+        })
     })
 }
 

@@ -200,13 +200,7 @@ fn said(status: StatusCode, message: &str) -> String {
 pub(crate) fn bounded(text: &str) -> String {
     let line: String = text
         .chars()
-        .map(|c| {
-            if airlock_text::is_hidden(c) {
-                ' '
-            } else {
-                c
-            }
-        })
+        .map(|c| if airlock_text::is_hidden(c) { ' ' } else { c })
         .collect();
     let line = line.trim();
     match line.len() <= TOLD_BYTES_MAX {

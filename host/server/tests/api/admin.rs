@@ -547,7 +547,10 @@ async fn an_administrator_has_the_last_word_on_what_a_tool_is_said_to_do() {
         (json!({ "rum": "?" }), "did you mean `run`?"),
         (json!({ "run": "" }), "1 to 4096"),
         (json!({ "run": long }), "1 to 4096"),
-        (json!({ "run": "a\u{1b}[2J" }), "characters that are not seen"),
+        (
+            json!({ "run": "a\u{1b}[2J" }),
+            "characters that are not seen",
+        ),
     ] {
         let refused = set(descriptions).await;
         assert_eq!(refused.verdict(), "422 invalid-grants");
