@@ -48,6 +48,15 @@ struct Step {
     was_asked: bool,
 }
 
+impl Step {
+    /// People are asked to approve it.
+    fn is_asked(&mut self, at_ms: u64, terms: &Value) -> String {
+        self.asked_ms = Some(at_ms);
+        self.needed = terms["approvers"].as_u64().unwrap_or(1);
+        asked(terms, std::mem::replace(&mut self.was_asked, true))
+    }
+}
+
 /// In the order of the journal.
 #[derive(Debug)]
 enum Entry {
@@ -372,12 +381,7 @@ impl Timeline {
             span(at_ms.saturating_sub(asked))
         };
         match record["event"].as_str().unwrap_or_default() {
-            "approval-asked" => {
-                step.asked_ms = Some(at_ms);
-                step.needed = record["terms"]["approvers"].as_u64().unwrap_or(1);
-                let again = std::mem::replace(&mut step.was_asked, true);
-                asked(&record["terms"], again)
-            }
+            "approval-asked" => step.is_asked(at_ms, &record["terms"]),
             "question-escalated" => {
                 let due = record["due_ms"].as_u64().map(time).unwrap_or_default();
                 let role = part(record, &["role"]);

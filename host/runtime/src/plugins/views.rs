@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use airlock_sandbox::Grants;
-use airlock_sandbox::capability::http;
 use serde_json::{Map, Value};
 
 use crate::engine::{Manifest, Want};
@@ -211,10 +210,16 @@ fn is_given(text: &str, granted: &Map<String, Value>) -> bool {
     let Ok(asked) = toml::from_str::<Grants>(text) else {
         return false;
     };
+    let given = Value::Object(granted.clone());
+    let given: Grants = serde_json::from_value(given).unwrap_or_default();
+    let http = |rule| given.http.iter().any(|given| given.gives(rule));
+    if !asked.http.iter().all(http) {
+        return false;
+    }
     let asked = rules(&asked);
     let has = |name: &String, rule: &Value| {
         let given = granted.get(name).and_then(Value::as_array);
-        given.is_some_and(|rules| rules.iter().any(|given| gives(name, given, rule)))
+        name == "http" || given.is_some_and(|rules| rules.contains(rule))
     };
     let mut all = asked.iter().flat_map(|(name, rules)| {
         rules
@@ -224,24 +229,6 @@ fn is_given(text: &str, granted: &Map<String, Value>) -> bool {
             .map(move |rule| (name, rule))
     });
     !asked.is_empty() && all.all(|(name, rule)| has(name, rule))
-}
-
-/// Whether a granted rule gives all that another one would.
-fn gives(capability: &str, granted: &Value, asked: &Value) -> bool {
-    let http = |rule: &Value| match capability {
-        "http" => serde_json::from_value::<http::Rule>(rule.clone()).ok(),
-        _ => None,
-    };
-    let wider = || {
-        let (granted, asked) = http(granted).zip(http(asked))?;
-        let private = granted.allow_private || !asked.allow_private;
-        let own = granted.allow_own || !asked.allow_own;
-        let bytes = granted.request_bytes.0 >= asked.request_bytes.0
-            && granted.response_bytes.0 >= asked.response_bytes.0;
-        let rate = granted.rate.is_none() || granted.rate == asked.rate;
-        Some(granted.decides_before(&asked) && private && own && bytes && rate)
-    };
-    granted == asked || wider() == Some(true)
 }
 
 #[cfg(test)]

@@ -145,6 +145,16 @@ impl Rule {
         self.lacks().is_none() && methods && secret && url()
     }
 
+    /// Whether this rule, granted, gives all that `asked` would.
+    pub fn gives(&self, asked: &Self) -> bool {
+        let private = self.allow_private || !asked.allow_private;
+        let own = self.allow_own || !asked.allow_own;
+        let bytes = self.request_bytes.0 >= asked.request_bytes.0
+            && self.response_bytes.0 >= asked.response_bytes.0;
+        let rate = self.rate.is_none() || self.rate == asked.rate;
+        self == asked || (self.decides_before(asked) && private && own && bytes && rate)
+    }
+
     fn covers(&self, op: &Op) -> bool {
         self.url.matches(&op.target) && self.methods.iter().any(|m| m == op.method.as_str())
     }
