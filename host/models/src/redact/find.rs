@@ -36,13 +36,15 @@ impl<'a> Found<'a> {
     /// the one that was read best.
     fn join(&mut self, next: Self) {
         let within = next.range.end <= self.range.end;
+        let covers = next.range.start <= self.range.start && next.range.end >= self.range.end;
         self.range.end = self.range.end.max(next.range.end);
         if next.kind.is_none() {
             self.kind = None;
         }
         if next.depth > self.depth {
-            (self.depth, self.value) = (next.depth, next.value);
-        } else if next.depth == self.depth && !within {
+            // What is beside it belongs to the value too.
+            (self.depth, self.value) = (next.depth, next.value.filter(|_| covers));
+        } else if !within {
             self.value = None;
         }
     }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod config;
+mod edges;
 mod failures;
 mod fuzz;
 mod hostile;

@@ -1,0 +1,154 @@
+//! Where what is redacted begins and ends: tokens, escapes, overlaps, placeholders that
+//! stand there already.
+
+use crate::config::{Builtin, Redaction};
+use crate::redact::{ConversationKey, Form, Redactor, Veil};
+use crate::secret::Secret;
+
+fn redactor(patterns: &[Builtin], file: &str) -> Redactor {
+    let config = Redaction {
+        patterns: patterns.to_vec(),
+        patterns_file: None,
+        reversible: true,
+    };
+    Redactor::new(&config, file).expect("patterns that can be used")
+}
+
+fn key() -> ConversationKey {
+    ConversationKey::new([7; 32])
+}
+
+/// What is left of a text, and what its placeholders stand for.
+fn veiled(redactor: &Redactor, text: &str) -> (String, String) {
+    let key = key();
+    let mut veil = Veil::new(redactor, &key, &[]);
+    let veiled = veil.text(text);
+    let restored = veil.restorer().whole(&veiled, Form::Text);
+    (veiled, restored)
+}
+
+#[test]
+fn web_tokens_begin_with_a_word_and_have_two_long_parts() {
+    let keys = redactor(&[Builtin::Key], "");
+    // The text before, what is taken, the text behind.
+    let table = [
+        ("", "eyJaaaaaaaa.eyJbbbbbbbb", ""),
+        ("a ", "eyJaaaaaaaa.eyJbbbbbbbb", " b"),
+        ("-", "eyJaaaaaaaa.eyJbbbbbbbb", ""),
+        ("a ", "eyJaaaaaaaa.eyJbbbbbbbb.sig-1_", " b"),
+        ("x", "", "eyJaaaaaaaa.eyJbbbbbbbb"),
+        ("", "", "eyJaaaaaaa.eyJbbbbbbbb"),
+        ("", "", "eyJaaaaaaaa.eyJbbbbbbb"),
+        ("", "", "eyJaaaaaaaa.eyJ"),
+        ("a b ", "", "eyJaaaaaaa.eyJbbbbbbbb.c"),
+    ];
+    for (before, taken, behind) in table {
+        let text = format!("{before}{taken}{behind}");
+        let (found, restored) = veiled(&keys, &text);
+        assert_eq!(restored, text);
+        let inner = found
+            .strip_prefix(before)
+            .and_then(|rest| rest.strip_suffix(behind));
+        let inner = inner.unwrap_or_else(|| panic!("{text}: {found}"));
+        assert_eq!(
+            inner.starts_with("[key-"),
+            !taken.is_empty(),
+            "{text}: {found}"
+        );
+        assert_eq!(inner.ends_with(']'), !taken.is_empty(), "{text}: {found}");
+    }
+}
+
+/// In a text that is no JSON.
+#[test]
+fn each_escape_is_read() {
+    let table = [
+        ("ab\u{8}cd\u{c}ef\rgh", r"ab\bcd\fef\rgh"),
+        ("ab\ncd\tef\"gh\\/", r#"ab\ncd\tef\"gh\\\/"#),
+        ("pass-word", r"\u0070ass\u002dword"),
+        ("😀pass-word", r"\ud83d\ude00pass-word"),
+        // A half of a character before it.
+        ("pass-word", r"\ud800\u0041\udc00\udc00 pass-word"),
+        ("Apass-word", r"\ud800\u0041pass-word"),
+    ];
+    for (secret, text) in table {
+        let plain = redactor(&[], "");
+        let key = key();
+        let secrets = [Secret::new(secret)];
+        let left = Veil::new(&plain, &key, &secrets).text(&format!("x {text} y"));
+        assert!(left.ends_with("[secret] y"), "{text}: {left}");
+    }
+}
+
+/// What is found in a reading, and what stands beside it, come back as they are read.
+#[test]
+fn what_overlaps_has_the_value_of_all() {
+    let all = redactor(
+        &[Builtin::Email],
+        "dom  \\bb\\.ch\npair  b\\.ch \\w+\nspan  from .* to\n",
+    );
+    let table = [
+        (r"see a\u0040b.test end", "see [email-", "see a@b.test end"),
+        // The end of one is the beginning of the other, both read.
+        (r"see a\u0040b.ch yes.", "see [email-", "see a@b.ch yes."),
+        (
+            r"see from a\u0040b.test to end",
+            "see [span-",
+            "see from a@b.test to end",
+        ),
+        // One as it stands, the other as it is read.
+        (r"see b.ch\u0040x.ch end", "see [", "see b.ch@x.ch end"),
+    ];
+    for (text, begins, expect) in table {
+        let (found, restored) = veiled(&all, text);
+        assert!(found.starts_with(begins), "{text}: {found}");
+        assert!(!found.contains("ch"), "{text}: {found}");
+        assert_eq!(restored, expect, "{text}: {found}");
+    }
+}
+
+/// A placeholder is replaced with all that is around it, or not at all.
+#[test]
+fn placeholders_are_not_parted() {
+    let file = "tag  [a-p]{10,16}\nline  mail: \\[.*end\ncut  from .*\\[email-[a-p]{3}\nrest  [a-p]{3}\\] to\n";
+    let all = redactor(&[Builtin::Email], file);
+    let key = key();
+    let mut veil = Veil::new(&all, &key, &[]);
+    let (one, two) = (veil.text("a@b.test"), veil.text("c@d.test"));
+    assert!(one.starts_with("[email-") && two.starts_with("[email-"));
+    for text in [
+        one.clone(),
+        format!("{one} {two}"),
+        format!("from {one}"),
+        format!("from {one}{two}"),
+        format!("{one} to"),
+        format!("{one}{two} to"),
+    ] {
+        assert_eq!(veil.text(&text), text);
+    }
+    let whole = veil.text(&format!("mail: {one}, {two} end"));
+    assert!(whole.starts_with("[line-"), "{whole}");
+    // What looks like one and is none is a text.
+    let other = veil.text("[email-aaaabbbbccccdddd]");
+    assert!(other.starts_with("[email-[tag-"), "{other}");
+}
+
+#[test]
+fn names_of_patterns_are_lower_case_words() {
+    for (name, good) in [
+        ("a", true),
+        ("a_1", true),
+        ("a1_b", true),
+        ("1a", false),
+        ("_a", false),
+        ("a-b", false),
+        ("aB", false),
+        ("a.b", false),
+    ] {
+        let config = Redaction::default();
+        let read = Redactor::new(&config, &format!("{name} x+y\n"));
+        assert_eq!(read.is_ok(), good, "{name}");
+    }
+    let long = "a".repeat(100);
+    assert!(Redactor::new(&Redaction::default(), &format!("{long} x\n")).is_err());
+}
