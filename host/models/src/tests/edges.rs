@@ -85,7 +85,7 @@ fn each_escape_is_read() {
 fn what_overlaps_has_the_value_of_all() {
     let all = redactor(
         &[Builtin::Email],
-        "dom  \\bb\\.ch\npair  b\\.ch \\w+\nspan  from .* to\n",
+        "dom  \\bb\\.ch\npair  b\\.ch \\w+\nspan  from .* to\nlead  by b\\.ch\n",
     );
     let table = [
         (r"see a\u0040b.test end", "see [email-", "see a@b.test end"),
@@ -96,6 +96,12 @@ fn what_overlaps_has_the_value_of_all() {
             "see [span-",
             "see from a@b.test to end",
         ),
+        (
+            r"see a\u0040b.ch\u0020yes.",
+            "see [email-",
+            "see a@b.ch yes.",
+        ),
+        (r"see by b.ch\u0040x.ch.", "see [lead-", "see by b.ch@x.ch."),
         // One as it stands, the other as it is read.
         (r"see b.ch\u0040x.ch end", "see [", "see b.ch@x.ch end"),
     ];

@@ -6,16 +6,18 @@ use crate::config::{Price, Prices};
 #[test]
 fn prices_are_read_exactly_or_refused() {
     let good = [
-        ("0", "0"),
-        ("0.15", "0.15"),
-        ("15", "15"),
-        ("2.50", "2.5"),
-        ("0.000001", "0.000001"),
-        ("1000000", "1000000"),
+        ("0", "0", 0),
+        ("0.15", "0.15", 150_000),
+        ("15", "15", 15_000_000),
+        ("2.50", "2.5", 2_500_000),
+        ("0.000001", "0.000001", 1),
+        ("1000000", "1000000", 1_000_000_000_000),
     ];
-    for (text, shown) in good {
+    for (text, shown, micros) in good {
         let price: Price = text.parse().expect(text);
         assert_eq!(price.to_string(), shown);
+        assert_eq!(format!("{price:?}"), shown);
+        assert_eq!(price.micros(), micros);
         assert_eq!(price.to_string().parse(), Ok(price));
     }
     for text in [
