@@ -1,22 +1,10 @@
 //! Where what is redacted begins and ends: tokens, escapes, overlaps, placeholders that
 //! stand there already.
 
+use super::redaction::{key, redactor};
 use crate::config::{Builtin, Redaction};
-use crate::redact::{ConversationKey, Form, Redactor, Veil};
+use crate::redact::{Form, Redactor, Veil};
 use crate::secret::Secret;
-
-fn redactor(patterns: &[Builtin], file: &str) -> Redactor {
-    let config = Redaction {
-        patterns: patterns.to_vec(),
-        patterns_file: None,
-        reversible: true,
-    };
-    Redactor::new(&config, file).expect("patterns that can be used")
-}
-
-fn key() -> ConversationKey {
-    ConversationKey::new([7; 32])
-}
 
 /// What is left of a text, and what its placeholders stand for.
 fn veiled(redactor: &Redactor, text: &str) -> (String, String) {

@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::redaction::key;
 use super::{called, question, user};
 use crate::config::{Builtin, Redaction};
-use crate::redact::{ConversationKey, Form, Redactor, Veil};
+use crate::redact::{Form, Redactor, Veil};
 use crate::request::{Message, Request};
 use crate::secret::Secret;
 
@@ -20,10 +21,6 @@ fn redactor(reversible: bool) -> Redactor {
         reversible,
     };
     Redactor::new(&config, "").expect("patterns that can be used")
-}
-
-fn key() -> ConversationKey {
-    ConversationKey::new([7; 32])
 }
 
 /// With an expression for addresses, or web tokens as a part of that for keys, or each

@@ -7,7 +7,7 @@ use crate::redact::{ConversationKey, Form, Pieces, Redactor, Veil};
 use crate::request::{Message, OutputSchema};
 use crate::secret::Secret;
 
-fn redactor(patterns: &[Builtin], file: &str) -> Redactor {
+pub(super) fn redactor(patterns: &[Builtin], file: &str) -> Redactor {
     let config = Redaction {
         patterns: patterns.to_vec(),
         patterns_file: None,
@@ -16,7 +16,7 @@ fn redactor(patterns: &[Builtin], file: &str) -> Redactor {
     Redactor::new(&config, file).expect("patterns that can be used")
 }
 
-fn key() -> ConversationKey {
+pub(super) fn key() -> ConversationKey {
     ConversationKey::new([7; 32])
 }
 

@@ -165,11 +165,7 @@ async fn what_comes_while_a_run_leaves_is_not_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_of_a_restored_backup_waits_for_a_person() {
     let (dir, disk) = place();
-    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
-    let id = host.start(json!([signal("go"), add()])).await;
-    host.until(&id, |run| run.waits_for.len() == 1).await;
-    drop(host);
-    let host = restored(dir.path(), &disk).await;
+    let (host, id) = restored_while_it_waits(dir.path(), &disk).await;
     host.signal(&id, "go", json!(1)).await.expect("kept");
     let blocked = host.run(&id);
     let restored = airlock_runtime::Block::Restored { made_at_ms: 7 };
@@ -193,6 +189,15 @@ async fn restored(dir: &Path, disk: &Disk) -> Host {
         .expect("stores");
     drop(store);
     Host::again(dir, disk).await
+}
+
+/// The same, with a run that waited for a signal, and then calls.
+async fn restored_while_it_waits(dir: &Path, disk: &Disk) -> (Host, String) {
+    let host = Host::with_agent(dir, disk, &["keeper/*"]).await;
+    let id = host.start(json!([signal("go"), add()])).await;
+    host.until(&id, |run| run.waits_for.len() == 1).await;
+    drop(host);
+    (restored(dir, disk).await, id)
 }
 
 /// A call that was asked for, and not begun when the backup was made.
@@ -249,11 +254,7 @@ async fn a_restored_run_makes_no_call_before_a_person_looked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fork_of_a_restored_run_waits_for_a_person() {
     let (dir, disk) = place();
-    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
-    let id = host.start(json!([signal("go"), add()])).await;
-    host.until(&id, |run| run.waits_for.len() == 1).await;
-    drop(host);
-    let host = restored(dir.path(), &disk).await;
+    let (host, id) = restored_while_it_waits(dir.path(), &disk).await;
     let caller = Principal {
         roles: [Role::Caller].into(),
         ..(*host.who).clone()
