@@ -211,5 +211,12 @@ fn what_is_allowed_is_queued_before_it_is_taken_away() {
 fn hashes_of_labels_stay_what_they_are() {
     let labels = [("team", "billing"), ("a", ""), ("", "a")];
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    assert_eq!(label_hashes(&labels.into()), [0x0832_6707_b4eb_37da, 0x089b_e207_b544_f1e4, 0x361f_d849_c983_4ddf]);
+    assert_eq!(
+        label_hashes(&labels.into()),
+        [
+            0x0832_6707_b4eb_37da,
+            0x089b_e207_b544_f1e4,
+            0x361f_d849_c983_4ddf
+        ]
+    );
 }

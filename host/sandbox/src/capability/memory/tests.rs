@@ -88,6 +88,7 @@ fn a_rule_that_makes_no_sense_is_refused() {
         ("namespace = \"agent\"\ndocuments = 0", "at least 1"),
         ("namespace = \"agent\"\nbytes = \"0B\"", "must be 1B"),
         ("namespace = \"agent\"\nttl = \"0s\"", "must be 1ms"),
+        ("namespace = \"agent\"\nbytes = \"1025GiB\"", "must be 1B"),
         ("namespace = \"agent\"\nttl = \"101y\"", "must be 1ms"),
         ("namespace = \"agent\"\nkeys = 1", "unknown field"),
     ];
@@ -99,8 +100,35 @@ fn a_rule_that_makes_no_sense_is_refused() {
         "namespace = \"shared/*\"",
         "namespace = \"shared/a-*\"",
         "namespace = \"agent\"\nscope = \"plugin\"\nttl = \"30d\"",
+        "namespace = \"agent\"\nbytes = \"1024GiB\"",
+        "namespace = \"agent\"\nttl = \"36600d\"",
     ] {
         assert!(rule(text).is_ok(), "{text}");
+    }
+}
+
+/// The rule that a denial names allows what was denied.
+#[test]
+fn a_denial_names_the_rule_that_is_missing() {
+    let read = "memory = [{ namespace = \"agent\" }]";
+    let write = "memory = [{ namespace = \"agent\", access = \"write\" }]";
+    let table = [
+        ("", "get agent a", read),
+        ("", "put agent a", write),
+        (read, "put agent a", "access = \"write\""),
+    ];
+    for (granted, words, named) in table {
+        let words: Vec<&str> = words.split(' ').collect();
+        let denied = grants(granted)
+            .explain("memory", &words)
+            .expect("an operation");
+        assert!(!denied.allowed, "{granted}: {denied:?}");
+        let (_, needed) = denied.because.split_once("needed: ").expect("what is");
+        assert_eq!(needed, named, "{granted}");
+        if needed.starts_with("memory") {
+            let allowed = grants(needed).explain("memory", &words);
+            assert!(allowed.expect("an operation").allowed, "{needed}");
+        }
     }
 }
 
