@@ -37,6 +37,7 @@ pub const PARTS: &[Part] = &[
         package: "airlock-sandbox",
         files: &[
             "host/sandbox/src/gate.rs",
+            "host/sandbox/src/gate/run.rs",
             "host/sandbox/src/grants.rs",
             "host/sandbox/src/limits.rs",
             "host/sandbox/src/capability/mod.rs",
@@ -103,6 +104,7 @@ pub const PARTS: &[Part] = &[
             "host/runtime/src/runs/effects.rs",
             "host/runtime/src/runs/event.rs",
             "host/runtime/src/runs/fold.rs",
+            "host/runtime/src/runs/permit.rs",
             "host/runtime/src/runs/policy.rs",
             "host/runtime/src/runs/replay.rs",
             "host/runtime/src/runs/resume.rs",

@@ -20,7 +20,7 @@ use super::people::Terms;
 use super::session::{Session, Stop};
 use super::spending::{self, Spent};
 use super::step::{self, Came};
-use super::{memory, model, policy};
+use super::{memory, model, permit, policy};
 use crate::calls::{Judged, Turn, check_json};
 use crate::ids;
 use crate::runtime::Runtime;
@@ -178,21 +178,22 @@ impl Call {
                 return self.unknown(asked, tool, rule.as_ref(), detail);
             }
         }
-        let rule = match step::judge(&self.runtime, &self.session, tool) {
+        let permit = match step::judge(&self.runtime, &self.session, tool) {
             Err(denial) => return self.denied(asked, tool, denial),
-            Ok((rule, Verdict::Ask)) => {
+            Ok((permit, Verdict::Ask)) => {
+                let rule = permit.rule();
                 if let Err(refused) = check_json(input.as_bytes()) {
                     // Nobody is asked about what is not the same to each who reads it.
                     let error = step::refusal(&refused);
-                    return self.answered(tool, &rule, Err(error), Vec::new(), Spent::default());
+                    return self.answered(tool, rule, Err(error), Vec::new(), Spent::default());
                 }
-                let binding = approval::binding(&self.runtime, tool, input, &rule);
+                let binding = approval::binding(&self.runtime, tool, input, rule);
                 if asked.approved.as_ref() != Some(&binding) {
-                    return self.ask(asked, binding, &rule).await;
+                    return self.ask(asked, binding, rule).await;
                 }
-                rule
+                permit
             }
-            Ok((rule, _)) => rule,
+            Ok((permit, _)) => permit,
         };
         let turn = match self.turn(asked, tool, &judged).await {
             Ok(turn) => turn,
@@ -205,8 +206,8 @@ impl Call {
         let Some(is_first) = self.begins() else {
             return Goes::Over;
         };
-        match step::made(self, asked, tool, input, &judged, turn).await {
-            Some(came) => self.came(asked, tool, &rule, judged.class(), came),
+        match step::made(self, asked, &permit, input, &judged, turn).await {
+            Some(came) => self.came(asked, tool, permit.rule(), judged.class(), came),
             None => {
                 self.effect.is_done();
                 self.anew(asked, is_first, "what it was judged by has changed")
@@ -292,7 +293,7 @@ impl Call {
     }
 
     fn denied(&self, asked: &Asked, tool: &str, denial: Denial) -> Goes {
-        let audit = step::denied(&self.session, &denial);
+        let audit = permit::denied(&self.session, &denial);
         if asked.lost {
             self.session.push_with([], Vec::new(), audit);
             let rule = step::rule(&self.runtime, &self.session, tool);

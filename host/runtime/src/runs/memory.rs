@@ -7,17 +7,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use airlock_memory::{
-    Memory as Documents, MemoryError, MemoryHome, Provenance, Reads, Wanted, Written,
-};
+use airlock_memory::{Memory as Documents, MemoryError, MemoryHome, Provenance, Reads, Wanted};
 use airlock_sandbox::agent::{Request, RequestId};
-use airlock_sandbox::capability::Capability;
-use airlock_sandbox::capability::memory::{self, Answer, Memory, Op, Owner, Rule, Task};
-use airlock_sandbox::gate::Allowed;
+use airlock_sandbox::capability::memory::{self, Answer, Memory, Op, Owner, Queued, Task};
+use airlock_sandbox::gate::RunPermit;
 use airlock_sandbox::{CallError, Denial, EffectClass};
 
 use super::effect::{self, Effect};
@@ -26,7 +22,7 @@ use super::event::{Autonomy, Event, Told};
 use super::fold::Asked;
 use super::session::Session;
 use super::spending::{self, Spent};
-use super::step;
+use super::{permit, step};
 use crate::runtime::Runtime;
 
 /// How often a memory that is busy, or failed, is asked, and how long apart.
@@ -50,9 +46,6 @@ enum Goes {
     /// The kill switch, or a block, keeps it; or the host stops.
     PutOff,
 }
-
-/// A change that is queued.
-type Queued = Pin<Box<dyn Future<Output = Result<Vec<Written>, MemoryError>> + Send>>;
 
 /// How far a request came.
 enum Came {
@@ -95,14 +88,8 @@ pub(super) fn what_happened(
     let Some(written) = home.written_once(run, id).ok()? else {
         return Some(Told::Error(CallError::Cancelled));
     };
-    let nobody = Owner {
-        plugin: "",
-        principal: "",
-        run: None,
-    };
     let request = memory::Request::read(request).ok()?;
-    let task = Task::new(request, &[], nobody).ok()?;
-    let answer = memory::written(&task, Ok(written)).ok()?;
+    let answer = memory::written(&request, Ok(written)).ok()?;
     Some(answer.text().into())
 }
 
@@ -191,7 +178,7 @@ impl Asking {
             let again = begun || attempt > 1;
             let came = match self.asked_once(request.clone(), again).await {
                 Ok(Came::Queued(task, queued)) => {
-                    memory::written(&task, queued.await).map(Came::Answer)
+                    memory::written(task.request(), queued.await).map(Came::Answer)
                 }
                 came => came,
             };
@@ -224,8 +211,8 @@ impl Asking {
 
     fn read(&self, documents: &Reads, request: memory::Request) -> Result<Came, MemoryError> {
         match self.permitted(&request) {
-            Ok(rules) => {
-                let task = self.task(request, &rules)?;
+            Ok(permits) => {
+                let task = self.task(request, &permits)?;
                 memory::read(documents, &task).map(Came::Answer)
             }
             Err(denial) => Ok(Came::Denied(denial)),
@@ -240,16 +227,15 @@ impl Asking {
     ) -> Result<Came, MemoryError> {
         let once = (&*self.session.id, self.id);
         if again && let Some(written) = documents.written_once(once.0, once.1)? {
-            let task = self.task(request, &[])?;
-            return memory::written(&task, Ok(written)).map(Came::Answer);
+            return memory::written(&request, Ok(written)).map(Came::Answer);
         }
         // From here on nothing of the agent's is erased.
         let _turn = self.runtime.memory.writing();
-        let rules = match self.permitted(&request) {
-            Ok(rules) => rules,
+        let permits = match self.permitted(&request) {
+            Ok(permits) => permits,
             Err(denial) => return Ok(Came::Denied(denial)),
         };
-        let task = self.task(request, &rules)?;
+        let task = self.task(request, &permits)?;
         let (agent, by, _) = self.whose();
         let provenance = Provenance {
             by,
@@ -257,15 +243,16 @@ impl Asking {
             request: Some(self.id.to_string()),
             plugin: Some(agent),
         };
-        let Some((namespace, change, quota)) = task.change() else {
-            return memory::read(&Reads::default(), &task).map(Came::Answer);
-        };
-        let queued = documents.write_once(once, namespace, vec![change], &provenance, quota);
-        Ok(Came::Queued(task, Box::pin(queued)))
+        let queued = memory::write_once(documents, once, &task, &provenance)?;
+        Ok(Came::Queued(task, queued))
     }
 
     /// The request in the places that are the agent's.
-    fn task(&self, request: memory::Request, rules: &[Rule]) -> Result<Task, MemoryError> {
+    fn task(
+        &self,
+        request: memory::Request,
+        permits: &[RunPermit<Memory>],
+    ) -> Result<Task, MemoryError> {
         let (agent, by, _) = self.whose();
         let principal = self.runtime.principal_ids.of(&by, &agent);
         let owner = Owner {
@@ -273,7 +260,7 @@ impl Asking {
             principal: &principal,
             run: Some(&self.session.first),
         };
-        Task::new(request, rules, owner)
+        Task::of_run(request, permits, owner)
     }
 
     /// The agent, who started it, and what it does without asking.
@@ -286,29 +273,27 @@ impl Asking {
         )
     }
 
-    /// The agent's rules for what is asked, one for each namespace.
-    fn permitted(&self, request: &memory::Request) -> Result<Vec<Rule>, Denial> {
+    /// The agent's permits for what is asked, one for each namespace.
+    fn permitted(&self, request: &memory::Request) -> Result<Vec<RunPermit<Memory>>, Denial> {
         let (agent, _, autonomy) = self.whose();
-        let rule = |op: Op| {
-            let denied = |capability: &str, rule: String| {
-                Denial::clipped(capability, &op.to_string(), &rule)
-            };
-            let rule = rule_for(&self.runtime, &agent, &op);
-            let rule = rule.map_err(|rule| denied(Memory::NAME, rule))?;
+        let permit = |op: Op| {
+            let permit = permit::permit::<Memory>(&self.runtime, &agent, op)?;
+            let op = permit.op();
             // Its own notes are as its state.
             match autonomy == Autonomy::Observe && op.writes() && op.namespace != NOTES {
-                true => Err(denied(
+                true => Err(Denial::clipped(
                     step::AUTONOMY,
-                    "the run only observes: this was not written".to_owned(),
+                    &op.to_string(),
+                    "the run only observes: this was not written",
                 )),
-                false => Ok(rule),
+                false => Ok(permit),
             }
         };
-        request.ops().into_iter().map(rule).collect()
+        request.ops().into_iter().map(permit).collect()
     }
 
     fn denied(&self, denial: Denial) -> Goes {
-        let audit = step::denied(&self.session, &denial);
+        let audit = permit::denied(&self.session, &denial);
         let id = self.id;
         let withheld = denial.capability == step::AUTONOMY;
         let withheld = withheld.then_some(Event::Withheld { id });
@@ -349,16 +334,4 @@ fn is_refusal(error: &MemoryError) -> bool {
         error,
         MemoryError::Busy { .. } | MemoryError::Store(_) | MemoryError::Index { .. }
     )
-}
-
-fn rule_for(runtime: &Runtime, agent: &str, op: &Op) -> Result<Rule, String> {
-    let Some((_, active)) = runtime.registry.get(agent) else {
-        return Err(format!("`{agent}` is no longer installed"));
-    };
-    let grants = &active.grants.grants;
-    match Memory::decide(grants, op) {
-        Ok(Allowed::Rule(rule)) => Ok(grants.memory[rule].clone()),
-        Ok(Allowed::Ambient) => Err("no memory is asked without a rule".to_owned()),
-        Err(missing) => Err(missing.0),
-    }
 }

@@ -36,6 +36,7 @@ mod news;
 mod once;
 mod park;
 mod people;
+mod permit;
 mod places;
 mod policy;
 mod prune;

@@ -13,8 +13,7 @@ use airlock_journal::Op;
 use airlock_journal::audit::AuditRecord;
 use airlock_models::{Allowance, Ask, Attempt, Meter};
 use airlock_sandbox::agent::{Request, RequestId};
-use airlock_sandbox::capability::{Capability, models};
-use airlock_sandbox::gate::Allowed;
+use airlock_sandbox::capability::models::{self, Models};
 use airlock_sandbox::{CallError, Denial};
 use serde_json::json;
 
@@ -22,11 +21,11 @@ use self::room::{Reserve, Reserved, Unsent};
 use super::effect::{self, Effect};
 use super::effects::until;
 use super::event::Event;
-use super::exchange::{Prepared, Said, conversation_key, error_of, spent};
+use super::exchange::{Permitted, Prepared, Said, conversation_key, error_of, spent};
 use super::fold::{Asked, RunState};
 use super::session::{Session, Stop};
 use super::spending::{self, Spent};
-use super::{policy, step, talks};
+use super::{permit, policy, talks};
 use crate::ids;
 use crate::metrics::ModelRequest;
 use crate::models::InForce;
@@ -122,19 +121,20 @@ impl Asking {
             Ok(prepared) => prepared,
             Err(error) => return self.told(None, Err(error)),
         };
-        let (rule, prepared) = match self.permitted(prepared) {
+        let permitted = match self.permitted(prepared) {
             Ok(permitted) => permitted,
             Err(denial) => return self.denied(denial),
         };
+        let rule = permitted.rule();
         let Some(now) = self.runtime.models.now() else {
             let message = "the host has no models: its administrator configures them".to_owned();
-            return self.told(Some(&rule), Err(CallError::Permanent { message }));
+            return self.told(Some(rule), Err(CallError::Permanent { message }));
         };
-        let part = match self.reserve(&now, &rule, &prepared) {
+        let part = match self.reserve(&now, &permitted) {
             Ok(Reserved::Part(part)) => part,
             Ok(Reserved::Over) => return Goes::Over,
             Ok(Reserved::Later(short)) => return self.waits(short).await,
-            Err(error) => return self.told(Some(&rule), Err(error)),
+            Err(error) => return self.told(Some(rule), Err(error)),
         };
         let agent = self.agent();
         let days = &self.runtime.models.days;
@@ -160,17 +160,17 @@ impl Asking {
             biased;
             () = self.effect.cancel.notified() => None,
             () = self.cut_off() => None,
-            said = self.said(&now, &prepared, part, &meter) => Some(said),
+            said = self.said(&now, &permitted, part, &meter) => Some(said),
         };
         let used = spent(
             &said
                 .as_ref()
                 .map_or_else(|| meter.spent(), |said| said.spent),
         );
-        self.measured(prepared.role(), said.as_ref(), &used, began.elapsed());
+        self.measured(permitted.role(), said.as_ref(), &used, began.elapsed());
         match said {
-            Some(said) => self.came(asked, &rule, prepared.role(), part, (said, used)),
-            None => self.ended(asked, &rule, prepared.role(), part, used),
+            Some(said) => self.came(asked, rule, part, (said, used)),
+            None => self.ended(asked, rule, part, used),
         }
     }
 
@@ -250,21 +250,16 @@ impl Asking {
         }
     }
 
-    /// The agent's rule for what is asked, and that within the rule's bounds.
-    fn permitted(&self, mut prepared: Prepared) -> Result<(models::Rule, Prepared), Denial> {
-        let op = op_of(&prepared);
-        let rule = rule_for(&self.runtime, &self.agent(), &op)
-            .map_err(|rule| Denial::clipped(models::Models::NAME, &op.to_string(), &rule))?;
-        if let (Prepared::Chat(request), Some(most)) = (&mut prepared, rule.output_tokens) {
-            request.max_tokens = Some(request.max_tokens.map_or(most, |asked| asked.min(most)));
-        }
-        Ok((rule, prepared))
+    /// Asks the agent's grants for a permit.
+    fn permitted(&self, prepared: Prepared) -> Result<Permitted, Denial> {
+        let ask = |op| permit::permit::<Models>(&self.runtime, &self.agent(), op);
+        Permitted::new(prepared, ask)
     }
 
     /// The rule of a request's role as it stands now.
     fn rule(&self, asked: &Asked) -> Option<models::Rule> {
-        let prepared = self.prepared(asked).ok()?;
-        self.permitted(prepared).ok().map(|(rule, _)| rule)
+        let permitted = self.permitted(self.prepared(asked).ok()?).ok()?;
+        Some(permitted.rule().clone())
     }
 
     fn agent(&self) -> String {
@@ -280,7 +275,13 @@ impl Asking {
         self.effect.begins()
     }
 
-    async fn said(&self, now: &InForce, prepared: &Prepared, part: Reserve, meter: &Meter) -> Said {
+    async fn said(
+        &self,
+        now: &InForce,
+        permitted: &Permitted,
+        part: Reserve,
+        meter: &Meter,
+    ) -> Said {
         let (seed, caller) = {
             let inner = self.session.lock();
             let start = inner.state.start.as_ref();
@@ -289,8 +290,8 @@ impl Asking {
             })
         };
         let conversation = conversation_key(&seed);
-        let (agent, op) = (self.agent(), op_of(prepared));
-        let permitted = || rule_for(&self.runtime, &agent, &op).map(drop);
+        let (agent, op) = (self.agent(), permitted.op());
+        let still = || still_permitted(&self.runtime, &agent, op);
         let telling = self.runtime.runs.deltas.begin(&self.session.id, self.id);
         let told = |event| telling.tell(event);
         let ask = Ask {
@@ -302,18 +303,12 @@ impl Asking {
             },
             told: Some(&told),
             meter: Some(meter),
-            permitted: Some(&permitted),
-        };
-        let answered = async {
-            match prepared {
-                Prepared::Chat(request) => now.router.ask(request, ask).await.into(),
-                Prepared::Embed(request) => now.router.embed(request, ask).await.into(),
-            }
+            permitted: Some(&still),
         };
         tokio::select! {
             biased;
-            why = self.taken_away(&agent, &op) => Said::denied(why, meter.spent()),
-            said = answered => said,
+            why = self.taken_away(&agent, op) => Said::denied(why, meter.spent()),
+            said = permitted.ask(now, ask) => said,
         }
     }
 
@@ -321,7 +316,7 @@ impl Asking {
     async fn taken_away(&self, agent: &str, op: &models::Op) -> String {
         let mut changes = self.runtime.registry.changes();
         loop {
-            if let Err(why) = rule_for(&self.runtime, agent, op) {
+            if let Err(why) = still_permitted(&self.runtime, agent, op) {
                 return why;
             }
             if changes.changed().await.is_err() {
@@ -344,15 +339,8 @@ impl Asking {
 
     /// It was cut off: by its agent, by the run's end, or by the host, which asks
     /// again when the kill switch is lifted, or when it starts.
-    fn ended(
-        &self,
-        asked: &Asked,
-        rule: &models::Rule,
-        role: &str,
-        part: Reserve,
-        used: Spent,
-    ) -> Goes {
-        let audit = self.audit(role, "cut-off", None, &used, &[]);
+    fn ended(&self, asked: &Asked, rule: &models::Rule, part: Reserve, used: Spent) -> Goes {
+        let audit = self.audit(&rule.role, "cut-off", None, &used, &[]);
         if !self.effect.is_done() {
             let ended = Err(CallError::Cancelled);
             self.settle(Some(rule), ended, used, audit, Some(part));
@@ -377,7 +365,6 @@ impl Asking {
         &self,
         asked: &Asked,
         rule: &models::Rule,
-        role: &str,
         part: Reserve,
         (said, used): (Said, Spent),
     ) -> Goes {
@@ -386,7 +373,8 @@ impl Asking {
             Ok(_) => "ok",
             Err(error) => crate::calls::code_of(error),
         };
-        let audit = self.audit(role, outcome, said.model.as_deref(), &used, &said.attempts);
+        let model = said.model.as_deref();
+        let audit = self.audit(&rule.role, outcome, model, &used, &said.attempts);
         let retry = rule.retry.unwrap_or_default();
         let again = goes_on && asked.attempt < retry.attempts;
         if let (
@@ -413,7 +401,7 @@ impl Asking {
     }
 
     fn denied(&self, denial: Denial) -> Goes {
-        let audit = step::denied(&self.session, &denial);
+        let audit = permit::denied(&self.session, &denial);
         let error = Err(CallError::Denied(denial));
         self.settle(None, error, Spent::default(), audit, None);
         Goes::Over
@@ -505,21 +493,8 @@ impl Asking {
     }
 }
 
-fn op_of(prepared: &Prepared) -> models::Op {
-    models::Op {
-        role: prepared.role().to_owned(),
-        images: prepared.images(),
-    }
-}
-
-fn rule_for(runtime: &Runtime, agent: &str, op: &models::Op) -> Result<models::Rule, String> {
-    let Some((_, active)) = runtime.registry.get(agent) else {
-        return Err(format!("`{agent}` is no longer installed"));
-    };
-    let grants = &active.grants.grants;
-    match models::Models::decide(grants, op) {
-        Ok(Allowed::Rule(rule)) => Ok(grants.models[rule].clone()),
-        Ok(Allowed::Ambient) => Err("no model is asked without a rule".to_owned()),
-        Err(missing) => Err(missing.0),
-    }
+/// Whether an agent would get a permit now; else the rule that is missing.
+fn still_permitted(runtime: &Runtime, agent: &str, op: &models::Op) -> Result<(), String> {
+    let permitted = permit::permit::<Models>(runtime, agent, op.clone());
+    permitted.map(drop).map_err(|denial| denial.rule)
 }

@@ -11,7 +11,7 @@ use airlock_sandbox::capability::models;
 use airlock_sandbox::{CallError, EffectClass};
 use tokio::sync::watch;
 
-use super::{Asked, Asking, Event, Goes, InForce, Prepared, RequestId, Spent, error_of};
+use super::{Asked, Asking, Event, Goes, InForce, Permitted, RequestId, Spent, error_of};
 use crate::ids;
 use crate::models::{Bounds, DayBounds, DayLeft, Took, day_of};
 use crate::runs::exchange::{Fits, reserved, under_way};
@@ -115,10 +115,10 @@ impl Asking {
     pub(super) fn reserve(
         &self,
         now: &InForce,
-        rule: &models::Rule,
-        prepared: &Prepared,
+        permitted: &Permitted,
     ) -> Result<Reserved, CallError> {
-        let bound = prepared.bound(now).map_err(error_of)?;
+        let bound = permitted.bound(now).map_err(error_of)?;
+        let rule = permitted.rule();
         let agent = self.agent();
         let of_agent = Bounds {
             tokens: rule.day_tokens,
