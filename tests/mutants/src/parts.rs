@@ -110,6 +110,7 @@ pub const PARTS: &[Part] = &[
             "host/runtime/src/runs/resume.rs",
             "host/runtime/src/runs/spending.rs",
             "host/runtime/src/runs/step.rs",
+            "host/runtime/src/runs/under_way.rs",
             "host/runtime/src/runs/writes.rs",
         ],
         without: &[],

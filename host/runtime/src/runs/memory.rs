@@ -7,7 +7,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use airlock_memory::{Memory as Documents, MemoryError, MemoryHome, Provenance, Reads, Wanted};
@@ -16,14 +15,11 @@ use airlock_sandbox::capability::memory::{self, Answer, Memory, Op, Owner, Queue
 use airlock_sandbox::gate::RunPermit;
 use airlock_sandbox::{CallError, Denial, EffectClass};
 
-use super::effect::{self, Effect};
-use super::effects::until;
 use super::event::{Autonomy, Event, Told};
 use super::fold::Asked;
-use super::session::Session;
-use super::spending::{self, Spent};
+use super::spending::Spent;
+use super::under_way::{Goes, Perform, UnderWay};
 use super::{permit, step};
-use crate::runtime::Runtime;
 
 /// How often a memory that is busy, or failed, is asked, and how long apart.
 const ATTEMPTS: u32 = 3;
@@ -32,19 +28,10 @@ const WAIT: Duration = Duration::from_millis(300);
 /// The namespace that is the run's own.
 const NOTES: &str = "run";
 
-/// A request under way.
-struct Asking {
-    session: Arc<Session>,
-    runtime: Arc<Runtime>,
-    id: RequestId,
-    effect: Arc<Effect>,
-}
-
-/// What is next.
-enum Goes {
-    Over,
-    /// The kill switch, or a block, keeps it; or the host stops.
-    PutOff,
+/// A request that is brought to its answer.
+#[derive(Clone)]
+pub(super) struct MemoryStep {
+    work: UnderWay,
 }
 
 /// How far a request came.
@@ -52,22 +39,6 @@ enum Came {
     Answer(Answer),
     Queued(Task, Queued),
     Denied(Denial),
-}
-
-/// Brings a request to its answer.
-pub(super) async fn perform(
-    session: Arc<Session>,
-    runtime: Arc<Runtime>,
-    id: RequestId,
-    effect: Arc<Effect>,
-) {
-    let asking = Arc::new(Asking {
-        session,
-        runtime,
-        id,
-        effect,
-    });
-    asking.perform().await;
 }
 
 /// What became of a change that is ended while nobody makes it: whether one that was
@@ -93,27 +64,14 @@ pub(super) fn what_happened(
     Some(answer.text().into())
 }
 
-impl Asking {
-    async fn perform(self: Arc<Self>) {
-        let Some(asked) = self.session.lock().state.requests.get(&self.id).cloned() else {
-            return self.session.performed(self.id);
-        };
-        until(asked.not_before_ms).await;
-        let goes = self.attempt(&asked).await;
-        if !self.effect.rests() {
-            effect::ended_meanwhile(&self.session, self.id);
-        }
-        self.session.performed(self.id);
-        if let Goes::PutOff = goes {
-            self.session.put_off(self.id);
-            if !self.stands_still() {
-                self.session.take_up_calls();
-            }
-        }
+impl Perform for MemoryStep {
+    fn work(&self) -> &UnderWay {
+        &self.work
     }
 
-    async fn attempt(self: &Arc<Self>, asked: &Asked) -> Goes {
-        if self.session.block_if_full() || self.stands_still() {
+    async fn attempt(&mut self, asked: Asked) -> Goes {
+        let asked = &asked;
+        if self.work.session.block_if_full() || self.work.stands_still(None) {
             return Goes::PutOff;
         }
         let Request::Memory { request } = &asked.request else {
@@ -127,51 +85,53 @@ impl Asking {
         let begun = asked.begun.is_some();
         if !begun {
             if let Err(denial) = self.permitted(&request) {
-                return self.denied(denial);
+                return self.work.denied(denial);
             }
-            let (id, class) = (self.id, EffectClass::Plain);
-            if writes && !self.session.commit([Event::Begun { id, class }]).await {
+            let (id, class) = (self.work.id, EffectClass::Plain);
+            if writes && !self.work.session.commit([Event::Begun { id, class }]).await {
                 return Goes::Over;
             }
         }
-        if !self.effect.begins() {
+        if !self.work.effect.begins() {
             // Ended before anything was done; whoever did so answered.
             return Goes::Over;
         }
         let answer = tokio::select! {
             answer = self.answered(&request, begun) => Some(answer),
             // Nobody else wants what was to be read; what is written is told.
-            () = self.effect.cancel.notified(), if !writes => None,
+            () = self.work.effect.cancel.notified(), if !writes => None,
         };
-        self.effect.is_done();
+        self.work.effect.is_done();
         let Some(answer) = answer else {
             return self.settle(Err(CallError::Cancelled));
         };
         let failed = matches!(&answer, Err(error) if !is_refusal(error));
-        if failed && self.runtime.ready().is_err() {
+        if failed && self.work.runtime.ready().is_err() {
             // What it did, if anything, is seen when the host goes on.
-            if self.runtime.store().health().is_err() {
-                self.session.die();
+            if self.work.runtime.store().health().is_err() {
+                self.work.session.die();
             }
             return Goes::PutOff;
         }
         match answer {
             Ok(Came::Answer(answer)) => self.settle(answer.text()),
-            Ok(Came::Denied(denial)) => self.denied(denial),
+            Ok(Came::Denied(denial)) => self.work.denied(denial),
             Ok(Came::Queued(..)) => Goes::Over,
             Err(error) => match memory::error_of(error, writes) {
-                CallError::Denied(denial) => self.denied(denial),
+                CallError::Denied(denial) => self.work.denied(denial),
                 error => self.settle(Err(error)),
             },
         }
     }
+}
+
+impl MemoryStep {
+    pub(super) fn new(work: UnderWay) -> Self {
+        Self { work }
+    }
 
     /// The answer, asked for again where the memory is busy or failed.
-    async fn answered(
-        self: &Arc<Self>,
-        request: &memory::Request,
-        begun: bool,
-    ) -> Result<Came, MemoryError> {
+    async fn answered(&self, request: &memory::Request, begun: bool) -> Result<Came, MemoryError> {
         let mut attempt = 1;
         loop {
             // What a host that is gone began may have happened.
@@ -184,7 +144,7 @@ impl Asking {
             };
             match came {
                 Err(error) if attempt < ATTEMPTS && !is_refusal(&error) => {
-                    tracing::warn!(%error, attempt, run = self.session.id, "the memory is asked again");
+                    tracing::warn!(%error, attempt, run = self.work.session.id, "the memory is asked again");
                 }
                 came => return came,
             }
@@ -194,19 +154,15 @@ impl Asking {
     }
 
     /// Reads, or queues the change, off the async threads.
-    async fn asked_once(
-        self: &Arc<Self>,
-        request: memory::Request,
-        again: bool,
-    ) -> Result<Came, MemoryError> {
-        let this = Arc::clone(self);
+    async fn asked_once(&self, request: memory::Request, again: bool) -> Result<Came, MemoryError> {
+        let this = self.clone();
         let work = move |home: &MemoryHome, wanted: &Wanted| match request.writes() {
             true => this.change(&*home.open()?, request, again),
             false => this.read(&home.reads()?.wanted(wanted), request),
         };
         let (agent, ..) = self.whose();
-        let io = &self.runtime.runs.io;
-        self.runtime.memory.work(io, &agent, work).await
+        let io = &self.work.runtime.runs.io;
+        self.work.runtime.memory.work(io, &agent, work).await
     }
 
     fn read(&self, documents: &Reads, request: memory::Request) -> Result<Came, MemoryError> {
@@ -225,12 +181,12 @@ impl Asking {
         request: memory::Request,
         again: bool,
     ) -> Result<Came, MemoryError> {
-        let once = (&*self.session.id, self.id);
+        let once = (&*self.work.session.id, self.work.id);
         if again && let Some(written) = documents.written_once(once.0, once.1)? {
             return memory::written(&request, Ok(written)).map(Came::Answer);
         }
         // From here on nothing of the agent's is erased.
-        let _turn = self.runtime.memory.writing();
+        let _turn = self.work.runtime.memory.writing();
         let permits = match self.permitted(&request) {
             Ok(permits) => permits,
             Err(denial) => return Ok(Came::Denied(denial)),
@@ -239,8 +195,8 @@ impl Asking {
         let (agent, by, _) = self.whose();
         let provenance = Provenance {
             by,
-            run: Some(self.session.id.clone()),
-            request: Some(self.id.to_string()),
+            run: Some(self.work.session.id.clone()),
+            request: Some(self.work.id.to_string()),
             plugin: Some(agent),
         };
         let queued = memory::write_once(documents, once, &task, &provenance)?;
@@ -254,18 +210,18 @@ impl Asking {
         permits: &[RunPermit<Memory>],
     ) -> Result<Task, MemoryError> {
         let (agent, by, _) = self.whose();
-        let principal = self.runtime.principal_ids.of(&by, &agent);
+        let principal = self.work.runtime.principal_ids.of(&by, &agent);
         let owner = Owner {
             plugin: &agent,
             principal: &principal,
-            run: Some(&self.session.first),
+            run: Some(&self.work.session.first),
         };
         Task::of_run(request, permits, owner)
     }
 
     /// The agent, who started it, and what it does without asking.
     fn whose(&self) -> (String, String, Autonomy) {
-        let inner = self.session.lock();
+        let inner = self.work.session.lock();
         let start = inner.state.start.as_ref();
         start.map_or_else(
             || (String::new(), String::new(), Autonomy::Observe),
@@ -277,7 +233,7 @@ impl Asking {
     fn permitted(&self, request: &memory::Request) -> Result<Vec<RunPermit<Memory>>, Denial> {
         let (agent, _, autonomy) = self.whose();
         let permit = |op: Op| {
-            let permit = permit::permit::<Memory>(&self.runtime, &agent, op)?;
+            let permit = permit::permit::<Memory>(&self.work.runtime, &agent, op)?;
             let op = permit.op();
             // Its own notes are as its state.
             match autonomy == Autonomy::Observe && op.writes() && op.namespace != NOTES {
@@ -292,39 +248,21 @@ impl Asking {
         request.ops().into_iter().map(permit).collect()
     }
 
-    fn denied(&self, denial: Denial) -> Goes {
-        let audit = permit::denied(&self.session, &denial);
-        let id = self.id;
-        let withheld = denial.capability == step::AUTONOMY;
-        let withheld = withheld.then_some(Event::Withheld { id });
-        let answered = self.answer(Err(CallError::Denied(denial)));
-        let events = withheld.into_iter().chain([answered]);
-        self.session.settle_all(id, events, audit);
-        Goes::Over
-    }
-
     fn settle(&self, answer: Result<String, CallError>) -> Goes {
         let events = [self.answer(answer)];
-        self.session.settle_all(self.id, events, Vec::new());
+        self.work
+            .session
+            .settle_all(self.work.id, events, Vec::new());
         Goes::Over
     }
 
     fn answer(&self, answer: Result<String, CallError>) -> Event {
         Event::Answered {
-            id: self.id,
+            id: self.work.id,
             answer: answer.into(),
             by: None,
             used: Spent::default(),
         }
-    }
-
-    /// Whether the kill switch, or a block, keeps the request from being made.
-    fn stands_still(&self) -> bool {
-        let inner = self.session.lock();
-        let outgrown = spending::outgrown(&inner.state).is_some();
-        let held = inner.is_halted() || inner.state.holds_effects() || outgrown;
-        drop(inner);
-        held || self.runtime.ready().is_err() || super::stands_still(&self.runtime, &self.session)
     }
 }
 

@@ -56,6 +56,7 @@ mod talks;
 mod tests;
 mod trigger;
 mod types;
+mod under_way;
 mod weight;
 mod writes;
 

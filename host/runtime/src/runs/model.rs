@@ -18,13 +18,12 @@ use airlock_sandbox::{CallError, Denial};
 use serde_json::json;
 
 use self::room::{Reserve, Reserved, Unsent};
-use super::effect::{self, Effect};
-use super::effects::until;
 use super::event::Event;
 use super::exchange::{Permitted, Prepared, Said, conversation_key, error_of, spent};
 use super::fold::{Asked, RunState};
-use super::session::{Session, Stop};
-use super::spending::{self, Spent};
+use super::session::Stop;
+use super::spending::Spent;
+use super::under_way::{Goes, Perform, UnderWay};
 use super::{permit, policy, talks};
 use crate::ids;
 use crate::metrics::ModelRequest;
@@ -32,36 +31,9 @@ use crate::models::InForce;
 use crate::record;
 use crate::runtime::Runtime;
 
-/// A request under way.
-struct Asking {
-    session: Arc<Session>,
-    runtime: Arc<Runtime>,
-    id: RequestId,
-    effect: Arc<Effect>,
-}
-
-/// What is next.
-enum Goes {
-    On,
-    Over,
-    /// The kill switch, or a block, keeps it.
-    PutOff,
-}
-
-/// Brings a request to its answer.
-pub(super) async fn perform(
-    session: Arc<Session>,
-    runtime: Arc<Runtime>,
-    id: RequestId,
-    effect: Arc<Effect>,
-) {
-    let asking = Asking {
-        session,
-        runtime,
-        id,
-        effect,
-    };
-    asking.perform().await;
+/// A request that is brought to its answer.
+pub(super) struct ModelStep {
+    work: UnderWay,
 }
 
 /// What a request to a model may have used whose end nobody knows: what was set
@@ -76,41 +48,18 @@ pub(super) fn lost(state: &RunState, id: RequestId) -> Spent {
     reserved.copied().unwrap_or_default()
 }
 
-impl Asking {
-    async fn perform(self) {
-        while let Some(asked) = self.asked() {
-            until(asked.not_before_ms).await;
-            let goes = self.attempt(&asked).await;
-            if !self.effect.rests() {
-                effect::ended_meanwhile(&self.session, self.id);
-                break;
-            }
-            match goes {
-                Goes::On => {}
-                Goes::Over => break,
-                Goes::PutOff => {
-                    self.session.performed(self.id);
-                    self.session.put_off(self.id);
-                    if !self.stands_still() {
-                        self.session.take_up_calls();
-                    }
-                    return;
-                }
-            }
-        }
-        self.session.performed(self.id);
+impl Perform for ModelStep {
+    fn work(&self) -> &UnderWay {
+        &self.work
     }
 
-    fn asked(&self) -> Option<Asked> {
-        self.session.lock().state.requests.get(&self.id).cloned()
-    }
-
-    async fn attempt(&self, asked: &Asked) -> Goes {
-        if self.session.block_if_full() || self.stands_still() {
+    async fn attempt(&mut self, asked: Asked) -> Goes {
+        let asked = &asked;
+        if self.work.session.block_if_full() || self.work.stands_still(None) {
             return Goes::PutOff;
         }
         if asked.detached {
-            let used = lost(&self.session.lock().state, self.id);
+            let used = lost(&self.work.session.lock().state, self.work.id);
             self.settle(None, Err(CallError::Cancelled), used, Vec::new(), None);
             return Goes::Over;
         }
@@ -123,10 +72,10 @@ impl Asking {
         };
         let permitted = match self.permitted(prepared) {
             Ok(permitted) => permitted,
-            Err(denial) => return self.denied(denial),
+            Err(denial) => return self.work.denied(denial),
         };
         let rule = permitted.rule();
-        let Some(now) = self.runtime.models.now() else {
+        let Some(now) = self.work.runtime.models.now() else {
             let message = "the host has no models: its administrator configures them".to_owned();
             return self.told(Some(rule), Err(CallError::Permanent { message }));
         };
@@ -137,20 +86,20 @@ impl Asking {
             Err(error) => return self.told(Some(rule), Err(error)),
         };
         let agent = self.agent();
-        let days = &self.runtime.models.days;
+        let days = &self.work.runtime.models.days;
         let _under_way = days.under_way(part.day, &agent, part.took);
         // Also where this task is ended while it waits.
         let mut unsent = Unsent::new(self, part);
-        if !self.session.durable().await {
+        if !self.work.session.durable().await {
             return Goes::Over;
         }
         // Its own records may be the last that fit; it is sent all the same.
-        if self.is_held() {
+        if self.work.is_held(None) {
             unsent.is_settled();
             return self.not_sent(asked, part);
         }
-        let _place = self.runtime.models.asking.take();
-        if !self.begins() {
+        let _place = self.work.runtime.models.asking.take();
+        if self.work.begins().is_none() {
             // Ended before a byte was sent; whoever did so answered.
             return Goes::Over;
         }
@@ -158,7 +107,7 @@ impl Asking {
         let (began, meter) = (Instant::now(), Meter::default());
         let said = tokio::select! {
             biased;
-            () = self.effect.cancel.notified() => None,
+            () = self.work.effect.cancel.notified() => None,
             () = self.cut_off() => None,
             said = self.said(&now, &permitted, part, &meter) => Some(said),
         };
@@ -173,11 +122,17 @@ impl Asking {
             None => self.ended(asked, rule, part, used),
         }
     }
+}
+
+impl ModelStep {
+    pub(super) fn new(work: UnderWay) -> Self {
+        Self { work }
+    }
 
     /// For the figures of the host.
     fn measured(&self, role: &str, said: Option<&Said>, used: &Spent, wall: Duration) {
         let failed = said.into_iter().flat_map(|said| &said.attempts);
-        self.runtime.metrics().model(ModelRequest {
+        self.work.runtime.metrics().model(ModelRequest {
             role,
             model: said.and_then(|said| said.model.as_deref()),
             outcome: match said.map(|said| &said.answer) {
@@ -196,7 +151,7 @@ impl Asking {
 
     /// Begun by a host that is gone, or cut off: what it had set aside is used.
     fn began_before(&self, asked: &Asked) -> Goes {
-        let used = lost(&self.session.lock().state, self.id);
+        let used = lost(&self.work.session.lock().state, self.work.id);
         let rule = self.rule(asked);
         let retry = rule
             .as_ref()
@@ -208,7 +163,7 @@ impl Asking {
                 Event::Used { used },
                 self.retried(asked.attempt + 1, 0, why.to_owned()),
             ];
-            self.session.push(again);
+            self.work.session.push(again);
             return Goes::On;
         }
         let message = format!("{why}, and so did each of {} attempts", asked.attempt);
@@ -224,7 +179,7 @@ impl Asking {
 
     fn retried(&self, attempt: u32, wait_ms: u64, why: String) -> Event {
         Event::Retried {
-            id: self.id,
+            id: self.work.id,
             attempt,
             after_ms: ids::now_ms().saturating_add(wait_ms),
             why,
@@ -234,7 +189,7 @@ impl Asking {
 
     fn prepared(&self, asked: &Asked) -> Result<Prepared, CallError> {
         let (conversations, tools) = {
-            let inner = self.session.lock();
+            let inner = self.work.session.lock();
             (inner.state.talks.clone(), Arc::clone(&inner.state.tools))
         };
         match &asked.request {
@@ -252,7 +207,7 @@ impl Asking {
 
     /// Asks the agent's grants for a permit.
     fn permitted(&self, prepared: Prepared) -> Result<Permitted, Denial> {
-        let ask = |op| permit::permit::<Models>(&self.runtime, &self.agent(), op);
+        let ask = |op| permit::permit::<Models>(&self.work.runtime, &self.agent(), op);
         Permitted::new(prepared, ask)
     }
 
@@ -263,16 +218,9 @@ impl Asking {
     }
 
     fn agent(&self) -> String {
-        let inner = self.session.lock();
+        let inner = self.work.session.lock();
         let start = inner.state.start.as_ref();
         start.map_or_else(String::new, |start| start.agent.clone())
-    }
-
-    /// From here on it may be used; `false`: it was ended.
-    fn begins(&self) -> bool {
-        let mut inner = self.session.lock();
-        inner.intended.remove(&self.id);
-        self.effect.begins()
     }
 
     async fn said(
@@ -283,7 +231,7 @@ impl Asking {
         meter: &Meter,
     ) -> Said {
         let (seed, caller) = {
-            let inner = self.session.lock();
+            let inner = self.work.session.lock();
             let start = inner.state.start.as_ref();
             start.map_or_else(Default::default, |start| {
                 (start.seed.clone(), format!("{} {}", start.agent, start.by))
@@ -291,8 +239,13 @@ impl Asking {
         };
         let conversation = conversation_key(&seed);
         let (agent, op) = (self.agent(), permitted.op());
-        let still = || still_permitted(&self.runtime, &agent, op);
-        let telling = self.runtime.runs.deltas.begin(&self.session.id, self.id);
+        let still = || still_permitted(&self.work.runtime, &agent, op);
+        let telling = self
+            .work
+            .runtime
+            .runs
+            .deltas
+            .begin(&self.work.session.id, self.work.id);
         let told = |event| telling.tell(event);
         let ask = Ask {
             caller: &caller,
@@ -314,9 +267,9 @@ impl Asking {
 
     /// Resolves when the agent's rule for it is gone.
     async fn taken_away(&self, agent: &str, op: &models::Op) -> String {
-        let mut changes = self.runtime.registry.changes();
+        let mut changes = self.work.runtime.registry.changes();
         loop {
-            if let Err(why) = still_permitted(&self.runtime, agent, op) {
+            if let Err(why) = still_permitted(&self.work.runtime, agent, op) {
                 return why;
             }
             if changes.changed().await.is_err() {
@@ -329,9 +282,9 @@ impl Asking {
     /// way.
     async fn cut_off(&self) {
         let halted = |inner: &mut super::session::Inner| inner.is_halted().then_some(());
-        let mut stop = self.runtime.stop.subscribe();
+        let mut stop = self.work.runtime.stop.subscribe();
         tokio::select! {
-            () = self.session.wait_for(halted) => {}
+            () = self.work.session.wait_for(halted) => {}
             // The sender lives as long as this runtime.
             _ = stop.wait_for(|stop| *stop == crate::stop::Stop::Now) => {}
         }
@@ -341,7 +294,7 @@ impl Asking {
     /// again when the kill switch is lifted, or when it starts.
     fn ended(&self, asked: &Asked, rule: &models::Rule, part: Reserve, used: Spent) -> Goes {
         let audit = self.audit(&rule.role, "cut-off", None, &used, &[]);
-        if !self.effect.is_done() {
+        if !self.work.effect.is_done() {
             let ended = Err(CallError::Cancelled);
             self.settle(Some(rule), ended, used, audit, Some(part));
             return Goes::Over;
@@ -357,7 +310,7 @@ impl Asking {
             let used = (!used.is_nothing()).then_some(Event::Used { used });
             let events = used.into_iter().chain([retried]);
             let row = row.into_iter().collect();
-            self.session.lock().add(events, row, audit);
+            self.work.session.lock().add(events, row, audit);
         });
     }
 
@@ -368,7 +321,7 @@ impl Asking {
         part: Reserve,
         (said, used): (Said, Spent),
     ) -> Goes {
-        let goes_on = self.effect.is_done();
+        let goes_on = self.work.effect.is_done();
         let outcome = match &said.answer {
             Ok(_) => "ok",
             Err(error) => crate::calls::code_of(error),
@@ -400,13 +353,6 @@ impl Asking {
         Goes::Over
     }
 
-    fn denied(&self, denial: Denial) -> Goes {
-        let audit = permit::denied(&self.session, &denial);
-        let error = Err(CallError::Denied(denial));
-        self.settle(None, error, Spent::default(), audit, None);
-        Goes::Over
-    }
-
     /// Answers; where the grant says so, the run ends with it.
     fn settle(
         &self,
@@ -423,7 +369,7 @@ impl Asking {
             _ => None,
         };
         let answered = Event::Answered {
-            id: self.id,
+            id: self.work.id,
             answer: answer.into(),
             by: None,
             used,
@@ -434,30 +380,20 @@ impl Asking {
             // One write, which the records of the audit are in too.
             let audit = audit.into_iter().chain(row).collect();
             let events = events.into_iter().flatten();
-            self.session.lock().settle_all(self.id, events, audit)
+            self.work
+                .session
+                .lock()
+                .settle_all(self.work.id, events, audit)
         };
         let mut done = None;
         match part {
             Some(part) => self.counted(part, &used, |row| done = Some(settled(row))),
             None => done = Some(settled(None)),
         }
-        let is_new = done.is_some_and(|done| self.session.settled(done));
+        let is_new = done.is_some_and(|done| self.work.session.settled(done));
         if is_new && ends {
-            self.session.stop(Stop::Cancelled);
+            self.work.session.stop(Stop::Cancelled);
         }
-    }
-
-    /// Whether something keeps the request from being begun.
-    fn stands_still(&self) -> bool {
-        spending::outgrown(&self.session.lock().state).is_some() || self.is_held()
-    }
-
-    /// Whether the kill switch, or a block, keeps the request from being sent.
-    fn is_held(&self) -> bool {
-        let inner = self.session.lock();
-        let held = inner.is_halted() || inner.state.holds_effects();
-        drop(inner);
-        held || self.runtime.ready().is_err() || super::stands_still(&self.runtime, &self.session)
     }
 
     /// What was asked of whom, and what it took; no text.
@@ -470,7 +406,7 @@ impl Asking {
         attempts: &[Attempt],
     ) -> Vec<Op> {
         let by = {
-            let inner = self.session.lock();
+            let inner = self.work.session.lock();
             let start = inner.state.start.as_ref();
             start.map_or_else(String::new, |start| start.by.clone())
         };
@@ -481,8 +417,8 @@ impl Asking {
         let record = AuditRecord::now(&by, "model.ask", self.agent())
             .outcome(outcome)
             .detail(json!({
-                "run": self.session.id,
-                "request": self.id,
+                "run": self.work.session.id,
+                "request": self.work.id,
                 "role": role,
                 "model": model,
                 "tokens": used.model_tokens,

@@ -14,12 +14,13 @@ use airlock_sandbox::{CallError, Denial, EffectClass};
 use bytes::Bytes;
 
 use super::approval::{Verdict, verdict};
-use super::effects::{Call, may_repeat};
+use super::effects::may_repeat;
 use super::event::{Autonomy, Start};
 use super::fold::{Asked, RunState};
 use super::permit::permit;
 use super::session::{Inner, Session};
 use super::spending::Spent;
+use super::under_way::UnderWay;
 use crate::calls::{CallRefused, Cut, Judged, Step, StepMade, Turn};
 use crate::halt::OfRun;
 use crate::principal::{Principal, Role};
@@ -45,14 +46,14 @@ pub(super) enum Came {
 /// Makes the call that is permitted, as an attempt whose intent is durable; `None`:
 /// what is in force is not what it was judged by, and nothing of it happened.
 pub(super) async fn made(
-    call: &Call,
+    work: &UnderWay,
     asked: &Asked,
     permit: &RunPermit<Tools>,
     input: &str,
     judged: &Judged,
     turn: Option<Turn>,
 ) -> Option<Came> {
-    let of = call.session.lock().state.start.as_ref().map(|start| {
+    let of = work.session.lock().state.start.as_ref().map(|start| {
         let who = Arc::new(principal(start));
         (who, start.agent.clone())
     });
@@ -66,22 +67,22 @@ pub(super) async fn made(
         }));
     }
     let run = OfRun {
-        id: &call.session.id,
-        first: &call.session.first,
+        id: &work.session.id,
+        first: &work.session.first,
         agent: &agent,
     };
     let safe = may_repeat(judged.class());
     let step = Step {
         run,
-        request: call.id,
+        request: work.id,
         attempt: asked.attempt,
-        cancel: &call.effect.cancel,
+        cancel: &work.effect.cancel,
         judged,
         permit,
         input: Bytes::copy_from_slice(input.as_bytes()),
-        key: key(&call.session.id, call.id, asked, safe),
+        key: key(&work.session.id, work.id, asked, safe),
     };
-    Some(match call.runtime.call_step(&who, &step, turn).await {
+    Some(match work.runtime.call_step(&who, &step, turn).await {
         Ok(made) => came(made, judged.class()),
         Err(CallRefused::Changed) => return None,
         Err(CallRefused::Interrupted) => Came::Answer {
