@@ -5,9 +5,9 @@ use airlock_memory::{MemoryHome, Namespace, Options};
 use serde_json::{Value, json};
 
 use super::backend::{Backend, Failure};
-use super::{ANSWER_BYTES_MAX, Owner, Rule, State};
+use super::{ANSWER_BYTES_MAX, Memory, Owner, Request, Rule, State, Task};
 use crate::call::CallError;
-use crate::capability::Cases;
+use crate::capability::{Capability, Cases};
 use crate::grants::EffectClass;
 use crate::services::Services;
 use crate::testing::{Door, grants, services};
@@ -518,4 +518,38 @@ async fn a_read_opens_no_unused_memory() {
     assert!(!made() && world.services.memory.opened().is_none());
     let put = world.ask("notes", &door, put("agent", "a", "x")).await;
     assert!(put.is_ok() && made(), "{put:?}");
+}
+
+/// A permit is for its own operation: for another one there is no task.
+#[test]
+fn a_run_does_what_it_was_permitted_and_nothing_else() {
+    let granted = grants(CASES.grants);
+    let get = r#"{"op":"get","namespace":"run","id":"a"}"#;
+    let two = r#"{"op":"search","namespaces":["run","agent"]}"#;
+    for (request, words, permitted) in [
+        (get, &["get run a"][..], true),
+        (get, &["get run b"], false),
+        (get, &["put run a"], false),
+        (get, &["get agent a"], false),
+        (get, &["get run a", "get run a"], false),
+        (get, &[], false),
+        (two, &["search run", "search agent"], true),
+        (two, &["search agent", "search run"], false),
+        (two, &["search run"], false),
+    ] {
+        let permit = |words: &&str| {
+            let words: Vec<&str> = words.split(' ').collect();
+            let op = Memory::parse_op(&words).expect("an operation");
+            granted.permit_run::<Memory>(op).expect("granted")
+        };
+        let permits: Vec<_> = words.iter().map(permit).collect();
+        let owner = Owner {
+            plugin: "p",
+            principal: "u",
+            run: Some("run_1"),
+        };
+        let asked = Request::read(request).expect("a request");
+        let task = Task::of_run(asked, &permits, owner);
+        assert_eq!(task.is_ok(), permitted, "{request} by {words:?}: {task:?}");
+    }
 }
