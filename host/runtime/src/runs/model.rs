@@ -79,7 +79,7 @@ impl Perform for ModelStep {
             let message = "the host has no models: its administrator configures them".to_owned();
             return self.told(Some(rule), Err(CallError::Permanent { message }));
         };
-        let part = match self.reserve(&now, &permitted) {
+        let part = match self.reserve(&now, &permitted, asked.attempt) {
             Ok(Reserved::Part(part)) => part,
             Ok(Reserved::Over) => return Goes::Over,
             Ok(Reserved::Later(short)) => return self.waits(short).await,

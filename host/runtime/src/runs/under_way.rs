@@ -15,7 +15,7 @@ use super::effects::until;
 use super::event::{Event, Told};
 use super::fold::Asked;
 use super::session::Session;
-use super::spending::{self, Spent};
+use super::spending::Spent;
 use super::{permit, step};
 use crate::runtime::Runtime;
 
@@ -99,7 +99,7 @@ impl UnderWay {
     /// the plugin it calls, a block, a journal that has as much as it may, or that the
     /// host stops.
     pub(super) fn stands_still(&self, plugin: Option<&str>) -> bool {
-        spending::outgrown(&self.session.lock().state).is_some() || self.is_held(plugin)
+        self.session.lock().is_kept() || self.is_held(plugin)
     }
 
     /// The same, however much its journal has.

@@ -6,17 +6,15 @@
 //! first.
 
 use airlock_journal::Op;
-use airlock_models::Allowance;
-use airlock_sandbox::capability::models;
 use airlock_sandbox::{CallError, EffectClass};
 use tokio::sync::watch;
 
 use super::{Asked, Event, Goes, InForce, ModelStep, Permitted, RequestId, Spent, error_of};
 use crate::ids;
-use crate::models::{Bounds, DayBounds, DayLeft, Took, day_of};
+use crate::models::{Bounds, DayBounds, Took, day_of};
 use crate::runs::exchange::{Fits, reserved, under_way};
+use crate::runs::fold::RunState;
 use crate::runs::session::Inner;
-use crate::runs::spending;
 
 /// What is set aside for an attempt, and where it is counted.
 #[derive(Clone, Copy)]
@@ -96,14 +94,9 @@ impl Inner {
     }
 
     fn seen(&self, id: RequestId) -> Seen {
-        let of_models = |spent: Spent| Spent {
-            model_tokens: spent.model_tokens,
-            model_micros: spent.model_micros,
-            ..Spent::default()
-        };
         Seen {
-            left: of_models(self.state.left_now()),
-            spent: of_models(self.state.spent),
+            left: self.state.left_now(),
+            spent: self.state.spent,
             aside: under_way(&self.state),
             is_ahead: self.is_ahead(id),
         }
@@ -116,6 +109,7 @@ impl ModelStep {
         &self,
         now: &InForce,
         permitted: &Permitted,
+        attempt: u32,
     ) -> Result<Reserved, CallError> {
         let bound = permitted.bound(now).map_err(error_of)?;
         let rule = permitted.rule();
@@ -136,7 +130,8 @@ impl ModelStep {
         // What settles from here on is seen by whoever waits.
         let settled = days.settled();
         let reserved = days.reserve(day, of, bounds, |left, count| {
-            self.push_reserved(rule, bound, left, count)
+            let fits = |state: &RunState| reserved(state, rule, bound, left);
+            self.push_reserved(attempt, fits, count)
         });
         // Others wait for the days, not for what is written here.
         self.work.session.kick();
@@ -162,27 +157,26 @@ impl ModelStep {
     /// The intent, decided and pushed in one.
     fn push_reserved(
         &self,
-        rule: &models::Rule,
-        bound: Allowance,
-        left: DayLeft,
+        attempt: u32,
+        fits: impl FnOnce(&RunState) -> Result<Fits, CallError>,
         count: &mut dyn FnMut(Took) -> Op,
     ) -> Result<Pushed, CallError> {
         let mut inner = self.work.session.lock();
         let open = inner.state.requests.contains_key(&self.work.id);
-        if !open || inner.dead || inner.retired || inner.state.end.is_some() {
+        if !open || inner.is_closed() {
             return Ok(Pushed::Over);
         }
-        let fits = reserved(&inner.state, rule, bound, left)?;
+        let fits = fits(&inner.state)?;
         let ahead = inner.is_ahead(self.work.id);
         let took = match fits {
             Fits::Now(took) if !ahead => took,
             Fits::Now(_) => {
                 let why = "it waits for requests that waited before".to_owned();
-                return Ok(self.push_short(&mut inner, why, false));
+                return Ok(self.push_short(&mut inner, attempt, why, false));
             }
             Fits::Later { bound, of_day } => {
                 let why = format!("it waits: {bound} is set aside for requests under way");
-                return Ok(self.push_short(&mut inner, why, of_day));
+                return Ok(self.push_short(&mut inner, attempt, why, of_day));
             }
         };
         inner.short.remove(&self.work.id);
@@ -195,28 +189,21 @@ impl ModelStep {
     }
 
     /// It has to wait; what for is told once.
-    fn push_short(&self, inner: &mut Inner, why: String, of_day: bool) -> Pushed {
+    fn push_short(&self, inner: &mut Inner, attempt: u32, why: String, of_day: bool) -> Pushed {
         if inner.short.insert(self.work.id) {
-            let attempt = self.attempt_of(inner);
             inner.push(self.retried(attempt, 0, why));
         }
         let seen = inner.seen(self.work.id);
         Pushed::Later { seen, of_day }
     }
 
-    fn attempt_of(&self, inner: &Inner) -> u32 {
-        let asked = inner.state.requests.get(&self.work.id);
-        asked.map_or(1, |asked| asked.attempt)
-    }
-
     /// Waits until it may fit, or stands still.
     pub(super) async fn waits(&self, short: Short) -> Goes {
         let Short { seen, settled } = short;
-        let changed = self.work.session.wait_for(|inner| {
-            let held = inner.is_halted() || inner.state.holds_effects();
-            let full = spending::outgrown(&inner.state).is_some();
-            (held || full || inner.seen(self.work.id) != seen).then_some(())
-        });
+        let changed = self
+            .work
+            .session
+            .wait_for(|inner| (inner.is_kept() || inner.seen(self.work.id) != seen).then_some(()));
         let of_others = async {
             match settled {
                 // Whoever tells lives as long as this runtime.
