@@ -21,6 +21,7 @@ impl View<'_> {
     fn handle(&mut self, id: RequestId) -> wasmtime::Result<Resource<Handle>> {
         let handle = self.0.table.push(Handle { id })?;
         self.0.held.insert(id);
+        self.0.unseen.insert(id);
         Ok(handle)
     }
 
@@ -178,13 +179,13 @@ impl host::HostHandle for View<'_> {
 
     fn cancel(&mut self, handle: Resource<Handle>) -> wasmtime::Result<()> {
         let id = self.id(&handle)?;
-        self.0.held.remove(&id);
+        self.0.lets_go(id);
         Ok(self.0.host.cancel(id)?)
     }
 
     fn drop(&mut self, handle: Resource<Handle>) -> wasmtime::Result<()> {
         let handle = self.0.table.delete(handle)?;
-        self.0.held.remove(&handle.id);
+        self.0.lets_go(handle.id);
         Ok(self.0.host.detach(handle.id)?)
     }
 }

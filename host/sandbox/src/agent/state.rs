@@ -22,6 +22,8 @@ pub(crate) struct AgentState {
     pub(crate) guard: Guard,
     /// Requests whose handles the agent neither cancelled nor dropped.
     pub(crate) held: BTreeSet<RequestId>,
+    /// Those of them whose answers it did not wait for yet.
+    pub(crate) unseen: BTreeSet<RequestId>,
     /// The run's state as the agent sees it.
     pub(crate) memory: Memory,
     cli: WasiCliCtx,
@@ -51,6 +53,7 @@ impl AgentState {
             waits: HashMap::new(),
             guard,
             held: BTreeSet::new(),
+            unseen: BTreeSet::new(),
             memory,
             cli: WasiCliCtx::default(),
             files: WasiFilesystemCtx::default(),
@@ -86,6 +89,25 @@ impl AgentState {
                 ctx: &mut self.sockets,
                 table: &mut self.table,
             },
+        }
+    }
+
+    /// The agent wants no answer to a request.
+    pub(super) fn lets_go(&mut self, id: RequestId) {
+        self.held.remove(&id);
+        self.unseen.remove(&id);
+    }
+
+    /// The agent waited for these: what it computes from here on counts anew, also
+    /// where the answers were there at once. One answer is waited for once, and none
+    /// while a journal is read, which has all of them.
+    pub(super) fn sees(&mut self, answered: &[RequestId]) {
+        let mut first = false;
+        for id in answered {
+            first |= self.unseen.remove(id);
+        }
+        if first && self.host.is_live() {
+            self.guard.waits();
         }
     }
 

@@ -309,6 +309,21 @@ async fn what_ends_an_attempt_is_told_apart() {
     }
 }
 
+/// `cpu` bounds what is computed from one answer to the next, whether an answer takes its
+/// time or is there at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_there_at_once_were_waited_for() {
+    let test = testing::sandbox();
+    let burn = r#"{"burn":{"rounds":20000000}}"#;
+    let call = r#"{"call":{"tool":"a/b","input":{}}}"#;
+    let host = Arc::new(Echo::default());
+    let steps = format!(r#"{{"repeat":{{"times":100,"steps":[{burn},{call}]}}}}"#);
+    let end = run(&test, &host, &steps).await;
+    assert!(matches!(end, AgentEnd::Done(_)), "{end:?}");
+    let spent = host.spent.lock().expect("no panic").last().copied();
+    assert!(spent > Some(500_000), "{spent:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_may_import_nothing_that_has_effects() {
     let test = testing::sandbox();

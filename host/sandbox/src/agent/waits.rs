@@ -12,7 +12,8 @@ use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
 use wasmtime_wasi_io::bindings::wasi::io::poll;
 
 use super::state::AgentState;
-use super::{Request, RequestId};
+use super::{AgentHost, Request, RequestId, Stopped};
+use crate::call::guard::Guard;
 use crate::gate::LimitReached;
 use crate::inert::POLLABLES_MAX;
 
@@ -63,16 +64,8 @@ impl View<'_> {
         let (waiting, mut ready) = self.behind(pollables);
         if ready.is_empty() {
             let ids = waiting.iter().map(|(_, id)| *id).collect();
-            let guard = &self.0.guard;
-            let mut asked = self.0.host.poll(ids, wait);
-            let answered = poll_fn(|cx| {
-                let answered = asked.as_mut().poll(cx);
-                if answered.is_pending() {
-                    guard.waits();
-                }
-                answered
-            });
-            let answered = answered.await?;
+            let answered = answered(&*self.0.host, &self.0.guard, ids, wait).await?;
+            self.0.sees(&answered);
             let positions = waiting.iter().filter(|(_, id)| answered.contains(id));
             ready = positions.map(|(position, _)| *position).collect();
         }
@@ -106,6 +99,24 @@ impl View<'_> {
         self.0.host.random(&mut bytes);
         u64::from_le_bytes(bytes)
     }
+}
+
+/// The first answers of these; the agent waits until there is one.
+async fn answered(
+    host: &dyn AgentHost,
+    guard: &Guard,
+    ids: Vec<RequestId>,
+    wait: bool,
+) -> Result<Vec<RequestId>, Stopped> {
+    let mut asked = host.poll(ids, wait);
+    let answered = poll_fn(|cx| {
+        let answered = asked.as_mut().poll(cx);
+        if answered.is_pending() {
+            guard.waits();
+        }
+        answered
+    });
+    answered.await
 }
 
 impl poll::Host for View<'_> {
