@@ -36,7 +36,7 @@ pub fn in_flags(code: &str, detail: &str) -> String {
     if OF_CALLS.contains(&code) {
         return detail;
     }
-    let detail = match detail.strip_prefix("limits.") {
+    let detail = match detail.strip_prefix("the body: limits.") {
         Some(limit) => format!("--limit {limit}"),
         None => detail,
     };
@@ -56,7 +56,7 @@ mod tests {
             "--older-than: at least `1m`"
         );
         assert_eq!(in_flags("permanent", told), told);
-        let told = "limits.cpu: `5` has no unit";
+        let told = "the body: limits.cpu: `5` has no unit";
         assert_eq!(
             in_flags("invalid-request", told),
             "--limit cpu: `5` has no unit"

@@ -254,6 +254,10 @@ mod tests {
                 "grants.kv[0].bytes: ",
             ),
             (
+                r#"{"limits":{"cpu":5}}"#,
+                "limits.cpu: `5` has no unit; write e.g. `500ms`",
+            ),
+            (
                 r#"{"limits":{"wall":"soon"}}"#,
                 "limits.wall: `soon` is not a duration",
             ),

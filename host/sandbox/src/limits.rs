@@ -377,7 +377,8 @@ macro_rules! text_serde {
         }
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                let text = d.deserialize_str(WithUnit($how))?;
+                // Of a number some formats say nothing of their own accord.
+                let text = d.deserialize_any(WithUnit($how))?;
                 text.parse().map_err(D::Error::custom)
             }
         }

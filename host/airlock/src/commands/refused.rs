@@ -34,14 +34,14 @@ pub(super) fn as_given(mut error: Error, given: &Value, sent: &Value) -> Error {
     error
 }
 
-/// A place in a body, `grants.files[2].access`, or a rule, `` `files` rule 2``.
+/// A place in a body, `the body: grants.files[2].access`, or a rule, `` `files` rule 2``.
 fn renumbered(detail: &str, given: &Value, sent: &Value) -> Option<String> {
     let number = |capability: &str, number: &str| {
         let rule = sent[capability].get(number.parse::<usize>().ok()?)?;
         let mut rules = given[capability].as_array()?.iter();
         rules.position(|other| other == rule)
     };
-    if let Some(place) = detail.strip_prefix("grants.") {
+    if let Some(place) = detail.strip_prefix("the body: grants.") {
         let (capability, rest) = place.split_once('[')?;
         let (sent, rest) = rest.split_once(']')?;
         let at = number(capability, sent)?;
@@ -50,7 +50,8 @@ fn renumbered(detail: &str, given: &Value, sent: &Value) -> Option<String> {
     let (before, rest) = detail.split_once("` rule ")?;
     let (before, capability) = before.rsplit_once('`')?;
     let (sent, rest) = rest.split_once(':')?;
-    let at = number(capability, sent)?;
+    // Beside another rule both are numbered as they would be in force.
+    let at = number(capability, sent).filter(|_| !rest.contains(" rule "))?;
     Some(format!(
         "{before}`{capability}` rule {at} of those given:{rest}"
     ))
@@ -80,10 +81,13 @@ mod tests {
         let sent = json!({ "kv": [rule("a"), rule("b"), rule("c"), rule("d")] });
         let table = [
             (
-                "grants.kv[2].byts: unknown field",
+                "the body: grants.kv[2].byts: unknown field",
                 "kv[1].byts: unknown field",
             ),
-            ("grants.kv[3]: missing field", "kv[2]: missing field"),
+            (
+                "the body: grants.kv[3]: missing field",
+                "kv[2]: missing field",
+            ),
             (
                 "`kv` rule 2: too much",
                 "`kv` rule 1 of those given: too much",
@@ -92,16 +96,26 @@ mod tests {
                 "it can't be put in force: `kv` rule 3: no",
                 "it can't be put in force: `kv` rule 2 of those given: no",
             ),
+            (
+                "`kv` rule 2: its bucket is that of rule 1 already",
+                "`kv` rule 2: its bucket is that of rule 1 already",
+            ),
             // One that was not given keeps the number that `airlock grants` shows.
             (
-                "grants.kv[1].byts: unknown field",
-                "grants.kv[1].byts: unknown field",
+                "the body: grants.kv[1].byts: unknown field",
+                "the body: grants.kv[1].byts: unknown field",
             ),
             ("`kv` rule 1: too much", "`kv` rule 1: too much"),
-            ("grants.kv[9]: no", "grants.kv[9]: no"),
-            ("grants.files[0]: no", "grants.files[0]: no"),
+            ("the body: grants.kv[9]: no", "the body: grants.kv[9]: no"),
+            (
+                "the body: grants.files[0]: no",
+                "the body: grants.files[0]: no",
+            ),
             ("`kv` rule x: no", "`kv` rule x: no"),
-            ("grants.file: unknown field", "grants.file: unknown field"),
+            (
+                "the body: grants.file: unknown field",
+                "the body: grants.file: unknown field",
+            ),
             ("something else", "something else"),
             ("", ""),
         ];
