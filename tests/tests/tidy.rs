@@ -276,7 +276,7 @@ const NAMED_ELSEWHERE: &[(&str, usize, &str)] = &[
         6,
         "runs ask the memory, administrators look into it, what goes with a plugin or a run",
     ),
-    ("models", 3, "runs ask models, within a rule's bounds"),
+    ("models", 4, "runs ask models, within a rule's bounds"),
     (
         "log",
         7,
@@ -287,8 +287,33 @@ const NAMED_ELSEWHERE: &[(&str, usize, &str)] = &[
         11,
         "the vault is the host's, and requests carry its values",
     ),
-    ("tools", 7, "runs call tools"),
+    ("tools", 8, "runs call tools"),
 ];
+
+/// What the grants allow is asked of the gate, which gives a permit for it, and by what
+/// explains them, which does nothing. A room's own `decide` is its own.
+#[test]
+fn the_gate_alone_decides() {
+    let rooms = root().join("host/sandbox/src/capability");
+    let is_room = |path: &Path| path.starts_with(&rooms) && path.parent() != Some(&*rooms);
+    let sources = ["sandbox", "runtime", "airlock"].map(|name| format!("host/{name}/src"));
+    let sources = sources.iter().flat_map(|within| files(within, "rs"));
+    let sources: Vec<PathBuf> = sources.filter(|path| !is_test(path)).collect();
+    assert!(sources.len() > 300, "only {} files", sources.len());
+    let decides = |path: &Path| {
+        let text = fs::read_to_string(path).expect("UTF-8");
+        let rest = text.split("::decide").skip(1);
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        rest.filter(|rest| !rest.starts_with(is_name)).count() > 0
+    };
+    let deciding: BTreeSet<PathBuf> = sources
+        .into_iter()
+        .filter(|path| !is_room(path) && decides(path))
+        .collect();
+    let may = ["gate.rs", "gate/run.rs", "capability/mod.rs"];
+    let may = may.map(|name| root().join("host/sandbox/src").join(name));
+    assert_eq!(deciding, BTreeSet::from(may));
+}
 
 #[test]
 fn a_capability_is_one_room() {

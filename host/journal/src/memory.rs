@@ -391,3 +391,34 @@ impl Rows for Overlay<'_> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Op;
+
+    #[tokio::test]
+    async fn what_is_held_waits_until_it_is_let_go() {
+        let store = MemoryStore::new();
+        let batch = |key: &'static str| Batch {
+            ops: vec![Op::Put {
+                space: "s",
+                key: Bytes::from_static(key.as_bytes()),
+                value: Bytes::new(),
+            }],
+        };
+        let there = |key: &str| store.get("s", key.as_bytes()).expect("a read").is_some();
+        store.hold_after(2);
+        store.commit(batch("a")).await.expect("before the hold");
+        store.commit(batch("b")).await.expect("before the hold");
+        let held = store.commit(batch("c"));
+        let later = store.commit(batch("d"));
+        assert!(there("b") && !there("c") && !there("d"));
+        store.release();
+        held.await.expect("let go");
+        later.await.expect("let go");
+        assert!(there("c") && there("d"));
+        store.commit(batch("e")).await.expect("no more is held");
+        assert_eq!(store.commits(), 5);
+    }
+}

@@ -164,6 +164,41 @@ mod tests {
     }
 
     #[test]
+    fn a_document_is_known_and_bounded() {
+        let bytes = pinned().bytes();
+        let padded = |length: usize| {
+            let mut padded = bytes.clone();
+            padded.resize(length, b' ');
+            Pinned::read(&padded)
+        };
+        assert_eq!(padded(BYTES_MAX), Ok(pinned()));
+        let error = padded(BYTES_MAX + 1).expect_err("it is too long");
+        assert!(error.to_string().contains("8388608 bytes"), "{error}");
+        for (bytes, meant) in [
+            (&b" {"[..], true),
+            (b"\0asm", false),
+            (b"", false),
+            (b"[{", false),
+        ] {
+            assert_eq!(Pinned::is_meant(bytes), meant, "{bytes:?}");
+        }
+        let one = || vec!["a".to_owned()];
+        let differs = |changed, added, removed| Difference {
+            changed,
+            added,
+            removed,
+        };
+        for (difference, none) in [
+            (differs(vec![], vec![], vec![]), true),
+            (differs(one(), vec![], vec![]), false),
+            (differs(vec![], one(), vec![]), false),
+            (differs(vec![], vec![], one()), false),
+        ] {
+            assert_eq!(difference.is_none(), none, "{difference:?}");
+        }
+    }
+
+    #[test]
     fn a_document_that_was_changed_is_judged() {
         let change = |pointer: &str, value: Value| {
             let mut document: Value = serde_json::from_slice(&pinned().bytes()).expect("JSON");

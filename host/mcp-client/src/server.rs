@@ -328,6 +328,53 @@ mod tests {
     }
 
     #[test]
+    fn what_a_program_is_given_is_bounded() {
+        let of = |args: Vec<String>, values: Vec<String>| {
+            let variables = values.into_iter().enumerate();
+            let variables = variables.map(|(n, value)| (format!("V{n}"), value));
+            let server = Server {
+                command: Some("/x".to_owned()),
+                args,
+                variables: variables.collect(),
+                ..Server::default()
+            };
+            server.check().map_err(|error| error.to_string())
+        };
+        let text = |bytes: usize| "x".repeat(bytes);
+        assert_eq!(of(vec![text(1); ITEMS_MAX], vec![]), Ok(()));
+        assert_eq!(of(vec![text(ITEM_BYTES_MAX)], vec![]), Ok(()));
+        assert!(of(vec![text(1); ITEMS_MAX + 1], vec![]).is_err());
+        // Names count: eight of two letters.
+        let each = VARIABLES_BYTES_MAX / 8 - 2;
+        let mut values = vec![text(each); 8];
+        assert_eq!(of(vec![], values.clone()), Ok(()));
+        values[7].push('x');
+        let refused = of(vec![], values).expect_err("one byte more");
+        assert!(refused.contains("have 32769 bytes"), "{refused}");
+        // As JSON: `[[` … `],[],{}]`, and each text with its quotes and comma.
+        let mut args = vec![text(ITEM_BYTES_MAX); 23];
+        let written = 23 * (ITEM_BYTES_MAX + 3) + "[[],[],{}]".len();
+        args.push(text(ORDER_BYTES_MAX - written - 2));
+        assert_eq!(of(args.clone(), vec![]), Ok(()));
+        args[23].push('x');
+        let refused = of(args, vec![]).expect_err("one byte more");
+        assert!(refused.contains("98304 bytes together"), "{refused}");
+    }
+
+    #[test]
+    fn a_place_is_for_people() {
+        let place = |server: serde_json::Value| {
+            let server: Server = serde_json::from_value(server).expect("a server");
+            server.place().to_owned()
+        };
+        let url = json!({ "url": "https://a.test/mcp" });
+        assert_eq!(place(url), "https://a.test/mcp");
+        let command = json!({ "command": "/bin/x", "args": ["--key", "k"] });
+        assert_eq!(place(command), "/bin/x");
+        assert_eq!(place(json!({})), "");
+    }
+
+    #[test]
     fn a_server_makes_sense_or_is_refused() {
         let long = "x".repeat(ITEM_BYTES_MAX + 1);
         let many = |count: usize, bytes: usize| -> serde_json::Value {
@@ -347,6 +394,8 @@ mod tests {
             (json!({ "url": "http://a.test/mcp" }), "`http://`"),
             (json!({ "url": "ftp://a.test" }), "begins with `https://`"),
             (json!({ "url": "https://u:p@a.test/" }), "user or password"),
+            (json!({ "url": "https://u@a.test/" }), "user or password"),
+            (json!({ "url": "https://:p@a.test/" }), "user or password"),
             (
                 json!({ "url": "https://a.test/?key=1" }),
                 "query or fragment",

@@ -173,6 +173,13 @@ mod tests {
                 r#"{"id":123456789012345678901}"#,
                 r#"{"id":"*********************"}"#,
             ),
+            // The message's own number also stands behind what is in it.
+            (
+                "8080",
+                r#"{"params":{"list":[8080]},"id":8080}"#,
+                r#"{"params":{"list":["****"]},"id":8080}"#,
+            ),
+            ("1, 2", r#"{"a":[1, 2]}"#, r#"{"a":["*", "*"]}"#),
             ("none", r#"{"a": 1}"#, r#"{"a": 1}"#),
         ];
         for (secret, message, expect) in table {

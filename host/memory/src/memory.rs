@@ -71,6 +71,8 @@ pub struct Options {
     pub tail_bytes_max: u64,
     /// How old a change gets before it does.
     pub tail_age_max: Duration,
+    /// How often the memory removes what is over, whatever there is to write.
+    pub sweep_every: Duration,
     /// Whether the memory takes changes to disk and removes what is over by itself.
     /// Without, [`Memory::flush`] and [`Memory::sweep`] do.
     pub background: bool,
@@ -86,6 +88,7 @@ impl Default for Options {
             tail_changes_max: 2048,
             tail_bytes_max: 8 << 20,
             tail_age_max: Duration::from_secs(2),
+            sweep_every: Duration::from_secs(1),
             background: true,
         }
     }

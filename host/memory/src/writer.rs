@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use airlock_journal::StoreError;
 use tokio::sync::oneshot;
@@ -26,11 +26,9 @@ const QUEUE_MAX: usize = 1024;
 /// Bytes of writes that may wait.
 const QUEUE_BYTES_MAX: u64 = 128 << 20;
 /// Requests in one batch.
-const BATCH_MAX: usize = 256;
+pub(crate) const BATCH_MAX: usize = 256;
 /// Bytes of writes after which a batch takes no further one.
-const BATCH_BYTES_MAX: u64 = 8 << 20;
-/// How often the thread looks for what is over, whatever there is to write.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const BATCH_BYTES_MAX: u64 = 8 << 20;
 
 type Reply<T> = oneshot::Sender<Result<T, MemoryError>>;
 
@@ -143,7 +141,7 @@ struct Serving {
 
 impl Serving {
     fn serve(&mut self) {
-        let mut sweep_at = Instant::now() + SWEEP_EVERY;
+        let mut sweep_at = self.next_sweep();
         loop {
             let left = sweep_at.saturating_duration_since(Instant::now());
             match self.requests.recv_timeout(left) {
@@ -156,9 +154,13 @@ impl Serving {
                 if self.shared.options.background {
                     self.tidy();
                 }
-                sweep_at = Instant::now() + SWEEP_EVERY;
+                sweep_at = self.next_sweep();
             }
         }
+    }
+
+    fn next_sweep(&self) -> Instant {
+        Instant::now() + self.shared.options.sweep_every
     }
 
     /// Removes what is over, one step; what fails is tried again.

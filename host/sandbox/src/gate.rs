@@ -1,6 +1,7 @@
-//! The one door. Every effect of a plugin asks [`Gate::permit`] for a
-//! [`Permit`], and a capability's backend takes nothing else, so code that skips
-//! the gate does not compile.
+//! The one door. Every effect of a plugin's call asks [`Gate::permit`] for a
+//! [`Permit`], what an agent's run asks of its host itself [`Grants::permit_run`] for
+//! a [`RunPermit`], and what does it takes nothing else, so code that skips the gate
+//! does not compile.
 //!
 //! What must stay true: a permit's fields are private to this module; a permit
 //! behind a stream or descriptor is rechecked at each use, so a revoked grant
@@ -14,8 +15,11 @@ use crate::call::{CapabilityUsage, Denial};
 use crate::capability::Capability;
 use crate::grants::{EffectClass, Grants, GrantsCell};
 
+mod run;
 #[cfg(test)]
 mod tests;
+
+pub use run::RunPermit;
 
 /// Distinct denials kept per call; further ones are only counted.
 pub const DENIALS_MAX: usize = 100;
@@ -100,8 +104,8 @@ impl Missing {
     }
 }
 
-/// The proof that a grant allows one concrete operation. Only [`Gate::permit`]
-/// makes one:
+/// The proof that a grant allows one concrete operation of a call. Only
+/// [`Gate::permit`] makes one:
 ///
 /// ```
 /// use airlock_sandbox::capability::log::{Log, Op};

@@ -2,8 +2,9 @@
 //! runs one call of one tool in a fresh instance and knows nothing of HTTP
 //! routes, principals' rights or runs.
 //!
-//! What must stay true: an effect needs a [`gate::Permit`], only the gate makes
-//! one, and only for a rule an administrator wrote; every limit is on by default.
+//! What must stay true: an effect needs a [`gate::Permit`], or a [`gate::RunPermit`]
+//! where an agent's run asks for it, only the gate makes one, and only for a rule an
+//! administrator wrote; every limit is on by default.
 
 pub mod agent;
 pub mod call;

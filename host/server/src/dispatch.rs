@@ -5,20 +5,21 @@ use std::sync::Arc;
 
 use airlock_runtime::idempotency::{Begin, Fingerprint, Ticket};
 use airlock_runtime::{AuthError, IdempotencyError, Principal, Runtime};
-use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, State};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
+use axum::{BoxError, Router};
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, Request};
 use serde::de::DeserializeOwned;
 
 use crate::app::App;
 use crate::bodies::{self, CHUNKS_BYTES_MAX, COMPONENT_BYTES_MAX, Room, Terms};
-use crate::reply::{Refusal, Reply, method_not_allowed};
+use crate::reply::{Refusal, Reply, ReplyBody, method_not_allowed};
 use crate::routes::{Access, ROUTES, Route, Takes};
 
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -86,6 +87,20 @@ impl Call {
                 .with("line", error.line)
                 .with("column", error.column)
         })
+    }
+
+    /// A body in parts, for as long as the token holds: then it breaks off, and can't be
+    /// taken for a whole one.
+    pub(crate) fn parts<E: Into<BoxError>>(
+        &self,
+        parts: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+    ) -> ReplyBody {
+        let (runtime, who) = (Arc::clone(self.runtime()), Arc::clone(&self.who));
+        let parts = parts.map(move |part| {
+            runtime.check_holds(&who)?;
+            part.map_err(Into::into)
+        });
+        ReplyBody::Stream(Body::from_stream(parts))
     }
 
     /// A header as text.

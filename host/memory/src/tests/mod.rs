@@ -11,6 +11,7 @@ mod reads;
 mod refused;
 mod search;
 mod slow;
+mod writer;
 mod writes;
 
 use std::path::Path;

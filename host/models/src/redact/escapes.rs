@@ -116,6 +116,7 @@ mod tests {
             (r"\n\t\/\\\x", "\n\t/\\\\x", "/", r"\/"),
             (r"x\ud83d\ude00y", "x😀y", "😀", r"\ud83d\ude00"),
             (r"\ud83dz", "\u{fffd}z", "z", "z"),
+            (r"\udc00\udc00z", "\u{fffd}\u{fffd}z", "z", "z"),
             (r"é\u00e9\u00g0\", "éé\\u00g0\\", "éé", r"é\u00e9"),
         ];
         for (source, text, part, stands) in table {

@@ -18,8 +18,6 @@ pub(super) struct Found<'a> {
     pub(super) kind: Option<&'a str>,
     /// How many times escapes were read before it was found.
     depth: usize,
-    /// What was found, as it read then; `None`: what stands there.
-    value: Option<String>,
 }
 
 impl<'a> Found<'a> {
@@ -28,31 +26,21 @@ impl<'a> Found<'a> {
             range,
             kind,
             depth: 0,
-            value: None,
         }
     }
 
-    /// With another one that overlaps it: a secret if one of them is; the value is of
-    /// the one that was read best.
-    fn join(&mut self, next: Self) {
-        let within = next.range.end <= self.range.end;
-        let covers = next.range.start <= self.range.start && next.range.end >= self.range.end;
+    /// With another one that overlaps it: a secret if one of them is, and read as often
+    /// as the one that was read more.
+    fn join(&mut self, next: &Self) {
         self.range.end = self.range.end.max(next.range.end);
         if next.kind.is_none() {
             self.kind = None;
         }
-        if next.depth > self.depth {
-            // What is beside it belongs to the value too.
-            (self.depth, self.value) = (next.depth, next.value.filter(|_| covers));
-        } else if !within {
-            self.value = None;
-        }
+        self.depth = self.depth.max(next.depth);
     }
 
+    /// What stands there, as it read where it was found.
     fn value(&self, text: &str) -> String {
-        if let Some(value) = &self.value {
-            return value.clone();
-        }
         let mut value = text[self.range.clone()].to_owned();
         for _ in 0..self.depth {
             value = Reading::of(&value).map_or(value, |reading| reading.text);
@@ -95,7 +83,6 @@ pub(super) fn read_through<'a>(
     for (at, reading) in readings.iter().enumerate() {
         for mut found in find(&reading.text) {
             found.depth = at + 1;
-            found.value = Some(reading.text[found.range.clone()].to_owned());
             if let Some(next) = readings.get(at + 1) {
                 found.range = next.widened(&found.range);
             }
@@ -121,7 +108,7 @@ pub(super) fn replaced(
     let mut stretches: Vec<Found<'_>> = Vec::new();
     for next in found {
         match stretches.last_mut() {
-            Some(last) if next.range.start < last.range.end => last.join(next),
+            Some(last) if next.range.start < last.range.end => last.join(&next),
             _ => stretches.push(next),
         }
     }

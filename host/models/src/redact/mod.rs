@@ -150,14 +150,14 @@ impl<'a> Veil<'a> {
         for tool in &mut request.tools {
             self.name("a tool's name", &tool.name)?;
             tool.description = self.text(&tool.description);
-            tool.input_schema = self.json(&tool.input_schema);
+            tool.input_schema = self.document("a tool's schema", &tool.input_schema)?;
         }
         if let ToolChoice::Tool(name) = &request.tool_choice {
             self.name("the chosen tool's name", name)?;
         }
         if let Some(output) = &mut request.output {
             self.name("the output's name", &output.name)?;
-            output.schema = self.json(&output.schema);
+            output.schema = self.document("the output's schema", &output.schema)?;
         }
         for stop in &mut request.stop {
             *stop = self.text(stop);
@@ -191,7 +191,7 @@ impl<'a> Veil<'a> {
                 for call in calls {
                     self.name("a call's name", &call.name)?;
                     call.id = self.id(&call.id);
-                    call.arguments = self.json(&call.arguments);
+                    call.arguments = self.document("a call's arguments", &call.arguments)?;
                 }
             }
             Message::Tool { call, text, .. } => {
@@ -208,9 +208,20 @@ impl<'a> Veil<'a> {
         let found = self.redactor.find(&[], name);
         match found.is_empty() && !long.into_iter().any(|long| name.contains(long.reveal())) {
             true => Ok(()),
-            false => Err(ModelError::Denied {
-                message: format!("{what} holds what must not leave the host"),
-            }),
+            false => Err(held_by(what)),
+        }
+    }
+
+    /// What has to stay JSON.
+    ///
+    /// # Errors
+    /// What was found is more than names and values: with a placeholder it would be no
+    /// JSON any more.
+    fn document(&mut self, what: &str, text: &str) -> Result<String, ModelError> {
+        let redacted = self.json(text);
+        match redacted == text || self.plain(&redacted) == redacted {
+            true => Ok(redacted),
+            false => Err(held_by(what)),
         }
     }
 
@@ -307,6 +318,12 @@ impl<'a> Veil<'a> {
             true => Restorer::new(self.values.clone()),
             false => Restorer::new(BTreeMap::new()),
         }
+    }
+}
+
+fn held_by(what: &str) -> ModelError {
+    ModelError::Denied {
+        message: format!("{what} holds what must not leave the host"),
     }
 }
 

@@ -2,8 +2,12 @@
 //! stand there already.
 
 use super::redaction::{key, redactor};
+use super::{called, question, tool};
 use crate::config::{Builtin, Redaction};
-use crate::redact::{Form, Redactor, Veil};
+use crate::error::ModelError;
+use crate::names::Names;
+use crate::redact::{Form, Pieces, Redactor, Search, Veil};
+use crate::request::{Message, OutputSchema};
 use crate::secret::Secret;
 
 /// What is left of a text, and what its placeholders stand for.
@@ -125,6 +129,123 @@ fn placeholders_are_not_parted() {
     // What looks like one and is none is a text.
     let other = veil.text("[email-aaaabbbbccccdddd]");
     assert!(other.starts_with("[email-[tag-"), "{other}");
+}
+
+/// Beside a placeholder, or with all of one inside.
+#[test]
+fn what_touches_a_placeholder_is_found() {
+    let all = redactor(&[Builtin::Email], "near  \\d*\\[email-[a-p]{16}\\]\\d*\n");
+    let key = key();
+    let secrets = [Secret::new("hunters")];
+    let mut veil = Veil::new(&all, &key, &secrets);
+    let one = veil.text("a@b.test");
+    let table = [
+        (format!("hunters{one}"), "[secret][near-"),
+        (format!("{one}hunters"), "[near-"),
+        (format!("7{one}"), "[near-"),
+        (format!("{one}7"), "[near-"),
+        (format!("7{one}7"), "[near-"),
+        (one.clone(), "[near-"),
+    ];
+    for (text, begins) in table {
+        let found = veil.text(&text);
+        assert!(found.starts_with(begins), "{text}: {found}");
+        assert!(!found.contains("hunters"), "{text}: {found}");
+        assert!(!found.contains(&one), "{text}: {found}");
+    }
+}
+
+/// Three readings are made, whatever a text would still have.
+#[test]
+fn escapes_within_escapes_are_read_three_times() {
+    let secrets = [Secret::new("pass\tword")];
+    let (plain, key) = (redactor(&[], ""), key());
+    let mut text = "pass\tword".to_owned();
+    for times in 0..6 {
+        let left = Veil::new(&plain, &key, &secrets).text(&format!("x {text} y"));
+        assert_eq!(left == "x [secret] y", times <= 3, "{times} times: {left}");
+        text = match times {
+            0 => r"pass\tword".to_owned(),
+            _ => text.replace('\\', r"\\"),
+        };
+    }
+}
+
+/// Found across names and values of JSON: a text goes without it, what has to stay JSON
+/// does not go.
+#[test]
+fn what_spans_parts_of_json_does_not_leave() {
+    let own = redactor(&[], "pin  \"pin\":\\s*\\d{4}\n");
+    let key = key();
+    let spanning = r#"{"pin": 1234}"#;
+    let mut veil = Veil::new(&own, &key, &[]);
+    let left = veil.text(spanning);
+    assert!(
+        left.starts_with("{[pin-") && !left.contains("1234"),
+        "{left}"
+    );
+    let mut asked = question("hi");
+    asked.messages.push(Message::Assistant {
+        text: String::new(),
+        calls: vec![called("1", "echo", spanning)],
+    });
+    let mut offers = question("hi");
+    offers.tools = vec![tool("echo")];
+    offers.tools[0].input_schema = format!(r#"{{"const": {spanning}}}"#);
+    let mut wants = question("hi");
+    wants.output = Some(OutputSchema {
+        name: "out".to_owned(),
+        schema: format!(r#"{{"const": {spanning}}}"#),
+        strict: false,
+    });
+    for (request, what) in [
+        (asked, "a call's arguments"),
+        (offers, "a tool's schema"),
+        (wants, "the output's schema"),
+    ] {
+        let error = veil.request(&request).expect_err("it is not sent");
+        let message = format!("{what} holds what must not leave the host");
+        assert_eq!(error, ModelError::Denied { message });
+    }
+}
+
+/// No more is held back than could become a placeholder.
+#[test]
+fn what_is_no_placeholder_is_told_at_once() {
+    let all = redactor(&[Builtin::Email], "long  x+\n");
+    let key = key();
+    let mut veil = Veil::new(&all, &key, &[]);
+    let placeholder = veil.text(&"x".repeat(1 << 20));
+    let restorer = veil.restorer();
+    let mut pieces = Pieces::default();
+    for told in ["[", "[l", "[long-"] {
+        assert_eq!(restorer.piece(&mut Pieces::default(), told, Form::Text), "");
+    }
+    for told in ["a [zz", "[long_", "[lonf"] {
+        assert_eq!(restorer.piece(&mut pieces, told, Form::Text), told);
+    }
+    let back = restorer.piece(&mut pieces, &placeholder, Form::Text);
+    assert_eq!(back.len(), 1 << 20);
+    // As much as can come back did.
+    let again = restorer.piece(&mut pieces, &placeholder, Form::Text);
+    assert_eq!(again, placeholder);
+    assert_eq!(pieces.end(), "");
+}
+
+/// A tool that is called as a short secret reads keeps its name: it is the agent's own.
+#[test]
+fn the_names_of_tools_stay_what_they_are() {
+    let mut request = question("hi");
+    request.tools = vec![tool("echo")];
+    let names = Names::of(&request);
+    let search = Search::new(&[Secret::new("echo")], None);
+    assert_eq!(search.name(&names, "echo"), "echo");
+    assert_eq!(search.name(&names, "echo_2"), "[secret]_2");
+}
+
+#[test]
+fn a_key_of_a_conversation_is_not_shown() {
+    assert_eq!(format!("{:?}", key()), "ConversationKey(…)");
 }
 
 #[test]

@@ -62,6 +62,10 @@ fn known_patterns_are_found() {
             "not @home, not a@b, not a@@b.c",
             "not @home, not a@b, not a@@b.c",
         ),
+        (
+            "not @home.test, not a@-b.test",
+            "not @home.test, not a@-b.test",
+        ),
         ("card 4111111111111111.", "card [card]."),
         ("card 4111 1111 1111 1111 12/29", "card [card] 12/29"),
         (
@@ -76,6 +80,9 @@ fn known_patterns_are_found() {
             "order 41111111111111110000000",
         ),
         ("12 4111111111111111 35", "12 [card] 35"),
+        // As long as can be, and longer.
+        ("6304000000001234566", "[card]"),
+        ("41110000111122223335", "41110000111122223335"),
         ("call +49 (0)30 1234567 now", "call [phone] now"),
         ("call 0049 30 1234567", "call [phone]"),
         ("(555) 123-4567 or 555-123-4567", "[phone] or [phone]"),

@@ -96,6 +96,21 @@ async fn a_model_that_fails_is_left_alone_and_tried_again() {
     assert_eq!(answer.text, "again");
 }
 
+/// A provider that answers works, also where it says no.
+#[tokio::test]
+async fn a_provider_that_says_no_has_not_failed() {
+    let failed = || What::error(500, "x", "x");
+    let before = (0..4).map(|_| failed());
+    let no = std::iter::once(What::error(400, "x", "x"));
+    let world = world(before.chain(no).chain((0..4).map(|_| failed()))).await;
+    let request = question("chat", "hi");
+    for at in 0..9 {
+        let failure = world.ask(&request).await.expect_err("it fails");
+        let why = if at == 4 { Why::Rejected } else { Why::Server };
+        assert_eq!(failure.attempts[0].why, why, "{at}");
+    }
+}
+
 #[tokio::test]
 async fn the_next_model_is_asked_where_the_role_says_so() {
     let timeout = || What::Never;

@@ -33,8 +33,8 @@ pub(crate) struct OfStep {
     request: RequestId,
 }
 
-impl From<Step<'_>> for OfStep {
-    fn from(step: Step<'_>) -> Self {
+impl From<&Step<'_>> for OfStep {
+    fn from(step: &Step<'_>) -> Self {
         Self {
             run: step.run.id.to_owned(),
             request: step.request,

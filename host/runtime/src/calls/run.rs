@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use airlock_journal::{Batch, Op, StoreError};
 use airlock_sandbox::agent::RequestId;
 use airlock_sandbox::capability::log::Progress;
+use airlock_sandbox::capability::tools::Tools;
+use airlock_sandbox::gate::RunPermit;
 use airlock_sandbox::{CallError, CallReport, CallRequest, EffectClass};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -119,8 +121,7 @@ impl Runtime {
     pub(crate) async fn call_step(
         self: &Arc<Self>,
         who: &Arc<Principal>,
-        call: ToolCall,
-        step: Step<'_>,
+        step: &Step<'_>,
         turn: Option<Turn>,
     ) -> Result<StepMade, CallRefused> {
         let end = Ending {
@@ -128,6 +129,7 @@ impl Runtime {
             ticket: None,
             step: Some(step),
         };
+        let call = step.call();
         let made = self.make(who, call, &end, turn).await;
         let mut made = made.inspect_err(|refused| self.metrics().refused(refused.code()))?;
         let output = made.report.result.as_deref().map(reply::is_json);
@@ -369,11 +371,10 @@ impl Runtime {
 pub(super) struct Ending<'a> {
     attempt: u32,
     ticket: Option<&'a Ticket>,
-    pub(super) step: Option<Step<'a>>,
+    pub(super) step: Option<&'a Step<'a>>,
 }
 
-/// Which step of a run a call is.
-#[derive(Clone, Copy)]
+/// Which step of a run a call is, and of what.
 pub(crate) struct Step<'a> {
     pub(crate) run: OfRun<'a>,
     /// As the run's journal numbers it.
@@ -384,6 +385,29 @@ pub(crate) struct Step<'a> {
     pub(crate) cancel: &'a Notify,
     /// What has to be in force when it is made.
     pub(crate) judged: &'a Judged,
+    /// The tool, `plugin/tool`, and that the agent may call it.
+    pub(crate) permit: &'a RunPermit<Tools>,
+    /// JSON.
+    pub(crate) input: Bytes,
+    /// The step's own, see [`crate::idempotency`].
+    pub(crate) key: String,
+}
+
+impl Step<'_> {
+    /// The call of the tool that is permitted, and of no other.
+    fn call(&self) -> ToolCall {
+        let tool = &*self.permit.op().tool;
+        let (plugin, tool) = tool.split_once('/').unwrap_or((tool, ""));
+        ToolCall {
+            plugin: plugin.to_owned(),
+            tool: tool.to_owned(),
+            input: self.input.clone(),
+            timeout: None,
+            idempotency_key: Some(self.key.clone()),
+            log: false,
+            stage: None,
+        }
+    }
 }
 
 /// A call that was made.

@@ -57,7 +57,7 @@ impl Embedder {
 
     /// What a request may take at most.
     fn bound(&self, now: &InForce, request: &EmbedRequest) -> Result<Allowance, MemoryFailure> {
-        let bound = now.router.bound_embed(request);
+        let bound = now.administered(&self.who).bound_embed(request);
         bound.map_err(|error| match error {
             ModelError::InvalidInput { message } => {
                 MemoryFailure::Invalid(format!("embed {}: {message}", self.role))
@@ -92,7 +92,7 @@ impl Embedder {
             meter: None,
             permitted: Some(&permitted),
         };
-        let made = now.router.embed(&request, ask).await;
+        let made = now.administered(&self.who).embed(&request, ask).await;
         let spent = match &made {
             Ok(made) => made.spent,
             Err(failure) => failure.spent,

@@ -361,6 +361,18 @@ mod tests {
         Took { tokens, micros }
     }
 
+    #[test]
+    fn days_are_counted_from_1970() {
+        for (now_ms, day) in [
+            (0, 0),
+            (86_399_999, 0),
+            (86_400_000, 1),
+            (1_792_656_000_000, 20_748),
+        ] {
+            assert_eq!(day_of(now_ms), day, "{now_ms}");
+        }
+    }
+
     fn reserve(
         days: &Days,
         day: u64,

@@ -1,7 +1,8 @@
 //! The host's way to language models: the configuration in force, and what agents
 //! used of it by day.
 //!
-//! What must stay true: a configuration that can't be used changes nothing; a
+//! What must stay true: no model is asked but for a run that was permitted it, or for
+//! an administrator; a configuration that can't be used changes nothing; a
 //! request that is under way ends on the router it began with; what was counted
 //! survives, and a crash never counts less than may have been used.
 
@@ -17,6 +18,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use airlock_journal::Store;
 use airlock_models::config::{Config, Price};
 use airlock_models::{Client, Redactor, Router};
+use airlock_sandbox::capability::models;
+use airlock_sandbox::gate::RunPermit;
 
 pub use days::Counted;
 pub(crate) use days::{Bounds, DayBounds, DayLeft, Days, Took, day_of};
@@ -28,6 +31,7 @@ pub use view::{ModelUsage, ModelUsagePage, ModelUsageQuery, ModelView, ModelsVie
 use crate::calls::InFlight;
 use crate::config::RuntimeConfig;
 use crate::engine::Vault;
+use crate::principal::Principal;
 
 /// Largest file of models or patterns, bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -52,10 +56,20 @@ pub(crate) struct Models {
 /// One configuration.
 pub(crate) struct InForce {
     pub(crate) config: Config,
-    pub(crate) router: Router,
+    router: Router,
 }
 
 impl InForce {
+    /// The way to the models for what a run was permitted.
+    pub(crate) fn permitted(&self, _: &RunPermit<models::Models>) -> &Router {
+        &self.router
+    }
+
+    /// The way to the models for an administrator, whose own rights were looked at.
+    pub(crate) fn administered(&self, _: &Principal) -> &Router {
+        &self.router
+    }
+
     /// What all agents together may use in a day.
     pub(crate) fn bounds(&self) -> Bounds {
         let budget = self.config.budget;

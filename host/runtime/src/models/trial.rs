@@ -76,7 +76,7 @@ impl Runtime {
         if asked.text.len() > TEXT_BYTES_MAX {
             return Err(ModelsError::Text(asked.text.len()));
         }
-        let router = &now.router;
+        let router = now.administered(who);
         let role = now.config.roles.get(&asked.role).ok_or_else(|| {
             let known: Vec<&str> = router.roles().collect();
             ModelsError::Role(asked.role.clone(), known.join(", "))

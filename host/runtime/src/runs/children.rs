@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airlock_journal::StoreError;
+use airlock_sandbox::CallError;
 use airlock_sandbox::agent::{Request, RequestId};
-use airlock_sandbox::capability::{Capability, agents};
-use airlock_sandbox::{CallError, Denial};
+use airlock_sandbox::capability::agents::{self, Agents};
+use airlock_sandbox::gate::RunPermit;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -21,7 +22,7 @@ use super::reads::{self, READ_AGAIN, may_work};
 use super::rows;
 use super::session::{Session, Stop};
 use super::spending::{self, Spent};
-use super::{RunError, effect, step};
+use super::{RunError, effect, permit, step};
 use crate::calls::check_json;
 use crate::ids;
 use crate::problem::Failure;
@@ -132,7 +133,7 @@ async fn start(
     asked: &Asked,
     child: &str,
 ) -> Result<Option<Duration>, CallError> {
-    let start = intended(session, runtime, id, asked)?;
+    let (permit, start) = intended(session, runtime, id, asked)?;
     if runtime.ready().is_err() || super::stands_still(runtime, session) || session.block_if_full()
     {
         return Ok(Some(NOT_NOW_WAIT));
@@ -140,11 +141,24 @@ async fn start(
     if let Err(error) = runtime.takes_rate(&step::principal(&start), &start.agent) {
         return Ok(Some(error.retry_after().unwrap_or(NOT_NOW_WAIT)));
     }
-    let detail = json!({ "agent": start.agent, "parent": session.id });
+    Ok(written(session, runtime, child, permit, start).await)
+}
+
+/// Writes and takes up the child that is permitted; for how long it has to wait where
+/// the store failed.
+async fn written(
+    session: &Arc<Session>,
+    runtime: &Arc<Runtime>,
+    child: &str,
+    permit: RunPermit<Agents>,
+    start: Start,
+) -> Option<Duration> {
+    let agent = permit.op().agent.clone();
+    let detail = json!({ "agent": agent, "parent": session.id });
     let audit = record::admin(&step::principal(&start), "run.start", child, detail);
     let first = Record {
         at_ms: ids::now_ms(),
-        event: Event::Started(start),
+        event: Event::Started(Start { agent, ..start }),
     };
     let run = Session::new(child.to_owned(), runtime, std::slice::from_ref(&first));
     // The journal of a child that is there already is not empty: refused.
@@ -155,19 +169,19 @@ async fn start(
         Err(StoreError::Conflict { .. }) => {}
         Err(error) => {
             tracing::error!(run = child, %error, "a child is not started");
-            return Ok(Some(NOT_NOW_WAIT));
+            return Some(NOT_NOW_WAIT);
         }
     }
-    Ok(None)
+    None
 }
 
-/// How the child begins.
+/// How the child begins, and that it may.
 fn intended(
     session: &Arc<Session>,
     runtime: &Runtime,
     id: RequestId,
     asked: &Asked,
-) -> Result<Start, CallError> {
+) -> Result<(RunPermit<Agents>, Start), CallError> {
     let Request::Start {
         agent,
         goal,
@@ -191,7 +205,7 @@ fn intended(
             value: DEPTH_MAX.to_string(),
         });
     }
-    granted(session, runtime, &parent, agent)?;
+    let permit = granted(session, runtime, &parent, agent)?;
     check_json(input.as_bytes()).map_err(|refused| step::refusal(&refused))?;
     if !input.trim_start().starts_with('{')
         || serde_json::from_str::<serde_json::Value>(input).is_err()
@@ -200,7 +214,7 @@ fn intended(
         return Err(CallError::InvalidInput { message });
     }
     let digest = runtime.agent_digest(&step::principal(&parent), agent);
-    Ok(Start {
+    let start = Start {
         agent: agent.clone(),
         digest: digest.map_err(|error| refused(&error))?,
         goal: goal.clone(),
@@ -213,7 +227,8 @@ fn intended(
             root: parent.parent.as_ref().map(|above| above.root().to_owned()),
         }),
         ..parent.successor()
-    })
+    };
+    Ok((permit, start))
 }
 
 fn refused(error: &RunError) -> CallError {
@@ -230,26 +245,14 @@ fn granted(
     runtime: &Runtime,
     parent: &Start,
     agent: &str,
-) -> Result<(), CallError> {
-    let op = agents::Op {
-        agent: agent.to_owned(),
-    };
-    let active = runtime.registry.get(&parent.agent);
-    let decided = match &active {
-        Some((_, active)) => {
-            agents::Agents::decide(&active.grants.grants, &op).map_err(|missing| missing.0)
-        }
-        None => Err(format!("`{}` is no longer installed", parent.agent)),
-    };
-    let Err(rule) = decided else { return Ok(()) };
-    let denial = Denial {
-        capability: agents::Agents::NAME.to_owned(),
-        operation: op.to_string(),
-        rule,
-    };
-    let audit = step::denied(session, &denial);
-    session.push_with([], Vec::new(), audit);
-    Err(CallError::Denied(denial))
+) -> Result<RunPermit<Agents>, CallError> {
+    let agent = agent.to_owned();
+    let permit = permit::permit(runtime, &parent.agent, agents::Op { agent });
+    permit.map_err(|denial| {
+        let audit = permit::denied(session, &denial);
+        session.push_with([], Vec::new(), audit);
+        CallError::Denied(denial)
+    })
 }
 
 /// Records of a run became durable: its parent has its answer when they end it.

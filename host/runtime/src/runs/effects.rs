@@ -13,17 +13,19 @@ use airlock_sandbox::{CallError, Denial, EffectClass};
 
 use super::approval::{self, Verdict};
 use super::children;
-use super::effect::{self, Effect, cut_off};
+use super::effect::{Effect, cut_off};
 use super::event::{Block, Event, Told};
 use super::fold::Asked;
+use super::memory::MemoryStep;
+use super::model::ModelStep;
 use super::people::Terms;
 use super::session::{Session, Stop};
-use super::spending::{self, Spent};
+use super::spending::Spent;
 use super::step::{self, Came};
-use super::{memory, model, policy};
+use super::under_way::{Goes, Perform, UnderWay, called, perform};
+use super::{permit, policy};
 use crate::calls::{Judged, Turn, check_json};
 use crate::ids;
-use crate::runtime::Runtime;
 
 /// A request became durable, or was found open. `begun`: the class of a call
 /// whose intent was made durable just now.
@@ -51,6 +53,12 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectC
         return;
     }
     let (own, io) = (Arc::clone(session), runtime.runs.io.clone());
+    let work = |session, runtime| UnderWay {
+        session,
+        runtime,
+        id,
+        effect: Arc::clone(&effect),
+    };
     let task = match asked.request {
         Request::Timer { due_ms } => io.spawn(async move {
             until(due_ms).await;
@@ -63,18 +71,13 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectC
         Request::Signal { .. } | Request::Record { .. } => return,
         Request::Start { .. } => io.spawn(children::begin(own, runtime, id)),
         Request::Chat { .. } | Request::Embed { .. } => {
-            io.spawn(model::perform(own, runtime, id, Arc::clone(&effect)))
+            io.spawn(perform(ModelStep::new(work(own, runtime))))
         }
-        Request::Memory { .. } => io.spawn(memory::perform(own, runtime, id, Arc::clone(&effect))),
+        Request::Memory { .. } => io.spawn(perform(MemoryStep::new(work(own, runtime)))),
         Request::Call { .. } => {
-            let call = Call {
-                session: own,
-                runtime,
-                id,
-                effect: Arc::clone(&effect),
-            };
+            let work = work(own, runtime);
             // Where the tool runs, and most often its agent: no change of thread.
-            guests.spawn(call.perform(begun))
+            guests.spawn(perform(CallStep { work, begun }))
         }
     };
     effect.performed_by(task.abort_handle());
@@ -116,56 +119,37 @@ pub(crate) async fn until(due_ms: u64) {
 }
 
 /// A call that is brought to its answer.
-pub(super) struct Call {
-    pub(super) session: Arc<Session>,
-    pub(super) runtime: Arc<Runtime>,
-    pub(super) id: RequestId,
-    pub(super) effect: Arc<Effect>,
+pub(super) struct CallStep {
+    pub(super) work: UnderWay,
+    /// Its class, where its intent was made durable just now: of the first attempt.
+    begun: Option<EffectClass>,
 }
 
-/// What is next for a call.
-enum Goes {
-    On,
-    /// It has its answer, or a person gives it.
-    Over,
-    /// The kill switch keeps it.
-    PutOff,
-}
-
-impl Call {
-    async fn perform(self, mut begun: Option<EffectClass>) {
-        while let Some(mut asked) = asked(&self.session, self.id) {
-            // Begun by a host that is gone, or cut off by the kill switch.
-            asked.lost |= begun.is_none() && may_have_happened(asked.begun);
-            let Request::Call { tool, input } = &asked.request else {
-                break;
-            };
-            until(asked.not_before_ms).await;
-            let goes = self.attempt(&asked, tool, input, begun.take()).await;
-            if !self.effect.rests() {
-                effect::ended_meanwhile(&self.session, self.id);
-                break;
-            }
-            match goes {
-                Goes::On => {}
-                Goes::Over => break,
-                Goes::PutOff => {
-                    self.session.performed(self.id);
-                    return self.wait_for_lift(&asked);
-                }
-            }
-        }
-        self.session.performed(self.id);
+impl Perform for CallStep {
+    fn work(&self) -> &UnderWay {
+        &self.work
     }
 
-    async fn attempt(
+    async fn attempt(&mut self, mut asked: Asked) -> Goes {
+        let begun = self.begun.take();
+        // Begun by a host that is gone, or cut off by the kill switch.
+        asked.lost |= begun.is_none() && may_have_happened(asked.begun);
+        match &asked.request {
+            Request::Call { tool, input } => self.attempt_at(&asked, tool, input, begun).await,
+            _ => Goes::Over,
+        }
+    }
+}
+
+impl CallStep {
+    async fn attempt_at(
         &self,
         asked: &Asked,
         tool: &str,
         input: &str,
         begun: Option<EffectClass>,
     ) -> Goes {
-        if self.session.block_if_full() || self.stands_still(tool) {
+        if self.work.session.block_if_full() || self.work.stands_still(Some(called(tool))) {
             // What may have happened is looked at when it goes on.
             return self.held(asked);
         }
@@ -173,26 +157,27 @@ impl Call {
         if begun.is_none() && asked.begun.is_some() {
             // Begun by a host that is gone.
             if !(may_repeat(asked.begun) && may_repeat(judged.class())) {
-                let rule = step::rule(&self.runtime, &self.session, tool);
+                let rule = step::rule(&self.work.runtime, &self.work.session, tool);
                 let detail = "the host stopped while the call was under way".to_owned();
                 return self.unknown(asked, tool, rule.as_ref(), detail);
             }
         }
-        let rule = match step::judge(&self.runtime, &self.session, tool) {
+        let permit = match step::judge(&self.work.runtime, &self.work.session, tool) {
             Err(denial) => return self.denied(asked, tool, denial),
-            Ok((rule, Verdict::Ask)) => {
+            Ok((permit, Verdict::Ask)) => {
+                let rule = permit.rule();
                 if let Err(refused) = check_json(input.as_bytes()) {
                     // Nobody is asked about what is not the same to each who reads it.
                     let error = step::refusal(&refused);
-                    return self.answered(tool, &rule, Err(error), Vec::new(), Spent::default());
+                    return self.answered(tool, rule, Err(error), Vec::new(), Spent::default());
                 }
-                let binding = approval::binding(&self.runtime, tool, input, &rule);
+                let binding = approval::binding(&self.work.runtime, tool, input, rule);
                 if asked.approved.as_ref() != Some(&binding) {
-                    return self.ask(asked, binding, &rule).await;
+                    return self.ask(asked, binding, rule).await;
                 }
-                rule
+                permit
             }
-            Ok((rule, _)) => rule,
+            Ok((permit, _)) => permit,
         };
         let turn = match self.turn(asked, tool, &judged).await {
             Ok(turn) => turn,
@@ -202,13 +187,13 @@ impl Call {
         if asked.begun != Some(class) && !self.intend(asked, class).await {
             return Goes::Over;
         }
-        let Some(is_first) = self.begins() else {
+        let Some(is_first) = self.work.begins() else {
             return Goes::Over;
         };
-        match step::made(self, asked, tool, input, &judged, turn).await {
-            Some(came) => self.came(asked, tool, &rule, judged.class(), came),
+        match step::made(&self.work, asked, &permit, input, &judged, turn).await {
+            Some(came) => self.came(asked, tool, permit.rule(), judged.class(), came),
             None => {
-                self.effect.is_done();
+                self.work.effect.is_done();
                 self.anew(asked, is_first, "what it was judged by has changed")
             }
         }
@@ -216,17 +201,17 @@ impl Call {
 
     /// What is in force for it now.
     fn judged(&self, tool: &str) -> Judged {
-        let inner = self.session.lock();
+        let inner = self.work.session.lock();
         let start = inner.state.start.as_ref();
         let agent = start.map_or("", |start| &*start.agent);
-        Judged::now(&self.runtime.registry, agent, tool)
+        Judged::now(&self.work.runtime.registry, agent, tool)
     }
 
     /// Waits for its turn at the tool's plugin; there is none where the plugin is
     /// not there.
     async fn turn(&self, asked: &Asked, tool: &str, judged: &Judged) -> Result<Option<Turn>, Goes> {
-        let plugin = tool.split_once('/').map_or(tool, |(plugin, _)| plugin);
-        if let Some(turn) = self.runtime.turn_now(plugin) {
+        let plugin = called(tool);
+        if let Some(turn) = self.work.runtime.turn_now(plugin) {
             return Ok(Some(turn));
         }
         if self.is_intended() {
@@ -234,14 +219,14 @@ impl Call {
             return Err(self.anew(asked, true, "it waits for its turn"));
         }
         let (agent, by) = {
-            let inner = self.session.lock();
+            let inner = self.work.session.lock();
             let start = inner.state.start.as_ref();
             start.map_or_else(Default::default, |start| {
                 (start.agent.clone(), start.by.clone())
             })
         };
-        let turn = self.runtime.turn(plugin, &agent, &by).await;
-        if self.runtime.ready().is_err() || self.stands_still(tool) {
+        let turn = self.work.runtime.turn(plugin, &agent, &by).await;
+        if self.work.stands_still(Some(plugin)) {
             return Err(self.held(asked));
         }
         match self.judged(tool) == *judged {
@@ -252,30 +237,22 @@ impl Call {
 
     /// Whether this process wrote its intent, and did not make it yet.
     fn is_intended(&self) -> bool {
-        self.session.lock().intended.contains(&self.id)
+        self.work.session.lock().intended.contains(&self.work.id)
     }
 
     /// The intent, durable; `false`: the store failed.
     async fn intend(&self, asked: &Asked, class: EffectClass) -> bool {
-        let id = self.id;
+        let id = self.work.id;
         if asked.begun.is_none() {
-            self.session.lock().intended.insert(id);
+            self.work.session.lock().intended.insert(id);
         }
-        self.session.commit([Event::Begun { id, class }]).await
-    }
-
-    /// From here on it may happen: whether nothing of it may have before. `None`:
-    /// it was ended.
-    fn begins(&self) -> Option<bool> {
-        let mut inner = self.session.lock();
-        let is_first = inner.intended.remove(&self.id);
-        self.effect.begins().then_some(is_first)
+        self.work.session.commit([Event::Begun { id, class }]).await
     }
 
     /// Judged once more. `is_first`: what was intended did not happen.
     fn anew(&self, asked: &Asked, is_first: bool, why: &str) -> Goes {
         if is_first {
-            self.session.push([self.not_counted(asked, why)]);
+            self.work.session.push([self.not_counted(asked, why)]);
         }
         Goes::On
     }
@@ -283,7 +260,7 @@ impl Call {
     /// As if nothing had been.
     fn not_counted(&self, asked: &Asked, why: &str) -> Event {
         Event::Retried {
-            id: self.id,
+            id: self.work.id,
             attempt: asked.attempt,
             after_ms: ids::now_ms(),
             why: why.to_owned(),
@@ -292,32 +269,19 @@ impl Call {
     }
 
     fn denied(&self, asked: &Asked, tool: &str, denial: Denial) -> Goes {
-        let audit = step::denied(&self.session, &denial);
-        if asked.lost {
-            self.session.push_with([], Vec::new(), audit);
-            let rule = step::rule(&self.runtime, &self.session, tool);
-            let detail = before(&CallError::Denied(denial));
-            return self.unknown(asked, tool, rule.as_ref(), detail);
+        if !asked.lost {
+            return self.work.denied(denial);
         }
-        let (id, by) = (self.id, None);
-        let withheld = denial.capability == step::AUTONOMY;
-        let withheld = withheld.then_some(Event::Withheld { id });
-        let answer = Told::Error(CallError::Denied(denial));
-        let used = Spent::default();
-        let events = [Event::Answered {
-            id,
-            answer,
-            by,
-            used,
-        }];
-        let events = withheld.into_iter().chain(events);
-        self.session.settle_all(id, events, audit);
-        Goes::Over
+        let audit = permit::denied(&self.work.session, &denial);
+        self.work.session.push_with([], Vec::new(), audit);
+        let rule = step::rule(&self.work.runtime, &self.work.session, tool);
+        let detail = before(&CallError::Denied(denial));
+        self.unknown(asked, tool, rule.as_ref(), detail)
     }
 
     /// Asks people about this very call, and waits for their decision.
     async fn ask(&self, asked: &Asked, binding: String, rule: &Rule) -> Goes {
-        let (session, id) = (&self.session, self.id);
+        let (session, id) = (&self.work.session, self.work.id);
         if self.is_intended() {
             return self.anew(asked, true, "it has to be approved");
         }
@@ -341,19 +305,21 @@ impl Call {
         came: Came,
     ) -> Goes {
         let may_repeat = may_repeat(class);
-        let goes_on = self.effect.is_done();
+        let goes_on = self.work.effect.is_done();
         let retry = policy::retry(rule);
         let again = goes_on && asked.attempt < retry.attempts;
         let wait = |after| policy::backoff(retry, asked.attempt, after);
         match came {
             Came::CutByHost { audit } => {
-                self.session.push_with([], Vec::new(), audit);
+                self.work.session.push_with([], Vec::new(), audit);
                 Goes::PutOff
             }
             Came::NotMade(error) => self.not_made(asked, tool, rule, again, error),
             Came::Cancelled { audit, used } => {
                 let error = Told::Error(cut_off(class));
-                self.session.answer_for(self.id, error, audit, used);
+                self.work
+                    .session
+                    .answer_for(self.work.id, error, audit, used);
                 Goes::Over
             }
             Came::Answer {
@@ -374,28 +340,16 @@ impl Call {
                     self.retry(asked, wait(None), message, lost, audit)
                 }
                 Err(CallError::Unknown { message }) => {
-                    self.session.push_with(told(used), Vec::new(), audit);
+                    self.work.session.push_with(told(used), Vec::new(), audit);
                     self.unknown(asked, tool, Some(rule), message)
                 }
                 Err(error) if asked.lost => {
-                    self.session.push_with(told(used), Vec::new(), audit);
+                    self.work.session.push_with(told(used), Vec::new(), audit);
                     self.unknown(asked, tool, Some(rule), before(&error))
                 }
                 answer => self.answered(tool, rule, answer, audit, used),
             },
         }
-    }
-
-    /// Whether the kill switch, or a block, keeps the call from being made.
-    fn stands_still(&self, tool: &str) -> bool {
-        let plugin = tool.split_once('/').map_or(tool, |(plugin, _)| plugin);
-        let inner = self.session.lock();
-        let outgrown = spending::outgrown(&inner.state).is_some();
-        let held = inner.is_halted() || inner.state.holds_effects() || outgrown;
-        drop(inner);
-        // The call may be cut off before its run is told.
-        held || super::stands_still(&self.runtime, &self.session)
-            || self.runtime.halts.plugin(plugin)
     }
 
     /// The kill switch keeps it: made when the host goes on.
@@ -408,20 +362,8 @@ impl Call {
 
     /// Made when the host goes on, as if nothing had been.
     fn put_off(&self, asked: &Asked, why: &str) -> Goes {
-        self.session.push([self.not_counted(asked, why)]);
+        self.work.session.push([self.not_counted(asked, why)]);
         Goes::PutOff
-    }
-
-    /// Begun again when the kill switch is lifted, which may have been just now.
-    fn wait_for_lift(&self, asked: &Asked) {
-        self.session.put_off(self.id);
-        let tool = match &asked.request {
-            Request::Call { tool, .. } => tool.as_str(),
-            _ => "",
-        };
-        if self.runtime.ready().is_ok() && !self.stands_still(tool) {
-            self.session.take_up_calls();
-        }
     }
 
     /// The call was refused before anything of it happened.
@@ -433,7 +375,7 @@ impl Call {
         again: bool,
         error: CallError,
     ) -> Goes {
-        if self.runtime.ready().is_err() || self.stands_still(tool) {
+        if self.work.stands_still(Some(called(tool))) {
             return self.put_off(asked, &error.to_string());
         }
         match error {
@@ -451,7 +393,7 @@ impl Call {
 
     /// An attempt took this, and did not come to an answer.
     fn used(&self, used: Spent) {
-        self.session.lock().push_all(told(used));
+        self.work.session.lock().push_all(told(used));
     }
 
     /// The call has its answer; where the grant says so, the run ends with it.
@@ -468,10 +410,12 @@ impl Call {
             Ok(_) => None,
         };
         let Some(end) = end else {
-            self.session.answer_for(self.id, answer.into(), audit, used);
+            self.work
+                .session
+                .answer_for(self.work.id, answer.into(), audit, used);
             return Goes::Over;
         };
-        let (id, answer, by) = (self.id, answer.into(), None);
+        let (id, answer, by) = (self.work.id, answer.into(), None);
         let answered = Event::Answered {
             id,
             answer,
@@ -479,8 +423,8 @@ impl Call {
             used,
         };
         let events = [answered, Event::GivenUp { end }];
-        if self.session.settle_all(id, events, audit) {
-            self.session.stop(Stop::Cancelled);
+        if self.work.session.settle_all(id, events, audit) {
+            self.work.session.stop(Stop::Cancelled);
         }
         Goes::Over
     }
@@ -488,14 +432,14 @@ impl Call {
     /// Nobody knows whether the call happened: a person says, or its grant does.
     fn unknown(&self, asked: &Asked, tool: &str, rule: Option<&Rule>, detail: String) -> Goes {
         let why = Block::UnknownOutcome {
-            id: self.id,
+            id: self.work.id,
             detail: detail.clone(),
         };
         let Some(rule) = rule else {
-            self.session.block(why);
+            self.work.session.block(why);
             return Goes::Over;
         };
-        if self.effect.is_ending() {
+        if self.work.effect.is_ending() {
             // Nobody is asked about what is to end.
             let error = CallError::Unknown { message: detail };
             return self.answered(tool, rule, Err(error), Vec::new(), Spent::default());
@@ -505,13 +449,13 @@ impl Call {
                 let wait = policy::backoff(policy::retry(rule), asked.attempt, None);
                 // As a person's word: what was approved is used up.
                 let retried = Event::Retried {
-                    id: self.id,
+                    id: self.work.id,
                     attempt: asked.attempt + 1,
                     after_ms: ids::now_ms() + wait,
                     why: format!("{detail}; its grant says to make it again"),
                     lost: false,
                 };
-                self.session.push([Event::Blocked { why }, retried]);
+                self.work.session.push([Event::Blocked { why }, retried]);
                 Goes::On
             }
             OnUnknown::Fail | OnUnknown::Retry => {
@@ -519,7 +463,7 @@ impl Call {
                 self.answered(tool, rule, Err(error), Vec::new(), Spent::default())
             }
             OnUnknown::Ask => {
-                self.session.block(why);
+                self.work.session.block(why);
                 Goes::Over
             }
         }
@@ -534,13 +478,13 @@ impl Call {
         audit: Vec<airlock_journal::Op>,
     ) -> Goes {
         let retried = Event::Retried {
-            id: self.id,
+            id: self.work.id,
             attempt: asked.attempt + 1,
             after_ms: ids::now_ms() + wait_ms,
             why,
             lost,
         };
-        self.session.push_with([retried], Vec::new(), audit);
+        self.work.session.push_with([retried], Vec::new(), audit);
         Goes::On
     }
 }

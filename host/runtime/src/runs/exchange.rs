@@ -4,10 +4,12 @@
 //! from its run alone.
 
 use airlock_models::{
-    ANSWER_BYTES_MAX, Allowance, Answer, Attempt, ConversationKey, EmbedRequest, Embeddings,
+    ANSWER_BYTES_MAX, Allowance, Answer, Ask, Attempt, ConversationKey, EmbedRequest, Embeddings,
     Failure, Message, ModelError, Part, Request as ModelRequest, Spent as ModelSpent,
 };
-use airlock_sandbox::capability::{Capability, models};
+use airlock_sandbox::capability::Capability;
+use airlock_sandbox::capability::models::{self, Models};
+use airlock_sandbox::gate::RunPermit;
 use airlock_sandbox::{CallError, Denial};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -35,14 +37,14 @@ pub(super) enum Prepared {
 }
 
 impl Prepared {
-    pub(super) fn role(&self) -> &str {
+    fn role(&self) -> &str {
         match self {
             Self::Chat(request) => &request.role,
             Self::Embed(request) => &request.role,
         }
     }
 
-    pub(super) fn images(&self) -> bool {
+    fn images(&self) -> bool {
         let Self::Chat(request) = self else {
             return false;
         };
@@ -53,11 +55,61 @@ impl Prepared {
         })
     }
 
+    fn op(&self) -> models::Op {
+        models::Op {
+            role: self.role().to_owned(),
+            images: self.images(),
+        }
+    }
+}
+
+/// What is asked, and that the run's agent may ask it.
+pub(super) struct Permitted {
+    prepared: Prepared,
+    permit: RunPermit<Models>,
+}
+
+impl Permitted {
+    /// Within the bounds of the rule that allows it. `permit` asks the agent's grants.
+    pub(super) fn new(
+        mut prepared: Prepared,
+        permit: impl FnOnce(models::Op) -> Result<RunPermit<Models>, Denial>,
+    ) -> Result<Self, Denial> {
+        let permit = permit(prepared.op())?;
+        if let (Prepared::Chat(request), Some(most)) = (&mut prepared, permit.rule().output_tokens)
+        {
+            request.max_tokens = Some(request.max_tokens.map_or(most, |asked| asked.min(most)));
+        }
+        Ok(Self { prepared, permit })
+    }
+
+    pub(super) fn op(&self) -> &models::Op {
+        self.permit.op()
+    }
+
+    pub(super) fn role(&self) -> &str {
+        &self.permit.op().role
+    }
+
+    pub(super) fn rule(&self) -> &models::Rule {
+        self.permit.rule()
+    }
+
     /// What one attempt may use at most.
     pub(super) fn bound(&self, now: &InForce) -> Result<Allowance, ModelError> {
-        match self {
-            Self::Chat(request) => now.router.bound(request),
-            Self::Embed(request) => now.router.bound_embed(request),
+        let router = now.permitted(&self.permit);
+        match &self.prepared {
+            Prepared::Chat(request) => router.bound(request),
+            Prepared::Embed(request) => router.bound_embed(request),
+        }
+    }
+
+    /// Asks the models.
+    pub(super) async fn ask(&self, now: &InForce, ask: Ask<'_>) -> Said {
+        let router = now.permitted(&self.permit);
+        match &self.prepared {
+            Prepared::Chat(request) => router.ask(request, ask).await.into(),
+            Prepared::Embed(request) => router.embed(request, ask).await.into(),
         }
     }
 }
@@ -228,7 +280,7 @@ pub(super) fn error_of(error: ModelError) -> CallError {
     match error {
         ModelError::InvalidInput { message } => CallError::InvalidInput { message },
         ModelError::Denied { message } => CallError::Denied(Denial {
-            capability: models::Models::NAME.to_owned(),
+            capability: Models::NAME.to_owned(),
             operation: "ask".to_owned(),
             rule: message,
         }),

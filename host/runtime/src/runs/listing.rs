@@ -1,7 +1,7 @@
 //! Which tools an agent is told of.
 
 use airlock_sandbox::agent::AgentTool;
-use airlock_sandbox::capability::{Capability, tools};
+use airlock_sandbox::capability::tools::{self, Tools};
 
 use super::event::Start;
 use crate::plugins::Active;
@@ -28,7 +28,7 @@ pub(super) fn tools(runtime: &Runtime, start: &Start) -> Vec<AgentTool> {
             let op = tools::Op {
                 tool: tool.name.clone(),
             };
-            tools::Tools::decide(&agent.grants.grants, &op).is_ok()
+            agent.grants.grants.permit_run::<Tools>(op).is_ok()
         })
         .collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));

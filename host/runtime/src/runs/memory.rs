@@ -7,27 +7,19 @@
 #[cfg(test)]
 mod tests;
 
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use airlock_memory::{
-    Memory as Documents, MemoryError, MemoryHome, Provenance, Reads, Wanted, Written,
-};
+use airlock_memory::{Memory as Documents, MemoryError, MemoryHome, Provenance, Reads, Wanted};
 use airlock_sandbox::agent::{Request, RequestId};
-use airlock_sandbox::capability::Capability;
-use airlock_sandbox::capability::memory::{self, Answer, Memory, Op, Owner, Rule, Task};
-use airlock_sandbox::gate::Allowed;
+use airlock_sandbox::capability::memory::{self, Answer, Memory, Op, Owner, Queued, Task};
+use airlock_sandbox::gate::RunPermit;
 use airlock_sandbox::{CallError, Denial, EffectClass};
 
-use super::effect::{self, Effect};
-use super::effects::until;
 use super::event::{Autonomy, Event, Told};
 use super::fold::Asked;
-use super::session::Session;
-use super::spending::{self, Spent};
-use super::step;
-use crate::runtime::Runtime;
+use super::spending::Spent;
+use super::under_way::{Goes, Perform, UnderWay};
+use super::{permit, step};
 
 /// How often a memory that is busy, or failed, is asked, and how long apart.
 const ATTEMPTS: u32 = 3;
@@ -36,45 +28,17 @@ const WAIT: Duration = Duration::from_millis(300);
 /// The namespace that is the run's own.
 const NOTES: &str = "run";
 
-/// A request under way.
-struct Asking {
-    session: Arc<Session>,
-    runtime: Arc<Runtime>,
-    id: RequestId,
-    effect: Arc<Effect>,
+/// A request that is brought to its answer.
+#[derive(Clone)]
+pub(super) struct MemoryStep {
+    work: UnderWay,
 }
-
-/// What is next.
-enum Goes {
-    Over,
-    /// The kill switch, or a block, keeps it; or the host stops.
-    PutOff,
-}
-
-/// A change that is queued.
-type Queued = Pin<Box<dyn Future<Output = Result<Vec<Written>, MemoryError>> + Send>>;
 
 /// How far a request came.
 enum Came {
     Answer(Answer),
     Queued(Task, Queued),
     Denied(Denial),
-}
-
-/// Brings a request to its answer.
-pub(super) async fn perform(
-    session: Arc<Session>,
-    runtime: Arc<Runtime>,
-    id: RequestId,
-    effect: Arc<Effect>,
-) {
-    let asking = Arc::new(Asking {
-        session,
-        runtime,
-        id,
-        effect,
-    });
-    asking.perform().await;
 }
 
 /// What became of a change that is ended while nobody makes it: whether one that was
@@ -95,38 +59,19 @@ pub(super) fn what_happened(
     let Some(written) = home.written_once(run, id).ok()? else {
         return Some(Told::Error(CallError::Cancelled));
     };
-    let nobody = Owner {
-        plugin: "",
-        principal: "",
-        run: None,
-    };
     let request = memory::Request::read(request).ok()?;
-    let task = Task::new(request, &[], nobody).ok()?;
-    let answer = memory::written(&task, Ok(written)).ok()?;
+    let answer = memory::written(&request, Ok(written)).ok()?;
     Some(answer.text().into())
 }
 
-impl Asking {
-    async fn perform(self: Arc<Self>) {
-        let Some(asked) = self.session.lock().state.requests.get(&self.id).cloned() else {
-            return self.session.performed(self.id);
-        };
-        until(asked.not_before_ms).await;
-        let goes = self.attempt(&asked).await;
-        if !self.effect.rests() {
-            effect::ended_meanwhile(&self.session, self.id);
-        }
-        self.session.performed(self.id);
-        if let Goes::PutOff = goes {
-            self.session.put_off(self.id);
-            if !self.stands_still() {
-                self.session.take_up_calls();
-            }
-        }
+impl Perform for MemoryStep {
+    fn work(&self) -> &UnderWay {
+        &self.work
     }
 
-    async fn attempt(self: &Arc<Self>, asked: &Asked) -> Goes {
-        if self.session.block_if_full() || self.stands_still() {
+    async fn attempt(&mut self, asked: Asked) -> Goes {
+        let asked = &asked;
+        if self.work.session.block_if_full() || self.work.stands_still(None) {
             return Goes::PutOff;
         }
         let Request::Memory { request } = &asked.request else {
@@ -140,64 +85,66 @@ impl Asking {
         let begun = asked.begun.is_some();
         if !begun {
             if let Err(denial) = self.permitted(&request) {
-                return self.denied(denial);
+                return self.work.denied(denial);
             }
-            let (id, class) = (self.id, EffectClass::Plain);
-            if writes && !self.session.commit([Event::Begun { id, class }]).await {
+            let (id, class) = (self.work.id, EffectClass::Plain);
+            if writes && !self.work.session.commit([Event::Begun { id, class }]).await {
                 return Goes::Over;
             }
         }
-        if !self.effect.begins() {
+        if !self.work.effect.begins() {
             // Ended before anything was done; whoever did so answered.
             return Goes::Over;
         }
         let answer = tokio::select! {
             answer = self.answered(&request, begun) => Some(answer),
             // Nobody else wants what was to be read; what is written is told.
-            () = self.effect.cancel.notified(), if !writes => None,
+            () = self.work.effect.cancel.notified(), if !writes => None,
         };
-        self.effect.is_done();
+        self.work.effect.is_done();
         let Some(answer) = answer else {
             return self.settle(Err(CallError::Cancelled));
         };
         let failed = matches!(&answer, Err(error) if !is_refusal(error));
-        if failed && self.runtime.ready().is_err() {
+        if failed && self.work.runtime.ready().is_err() {
             // What it did, if anything, is seen when the host goes on.
-            if self.runtime.store().health().is_err() {
-                self.session.die();
+            if self.work.runtime.store().health().is_err() {
+                self.work.session.die();
             }
             return Goes::PutOff;
         }
         match answer {
             Ok(Came::Answer(answer)) => self.settle(answer.text()),
-            Ok(Came::Denied(denial)) => self.denied(denial),
+            Ok(Came::Denied(denial)) => self.work.denied(denial),
             Ok(Came::Queued(..)) => Goes::Over,
             Err(error) => match memory::error_of(error, writes) {
-                CallError::Denied(denial) => self.denied(denial),
+                CallError::Denied(denial) => self.work.denied(denial),
                 error => self.settle(Err(error)),
             },
         }
     }
+}
+
+impl MemoryStep {
+    pub(super) fn new(work: UnderWay) -> Self {
+        Self { work }
+    }
 
     /// The answer, asked for again where the memory is busy or failed.
-    async fn answered(
-        self: &Arc<Self>,
-        request: &memory::Request,
-        begun: bool,
-    ) -> Result<Came, MemoryError> {
+    async fn answered(&self, request: &memory::Request, begun: bool) -> Result<Came, MemoryError> {
         let mut attempt = 1;
         loop {
             // What a host that is gone began may have happened.
             let again = begun || attempt > 1;
             let came = match self.asked_once(request.clone(), again).await {
                 Ok(Came::Queued(task, queued)) => {
-                    memory::written(&task, queued.await).map(Came::Answer)
+                    memory::written(task.request(), queued.await).map(Came::Answer)
                 }
                 came => came,
             };
             match came {
                 Err(error) if attempt < ATTEMPTS && !is_refusal(&error) => {
-                    tracing::warn!(%error, attempt, run = self.session.id, "the memory is asked again");
+                    tracing::warn!(%error, attempt, run = self.work.session.id, "the memory is asked again");
                 }
                 came => return came,
             }
@@ -207,25 +154,21 @@ impl Asking {
     }
 
     /// Reads, or queues the change, off the async threads.
-    async fn asked_once(
-        self: &Arc<Self>,
-        request: memory::Request,
-        again: bool,
-    ) -> Result<Came, MemoryError> {
-        let this = Arc::clone(self);
+    async fn asked_once(&self, request: memory::Request, again: bool) -> Result<Came, MemoryError> {
+        let this = self.clone();
         let work = move |home: &MemoryHome, wanted: &Wanted| match request.writes() {
             true => this.change(&*home.open()?, request, again),
             false => this.read(&home.reads()?.wanted(wanted), request),
         };
         let (agent, ..) = self.whose();
-        let io = &self.runtime.runs.io;
-        self.runtime.memory.work(io, &agent, work).await
+        let io = &self.work.runtime.runs.io;
+        self.work.runtime.memory.work(io, &agent, work).await
     }
 
     fn read(&self, documents: &Reads, request: memory::Request) -> Result<Came, MemoryError> {
         match self.permitted(&request) {
-            Ok(rules) => {
-                let task = self.task(request, &rules)?;
+            Ok(permits) => {
+                let task = self.task(request, &permits)?;
                 memory::read(documents, &task).map(Came::Answer)
             }
             Err(denial) => Ok(Came::Denied(denial)),
@@ -238,47 +181,47 @@ impl Asking {
         request: memory::Request,
         again: bool,
     ) -> Result<Came, MemoryError> {
-        let once = (&*self.session.id, self.id);
+        let once = (&*self.work.session.id, self.work.id);
         if again && let Some(written) = documents.written_once(once.0, once.1)? {
-            let task = self.task(request, &[])?;
-            return memory::written(&task, Ok(written)).map(Came::Answer);
+            return memory::written(&request, Ok(written)).map(Came::Answer);
         }
         // From here on nothing of the agent's is erased.
-        let _turn = self.runtime.memory.writing();
-        let rules = match self.permitted(&request) {
-            Ok(rules) => rules,
+        let _turn = self.work.runtime.memory.writing();
+        let permits = match self.permitted(&request) {
+            Ok(permits) => permits,
             Err(denial) => return Ok(Came::Denied(denial)),
         };
-        let task = self.task(request, &rules)?;
+        let task = self.task(request, &permits)?;
         let (agent, by, _) = self.whose();
         let provenance = Provenance {
             by,
-            run: Some(self.session.id.clone()),
-            request: Some(self.id.to_string()),
+            run: Some(self.work.session.id.clone()),
+            request: Some(self.work.id.to_string()),
             plugin: Some(agent),
         };
-        let Some((namespace, change, quota)) = task.change() else {
-            return memory::read(&Reads::default(), &task).map(Came::Answer);
-        };
-        let queued = documents.write_once(once, namespace, vec![change], &provenance, quota);
-        Ok(Came::Queued(task, Box::pin(queued)))
+        let queued = memory::write_once(documents, once, &task, &provenance)?;
+        Ok(Came::Queued(task, queued))
     }
 
     /// The request in the places that are the agent's.
-    fn task(&self, request: memory::Request, rules: &[Rule]) -> Result<Task, MemoryError> {
+    fn task(
+        &self,
+        request: memory::Request,
+        permits: &[RunPermit<Memory>],
+    ) -> Result<Task, MemoryError> {
         let (agent, by, _) = self.whose();
-        let principal = self.runtime.principal_ids.of(&by, &agent);
+        let principal = self.work.runtime.principal_ids.of(&by, &agent);
         let owner = Owner {
             plugin: &agent,
             principal: &principal,
-            run: Some(&self.session.first),
+            run: Some(&self.work.session.first),
         };
-        Task::new(request, rules, owner)
+        Task::of_run(request, permits, owner)
     }
 
     /// The agent, who started it, and what it does without asking.
     fn whose(&self) -> (String, String, Autonomy) {
-        let inner = self.session.lock();
+        let inner = self.work.session.lock();
         let start = inner.state.start.as_ref();
         start.map_or_else(
             || (String::new(), String::new(), Autonomy::Observe),
@@ -286,60 +229,40 @@ impl Asking {
         )
     }
 
-    /// The agent's rules for what is asked, one for each namespace.
-    fn permitted(&self, request: &memory::Request) -> Result<Vec<Rule>, Denial> {
+    /// The agent's permits for what is asked, one for each namespace.
+    fn permitted(&self, request: &memory::Request) -> Result<Vec<RunPermit<Memory>>, Denial> {
         let (agent, _, autonomy) = self.whose();
-        let rule = |op: Op| {
-            let denied = |capability: &str, rule: String| {
-                Denial::clipped(capability, &op.to_string(), &rule)
-            };
-            let rule = rule_for(&self.runtime, &agent, &op);
-            let rule = rule.map_err(|rule| denied(Memory::NAME, rule))?;
+        let permit = |op: Op| {
+            let permit = permit::permit::<Memory>(&self.work.runtime, &agent, op)?;
+            let op = permit.op();
             // Its own notes are as its state.
             match autonomy == Autonomy::Observe && op.writes() && op.namespace != NOTES {
-                true => Err(denied(
+                true => Err(Denial::clipped(
                     step::AUTONOMY,
-                    "the run only observes: this was not written".to_owned(),
+                    &op.to_string(),
+                    "the run only observes: this was not written",
                 )),
-                false => Ok(rule),
+                false => Ok(permit),
             }
         };
-        request.ops().into_iter().map(rule).collect()
-    }
-
-    fn denied(&self, denial: Denial) -> Goes {
-        let audit = step::denied(&self.session, &denial);
-        let id = self.id;
-        let withheld = denial.capability == step::AUTONOMY;
-        let withheld = withheld.then_some(Event::Withheld { id });
-        let answered = self.answer(Err(CallError::Denied(denial)));
-        let events = withheld.into_iter().chain([answered]);
-        self.session.settle_all(id, events, audit);
-        Goes::Over
+        request.ops().into_iter().map(permit).collect()
     }
 
     fn settle(&self, answer: Result<String, CallError>) -> Goes {
         let events = [self.answer(answer)];
-        self.session.settle_all(self.id, events, Vec::new());
+        self.work
+            .session
+            .settle_all(self.work.id, events, Vec::new());
         Goes::Over
     }
 
     fn answer(&self, answer: Result<String, CallError>) -> Event {
         Event::Answered {
-            id: self.id,
+            id: self.work.id,
             answer: answer.into(),
             by: None,
             used: Spent::default(),
         }
-    }
-
-    /// Whether the kill switch, or a block, keeps the request from being made.
-    fn stands_still(&self) -> bool {
-        let inner = self.session.lock();
-        let outgrown = spending::outgrown(&inner.state).is_some();
-        let held = inner.is_halted() || inner.state.holds_effects() || outgrown;
-        drop(inner);
-        held || self.runtime.ready().is_err() || super::stands_still(&self.runtime, &self.session)
     }
 }
 
@@ -349,16 +272,4 @@ fn is_refusal(error: &MemoryError) -> bool {
         error,
         MemoryError::Busy { .. } | MemoryError::Store(_) | MemoryError::Index { .. }
     )
-}
-
-fn rule_for(runtime: &Runtime, agent: &str, op: &Op) -> Result<Rule, String> {
-    let Some((_, active)) = runtime.registry.get(agent) else {
-        return Err(format!("`{agent}` is no longer installed"));
-    };
-    let grants = &active.grants.grants;
-    match Memory::decide(grants, op) {
-        Ok(Allowed::Rule(rule)) => Ok(grants.memory[rule].clone()),
-        Ok(Allowed::Ambient) => Err("no memory is asked without a rule".to_owned()),
-        Err(missing) => Err(missing.0),
-    }
 }

@@ -36,6 +36,7 @@ mod news;
 mod once;
 mod park;
 mod people;
+mod permit;
 mod places;
 mod policy;
 mod prune;
@@ -55,6 +56,7 @@ mod talks;
 mod tests;
 mod trigger;
 mod types;
+mod under_way;
 mod weight;
 mod writes;
 

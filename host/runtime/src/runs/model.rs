@@ -13,56 +13,27 @@ use airlock_journal::Op;
 use airlock_journal::audit::AuditRecord;
 use airlock_models::{Allowance, Ask, Attempt, Meter};
 use airlock_sandbox::agent::{Request, RequestId};
-use airlock_sandbox::capability::{Capability, models};
-use airlock_sandbox::gate::Allowed;
+use airlock_sandbox::capability::models::{self, Models};
 use airlock_sandbox::{CallError, Denial};
 use serde_json::json;
 
 use self::room::{Reserve, Reserved, Unsent};
-use super::effect::{self, Effect};
-use super::effects::until;
 use super::event::Event;
-use super::exchange::{Prepared, Said, conversation_key, error_of, spent};
+use super::exchange::{Permitted, Prepared, Said, conversation_key, error_of, spent};
 use super::fold::{Asked, RunState};
-use super::session::{Session, Stop};
-use super::spending::{self, Spent};
-use super::{policy, step, talks};
+use super::session::Stop;
+use super::spending::Spent;
+use super::under_way::{Goes, Perform, UnderWay};
+use super::{permit, policy, talks};
 use crate::ids;
 use crate::metrics::ModelRequest;
 use crate::models::InForce;
 use crate::record;
 use crate::runtime::Runtime;
 
-/// A request under way.
-struct Asking {
-    session: Arc<Session>,
-    runtime: Arc<Runtime>,
-    id: RequestId,
-    effect: Arc<Effect>,
-}
-
-/// What is next.
-enum Goes {
-    On,
-    Over,
-    /// The kill switch, or a block, keeps it.
-    PutOff,
-}
-
-/// Brings a request to its answer.
-pub(super) async fn perform(
-    session: Arc<Session>,
-    runtime: Arc<Runtime>,
-    id: RequestId,
-    effect: Arc<Effect>,
-) {
-    let asking = Asking {
-        session,
-        runtime,
-        id,
-        effect,
-    };
-    asking.perform().await;
+/// A request that is brought to its answer.
+pub(super) struct ModelStep {
+    work: UnderWay,
 }
 
 /// What a request to a model may have used whose end nobody knows: what was set
@@ -77,41 +48,18 @@ pub(super) fn lost(state: &RunState, id: RequestId) -> Spent {
     reserved.copied().unwrap_or_default()
 }
 
-impl Asking {
-    async fn perform(self) {
-        while let Some(asked) = self.asked() {
-            until(asked.not_before_ms).await;
-            let goes = self.attempt(&asked).await;
-            if !self.effect.rests() {
-                effect::ended_meanwhile(&self.session, self.id);
-                break;
-            }
-            match goes {
-                Goes::On => {}
-                Goes::Over => break,
-                Goes::PutOff => {
-                    self.session.performed(self.id);
-                    self.session.put_off(self.id);
-                    if !self.stands_still() {
-                        self.session.take_up_calls();
-                    }
-                    return;
-                }
-            }
-        }
-        self.session.performed(self.id);
+impl Perform for ModelStep {
+    fn work(&self) -> &UnderWay {
+        &self.work
     }
 
-    fn asked(&self) -> Option<Asked> {
-        self.session.lock().state.requests.get(&self.id).cloned()
-    }
-
-    async fn attempt(&self, asked: &Asked) -> Goes {
-        if self.session.block_if_full() || self.stands_still() {
+    async fn attempt(&mut self, asked: Asked) -> Goes {
+        let asked = &asked;
+        if self.work.session.block_if_full() || self.work.stands_still(None) {
             return Goes::PutOff;
         }
         if asked.detached {
-            let used = lost(&self.session.lock().state, self.id);
+            let used = lost(&self.work.session.lock().state, self.work.id);
             self.settle(None, Err(CallError::Cancelled), used, Vec::new(), None);
             return Goes::Over;
         }
@@ -122,35 +70,36 @@ impl Asking {
             Ok(prepared) => prepared,
             Err(error) => return self.told(None, Err(error)),
         };
-        let (rule, prepared) = match self.permitted(prepared) {
+        let permitted = match self.permitted(prepared) {
             Ok(permitted) => permitted,
-            Err(denial) => return self.denied(denial),
+            Err(denial) => return self.work.denied(denial),
         };
-        let Some(now) = self.runtime.models.now() else {
+        let rule = permitted.rule();
+        let Some(now) = self.work.runtime.models.now() else {
             let message = "the host has no models: its administrator configures them".to_owned();
-            return self.told(Some(&rule), Err(CallError::Permanent { message }));
+            return self.told(Some(rule), Err(CallError::Permanent { message }));
         };
-        let part = match self.reserve(&now, &rule, &prepared) {
+        let part = match self.reserve(&now, &permitted, asked.attempt) {
             Ok(Reserved::Part(part)) => part,
             Ok(Reserved::Over) => return Goes::Over,
             Ok(Reserved::Later(short)) => return self.waits(short).await,
-            Err(error) => return self.told(Some(&rule), Err(error)),
+            Err(error) => return self.told(Some(rule), Err(error)),
         };
         let agent = self.agent();
-        let days = &self.runtime.models.days;
+        let days = &self.work.runtime.models.days;
         let _under_way = days.under_way(part.day, &agent, part.took);
         // Also where this task is ended while it waits.
         let mut unsent = Unsent::new(self, part);
-        if !self.session.durable().await {
+        if !self.work.session.durable().await {
             return Goes::Over;
         }
         // Its own records may be the last that fit; it is sent all the same.
-        if self.is_held() {
+        if self.work.is_held(None) {
             unsent.is_settled();
             return self.not_sent(asked, part);
         }
-        let _place = self.runtime.models.asking.take();
-        if !self.begins() {
+        let _place = self.work.runtime.models.asking.take();
+        if self.work.begins().is_none() {
             // Ended before a byte was sent; whoever did so answered.
             return Goes::Over;
         }
@@ -158,26 +107,32 @@ impl Asking {
         let (began, meter) = (Instant::now(), Meter::default());
         let said = tokio::select! {
             biased;
-            () = self.effect.cancel.notified() => None,
+            () = self.work.effect.cancel.notified() => None,
             () = self.cut_off() => None,
-            said = self.said(&now, &prepared, part, &meter) => Some(said),
+            said = self.said(&now, &permitted, part, &meter) => Some(said),
         };
         let used = spent(
             &said
                 .as_ref()
                 .map_or_else(|| meter.spent(), |said| said.spent),
         );
-        self.measured(prepared.role(), said.as_ref(), &used, began.elapsed());
+        self.measured(permitted.role(), said.as_ref(), &used, began.elapsed());
         match said {
-            Some(said) => self.came(asked, &rule, prepared.role(), part, (said, used)),
-            None => self.ended(asked, &rule, prepared.role(), part, used),
+            Some(said) => self.came(asked, rule, part, (said, used)),
+            None => self.ended(asked, rule, part, used),
         }
+    }
+}
+
+impl ModelStep {
+    pub(super) fn new(work: UnderWay) -> Self {
+        Self { work }
     }
 
     /// For the figures of the host.
     fn measured(&self, role: &str, said: Option<&Said>, used: &Spent, wall: Duration) {
         let failed = said.into_iter().flat_map(|said| &said.attempts);
-        self.runtime.metrics().model(ModelRequest {
+        self.work.runtime.metrics().model(ModelRequest {
             role,
             model: said.and_then(|said| said.model.as_deref()),
             outcome: match said.map(|said| &said.answer) {
@@ -196,7 +151,7 @@ impl Asking {
 
     /// Begun by a host that is gone, or cut off: what it had set aside is used.
     fn began_before(&self, asked: &Asked) -> Goes {
-        let used = lost(&self.session.lock().state, self.id);
+        let used = lost(&self.work.session.lock().state, self.work.id);
         let rule = self.rule(asked);
         let retry = rule
             .as_ref()
@@ -208,7 +163,7 @@ impl Asking {
                 Event::Used { used },
                 self.retried(asked.attempt + 1, 0, why.to_owned()),
             ];
-            self.session.push(again);
+            self.work.session.push(again);
             return Goes::On;
         }
         let message = format!("{why}, and so did each of {} attempts", asked.attempt);
@@ -224,7 +179,7 @@ impl Asking {
 
     fn retried(&self, attempt: u32, wait_ms: u64, why: String) -> Event {
         Event::Retried {
-            id: self.id,
+            id: self.work.id,
             attempt,
             after_ms: ids::now_ms().saturating_add(wait_ms),
             why,
@@ -234,7 +189,7 @@ impl Asking {
 
     fn prepared(&self, asked: &Asked) -> Result<Prepared, CallError> {
         let (conversations, tools) = {
-            let inner = self.session.lock();
+            let inner = self.work.session.lock();
             (inner.state.talks.clone(), Arc::clone(&inner.state.tools))
         };
         match &asked.request {
@@ -250,48 +205,47 @@ impl Asking {
         }
     }
 
-    /// The agent's rule for what is asked, and that within the rule's bounds.
-    fn permitted(&self, mut prepared: Prepared) -> Result<(models::Rule, Prepared), Denial> {
-        let op = op_of(&prepared);
-        let rule = rule_for(&self.runtime, &self.agent(), &op)
-            .map_err(|rule| Denial::clipped(models::Models::NAME, &op.to_string(), &rule))?;
-        if let (Prepared::Chat(request), Some(most)) = (&mut prepared, rule.output_tokens) {
-            request.max_tokens = Some(request.max_tokens.map_or(most, |asked| asked.min(most)));
-        }
-        Ok((rule, prepared))
+    /// Asks the agent's grants for a permit.
+    fn permitted(&self, prepared: Prepared) -> Result<Permitted, Denial> {
+        let ask = |op| permit::permit::<Models>(&self.work.runtime, &self.agent(), op);
+        Permitted::new(prepared, ask)
     }
 
     /// The rule of a request's role as it stands now.
     fn rule(&self, asked: &Asked) -> Option<models::Rule> {
-        let prepared = self.prepared(asked).ok()?;
-        self.permitted(prepared).ok().map(|(rule, _)| rule)
+        let permitted = self.permitted(self.prepared(asked).ok()?).ok()?;
+        Some(permitted.rule().clone())
     }
 
     fn agent(&self) -> String {
-        let inner = self.session.lock();
+        let inner = self.work.session.lock();
         let start = inner.state.start.as_ref();
         start.map_or_else(String::new, |start| start.agent.clone())
     }
 
-    /// From here on it may be used; `false`: it was ended.
-    fn begins(&self) -> bool {
-        let mut inner = self.session.lock();
-        inner.intended.remove(&self.id);
-        self.effect.begins()
-    }
-
-    async fn said(&self, now: &InForce, prepared: &Prepared, part: Reserve, meter: &Meter) -> Said {
+    async fn said(
+        &self,
+        now: &InForce,
+        permitted: &Permitted,
+        part: Reserve,
+        meter: &Meter,
+    ) -> Said {
         let (seed, caller) = {
-            let inner = self.session.lock();
+            let inner = self.work.session.lock();
             let start = inner.state.start.as_ref();
             start.map_or_else(Default::default, |start| {
                 (start.seed.clone(), format!("{} {}", start.agent, start.by))
             })
         };
         let conversation = conversation_key(&seed);
-        let (agent, op) = (self.agent(), op_of(prepared));
-        let permitted = || rule_for(&self.runtime, &agent, &op).map(drop);
-        let telling = self.runtime.runs.deltas.begin(&self.session.id, self.id);
+        let (agent, op) = (self.agent(), permitted.op());
+        let still = || still_permitted(&self.work.runtime, &agent, op);
+        let telling = self
+            .work
+            .runtime
+            .runs
+            .deltas
+            .begin(&self.work.session.id, self.work.id);
         let told = |event| telling.tell(event);
         let ask = Ask {
             caller: &caller,
@@ -302,26 +256,20 @@ impl Asking {
             },
             told: Some(&told),
             meter: Some(meter),
-            permitted: Some(&permitted),
-        };
-        let answered = async {
-            match prepared {
-                Prepared::Chat(request) => now.router.ask(request, ask).await.into(),
-                Prepared::Embed(request) => now.router.embed(request, ask).await.into(),
-            }
+            permitted: Some(&still),
         };
         tokio::select! {
             biased;
-            why = self.taken_away(&agent, &op) => Said::denied(why, meter.spent()),
-            said = answered => said,
+            why = self.taken_away(&agent, op) => Said::denied(why, meter.spent()),
+            said = permitted.ask(now, ask) => said,
         }
     }
 
     /// Resolves when the agent's rule for it is gone.
     async fn taken_away(&self, agent: &str, op: &models::Op) -> String {
-        let mut changes = self.runtime.registry.changes();
+        let mut changes = self.work.runtime.registry.changes();
         loop {
-            if let Err(why) = rule_for(&self.runtime, agent, op) {
+            if let Err(why) = still_permitted(&self.work.runtime, agent, op) {
                 return why;
             }
             if changes.changed().await.is_err() {
@@ -334,9 +282,9 @@ impl Asking {
     /// way.
     async fn cut_off(&self) {
         let halted = |inner: &mut super::session::Inner| inner.is_halted().then_some(());
-        let mut stop = self.runtime.stop.subscribe();
+        let mut stop = self.work.runtime.stop.subscribe();
         tokio::select! {
-            () = self.session.wait_for(halted) => {}
+            () = self.work.session.wait_for(halted) => {}
             // The sender lives as long as this runtime.
             _ = stop.wait_for(|stop| *stop == crate::stop::Stop::Now) => {}
         }
@@ -344,16 +292,9 @@ impl Asking {
 
     /// It was cut off: by its agent, by the run's end, or by the host, which asks
     /// again when the kill switch is lifted, or when it starts.
-    fn ended(
-        &self,
-        asked: &Asked,
-        rule: &models::Rule,
-        role: &str,
-        part: Reserve,
-        used: Spent,
-    ) -> Goes {
-        let audit = self.audit(role, "cut-off", None, &used, &[]);
-        if !self.effect.is_done() {
+    fn ended(&self, asked: &Asked, rule: &models::Rule, part: Reserve, used: Spent) -> Goes {
+        let audit = self.audit(&rule.role, "cut-off", None, &used, &[]);
+        if !self.work.effect.is_done() {
             let ended = Err(CallError::Cancelled);
             self.settle(Some(rule), ended, used, audit, Some(part));
             return Goes::Over;
@@ -369,7 +310,7 @@ impl Asking {
             let used = (!used.is_nothing()).then_some(Event::Used { used });
             let events = used.into_iter().chain([retried]);
             let row = row.into_iter().collect();
-            self.session.lock().add(events, row, audit);
+            self.work.session.lock().add(events, row, audit);
         });
     }
 
@@ -377,16 +318,16 @@ impl Asking {
         &self,
         asked: &Asked,
         rule: &models::Rule,
-        role: &str,
         part: Reserve,
         (said, used): (Said, Spent),
     ) -> Goes {
-        let goes_on = self.effect.is_done();
+        let goes_on = self.work.effect.is_done();
         let outcome = match &said.answer {
             Ok(_) => "ok",
             Err(error) => crate::calls::code_of(error),
         };
-        let audit = self.audit(role, outcome, said.model.as_deref(), &used, &said.attempts);
+        let model = said.model.as_deref();
+        let audit = self.audit(&rule.role, outcome, model, &used, &said.attempts);
         let retry = rule.retry.unwrap_or_default();
         let again = goes_on && asked.attempt < retry.attempts;
         if let (
@@ -412,13 +353,6 @@ impl Asking {
         Goes::Over
     }
 
-    fn denied(&self, denial: Denial) -> Goes {
-        let audit = step::denied(&self.session, &denial);
-        let error = Err(CallError::Denied(denial));
-        self.settle(None, error, Spent::default(), audit, None);
-        Goes::Over
-    }
-
     /// Answers; where the grant says so, the run ends with it.
     fn settle(
         &self,
@@ -435,7 +369,7 @@ impl Asking {
             _ => None,
         };
         let answered = Event::Answered {
-            id: self.id,
+            id: self.work.id,
             answer: answer.into(),
             by: None,
             used,
@@ -446,30 +380,20 @@ impl Asking {
             // One write, which the records of the audit are in too.
             let audit = audit.into_iter().chain(row).collect();
             let events = events.into_iter().flatten();
-            self.session.lock().settle_all(self.id, events, audit)
+            self.work
+                .session
+                .lock()
+                .settle_all(self.work.id, events, audit)
         };
         let mut done = None;
         match part {
             Some(part) => self.counted(part, &used, |row| done = Some(settled(row))),
             None => done = Some(settled(None)),
         }
-        let is_new = done.is_some_and(|done| self.session.settled(done));
+        let is_new = done.is_some_and(|done| self.work.session.settled(done));
         if is_new && ends {
-            self.session.stop(Stop::Cancelled);
+            self.work.session.stop(Stop::Cancelled);
         }
-    }
-
-    /// Whether something keeps the request from being begun.
-    fn stands_still(&self) -> bool {
-        spending::outgrown(&self.session.lock().state).is_some() || self.is_held()
-    }
-
-    /// Whether the kill switch, or a block, keeps the request from being sent.
-    fn is_held(&self) -> bool {
-        let inner = self.session.lock();
-        let held = inner.is_halted() || inner.state.holds_effects();
-        drop(inner);
-        held || self.runtime.ready().is_err() || super::stands_still(&self.runtime, &self.session)
     }
 
     /// What was asked of whom, and what it took; no text.
@@ -482,7 +406,7 @@ impl Asking {
         attempts: &[Attempt],
     ) -> Vec<Op> {
         let by = {
-            let inner = self.session.lock();
+            let inner = self.work.session.lock();
             let start = inner.state.start.as_ref();
             start.map_or_else(String::new, |start| start.by.clone())
         };
@@ -493,8 +417,8 @@ impl Asking {
         let record = AuditRecord::now(&by, "model.ask", self.agent())
             .outcome(outcome)
             .detail(json!({
-                "run": self.session.id,
-                "request": self.id,
+                "run": self.work.session.id,
+                "request": self.work.id,
                 "role": role,
                 "model": model,
                 "tokens": used.model_tokens,
@@ -505,21 +429,8 @@ impl Asking {
     }
 }
 
-fn op_of(prepared: &Prepared) -> models::Op {
-    models::Op {
-        role: prepared.role().to_owned(),
-        images: prepared.images(),
-    }
-}
-
-fn rule_for(runtime: &Runtime, agent: &str, op: &models::Op) -> Result<models::Rule, String> {
-    let Some((_, active)) = runtime.registry.get(agent) else {
-        return Err(format!("`{agent}` is no longer installed"));
-    };
-    let grants = &active.grants.grants;
-    match models::Models::decide(grants, op) {
-        Ok(Allowed::Rule(rule)) => Ok(grants.models[rule].clone()),
-        Ok(Allowed::Ambient) => Err("no model is asked without a rule".to_owned()),
-        Err(missing) => Err(missing.0),
-    }
+/// Whether an agent would get a permit now; else the rule that is missing.
+fn still_permitted(runtime: &Runtime, agent: &str, op: &models::Op) -> Result<(), String> {
+    let permitted = permit::permit::<Models>(runtime, agent, op.clone());
+    permitted.map(drop).map_err(|denial| denial.rule)
 }

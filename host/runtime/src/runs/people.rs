@@ -257,8 +257,8 @@ impl Inner {
 
     /// The question of a request that is open, if there is one.
     fn question(&self, run: &str, id: RequestId) -> Option<(Asked, ApprovalView)> {
-        let closed = self.dead || self.retired || self.state.end.is_some();
-        let asked = self.state.requests.get(&id).filter(|_| !closed)?;
+        let asked = self.state.requests.get(&id);
+        let asked = asked.filter(|_| !self.is_closed())?;
         let start = self.state.start.as_ref()?;
         let view = approval::question(run, start, id, asked)?;
         Some((asked.clone(), view))
@@ -411,8 +411,7 @@ impl Inner {
         audit: Vec<Op>,
     ) -> Settled {
         let inner = self;
-        let closed = inner.dead || inner.retired || inner.state.end.is_some();
-        if closed || !inner.state.requests.contains_key(&id) {
+        if inner.is_closed() || !inner.state.requests.contains_key(&id) {
             inner.unwritten.audit.extend(audit);
             return Settled {
                 is_new: false,

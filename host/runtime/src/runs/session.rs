@@ -354,7 +354,7 @@ impl Inner {
             Event::Answered { id, .. } => self.state.requests.contains_key(id),
             _ => true,
         };
-        let is_new = is_open && !self.dead && !self.retired && self.state.end.is_none();
+        let is_new = is_open && !self.is_closed();
         self.unwritten.audit.extend(audit);
         if is_new {
             if let Event::Answered { id, .. } = &event {
@@ -453,6 +453,17 @@ impl Inner {
         self.intended.remove(id);
         // A journal of before may have two; the agent was given the first.
         self.answers.entry(*id).or_insert(answer);
+    }
+
+    /// Whether nothing is added to it any more: it has ended, or is another session's.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.dead || self.retired || self.state.end.is_some()
+    }
+
+    /// Whether the kill switch, a block or a journal that has as much as it may keeps
+    /// requests from being made.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.halted || self.state.holds_effects() || spending::outgrown(&self.state).is_some()
     }
 
     /// Whether the host stops.

@@ -1,31 +1,30 @@
 //! One call of a tool, as a step of a run.
 //!
-//! What must stay true: the agent's grant is asked before each attempt; a tool that may
-//! not be repeated is called under the step's own key, so that what became of an
-//! earlier attempt is found.
+//! What must stay true: the agent's grant is asked before each attempt, and what it
+//! permits is called; a tool that may not be repeated is called under the step's own
+//! key, so that what became of an earlier attempt is found.
 
 use std::sync::Arc;
 
 use airlock_journal::Op;
-use airlock_journal::audit::AuditRecord;
 use airlock_sandbox::agent::{Answer, Request, RequestId};
-use airlock_sandbox::capability::{Capability, tools};
-use airlock_sandbox::gate::Allowed;
+use airlock_sandbox::capability::tools::{self, Tools};
+use airlock_sandbox::gate::RunPermit;
 use airlock_sandbox::{CallError, Denial, EffectClass};
 use bytes::Bytes;
-use serde_json::json;
 
 use super::approval::{Verdict, verdict};
-use super::effects::{Call, may_repeat};
+use super::effects::may_repeat;
 use super::event::{Autonomy, Start};
 use super::fold::{Asked, RunState};
+use super::permit::permit;
 use super::session::{Inner, Session};
 use super::spending::Spent;
-use crate::calls::{CallRefused, Cut, Judged, Step, StepMade, ToolCall, Turn};
+use super::under_way::UnderWay;
+use crate::calls::{CallRefused, Cut, Judged, Step, StepMade, Turn};
 use crate::halt::OfRun;
 use crate::principal::{Principal, Role};
 use crate::problem::Failure;
-use crate::record;
 use crate::runtime::Runtime;
 
 /// What came of an attempt.
@@ -44,51 +43,46 @@ pub(super) enum Came {
     CutByHost { audit: Vec<Op> },
 }
 
-/// Makes the call, as an attempt whose intent is durable; `None`: what is in force
-/// is not what it was judged by, and nothing of it happened.
+/// Makes the call that is permitted, as an attempt whose intent is durable; `None`:
+/// what is in force is not what it was judged by, and nothing of it happened.
 pub(super) async fn made(
-    call: &Call,
+    work: &UnderWay,
     asked: &Asked,
-    tool: &str,
+    permit: &RunPermit<Tools>,
     input: &str,
     judged: &Judged,
     turn: Option<Turn>,
 ) -> Option<Came> {
-    let of = call.session.lock().state.start.as_ref().map(|start| {
+    let of = work.session.lock().state.start.as_ref().map(|start| {
         let who = Arc::new(principal(start));
         (who, start.agent.clone())
     });
     let Some((who, agent)) = of else {
         return Some(Came::NotMade(CallError::Cancelled));
     };
-    let Some((plugin, name)) = tool.split_once('/') else {
+    let tool = &permit.op().tool;
+    if !tool.contains('/') {
         return Some(Came::NotMade(CallError::NotFound {
             message: format!("`{tool}` is not `plugin/tool`"),
         }));
-    };
+    }
     let run = OfRun {
-        id: &call.session.id,
-        first: &call.session.first,
+        id: &work.session.id,
+        first: &work.session.first,
         agent: &agent,
     };
     let safe = may_repeat(judged.class());
-    let made = ToolCall {
-        log: false,
-        plugin: plugin.to_owned(),
-        tool: name.to_owned(),
-        input: Bytes::copy_from_slice(input.as_bytes()),
-        timeout: None,
-        idempotency_key: Some(key(&call.session.id, call.id, asked, safe)),
-        stage: None,
-    };
     let step = Step {
         run,
-        request: call.id,
+        request: work.id,
         attempt: asked.attempt,
-        cancel: &call.effect.cancel,
+        cancel: &work.effect.cancel,
         judged,
+        permit,
+        input: Bytes::copy_from_slice(input.as_bytes()),
+        key: key(&work.session.id, work.id, asked, safe),
     };
-    Some(match call.runtime.call_step(&who, made, step, turn).await {
+    Some(match work.runtime.call_step(&who, &step, turn).await {
         Ok(made) => came(made, judged.class()),
         Err(CallRefused::Changed) => return None,
         Err(CallRefused::Interrupted) => Came::Answer {
@@ -159,25 +153,10 @@ fn key(run: &str, id: RequestId, asked: &Asked, safe: bool) -> String {
 /// What denies a call that a run which observes would have made.
 pub(super) const AUTONOMY: &str = "autonomy";
 
-/// The agent's rule for a tool.
-fn permitted(runtime: &Runtime, agent: &str, tool: &str) -> Result<tools::Rule, Denial> {
-    let op = tools::Op {
-        tool: tool.to_owned(),
-    };
-    let missing = |rule: String| Denial {
-        capability: tools::Tools::NAME.to_owned(),
-        operation: op.to_string(),
-        rule,
-    };
-    let Some((_, active)) = runtime.registry.get(agent) else {
-        return Err(missing(format!("`{agent}` is no longer installed")));
-    };
-    let grants = &active.grants.grants;
-    match tools::Tools::decide(grants, &op) {
-        Ok(Allowed::Rule(rule)) => Ok(grants.tools[rule].clone()),
-        Ok(Allowed::Ambient) => Err(missing("a tool is never called without a rule".to_owned())),
-        Err(rule) => Err(missing(rule.0)),
-    }
+/// Asks the agent's grants for a permit to call a tool.
+fn permitted(runtime: &Runtime, agent: &str, tool: &str) -> Result<RunPermit<Tools>, Denial> {
+    let tool = tool.to_owned();
+    permit(runtime, agent, tools::Op { tool })
 }
 
 /// What the agent's grant and the run's autonomy make of a call.
@@ -185,7 +164,7 @@ pub(super) fn judge(
     runtime: &Runtime,
     session: &Session,
     tool: &str,
-) -> Result<(tools::Rule, Verdict), Denial> {
+) -> Result<(RunPermit<Tools>, Verdict), Denial> {
     judged(runtime, &session.lock().state, tool)
 }
 
@@ -193,20 +172,20 @@ fn judged(
     runtime: &Runtime,
     state: &RunState,
     tool: &str,
-) -> Result<(tools::Rule, Verdict), Denial> {
+) -> Result<(RunPermit<Tools>, Verdict), Denial> {
     let (agent, autonomy) = match &state.start {
         Some(start) => (&*start.agent, start.autonomy),
         None => ("", Autonomy::Observe),
     };
     let class = runtime.class_of(tool).unwrap_or_default();
-    let rule = permitted(runtime, agent, tool)?;
-    match verdict(autonomy, class, rule.approval) {
+    let permit = permitted(runtime, agent, tool)?;
+    match verdict(autonomy, class, permit.rule().approval) {
         Verdict::Withhold => Err(Denial {
             capability: AUTONOMY.to_owned(),
             operation: format!("call {}", tool.escape_debug()),
             rule: "the run only observes: this was not called".to_owned(),
         }),
-        verdict => Ok((rule, verdict)),
+        verdict => Ok((permit, verdict)),
     }
 }
 
@@ -235,23 +214,8 @@ pub(super) fn begins_at_once(
 pub(super) fn rule(runtime: &Runtime, session: &Session, tool: &str) -> Option<tools::Rule> {
     let inner = session.lock();
     let start = inner.state.start.as_ref()?;
-    permitted(runtime, &start.agent, tool).ok()
-}
-
-/// The record of a denial.
-pub(super) fn denied(session: &Session, denial: &Denial) -> Vec<Op> {
-    let inner = session.lock();
-    let start = inner.state.start.as_ref();
-    let (by, agent) = start.map_or(("", ""), |start| (&*start.by, &*start.agent));
-    let record = AuditRecord::now(by, "denied", agent)
-        .outcome("denied")
-        .detail(json!({
-            "run": session.id,
-            "capability": denial.capability,
-            "operation": denial.operation,
-            "rule": denial.rule,
-        }));
-    vec![record::op(&record)]
+    let permit = permitted(runtime, &start.agent, tool).ok()?;
+    Some(permit.rule().clone())
 }
 
 /// Why a call was not made.

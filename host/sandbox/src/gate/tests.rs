@@ -231,3 +231,46 @@ fn permits_and_gates_show_no_rule_contents_in_debug() {
     assert_eq!(permit.rule_index(), Some(0));
     assert_eq!(permit.rule().map(|rule| rule.bucket).as_deref(), Some("b"));
 }
+
+/// A run's permit is for the operation that was asked about, with the first rule that
+/// allows it; where none does, the denial says so, no longer than a call's.
+#[test]
+fn a_run_gets_a_permit_by_a_rule_alone() {
+    let both = grants(BOTH);
+    for (grants, words, told) in [
+        (&both, "get a k", Ok("a")),
+        (&both, "set b k", Ok("b")),
+        (&both, "get c k", Err("no kv rule has bucket = \"c\"")),
+        (&grants(READ), "get b k", Ok("b")),
+        (&grants(READ), "set b k", Err("access = \"read\"")),
+        (&Grants::default(), "get b k", Err("no kv rule has")),
+    ] {
+        let asked = op(words);
+        match (grants.permit_run::<Kv>(asked.clone()), told) {
+            (Ok(permit), Ok(bucket)) => {
+                assert_eq!(permit.op(), &asked);
+                assert_eq!(permit.rule().bucket, bucket);
+                assert_eq!(format!("{permit:?}"), format!("RunPermit(kv {words})"));
+            }
+            (Err(denial), Err(part)) => {
+                assert_eq!((&*denial.capability, &*denial.operation), ("kv", words));
+                assert!(denial.rule.contains(part), "{words}: {denial:?}");
+            }
+            (got, _) => panic!("{words}: {got:?}"),
+        }
+    }
+    // What a call may do within its limits alone, a run may not without a rule.
+    let denial = both.permit_run::<Log>(log::Op::Write);
+    let denial = denial.expect_err("no rule");
+    assert_eq!(denial.rule, "no run uses log without a rule");
+    let long = kv::Op {
+        action: Action::Get,
+        bucket: "é".repeat(100_000),
+        key: None,
+    };
+    let denial = both.permit_run::<Kv>(long.clone()).expect_err("denied");
+    let of_call = Door::new(BOTH).gate().permit::<Kv>(long);
+    assert_eq!(denial, of_call.expect_err("denied"));
+    assert!(denial.operation.len() < OPERATION_BYTES_MAX + 40);
+    assert!(denial.rule.len() < RULE_BYTES_MAX + 40);
+}

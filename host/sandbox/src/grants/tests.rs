@@ -422,3 +422,48 @@ proptest! {
         exercise(&grants, &["get".into(), bucket, "k".into()]);
     }
 }
+
+/// What is shown of an operation, and of one that other things than rules decide.
+#[test]
+fn an_explanation_says_what_decided() {
+    use crate::capability::Explanation;
+    let granted = grants("kv = [{ bucket = \"b\" }]");
+    let explain = || {
+        granted
+            .explain("kv", &["get", "b", "k"])
+            .expect("an operation")
+    };
+    let shown = |explained: &Explanation| serde_json::to_value(explained).expect("JSON");
+    let plain = shown(&explain());
+    assert_eq!(
+        (&plain["allowed"], &plain["rule"]),
+        (&true.into(), &0.into())
+    );
+    assert_eq!(
+        (&plain["sandboxed"], &plain["not_for"]),
+        (&().into(), &().into())
+    );
+    let schema = serde_json::to_value(schemars::schema_for!(Explanation)).expect("a schema");
+    let required = schema["required"].to_string();
+    assert!(!required.contains("sandboxed"), "{required}");
+    let sandboxed = &schema["properties"]["sandboxed"];
+    assert_eq!(sandboxed.get("default"), None, "it is true, and left out");
+    let mut refused = explain();
+    refused.refuse("it is halted".to_owned());
+    assert_eq!((refused.allowed, refused.rule), (false, None));
+    assert_eq!(refused.because, "it is halted");
+    let mut unheld = explain();
+    unheld.not_for = vec!["read".to_owned()];
+    unheld.unheld();
+    let unheld = shown(&unheld);
+    assert_eq!(
+        (&unheld["allowed"], &unheld["sandboxed"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(
+        (&unheld["rule"], &unheld["not_for"]),
+        (&().into(), &().into())
+    );
+    let because = unheld["because"].as_str().expect("a reason");
+    assert!(because.contains("is not sandboxed"), "{because}");
+}

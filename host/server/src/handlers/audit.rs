@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use airlock_runtime::{AuditFailure, AuditQuery, Runtime, VerifyRequest};
-use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::dispatch::Call;
-use crate::reply::{NDJSON, Refusal, Reply, ReplyBody};
+use crate::reply::{NDJSON, Refusal, Reply};
 
 /// Records that an export reads at once.
 const EXPORT_PAGE: usize = 500;
@@ -47,7 +46,7 @@ pub(crate) async fn export(call: Call) -> Result<Reply, Refusal> {
             Ok::<_, AuditFailure>(Some((lines, next)))
         }
     });
-    let body = ReplyBody::Stream(Body::from_stream(pages));
+    let body = call.parts(pages);
     Ok(Reply {
         body,
         ..Reply::bytes(200, NDJSON, Bytes::new())

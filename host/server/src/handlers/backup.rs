@@ -1,14 +1,13 @@
 //! Backups.
 
 use airlock_runtime::BackupError;
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use crate::dispatch::Call;
-use crate::reply::{BACKUP, Refusal, Reply, ReplyBody};
+use crate::reply::{BACKUP, Refusal, Reply};
 
 /// Bytes that are read at once.
 const PART_BYTES: usize = 256 << 10;
@@ -26,7 +25,7 @@ pub(crate) async fn make(call: Call) -> Result<Reply, Refusal> {
         Ok::<_, BackupError>((read > 0).then(|| (part.freeze(), file)))
     });
     Ok(Reply {
-        body: ReplyBody::Stream(Body::from_stream(parts)),
+        body: call.parts(parts),
         ..Reply::bytes(200, BACKUP, Bytes::new())
     })
 }

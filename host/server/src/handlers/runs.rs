@@ -6,7 +6,6 @@ use airlock_runtime::{
     AgentStatsView, ApprovalsQuery, Decide, ForkRun, HaltRequest, Principal, PruneRequest,
     ReplayRun, Resume, RunsQuery, Runtime, StartRun,
 };
-use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use schemars::JsonSchema;
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::dispatch::Call;
-use crate::reply::{JSON, Refusal, Reply, ReplyBody};
+use crate::reply::{JSON, Refusal, Reply};
 
 /// How the runs of each agent went.
 #[derive(Serialize, JsonSchema)]
@@ -106,7 +105,7 @@ pub(crate) async fn export(call: Call) -> Result<Reply, Refusal> {
             .map_err(std::io::Error::other)
     });
     Ok(Reply {
-        body: ReplyBody::Stream(Body::from_stream(parts)),
+        body: call.parts(parts),
         ..Reply::bytes(200, JSON, Bytes::new())
     })
 }

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use airlock_runtime::Role;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::guests;
@@ -41,6 +42,42 @@ async fn a_change_whose_client_leaves_is_in_force_or_was_never_made() {
     let found = again.admin("GET", "/v1/plugins/echo/grants", "").await;
     assert_eq!(found.json(), in_force.json());
     again.stopped().await;
+}
+
+/// A backup breaks off when its token is revoked, and is not taken for a whole one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_in_parts_ends_with_its_token() {
+    let server = Server::start().await;
+    // More than what a connection holds of it: a component with 32 MiB that say nothing.
+    let mut component = guests::echo().to_vec();
+    component.extend([0, 0x85, 0x80, 0x80, 0x10, 4]);
+    component.extend(b"none");
+    component.extend(std::iter::repeat_n(0, 32 << 20));
+    server.install("large", component.into()).await;
+    let token = server.token("anna", &[Role::Admin], None).await;
+    let whole = server.with(&token, "POST", "/v1/backup", "").await;
+    assert_eq!(whole.status, 200, "{whole:?}");
+    assert!(whole.body.len() > 32 << 20, "{}", whole.body.len());
+    let mut stream = TcpStream::connect(server.address).await.expect("connects");
+    let request = format!(
+        "POST /v1/backup HTTP/1.1\r\nhost: localhost\r\n\
+         authorization: Bearer {token}\r\ncontent-length: 0\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.expect("writes");
+    let mut begins = [0; 12];
+    stream.read_exact(&mut begins).await.expect("it begins");
+    assert_eq!(&begins, b"HTTP/1.1 200");
+    let id = token.split('_').nth(1).expect("its id");
+    let revoked = server
+        .admin("DELETE", &format!("/v1/tokens/{id}"), "")
+        .await;
+    assert_eq!(revoked.status, 200, "{revoked:?}");
+    let mut rest = Vec::new();
+    // It may be told as an end or as an error of the connection.
+    let _ = stream.read_to_end(&mut rest).await;
+    assert!(rest.len() < 32 << 20, "{}", rest.len());
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "it is not told as whole");
+    server.stopped().await;
 }
 
 /// Calls a plugin for the first time and revokes its grants `after`; tells what

@@ -47,6 +47,23 @@ async fn a_scope_bounds_the_class_of_tools_beside_rules_that_reach() {
     let shown = server.admin("GET", "/v1/plugins/echo", "").await.json();
     assert_eq!(shown["grants"], kept);
 
+    // So it is beside each kind of rule that reaches.
+    for (kind, rule) in [
+        (
+            "http",
+            json!({ "url": "http://127.0.0.1/**", "allow_private": true }),
+        ),
+        ("memory", json!({ "namespace": "shared/a" })),
+    ] {
+        let class = json!({ "run": "read-only" });
+        let kept = json!({ kind: [rule], "effects": class });
+        server.grant("echo", kept, json!({})).await;
+        let update = json!({ "grants": { kind: [rule], "effects": { "run": "plain" } } });
+        let found = verdict(&server, &token, "PUT", GRANTS, &update).await;
+        assert_eq!(found, "403 outside-scope", "{kind}");
+    }
+    server.grant("echo", kept.clone(), json!({})).await;
+
     let beside = json!({ "files": files, "effects": kept["effects"], "kv": [{ "bucket": "b" }] });
     for grants in [beside, json!({ "effects": { "run": "plain" } })] {
         let update = json!({ "grants": grants });

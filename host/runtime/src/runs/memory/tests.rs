@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use airlock_journal::{MemoryStore, Store};
 use airlock_memory::{Change, Expect, Kind, Namespace, NewDocument, Options, Quota};
 use serde_json::{Value, json};

@@ -6,17 +6,15 @@
 //! first.
 
 use airlock_journal::Op;
-use airlock_models::Allowance;
-use airlock_sandbox::capability::models;
 use airlock_sandbox::{CallError, EffectClass};
 use tokio::sync::watch;
 
-use super::{Asked, Asking, Event, Goes, InForce, Prepared, RequestId, Spent, error_of};
+use super::{Asked, Event, Goes, InForce, ModelStep, Permitted, RequestId, Spent, error_of};
 use crate::ids;
-use crate::models::{Bounds, DayBounds, DayLeft, Took, day_of};
+use crate::models::{Bounds, DayBounds, Took, day_of};
 use crate::runs::exchange::{Fits, reserved, under_way};
+use crate::runs::fold::RunState;
 use crate::runs::session::Inner;
-use crate::runs::spending;
 
 /// What is set aside for an attempt, and where it is counted.
 #[derive(Clone, Copy)]
@@ -28,26 +26,26 @@ pub(super) struct Reserve {
 /// A part that is set aside for what was not sent yet: given back where somebody
 /// else answered meanwhile.
 pub(super) struct Unsent<'a> {
-    asking: &'a Asking,
+    step: &'a ModelStep,
     part: Option<Reserve>,
 }
 
 impl Drop for Unsent<'_> {
     fn drop(&mut self) {
         let Some(part) = self.part.take() else { return };
-        let inner = self.asking.session.lock();
-        let answered = !inner.dead && !inner.state.requests.contains_key(&self.asking.id);
+        let inner = self.step.work.session.lock();
+        let answered = !inner.dead && !inner.state.requests.contains_key(&self.step.work.id);
         drop(inner);
         if answered {
-            self.asking.give_back(part);
+            self.step.give_back(part);
         }
     }
 }
 
 impl<'a> Unsent<'a> {
-    pub(super) fn new(asking: &'a Asking, part: Reserve) -> Self {
+    pub(super) fn new(step: &'a ModelStep, part: Reserve) -> Self {
         let part = Some(part);
-        Self { asking, part }
+        Self { step, part }
     }
 
     /// Somebody sees to its part.
@@ -96,29 +94,25 @@ impl Inner {
     }
 
     fn seen(&self, id: RequestId) -> Seen {
-        let of_models = |spent: Spent| Spent {
-            model_tokens: spent.model_tokens,
-            model_micros: spent.model_micros,
-            ..Spent::default()
-        };
         Seen {
-            left: of_models(self.state.left_now()),
-            spent: of_models(self.state.spent),
+            left: self.state.left_now(),
+            spent: self.state.spent,
             aside: under_way(&self.state),
             is_ahead: self.is_ahead(id),
         }
     }
 }
 
-impl Asking {
+impl ModelStep {
     /// Sets aside what the request may use.
     pub(super) fn reserve(
         &self,
         now: &InForce,
-        rule: &models::Rule,
-        prepared: &Prepared,
+        permitted: &Permitted,
+        attempt: u32,
     ) -> Result<Reserved, CallError> {
-        let bound = prepared.bound(now).map_err(error_of)?;
+        let bound = permitted.bound(now).map_err(error_of)?;
+        let rule = permitted.rule();
         let agent = self.agent();
         let of_agent = Bounds {
             tokens: rule.day_tokens,
@@ -129,14 +123,18 @@ impl Asking {
             host: now.bounds(),
         };
         let day = day_of(ids::now_ms());
-        let (days, of) = (&self.runtime.models.days, (&*agent, &*self.session.id));
+        let (days, of) = (
+            &self.work.runtime.models.days,
+            (&*agent, &*self.work.session.id),
+        );
         // What settles from here on is seen by whoever waits.
         let settled = days.settled();
         let reserved = days.reserve(day, of, bounds, |left, count| {
-            self.push_reserved(rule, bound, left, count)
+            let fits = |state: &RunState| reserved(state, rule, bound, left);
+            self.push_reserved(attempt, fits, count)
         });
         // Others wait for the days, not for what is written here.
-        self.session.kick();
+        self.work.session.kick();
         match reserved {
             Ok(pushed) => Ok(match pushed? {
                 Pushed::Over => Reserved::Over,
@@ -159,31 +157,30 @@ impl Asking {
     /// The intent, decided and pushed in one.
     fn push_reserved(
         &self,
-        rule: &models::Rule,
-        bound: Allowance,
-        left: DayLeft,
+        attempt: u32,
+        fits: impl FnOnce(&RunState) -> Result<Fits, CallError>,
         count: &mut dyn FnMut(Took) -> Op,
     ) -> Result<Pushed, CallError> {
-        let mut inner = self.session.lock();
-        let open = inner.state.requests.contains_key(&self.id);
-        if !open || inner.dead || inner.retired || inner.state.end.is_some() {
+        let mut inner = self.work.session.lock();
+        let open = inner.state.requests.contains_key(&self.work.id);
+        if !open || inner.is_closed() {
             return Ok(Pushed::Over);
         }
-        let fits = reserved(&inner.state, rule, bound, left)?;
-        let ahead = inner.is_ahead(self.id);
+        let fits = fits(&inner.state)?;
+        let ahead = inner.is_ahead(self.work.id);
         let took = match fits {
             Fits::Now(took) if !ahead => took,
             Fits::Now(_) => {
                 let why = "it waits for requests that waited before".to_owned();
-                return Ok(self.push_short(&mut inner, why, false));
+                return Ok(self.push_short(&mut inner, attempt, why, false));
             }
             Fits::Later { bound, of_day } => {
                 let why = format!("it waits: {bound} is set aside for requests under way");
-                return Ok(self.push_short(&mut inner, why, of_day));
+                return Ok(self.push_short(&mut inner, attempt, why, of_day));
             }
         };
-        inner.short.remove(&self.id);
-        let (id, class) = (self.id, EffectClass::ReadOnly);
+        inner.short.remove(&self.work.id);
+        let (id, class) = (self.work.id, EffectClass::ReadOnly);
         let spent = took.spent();
         inner.push_all([Event::Reserved { id, spent }, Event::Begun { id, class }]);
         inner.intended.insert(id);
@@ -192,28 +189,21 @@ impl Asking {
     }
 
     /// It has to wait; what for is told once.
-    fn push_short(&self, inner: &mut Inner, why: String, of_day: bool) -> Pushed {
-        if inner.short.insert(self.id) {
-            let attempt = self.attempt_of(inner);
+    fn push_short(&self, inner: &mut Inner, attempt: u32, why: String, of_day: bool) -> Pushed {
+        if inner.short.insert(self.work.id) {
             inner.push(self.retried(attempt, 0, why));
         }
-        let seen = inner.seen(self.id);
+        let seen = inner.seen(self.work.id);
         Pushed::Later { seen, of_day }
-    }
-
-    fn attempt_of(&self, inner: &Inner) -> u32 {
-        let asked = inner.state.requests.get(&self.id);
-        asked.map_or(1, |asked| asked.attempt)
     }
 
     /// Waits until it may fit, or stands still.
     pub(super) async fn waits(&self, short: Short) -> Goes {
         let Short { seen, settled } = short;
-        let changed = self.session.wait_for(|inner| {
-            let held = inner.is_halted() || inner.state.holds_effects();
-            let full = spending::outgrown(&inner.state).is_some();
-            (held || full || inner.seen(self.id) != seen).then_some(())
-        });
+        let changed = self
+            .work
+            .session
+            .wait_for(|inner| (inner.is_kept() || inner.seen(self.work.id) != seen).then_some(()));
         let of_others = async {
             match settled {
                 // Whoever tells lives as long as this runtime.
@@ -233,20 +223,20 @@ impl Asking {
         self.counted(part, &Spent::default(), |row| {
             let again = self.retried(asked.attempt, 0, "halted".to_owned());
             let row = row.into_iter().collect();
-            self.session.lock().add([again], row, Vec::new());
+            self.work.session.lock().add([again], row, Vec::new());
         });
         Goes::PutOff
     }
 
     /// A part of which nothing was used.
     fn give_back(&self, part: Reserve) {
-        let (agent, days) = (self.agent(), &self.runtime.models.days);
-        let of = (agent.as_str(), self.session.id.as_str());
+        let (agent, days) = (self.agent(), &self.work.runtime.models.days);
+        let of = (agent.as_str(), self.work.session.id.as_str());
         days.settle(part.day, of, part.took, Took::default(), |row| {
             let row = row.into_iter().collect();
-            self.session.lock().add([], row, Vec::new());
+            self.work.session.lock().add([], row, Vec::new());
         });
-        self.session.kick();
+        self.work.session.kick();
     }
 
     /// Counts what was used of a part in the agent's day, in one with what `write`
@@ -257,11 +247,12 @@ impl Asking {
             micros: used.model_micros,
         };
         let agent = self.agent();
-        let of = (agent.as_str(), self.session.id.as_str());
-        self.runtime
+        let of = (agent.as_str(), self.work.session.id.as_str());
+        self.work
+            .runtime
             .models
             .days
             .settle(part.day, of, part.took, took, write);
-        self.session.kick();
+        self.work.session.kick();
     }
 }

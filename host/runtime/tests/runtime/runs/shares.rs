@@ -85,6 +85,82 @@ async fn requests_at_once_wait_for_what_others_set_aside() {
     }
 }
 
+/// A small one does not overtake a large one that waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_asked_in_turn() {
+    let (dir, disk) = place();
+    let server = server((0..3).map(|_| held(None))).await;
+    let host = Host::with(with_models(dir.path(), &server), &disk).await;
+    host.prepare(&[]).await;
+    let bound = rule(json!({ "run_tokens": 2 * LEFT }));
+    host.grant("prober", bound).await;
+    let large = "b".repeat(2_000);
+    let chats = json!([chat(&["A"]), chat(&[&large]), chat(&["C"])]);
+    let run = host.start_with(json!([{ "join": chats }]), rich()).await;
+    server.arrived(1).await;
+    let waiting = async {
+        while host.put_off(&run).len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+    assert!(waited.is_ok(), "{:?}", host.put_off(&run));
+    assert_eq!(
+        host.put_off(&run),
+        [
+            "it waits: run_tokens is set aside for requests under way",
+            "it waits for requests that waited before",
+        ]
+    );
+    server.release();
+    let results = host.results(&run).await;
+    let three = results[0].as_array().expect("three").iter();
+    let texts = three.filter(|result| result["ok"]["text"] == "one");
+    assert_eq!(texts.count(), 3, "{results}");
+    let asked = server.seen();
+    let lengths: Vec<usize> = asked.iter().map(|one| one.text.len()).collect();
+    assert!(lengths[1] > 2_000, "{lengths:?}");
+}
+
+/// What is set aside for a request that is let go of before it is sent is given back,
+/// wherever its disk hangs meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_sent_costs_nothing() {
+    let mut unsent = 0;
+    for n in 0..8 {
+        let (dir, disk) = place();
+        let server = server([What::Never]).await;
+        let host = Host::with(with_models(dir.path(), &server), &disk).await;
+        host.prepare(&[]).await;
+        host.grant("prober", rule(json!({}))).await;
+        let steps = json!([
+            { "sleep": { "ms": 100 } },
+            { "select": [chat(&["A"]), { "sleep": { "ms": 200 } }] },
+        ]);
+        let run = host.start_with(steps, rich()).await;
+        host.store.hold_after(n);
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        host.store.release();
+        let ended = host.ended(&run).await;
+        assert!(
+            matches!(ended.end, Some(End::Succeeded { .. })),
+            "{n}: {ended:?}"
+        );
+        let used = ended.used.model_tokens;
+        let sent = server.seen().len();
+        assert_eq!(used > 0, sent > 0, "{n}: {ended:?}");
+        let given_back = async {
+            while host.used_today() != used {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let back = tokio::time::timeout(Duration::from_secs(30), given_back).await;
+        assert!(back.is_ok(), "{n}: {} of {used}", host.used_today());
+        unsent += usize::from(sent == 0);
+    }
+    assert!(unsent > 0, "each was sent");
+}
+
 /// What is spent is not waited for: a request that can't fit any more fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_never_fit_fails_when_that_is_known() {

@@ -121,3 +121,34 @@ async fn a_run_that_waits_leaves_memory_after_a_halt_and_during_one() {
     host.halt_run(&run, false).await;
     host.results(&run).await;
 }
+
+/// What its grant says of a call is asked when the host goes on, not while it stops:
+/// nobody is asked about a call that would not be made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_tried_again_while_the_host_stops_is_put_off() {
+    let (dir, disk) = place();
+    let host = host(dir.path(), &disk, Duration::ZERO).await;
+    let effects = json!({ "fail": "idempotent" });
+    let kept = json!({ "kv": [{ "bucket": "kept", "bytes": "1MiB" }], "effects": effects });
+    host.grant("keeper", kept).await;
+    let grant = |approval: &str| {
+        let retry = json!({ "attempts": 2, "backoff": "3s", "backoff_max": "3s" });
+        json!({ "tools": [{ "tool": "keeper/*", "retry": retry, "approval": approval }] })
+    };
+    host.grant("prober", grant("never")).await;
+    let fail = json!({ "call": { "tool": "keeper/fail", "input": { "code": "transient" } } });
+    let run = host.start(json!([fail])).await;
+    let is_tried_again = |run: &RunDetail| run.waits_for.iter().any(|open| open.attempt == 2);
+    host.until(&run, is_tried_again).await;
+    host.grant("prober", grant("always")).await;
+    host.runtime.drain();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let stands = host.run(&run);
+    assert!(is_tried_again(&stands), "{stands:?}");
+    let asked = |run: &RunDetail| run.waits_for.iter().any(|open| open.to_approve);
+    assert!(!asked(&stands), "{stands:?}");
+    host.runtime.shutdown(Duration::from_secs(5)).await;
+    drop(host);
+    let host = Host::again(dir.path(), &disk).await;
+    host.until(&run, asked).await;
+}

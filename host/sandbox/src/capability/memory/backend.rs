@@ -1,22 +1,25 @@
 //! Reading and changing the host's memory.
 //!
-//! What must stay true: a write is queued only while what allowed it is in force, and
+//! What must stay true: what was not permitted is no [`Task`], and nothing else is done
+//! for a call or a run; a write is queued only while what allowed it is in force, and
 //! before anything that is deleted once that was taken away; reads and the making of
 //! writes are not on the guests' threads.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use airlock_memory::{
-    Change, MemoryError, MemoryHome, Namespace, Provenance, Quota, Reads, Search, Wanted, Written,
+    Change, Memory as Documents, MemoryError, MemoryHome, Namespace, Provenance, Quota, Reads,
+    Search, Wanted, Written,
 };
 use tokio::runtime::Handle;
 
 use super::answer::{Answer, EntryView, Found, document_view, entry_view, hit_view};
 use super::grant::{Owner, Rule};
-use super::{Memory, Request};
+use super::{Memory, Op, Request};
 use crate::call::{CallError, Denial};
 use crate::capability::Capability;
-use crate::gate::{LimitReached, Missing, Permit};
+use crate::gate::{LimitReached, Missing, Permit, RunPermit};
 use crate::services::Services;
 
 /// Largest answer, bytes of JSON.
@@ -29,7 +32,7 @@ const LIST_REST_BYTES_MAX: usize = 2 << 10;
 /// Milliseconds after which a memory that is busy may be asked again.
 const BUSY_MS: u64 = 200;
 
-/// A request, and where it goes.
+/// A request that was permitted, and where it goes.
 #[derive(Debug)]
 pub struct Task {
     request: Request,
@@ -39,40 +42,67 @@ pub struct Task {
 }
 
 impl Task {
-    /// With the rules that allow it: one for each of [`Request::ops`], in order.
-    ///
-    /// # Errors
-    /// There is no such namespace for `owner`.
-    pub fn new(
-        mut request: Request,
-        rules: &[Rule],
+    /// What a call was permitted: a permit for each of [`Request::ops`], in order.
+    fn of_call(
+        request: Request,
+        permits: &[Permit<Memory>],
         owner: Owner<'_>,
     ) -> Result<Self, MemoryError> {
-        let ops = request.ops().into_iter();
-        let places = ops.zip(rules).map(|(op, rule)| {
+        let allowed = permits.iter();
+        let allowed = allowed.filter_map(|permit| Some((permit.op(), permit.rule()?)));
+        Self::new(request, allowed.collect(), owner)
+    }
+
+    /// What an agent's run was permitted: a permit for each of [`Request::ops`], in
+    /// order.
+    ///
+    /// # Errors
+    /// The permits are for something else, or there is no such namespace for `owner`.
+    pub fn of_run(
+        request: Request,
+        permits: &[RunPermit<Memory>],
+        owner: Owner<'_>,
+    ) -> Result<Self, MemoryError> {
+        let allowed = permits.iter();
+        let allowed = allowed.map(|permit| (permit.op(), permit.rule().clone()));
+        Self::new(request, allowed.collect(), owner)
+    }
+
+    fn new(
+        mut request: Request,
+        allowed: Vec<(&Op, Rule)>,
+        owner: Owner<'_>,
+    ) -> Result<Self, MemoryError> {
+        if !request.ops().iter().eq(allowed.iter().map(|(op, _)| *op)) {
+            return Err(MemoryError::Invalid {
+                what: "request".to_owned(),
+                why: "it is not what was permitted".to_owned(),
+            });
+        }
+        let places = allowed.iter().map(|(op, rule)| {
             let place = rule.place(&op.namespace, owner)?;
-            Ok((op.namespace, place))
+            Ok((op.namespace.clone(), place))
         });
         let places = places.collect::<Result<Vec<_>, MemoryError>>()?;
-        if let (Request::Put { document, .. }, Some(rule)) = (&mut request, rules.first()) {
+        let first = allowed.first().map(|(_, rule)| rule);
+        if let (Request::Put { document, .. }, Some(rule)) = (&mut request, first) {
             document.ttl_ms = rule.ttl_ms(document.ttl_ms);
         }
         Ok(Self {
             request,
             places,
-            quota: rules.first().map(Rule::quota).unwrap_or_default(),
+            quota: first.map(Rule::quota).unwrap_or_default(),
         })
     }
 
-    /// Whether it changes something.
+    /// What was asked.
     #[must_use]
-    pub fn writes(&self) -> bool {
-        self.request.writes()
+    pub fn request(&self) -> &Request {
+        &self.request
     }
 
     /// The change that it asks for, with its namespace and quota.
-    #[must_use]
-    pub fn change(&self) -> Option<(&Namespace, Change, Quota)> {
+    fn change(&self) -> Option<(&Namespace, Change, Quota)> {
         let (_, namespace) = self.places.first()?;
         let change = match &self.request {
             Request::Put {
@@ -178,13 +208,35 @@ fn nowhere() -> MemoryError {
     }
 }
 
+/// A change that is queued.
+pub type Queued = Pin<Box<dyn Future<Output = Result<Vec<Written>, MemoryError>> + Send>>;
+
+/// Queues the change that a run's request asks for, at most once for a request of a
+/// run, as [`Documents::write_once`]. Blocks.
+///
+/// # Errors
+/// The request changes nothing.
+pub fn write_once(
+    memory: &Documents,
+    (run, request): (&str, u64),
+    task: &Task,
+    provenance: &Provenance,
+) -> Result<Queued, MemoryError> {
+    let Some((namespace, change, quota)) = task.change() else {
+        return Err(nowhere());
+    };
+    let once = (run, request);
+    let queued = memory.write_once(once, namespace, vec![change], provenance, quota);
+    Ok(Box::pin(queued))
+}
+
 /// The answer to a request that changes something, by what became of it. A change
 /// that expected something else is answered, not refused.
 ///
 /// # Errors
 /// As the memory's writes.
 pub fn written(
-    task: &Task,
+    request: &Request,
     written: Result<Vec<Written>, MemoryError>,
 ) -> Result<Answer, MemoryError> {
     let version = match written {
@@ -195,7 +247,7 @@ pub fn written(
         }
         Err(error) => return Err(error),
     };
-    Ok(match (&task.request, version) {
+    Ok(match (request, version) {
         (Request::Put { .. }, Some(version)) => Answer::Put { version },
         (_, version) => Answer::Deleted {
             deleted: version.is_some(),
@@ -332,10 +384,10 @@ impl Backend {
             principal: &info.principal,
             run: None,
         };
-        let rules: Vec<Rule> = permits.iter().filter_map(Permit::rule).collect();
-        let task = Task::new(request, &rules, owner).map_err(|error| error_of(error, false))?;
+        let task = Task::of_call(request, &permits, owner);
+        let task = task.map_err(|error| error_of(error, false))?;
         let permits = Arc::new(permits);
-        let answer = match task.writes() {
+        let answer = match task.request.writes() {
             true => self.write(&permits, task, provenance).await?,
             false => self.read(&permits, task).await?,
         };
@@ -382,7 +434,7 @@ impl Backend {
             Ok(queued.map(|queued| (queued, task)))
         };
         let (queued, task) = self.blocking(work, true).await??;
-        match written(&task, queued.await) {
+        match written(&task.request, queued.await) {
             Ok(answer) => Ok(answer),
             Err(error) if error.is_quota() => {
                 let permit = &permits[0];

@@ -26,7 +26,7 @@ pub(crate) mod tests;
 pub use answer::{
     Answer, DocumentView, EntryView, HitView, ProvenanceView, document_view, entry_view, hit_view,
 };
-pub use backend::{ANSWER_BYTES_MAX, Task, error_of, page, read, written};
+pub use backend::{ANSWER_BYTES_MAX, Queued, Task, error_of, page, read, write_once, written};
 pub use bind::State;
 pub use grant::{Access, Owner, Rule, agents_own, is_agents_own};
 pub use request::Request;

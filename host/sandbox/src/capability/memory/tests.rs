@@ -5,9 +5,9 @@ use airlock_memory::{MemoryHome, Namespace, Options};
 use serde_json::{Value, json};
 
 use super::backend::{Backend, Failure};
-use super::{ANSWER_BYTES_MAX, Owner, Rule, State};
+use super::{ANSWER_BYTES_MAX, Memory, Owner, Request, Rule, State, Task};
 use crate::call::CallError;
-use crate::capability::Cases;
+use crate::capability::{Capability, Cases};
 use crate::grants::EffectClass;
 use crate::services::Services;
 use crate::testing::{Door, grants, services};
@@ -88,6 +88,7 @@ fn a_rule_that_makes_no_sense_is_refused() {
         ("namespace = \"agent\"\ndocuments = 0", "at least 1"),
         ("namespace = \"agent\"\nbytes = \"0B\"", "must be 1B"),
         ("namespace = \"agent\"\nttl = \"0s\"", "must be 1ms"),
+        ("namespace = \"agent\"\nbytes = \"1025GiB\"", "must be 1B"),
         ("namespace = \"agent\"\nttl = \"101y\"", "must be 1ms"),
         ("namespace = \"agent\"\nkeys = 1", "unknown field"),
     ];
@@ -99,8 +100,35 @@ fn a_rule_that_makes_no_sense_is_refused() {
         "namespace = \"shared/*\"",
         "namespace = \"shared/a-*\"",
         "namespace = \"agent\"\nscope = \"plugin\"\nttl = \"30d\"",
+        "namespace = \"agent\"\nbytes = \"1024GiB\"",
+        "namespace = \"agent\"\nttl = \"36600d\"",
     ] {
         assert!(rule(text).is_ok(), "{text}");
+    }
+}
+
+/// The rule that a denial names allows what was denied.
+#[test]
+fn a_denial_names_the_rule_that_is_missing() {
+    let read = "memory = [{ namespace = \"agent\" }]";
+    let write = "memory = [{ namespace = \"agent\", access = \"write\" }]";
+    let table = [
+        ("", "get agent a", read),
+        ("", "put agent a", write),
+        (read, "put agent a", "access = \"write\""),
+    ];
+    for (granted, words, named) in table {
+        let words: Vec<&str> = words.split(' ').collect();
+        let denied = grants(granted)
+            .explain("memory", &words)
+            .expect("an operation");
+        assert!(!denied.allowed, "{granted}: {denied:?}");
+        let (_, needed) = denied.because.split_once("needed: ").expect("what is");
+        assert_eq!(needed, named, "{granted}");
+        if needed.starts_with("memory") {
+            let allowed = grants(needed).explain("memory", &words);
+            assert!(allowed.expect("an operation").allowed, "{needed}");
+        }
     }
 }
 
@@ -490,4 +518,38 @@ async fn a_read_opens_no_unused_memory() {
     assert!(!made() && world.services.memory.opened().is_none());
     let put = world.ask("notes", &door, put("agent", "a", "x")).await;
     assert!(put.is_ok() && made(), "{put:?}");
+}
+
+/// A permit is for its own operation: for another one there is no task.
+#[test]
+fn a_run_does_what_it_was_permitted_and_nothing_else() {
+    let granted = grants(CASES.grants);
+    let get = r#"{"op":"get","namespace":"run","id":"a"}"#;
+    let two = r#"{"op":"search","namespaces":["run","agent"]}"#;
+    for (request, words, permitted) in [
+        (get, &["get run a"][..], true),
+        (get, &["get run b"], false),
+        (get, &["put run a"], false),
+        (get, &["get agent a"], false),
+        (get, &["get run a", "get run a"], false),
+        (get, &[], false),
+        (two, &["search run", "search agent"], true),
+        (two, &["search agent", "search run"], false),
+        (two, &["search run"], false),
+    ] {
+        let permit = |words: &&str| {
+            let words: Vec<&str> = words.split(' ').collect();
+            let op = Memory::parse_op(&words).expect("an operation");
+            granted.permit_run::<Memory>(op).expect("granted")
+        };
+        let permits: Vec<_> = words.iter().map(permit).collect();
+        let owner = Owner {
+            plugin: "p",
+            principal: "u",
+            run: Some("run_1"),
+        };
+        let asked = Request::read(request).expect("a request");
+        let task = Task::of_run(asked, &permits, owner);
+        assert_eq!(task.is_ok(), permitted, "{request} by {words:?}: {task:?}");
+    }
 }

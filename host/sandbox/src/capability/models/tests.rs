@@ -67,3 +67,12 @@ fn a_cost_is_exact() {
     }
     assert!("18446744073709.551616".parse::<Cost>().is_err());
 }
+
+/// Editors check grants by this.
+#[test]
+fn the_schema_says_what_a_cost_looks_like() {
+    let schema = serde_json::to_value(schemars::schema_for!(Rule)).expect("a schema");
+    let cost = &schema["$defs"]["Cost"];
+    assert_eq!(cost["type"], "string", "{schema}");
+    assert_eq!(cost["pattern"], r"^[0-9]+(\.[0-9]{1,6})?$");
+}

@@ -443,3 +443,28 @@ fn the_rule_that_is_asked_for_can_be_granted_and_allows_the_request() {
         .unwrap();
     expect!["no rule can allow it: the host's address is unspecified"].assert_eq(&never.because);
 }
+
+/// What a denial names as needed covers what was denied.
+#[test]
+fn the_rule_that_is_named_covers_what_was_asked_for() {
+    let table = [
+        ("https://a.test/v1/x?q=1", "https://a.test/v1/x"),
+        ("https://a.test:8443/", "https://a.test:8443/"),
+        ("https://a.test/a//b", "https://a.test/**"),
+        ("https://a.test//a", "https://a.test/**"),
+        ("https://a.test/a%2fb", "https://a.test/**"),
+        ("https://a.test/a/..;/b", "https://a.test/**"),
+        ("https://a.test/a/", "https://a.test/a/"),
+        ("https://a.test/*", "https://a.test/*"),
+        ("https://a.test/*/", "https://a.test/*/"),
+        ("https://a.test/a*b", "https://a.test/**"),
+        ("https://a.test/**/b", "https://a.test/**"),
+    ];
+    for (url, named) in table {
+        let target: Target = url.parse().expect(url);
+        let name = UrlPattern::naming(&target);
+        assert_eq!(name, named, "{url}");
+        let pattern: UrlPattern = name.parse().expect(&name);
+        assert!(pattern.matches(&target), "{url}: {name}");
+    }
+}

@@ -1,0 +1,142 @@
+//! A request under way: attempt after attempt, until it has its answer or somebody
+//! else gives it.
+//!
+//! What must stay true: a request that is ended during an attempt has an answer; one
+//! that is put off is looked at again once nothing keeps it, also where that has just
+//! come to be.
+
+use std::sync::Arc;
+
+use airlock_sandbox::agent::{Request, RequestId};
+use airlock_sandbox::{CallError, Denial};
+
+use super::effect::{self, Effect};
+use super::effects::until;
+use super::event::{Event, Told};
+use super::fold::Asked;
+use super::session::Session;
+use super::spending::Spent;
+use super::{permit, step};
+use crate::runtime::Runtime;
+
+/// A request of a run that is being brought to its answer.
+#[derive(Clone)]
+pub(super) struct UnderWay {
+    pub(super) session: Arc<Session>,
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) id: RequestId,
+    pub(super) effect: Arc<Effect>,
+}
+
+/// What is next for it.
+pub(super) enum Goes {
+    /// Another attempt.
+    On,
+    /// It has its answer, or somebody else gives it.
+    Over,
+    /// The kill switch or a block keeps it, or the host stops.
+    PutOff,
+}
+
+/// How a request of one kind is made.
+pub(super) trait Perform: Send {
+    /// The request.
+    fn work(&self) -> &UnderWay;
+
+    /// One attempt at it, as it stands now.
+    fn attempt(&mut self, asked: Asked) -> impl Future<Output = Goes> + Send;
+}
+
+/// Brings a request to its answer.
+pub(super) async fn perform(mut step: impl Perform) {
+    while let Some(asked) = step.work().asked() {
+        let plugin = plugin_of(&asked.request).map(str::to_owned);
+        until(asked.not_before_ms).await;
+        let goes = step.attempt(asked).await;
+        let work = step.work();
+        if !work.effect.rests() {
+            effect::ended_meanwhile(&work.session, work.id);
+            break;
+        }
+        match goes {
+            Goes::On => {}
+            Goes::Over => break,
+            Goes::PutOff => return work.put_off(plugin.as_deref()),
+        }
+    }
+    let work = step.work();
+    work.session.performed(work.id);
+}
+
+/// The plugin that a request calls, where it calls one.
+fn plugin_of(request: &Request) -> Option<&str> {
+    match request {
+        Request::Call { tool, .. } => Some(called(tool)),
+        _ => None,
+    }
+}
+
+/// The plugin of a tool, `plugin/tool`.
+pub(super) fn called(tool: &str) -> &str {
+    tool.split_once('/').map_or(tool, |(plugin, _)| plugin)
+}
+
+impl UnderWay {
+    fn asked(&self) -> Option<Asked> {
+        self.session.lock().state.requests.get(&self.id).cloned()
+    }
+
+    /// Begun again once nothing keeps it, which may be so by now.
+    fn put_off(&self, plugin: Option<&str>) {
+        self.session.performed(self.id);
+        self.session.put_off(self.id);
+        if !self.stands_still(plugin) {
+            self.session.take_up_calls();
+        }
+    }
+
+    /// Whether something keeps it from being begun: the kill switch, for its run or for
+    /// the plugin it calls, a block, a journal that has as much as it may, or that the
+    /// host stops.
+    pub(super) fn stands_still(&self, plugin: Option<&str>) -> bool {
+        self.session.lock().is_kept() || self.is_held(plugin)
+    }
+
+    /// The same, however much its journal has.
+    pub(super) fn is_held(&self, plugin: Option<&str>) -> bool {
+        let inner = self.session.lock();
+        let held = inner.is_halted() || inner.state.holds_effects();
+        drop(inner);
+        // A call may be cut off before its run is told.
+        held || self.runtime.ready().is_err()
+            || super::stands_still(&self.runtime, &self.session)
+            || plugin.is_some_and(|plugin| self.runtime.halts.plugin(plugin))
+    }
+
+    /// From here on it may happen: whether it was intended here, so that nothing of it
+    /// has before. `None`: it was ended.
+    pub(super) fn begins(&self) -> Option<bool> {
+        let mut inner = self.session.lock();
+        let is_first = inner.intended.remove(&self.id);
+        self.effect.begins().then_some(is_first)
+    }
+
+    /// It is answered by a denial, which goes on record.
+    pub(super) fn denied(&self, denial: Denial) -> Goes {
+        let (id, by) = (self.id, None);
+        let audit = permit::denied(&self.session, &denial);
+        let withheld = denial.capability == step::AUTONOMY;
+        let withheld = withheld.then_some(Event::Withheld { id });
+        let answer = Told::Error(CallError::Denied(denial));
+        let used = Spent::default();
+        let answered = Event::Answered {
+            id,
+            answer,
+            by,
+            used,
+        };
+        let events = withheld.into_iter().chain([answered]);
+        self.session.settle_all(id, events, audit);
+        Goes::Over
+    }
+}
