@@ -1,7 +1,7 @@
 //! Whether what a component asks for is granted, told by each room of its own rules.
 //!
 //! What must stay true: this is shown to administrators and decides nothing; what a
-//! call may do is for [`Capability::decide`] alone.
+//! call may do is for the gate alone.
 
 use super::Capability;
 
