@@ -21,9 +21,10 @@ pub use workflow::{Backfill, Workflow};
 
 /// Exit codes, printed under the help.
 const EXIT_CODES: &str = "\
-Exit codes: 0 done · 1 failed · 2 wrong usage · 3 denied or not authorised · 4 not found ·
-5 invalid input or conflict · 6 a limit or overload, try later · 7 transient, retry ·
-8 outcome unknown · 9 a verification found something · 10 a person must look
+Exit codes: 0 done · 1 failed, or the host did (its log says how) · 2 wrong usage ·
+3 denied or not authorised · 4 not found · 5 invalid input or conflict · 6 a limit or
+overload, try later · 7 transient, retry · 8 outcome unknown · 9 a verification found
+something · 10 a person must look
 
 AIRLOCK_LOG filters the log on standard error, e.g. `info`, or
 `info,airlock::guest=debug` for what plugins write to stdout, stderr and their log.";

@@ -59,6 +59,8 @@ impl Failure {
             ("unknown" | "outcome_unknown" | "outcome-unknown", _) => 8,
             ("escalate", _) => PERSON,
             ("transient" | "unreachable", _) => LATER,
+            // The host's own failure, which waiting does not mend.
+            ("store-failed", _) => 1,
             ("limit", _) | (_, 429 | 503 | 413) => 6,
             // Of no Airlock: a proxy's, which cannot reach the server.
             ("no-code", 502 | 504) => LATER,
@@ -219,6 +221,7 @@ mod tests {
             (413, "limit", 6),
             (413, "body-too-large", 6),
             (503, "overloaded", 6),
+            (503, "store-failed", 1),
             (503, "cancelled", 6),
             (502, "no-code", 7),
             (504, "no-code", 7),

@@ -33,12 +33,15 @@ const OF_CALLS: [&str; 10] = [
 /// The detail of a problem as whoever typed a command reads it.
 pub fn in_flags(code: &str, detail: &str) -> String {
     let detail = detail.to_owned();
-    match OF_CALLS.contains(&code) {
-        true => detail,
-        false => WORDS
-            .iter()
-            .fold(detail, |detail, (api, typed)| detail.replace(api, typed)),
+    if OF_CALLS.contains(&code) {
+        return detail;
     }
+    let detail = match detail.strip_prefix("the body: limits.") {
+        Some(limit) => format!("--limit {limit}"),
+        None => detail,
+    };
+    let words = WORDS.iter();
+    words.fold(detail, |detail, (api, typed)| detail.replace(api, typed))
 }
 
 #[cfg(test)]
@@ -51,6 +54,12 @@ mod tests {
         assert_eq!(
             in_flags("invalid-request", told),
             "--older-than: at least `1m`"
+        );
+        assert_eq!(in_flags("permanent", told), told);
+        let told = "the body: limits.cpu: `5` has no unit";
+        assert_eq!(
+            in_flags("invalid-request", told),
+            "--limit cpu: `5` has no unit"
         );
         assert_eq!(in_flags("permanent", told), told);
     }

@@ -2,7 +2,11 @@
 
 /// ` (did you mean …?)`, or nothing when no name is near.
 pub(crate) fn hint(wrong: &str, right: &[&str]) -> String {
-    let near = |name: &&&str| strsim::damerau_levenshtein(wrong, name) <= 1 + name.len() / 3;
+    let near = |name: &&&str| {
+        let changed = strsim::damerau_levenshtein(wrong, name);
+        // One with nothing in common is no misspelling, however short.
+        changed <= 1 + name.len() / 3 && changed < name.len()
+    };
     let nearest = right
         .iter()
         .filter(near)
@@ -40,6 +44,7 @@ mod tests {
                 "unknown variant `read-onyl`, expected `plain` or `read-only`",
                 " (did you mean `read-only`?)",
             ),
+            ("unknown field `x`, expected one of `a`, `b`", ""),
             ("invalid type: map", ""),
         ];
         for (message, expect) in table {

@@ -82,14 +82,8 @@ impl Problem {
             return Self::damaged(place);
         }
         let mut problem = Self::new(failure.status(), failure.code(), failure.detail());
-        if cause(failure, |error| {
-            matches!(error, StoreError::Poisoned { .. })
-        })
-        .is_some()
-        {
-            problem.detail.push_str(
-                ": the store failed earlier and keeps nothing any more; look at the disk, and restart the server",
-            );
+        if let Some(why) = cause(failure, |_| true).and_then(of_the_disk) {
+            problem.detail.push_str(&format!(": {why}"));
         }
         problem.retry_after_s = failure
             .retry_after()
@@ -125,6 +119,34 @@ fn damaged(failure: &dyn Failure) -> Option<&str> {
     let found = cause(failure, |error| matches!(error, StoreError::Corrupt { .. }))?;
     match found {
         StoreError::Corrupt { place } => Some(place),
+        _ => None,
+    }
+}
+
+/// What a caller may read of a store that failed, and what helps: no place of the host.
+fn of_the_disk(error: &StoreError) -> Option<String> {
+    let known = [
+        ("disk is full", "the disk is full"),
+        ("No space left", "the disk is full"),
+        ("uota exceeded", "the disk's quota is used up"),
+        ("disk I/O error", "the disk failed"),
+        ("Input/output error", "the disk failed"),
+        ("readonly", "the disk can't be written"),
+        ("Read-only", "the disk can't be written"),
+    ];
+    let why = |cause: &str| {
+        let known = known.iter().find(|(text, _)| cause.contains(text));
+        known.map_or("the server's log says why", |(_, why)| why)
+    };
+    match error {
+        StoreError::Poisoned { cause } => Some(format!(
+            "the store failed and keeps nothing any more ({}); look at the disk, and restart the server",
+            why(cause)
+        )),
+        StoreError::Io { step, source } => Some(format!(
+            "the store failed ({}); look at the disk",
+            why(&format!("{step}: {source}"))
+        )),
         _ => None,
     }
 }
@@ -232,6 +254,10 @@ mod tests {
                 "grants.kv[0].bytes: ",
             ),
             (
+                r#"{"limits":{"cpu":5}}"#,
+                "limits.cpu: `5` has no unit; write e.g. `500ms`",
+            ),
+            (
                 r#"{"limits":{"wall":"soon"}}"#,
                 "limits.wall: `soon` is not a duration",
             ),
@@ -273,14 +299,69 @@ mod tests {
         }
         let problem = Problem::of(table[0].0);
         assert!(problem.detail.contains("record 4 of run_1"), "{problem:?}");
-        let poisoned = StoreError::Poisoned {
-            cause: "/secret/place is full".to_owned(),
-        };
-        let problem = Problem::of(&crate::runs::RunError::Store(poisoned));
-        assert!(problem.detail.contains("restart the server"), "{problem:?}");
-        assert!(!problem.detail.contains("/secret"), "{problem:?}");
         let problem = Problem::of(table[2].0);
         assert!(!problem.detail.contains("restart"), "{problem:?}");
+    }
+
+    #[test]
+    fn whatever_was_to_be_stored_a_failed_store_says_why_and_what_helps() {
+        use airlock_sandbox::capability::secrets::VaultError;
+        let poisoned = |cause: &str| StoreError::Poisoned {
+            cause: cause.to_owned(),
+        };
+        let full = || poisoned("/secret/place: COMMIT: database or disk is full");
+        let failures: [Box<dyn Failure>; 6] = [
+            Box::new(crate::grants::GrantError::Store(full())),
+            Box::new(crate::calls::CallRefused::Store(full())),
+            Box::new(crate::calls::CallRefused::from(
+                crate::plugins::PluginError::from(full()),
+            )),
+            Box::new(crate::runs::RunError::Store(full())),
+            Box::new(crate::secrets::SecretError::from(VaultError::Store(full()))),
+            Box::new(crate::memory::MemoryFailure::from(full())),
+        ];
+        for failure in failures {
+            let problem = Problem::of(&*failure);
+            let detail = &problem.detail;
+            assert_eq!((problem.status, &*problem.code), (503, "store-failed"));
+            assert!(
+                detail.ends_with(
+                    ": the store failed and keeps nothing any more (the disk is full); look at the disk, and restart the server"
+                ),
+                "{detail}"
+            );
+            assert!(!detail.contains("/secret"), "{detail}");
+        }
+        let io = |text: &str| StoreError::Io {
+            step: "reading /secret/place".to_owned(),
+            source: text.into(),
+        };
+        let table = [
+            (
+                poisoned("fsync: Input/output error (os error 5)"),
+                "(the disk failed)",
+            ),
+            (
+                poisoned("attempt to write a readonly database"),
+                "(the disk can't be written)",
+            ),
+            (poisoned("/secret/place"), "(the server's log says why)"),
+            (
+                io("No space left on device"),
+                "(the disk is full); look at the disk",
+            ),
+            (
+                io("/secret/place"),
+                "(the server's log says why); look at the disk",
+            ),
+        ];
+        for (error, expect) in table {
+            let detail = Problem::of(&crate::grants::GrantError::Store(error)).detail;
+            assert!(
+                detail.contains(expect) && !detail.contains("/secret"),
+                "{detail}"
+            );
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
+use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::engine;
@@ -132,7 +133,7 @@ macro_rules! bounds {
             where
                 D: serde::Deserializer<'de>,
             {
-                let value = <$type>::deserialize(deserializer)?;
+                let value = <$type as Written>::read(deserializer)?;
                 check(stringify!($name), value, $min, $max).map_err(serde::de::Error::custom)
             } )*
         }
@@ -198,6 +199,11 @@ where
     Ok(value)
 }
 
+/// How each kind of value is written.
+const SIZES: &str = "write a number with B, KiB, MiB or GiB, e.g. `64MiB`";
+const SPANS: &str = "write e.g. `500ms`, `10s`, `2m`";
+const RATES: &str = "write e.g. `10/s`, `100/min`, `1000/h`";
+
 const BYTE_UNITS: [(&str, u64); 7] = [
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
@@ -212,9 +218,7 @@ impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || {
-            format!("`{text}` is not a size; write a number with B, KiB, MiB or GiB, e.g. `64MiB`")
-        };
+        let bad = || format!("`{text}` is not a size; {SIZES}");
         let (digits, unit) = BYTE_UNITS
             .iter()
             .find_map(|(name, unit)| text.strip_suffix(name).map(|digits| (digits, *unit)))
@@ -240,9 +244,9 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        humantime::parse_duration(text).map(Self).map_err(|e| {
-            format!("`{text}` is not a duration ({e}); write e.g. `500ms`, `10s`, `2m`")
-        })
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|e| format!("`{text}` is not a duration ({e}); {SPANS}"))
     }
 }
 
@@ -262,7 +266,7 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("`{text}` is not a rate; write e.g. `10/s`, `100/min`, `1000/h`");
+        let bad = || format!("`{text}` is not a rate; {RATES}");
         let (count, unit) = text.split_once('/').ok_or_else(bad)?;
         let (_, seconds) = RATE_UNITS
             .iter()
@@ -302,8 +306,70 @@ impl fmt::Display for Rate {
     }
 }
 
+/// A value as it is written in a grants file.
+trait Written: Sized {
+    fn read<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
+}
+
+impl Written for u32 {
+    fn read<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+
+        impl Visitor<'_> for Number {
+            type Value = u32;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number without a unit or quotes, such as `1000`")
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<u32, E> {
+                u32::try_from(number)
+                    .map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<u32, E> {
+                u32::try_from(number)
+                    .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+            }
+        }
+
+        deserializer.deserialize_u32(Number)
+    }
+}
+
+/// Reads a text with a unit. Of a number it is said how it is written.
+struct WithUnit(&'static str);
+
+impl Visitor<'_> for WithUnit {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a text with a unit; {}", self.0)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<String, E> {
+        Err(E::custom(format!("`{number}` has no unit; {}", self.0)))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<String, E> {
+        match u64::try_from(number) {
+            Ok(number) => self.visit_u64(number),
+            Err(_) => Err(E::invalid_type(Unexpected::Signed(number), &self)),
+        }
+    }
+}
+
 macro_rules! text_serde {
-    ($($type:ty: $pattern:literal, $example:literal;)*) => { $(
+    ($($type:ty: $pattern:literal, $example:literal, $how:ident;)*) => { $(
+        impl Written for $type {
+            fn read<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                Self::deserialize(d)
+            }
+        }
         impl Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
                 s.collect_str(self)
@@ -311,7 +377,9 @@ macro_rules! text_serde {
         }
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+                // Of a number some formats say nothing of their own accord.
+                let text = d.deserialize_any(WithUnit($how))?;
+                text.parse().map_err(D::Error::custom)
             }
         }
         impl JsonSchema for $type {
@@ -324,7 +392,7 @@ macro_rules! text_serde {
 }
 
 text_serde! {
-    ByteSize: "^[0-9]+ *(B|KiB|MiB|GiB|kB|MB|GB)?$", "64MiB";
-    Span: "^[0-9].*$", "500ms";
-    Rate: "^[0-9]+/(s|min|h)$", "100/min";
+    ByteSize: "^[0-9]+ *(B|KiB|MiB|GiB|kB|MB|GB)?$", "64MiB", SIZES;
+    Span: "^[0-9].*$", "500ms", SPANS;
+    Rate: "^[0-9]+/(s|min|h)$", "100/min", RATES;
 }

@@ -129,6 +129,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) who: &'a str,
     /// Its longest.
     pub(crate) bytes_max: usize,
+    /// The plugin whose limit `input` that is; otherwise nobody changes it.
+    pub(crate) input_of: Option<&'a str>,
     /// For its first 64 KiB; it has a second more for each 64 KiB.
     pub(crate) patience: Duration,
 }
@@ -148,7 +150,7 @@ pub(crate) async fn read(
     }
     let bytes = length.unwrap_or(bytes_max);
     if bytes > bytes_max {
-        return Err(too_large(bytes_max));
+        return Err(too_large(&terms));
     }
     // One that says that it would not fit is not waited for.
     let announced = length.unwrap_or_default();
@@ -159,12 +161,12 @@ pub(crate) async fn read(
         bytes: 0,
     };
     let patience = terms.patience + Duration::from_secs((bytes >> 16) as u64);
-    let collected = tokio::time::timeout(patience, collect(body, bytes_max, &mut room)).await;
+    let collected = tokio::time::timeout(patience, collect(body, &terms, &mut room)).await;
     let slow = |_| Refusal::new(408, "body-timeout", "the body came too slowly");
     Ok((collected.map_err(slow)??, Some(room)))
 }
 
-async fn collect(mut body: Body, bytes_max: usize, room: &mut Room) -> Result<Bytes, Refusal> {
+async fn collect(mut body: Body, terms: &Terms<'_>, room: &mut Room) -> Result<Bytes, Refusal> {
     let mut collected = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
@@ -174,8 +176,8 @@ async fn collect(mut body: Body, bytes_max: usize, room: &mut Room) -> Result<By
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if data.len() > bytes_max - collected.len() {
-            return Err(too_large(bytes_max));
+        if data.len() > terms.bytes_max - collected.len() {
+            return Err(too_large(terms));
         }
         room.grow(data.len())?;
         collected.extend_from_slice(&data);
@@ -185,8 +187,14 @@ async fn collect(mut body: Body, bytes_max: usize, room: &mut Room) -> Result<By
     Ok(collected.into())
 }
 
-fn too_large(bytes_max: usize) -> Refusal {
-    let detail = format!("the body may have {bytes_max} bytes");
+fn too_large(terms: &Terms<'_>) -> Refusal {
+    let bytes_max = terms.bytes_max;
+    let detail = match terms.input_of {
+        Some(plugin) => format!(
+            "the body may have {bytes_max} bytes, the limit `input` of `{plugin}`; an administrator can raise it: airlock grant {plugin} --limit input=…"
+        ),
+        None => format!("the body may have {bytes_max} bytes, which no setting changes"),
+    };
     Refusal::new(413, "body-too-large", detail).with("bytes_max", bytes_max)
 }
 

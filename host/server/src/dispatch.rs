@@ -200,9 +200,11 @@ async fn handle(
     let who = authorize(&app, route, &params, request.headers())?;
     let (parts, body) = request.into_parts();
     check_media(route, &parts.headers)?;
+    let (bytes_max, input_of) = bound(&app, route, &params);
     let terms = Terms {
         who: &who.name,
-        bytes_max: bytes_max(&app, route, &params),
+        bytes_max,
+        input_of,
         patience: app.config.body_read_timeout,
     };
     let (body, _room) = bodies::read(&app.bodies, &parts.headers, body, terms).await?;
@@ -275,16 +277,9 @@ fn authorize(
         Err(Refusal::new(403, code, detail))
     };
     if !who.has_one_of(route.access.roles()) {
-        let mut roles: Vec<&str> = route
-            .access
-            .roles()
-            .iter()
-            .map(|role| role.name())
-            .collect();
-        roles.push("admin");
         return refused(
             "forbidden",
-            format!("this takes a token with a role of: {}", roles.join(", ")),
+            format!("this takes a token with the role {}", route.access.named()),
         );
     }
     match (route.access, plugin) {
@@ -339,8 +334,9 @@ fn check_media(route: &Route, headers: &HeaderMap) -> Result<(), Refusal> {
     Err(Refusal::new(415, "unsupported-media-type", detail))
 }
 
-fn bytes_max(app: &App, route: &Route, params: &[(String, String)]) -> usize {
-    match route.takes {
+/// How long a body may be, and the plugin whose limit that is.
+fn bound<'p>(app: &App, route: &Route, params: &'p [(String, String)]) -> (usize, Option<&'p str>) {
+    let bytes = match route.takes {
         Takes::Nothing => 0,
         Takes::Json | Takes::OptionalJson | Takes::Policy | Takes::Message => JSON_BYTES_MAX,
         Takes::Component => COMPONENT_BYTES_MAX,
@@ -349,12 +345,20 @@ fn bytes_max(app: &App, route: &Route, params: &[(String, String)]) -> usize {
         Takes::Value => VALUE_BYTES_MAX,
         Takes::Input => {
             let plugin = params.iter().find(|(name, _)| name == "plugin");
-            let limit = plugin.and_then(|(_, plugin)| app.runtime.input_bytes_max(plugin));
-            limit.map_or(INPUT_BYTES_DEFAULT, |limit| {
-                usize::try_from(limit).unwrap_or(usize::MAX)
-            })
+            let limit = plugin.and_then(|(_, plugin)| {
+                let limit = app.runtime.input_bytes_max(plugin)?;
+                Some((
+                    usize::try_from(limit).unwrap_or(usize::MAX),
+                    plugin.as_str(),
+                ))
+            });
+            return match limit {
+                Some((limit, plugin)) => (limit, Some(plugin)),
+                None => (INPUT_BYTES_DEFAULT, None),
+            };
         }
-    }
+    };
+    (bytes, None)
 }
 
 /// Runs a handler under its idempotency key, if it has one; it then goes on when

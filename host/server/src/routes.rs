@@ -41,6 +41,17 @@ impl Access {
             Self::Roles(roles) | Self::Plugin(roles) | Self::Host(roles) => roles,
         }
     }
+
+    /// The roles of which a token has to have one, e.g. `caller, operator or admin`.
+    #[must_use]
+    pub fn named(self) -> String {
+        let roles = self.roles().iter().map(|role| role.name());
+        let roles: Vec<&str> = roles.collect();
+        match roles.is_empty() {
+            true => "admin".to_owned(),
+            false => format!("{} or admin", roles.join(", ")),
+        }
+    }
 }
 
 /// What a route takes as its body.

@@ -11,8 +11,8 @@ use clap::Parser;
 #[derive(Parser)]
 struct Args {
     /// The script, a JSON file: {"steps": [{"for": "small", "answer": {"text": "Hello."}}]}.
-    /// Each request takes the first step that is for it; tests/models/src/script.rs
-    /// has what else a step may say.
+    /// Each request takes the first step that is for it. docs/models.md has what else a
+    /// step may say, tests/models/script.example.json one of each kind.
     #[arg(long)]
     script: PathBuf,
 }

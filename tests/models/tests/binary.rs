@@ -70,3 +70,24 @@ fn it_answers_as_the_script_says() {
     );
     assert!(unknown.starts_with("HTTP/1.1 400"), "{unknown}");
 }
+
+/// What the help says of a script is one, and the page it names has the rest.
+#[test]
+fn the_help_has_a_script() {
+    let help = Command::new(env!("CARGO_BIN_EXE_airlock-fake-models"))
+        .arg("--help")
+        .output()
+        .expect("it starts");
+    let help = String::from_utf8(help.stdout).expect("a text");
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, script) = help.split_once("a JSON file: ").expect("a script");
+    let (script, _) = script.split_once(". Each").expect("its end");
+    let script: airlock_fake_models::Script = serde_json::from_str(script).expect(script);
+    assert_eq!(script.steps.len(), 1, "{help}");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    for named in ["docs/models.md", "tests/models/script.example.json"] {
+        assert!(help.contains(named), "{help}");
+        let text = std::fs::read_to_string(format!("{root}/{named}")).expect(named);
+        assert!(text.contains("again"), "{named}");
+    }
+}

@@ -8,6 +8,7 @@ mod log;
 mod memory;
 mod models;
 mod new;
+mod newcomer;
 mod places;
 mod rules;
 mod words;
@@ -21,6 +22,7 @@ use airlock_tests::{airlock, component};
 use serde_json::Value;
 
 use log::{asked_log, host_log};
+use newcomer::{roles, stumbles};
 use places::{no_data, stale_note};
 use rules::{at_once, classes, duplicates, earlier_versions, wrong_rules};
 use words::{hostile_words, large_bodies, lost_output, problems};
@@ -498,6 +500,7 @@ fn without_a_server() {
     let place = Place::new();
     no_data(&place);
     walk(&place);
+    stumbles(&place);
     hostile_words(&place);
     large_bodies(&place);
     lost_output(&place);
@@ -528,6 +531,8 @@ fn with_a_server() {
             .contains("no plugin is installed")
     );
     walk(&place);
+    stumbles(&place);
+    roles(&place);
     hostile_words(&place);
     large_bodies(&place);
     lost_output(&place);

@@ -119,15 +119,11 @@ pub(crate) fn wrong_rules(place: &Place) {
     let cases = [
         (
             "kv = [{ bucket = \"b\", byts = \"1MiB\" }]",
-            "grants.kv[0]",
+            "kv[0]",
             "`byts`",
         ),
-        (
-            "kv = [{ bucket = \"b\", bytes = 5 }]",
-            "grants.kv[0].bytes",
-            "",
-        ),
-        ("env = [{ name = \"TZ\" }]", "grants.env[0]", "`value`"),
+        ("kv = [{ bucket = \"b\", bytes = 5 }]", "kv[0].bytes", ""),
+        ("env = [{ name = \"TZ\" }]", "env[0]", "`value`"),
     ];
     for (text, rule, key) in cases {
         let ran = place.run(&["grant", "files", text]);

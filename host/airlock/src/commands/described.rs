@@ -244,9 +244,28 @@ fn suggestion(detail: &Value) -> String {
     let quoted = lines.join("\n").replace('\'', "'\\''");
     format!(
         "\nTo grant it all; leave out what it should not have, and put in your own places:\n\
-         airlock grant {} '{quoted}'\n",
-        cell(detail, "name")
+         airlock grant {} '{quoted}'\n{}",
+        cell(detail, "name"),
+        kept_classes(detail)
     )
+}
+
+/// A line for each tool that claims another class than the one it was given, which is
+/// proposed again.
+fn kept_classes(detail: &Value) -> String {
+    let tools = detail["tools"].as_array().into_iter().flatten();
+    let told = tools.filter_map(|tool| {
+        let name = cell(tool, "name");
+        let given = detail["grants"]["effects"][&name].as_str()?;
+        let claim = claim(&tool["claim"]);
+        let kept = tool["claim_changed"] == true && claim != given && claim != "destructive";
+        kept.then(|| {
+            format!(
+                "{name} claims {claim} now; {given}, which it was given before, is proposed again\n"
+            )
+        })
+    });
+    told.collect()
 }
 
 #[cfg(test)]
@@ -317,6 +336,13 @@ mod tests {
                 "destructive",
                 Some("destructive"),
             ),
+            (
+                Some("read-only"),
+                "read-only",
+                true,
+                "idempotent",
+                Some("read-only"),
+            ),
             (None, "plain", false, "read_only", Some("read-only")),
             (None, "plain", false, "destructive", Some("destructive")),
             (None, "plain", false, "", None),
@@ -329,6 +355,12 @@ mod tests {
             });
             let proposed = expect.map(|class| format!("effects = {{ t = \"{class}\" }}"));
             let shown = suggestion(&detail);
+            let kept = changed && given == expect && given != Some(claim(&json!({ claims: true })));
+            assert_eq!(
+                shown.contains("is proposed again"),
+                kept,
+                "{detail}: {shown}"
+            );
             match proposed {
                 Some(proposed) => assert!(shown.contains(&proposed), "{detail}: {shown}"),
                 None => assert_eq!(shown, "", "{detail}"),

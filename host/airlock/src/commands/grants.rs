@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::missing::missing;
 use super::order::shadowed;
 use super::plugins::list_of;
+use super::refused::{as_given, for_all};
 use super::{Session, read_input};
 use crate::cli;
 use crate::client::{Request, encode};
@@ -20,6 +21,9 @@ const ATTEMPTS_MAX: u32 = 40;
 
 /// How long to wait before the second attempt; longer before later ones.
 const ATTEMPT_WAIT: Duration = Duration::from_millis(5);
+
+/// As routes spell [`path`].
+const GRANTS: &str = "/v1/plugins/{plugin}/grants";
 
 pub(super) fn path(plugin: &str) -> String {
     format!("/v1/plugins/{}/grants", encode(plugin))
@@ -49,14 +53,17 @@ pub(super) fn grant(session: &Session, args: &cli::Grant) -> Result<()> {
         named: added.get("effects"),
         limits,
     };
+    let mut sent = Value::Null;
     let now = change(session, &made, |in_force| {
         let mut grants = match args.replace {
             true => json!({}),
             false => in_force.clone(),
         };
         merge(&mut grants, &added)?;
+        sent = grants.clone();
         Ok(grants)
-    })?;
+    });
+    let now = now.map_err(|error| as_given(error, &added, &sent))?;
     session.format.show(&now, version_text)
 }
 
@@ -115,7 +122,8 @@ fn change(
 ) -> Result<Value> {
     let Change { plugin, named, .. } = *made;
     for attempt in 1.. {
-        let mut current = session.api.get(&path(plugin))?;
+        let current = session.api.get(&path(plugin));
+        let mut current = current.map_err(|error| for_all(error, "PUT", GRANTS))?;
         if let Some(limits) = current["limits"].as_object_mut() {
             limits.extend(made.limits.clone());
         }

@@ -20,6 +20,7 @@ mod openapi;
 mod order;
 mod plugins;
 mod policy;
+mod refused;
 mod replays;
 mod resume;
 mod runs;
@@ -175,16 +176,21 @@ fn format_of(global: &Global) -> Format {
     }
 }
 
+/// What to write in place of a text that is no server's address.
+fn no_address(url: &str) -> String {
+    match url.contains("://") {
+        true => format!("`{url}` is no address of a server: it begins with http:// or https://"),
+        false => format!("`{url}` is no address of a server: write http://{url}"),
+    }
+}
+
 /// The server that was named or that owns the data directory.
 fn server_of(global: &Global, settings: &Settings) -> Result<Option<String>> {
     match &global.server {
         // A variable that is set to nothing names no server.
         Some(url) if !url.is_empty() => {
             if !["http://", "https://"].iter().any(|s| url.starts_with(s)) {
-                return Err(Misuse(format!(
-                    "`{url}` is no address of a server: write it as http://127.0.0.1:7480"
-                ))
-                .into());
+                return Err(Misuse(no_address(url)).into());
             }
             // Its own spelling: a name may lead elsewhere.
             let own = settings.running_server().unwrap_or_default();

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::described::{changes, describe};
+use super::refused::for_all;
 use super::servers::{self, NOT_SANDBOXED};
 use super::{Session, openapi};
 use crate::cli::{Plugin, PluginAdd};
@@ -291,7 +292,8 @@ fn list(session: &Session) -> Result<()> {
 
 fn activate(session: &Session, name: &str, digest: &str, downgrade: bool) -> Result<()> {
     let path = format!("/v1/plugins/{}", encode(name));
-    let detail = session.api.get(&path)?;
+    let detail = session.api.get(&path);
+    let detail = detail.map_err(|error| for_all(error, "POST", "/v1/plugins/{plugin}/activate"))?;
     let full = full_digest(&detail, digest)?;
     let body = json!({ "digest": full, "downgrade": downgrade });
     let installed: Value =

@@ -1,7 +1,7 @@
 //! `airlock serve`: the composition root. Opens the runtime over the data
 //! directory, serves the API, and lets the audit's heads leave the machine.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,9 +72,8 @@ async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
         ),
     };
     let address = args.listen.or(settings.file.listen).unwrap_or(LISTEN);
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("listening on {address}; --listen names another address"))?;
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|error| anyhow::anyhow!(not_bound(address, &error)))?;
     let bound = listener.local_addr().context("the listener's address")?;
     let base = format!("http://{}", reachable(bound));
     emit_heads(&runtime, settings, args);
@@ -96,6 +95,16 @@ async fn serve(settings: &Settings, args: &Serve) -> Result<()> {
         airlock_server::serve(runtime, listener, server_config(settings, args), stop).await;
     settings.note_stopped();
     served.context("serving")
+}
+
+/// Why nothing listens on the address, and what to do.
+fn not_bound(address: SocketAddr, error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "another program listens on {address} already; --listen names another address for this one"
+        ),
+        _ => format!("listening on {address}: {error}; --listen names another address"),
+    }
 }
 
 /// Says it on standard output; a server is not stopped by one that is full.

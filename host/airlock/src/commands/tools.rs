@@ -89,7 +89,7 @@ fn record_text(record: &Value) -> String {
     one_line(&text)
 }
 
-/// With what to do about a denial or a limit.
+/// With what to do about a denial, a limit or a wrong name.
 fn advised(mut error: anyhow::Error, plugin: &str) -> anyhow::Error {
     let Some(failure) = error.downcast_mut::<Failure>() else {
         return error;
@@ -98,11 +98,20 @@ fn advised(mut error: anyhow::Error, plugin: &str) -> anyhow::Error {
     let remedied = failure.problem["denial"]["rule"]
         .as_str()
         .is_some_and(|rule| rule.contains(": airlock "));
+    let granted = failure.problem["granted"] == true;
+    let capability = cell(&failure.problem["denial"], "capability");
     let limit = failure.problem["limit"].as_str().map(one_line);
     failure.hint = match (failure.code.as_str(), limit) {
-        ("denied", _) if !remedied => {
+        ("denied", _) if remedied => return error,
+        ("denied", _) if granted => format!(
+            "it is granted {}, but not for this; what it is granted: airlock grants {plugin}",
+            one_line(&capability)
+        ),
+        ("denied", _) => {
             format!("what it asks for, and how to grant it: airlock plugin inspect {plugin}")
         }
+        ("plugin-not-found", _) => "which tools there are: airlock tool list".to_owned(),
+        ("tool-not-found", _) => format!("its tools: airlock tool list --plugin {plugin}"),
         ("limit", Some(limit)) if is_granted(&limit) => {
             format!("an administrator can raise it: airlock grant {plugin} --limit {limit}=…")
         }
@@ -239,6 +248,49 @@ mod tests {
         }
     }
 
+    fn hint(problem: Value) -> String {
+        let failure = Failure {
+            status: 403,
+            code: cell(&problem, "code"),
+            problem,
+            hint: String::new(),
+        };
+        let error = advised(failure.into(), "p");
+        let failure = error.downcast_ref::<Failure>();
+        failure.expect("a failure").hint.clone()
+    }
+
+    #[test]
+    fn a_hint_says_what_helps() {
+        let denied = |granted: Value, rule: &str| {
+            let denial = json!({ "capability": "http", "operation": "GET x", "rule": rule });
+            json!({ "code": "denied", "denial": denial, "granted": granted })
+        };
+        let wanted = "what it asks for, and how to grant it: airlock plugin inspect p";
+        let table = [
+            (denied(json!(false), "no rule"), wanted),
+            (denied(Value::Null, "no rule"), wanted),
+            (
+                denied(json!(true), "`allow_private = true` in the rule"),
+                "it is granted http, but not for this; what it is granted: airlock grants p",
+            ),
+            (denied(json!(true), "mend it: airlock plugin accept p"), ""),
+            (denied(json!(false), "mend it: airlock plugin accept p"), ""),
+            (
+                json!({ "code": "plugin-not-found" }),
+                "which tools there are: airlock tool list",
+            ),
+            (
+                json!({ "code": "tool-not-found" }),
+                "its tools: airlock tool list --plugin p",
+            ),
+            (json!({ "code": "permanent" }), ""),
+        ];
+        for (problem, expect) in table {
+            assert_eq!(hint(problem.clone()), expect, "{problem}");
+        }
+    }
+
     #[test]
     fn what_no_grant_raises_is_not_said_to_be_raised_by_one() {
         let table = [
@@ -258,15 +310,7 @@ mod tests {
         ];
         for (limit, expect) in table {
             let problem = json!({ "code": "limit", "limit": limit });
-            let failure = Failure {
-                status: 502,
-                code: "limit".to_owned(),
-                problem,
-                hint: String::new(),
-            };
-            let error = advised(failure.into(), "p");
-            let hint = &error.downcast_ref::<Failure>().expect("a failure").hint;
-            assert_eq!(hint, expect, "{limit}");
+            assert_eq!(hint(problem), expect, "{limit}");
         }
     }
 

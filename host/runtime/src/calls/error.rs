@@ -55,8 +55,12 @@ pub enum CallRefused {
     #[error("the input has the member {0:?} twice in one object; each is given once")]
     MemberTwice(String),
     /// The body is over the plugin's `input` limit.
-    #[error("the input has {bytes} bytes, the plugin's limit is {limit}")]
+    #[error(
+        "the input has {bytes} bytes, the limit `input` of `{plugin}` is {limit}; an administrator can raise it: airlock grant {plugin} --limit input=…"
+    )]
     InputTooLarge {
+        /// The plugin.
+        plugin: String,
         /// Its size.
         bytes: usize,
         /// The limit.

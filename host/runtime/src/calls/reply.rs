@@ -1,6 +1,6 @@
 //! A call's report as the caller gets it.
 
-use airlock_sandbox::{CallError, CallReport, Denial, LogRecord, Usage};
+use airlock_sandbox::{CallError, CallReport, Denial, Grants, LogRecord, Usage};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
@@ -78,12 +78,25 @@ pub fn status_of(error: &CallError) -> u16 {
     }
 }
 
-/// The reply to a call, with what it logged where that is asked for. An output
-/// that is no JSON is the plugin's fault and makes the call fail.
-pub(crate) fn reply(call_id: &str, report: &mut CallReport, with_log: bool) -> StoredReply {
+/// What a reply is made of beside the report.
+#[derive(Clone, Copy)]
+pub(crate) struct Of<'a> {
+    pub(crate) call_id: &'a str,
+    /// Whether the reply has what the call logged.
+    pub(crate) with_log: bool,
+    /// What the plugin is granted now, if it is still there.
+    pub(crate) grants: Option<&'a Grants>,
+}
+
+/// The reply to a call. An output that is no JSON is the plugin's fault and makes the
+/// call fail.
+pub(crate) fn reply(of: Of<'_>, report: &mut CallReport) -> StoredReply {
+    let Of {
+        call_id, with_log, ..
+    } = of;
     let output = match &report.result {
         Ok(output) => serde_json::from_str::<&RawValue>(output),
-        Err(error) => return failure(call_id, error, report, with_log),
+        Err(error) => return failure(of, error, report),
     };
     let success = output.and_then(|output| {
         let body = Success {
@@ -105,7 +118,7 @@ pub(crate) fn reply(call_id: &str, report: &mut CallReport, with_log: bool) -> S
         },
         Err(_) => {
             report.result = Err(not_json());
-            reply(call_id, report, with_log)
+            reply(of, report)
         }
     }
 }
@@ -121,18 +134,23 @@ pub(crate) fn not_json() -> CallError {
     }
 }
 
-fn failure(call_id: &str, error: &CallError, report: &CallReport, with_log: bool) -> StoredReply {
+fn failure(of: Of<'_>, error: &CallError, report: &CallReport) -> StoredReply {
     let mut problem = Problem::new(status_of(error), code_of(error), error.to_string())
-        .with("call_id", call_id)
+        .with("call_id", of.call_id)
         .with("usage", json!(report.usage));
     if !report.denials.is_empty() {
         problem = problem.with("denials", json!(report.denials));
     }
-    if with_log {
+    if of.with_log {
         problem = problem.with("log", json!(report.log));
     }
     problem = match error {
-        CallError::Denied(denial) => problem.with("denial", json!(denial)),
+        CallError::Denied(denial) => {
+            let has_rules = |grants: &Grants| grants.count(&denial.capability) > 0;
+            problem
+                .with("denial", json!(denial))
+                .with("granted", of.grants.is_some_and(has_rules))
+        }
         CallError::Limit { limit, value } => problem
             .with("limit", limit.as_str())
             .with("value", value.as_str()),
@@ -163,7 +181,14 @@ mod tests {
             denials: Vec::new(),
             log: Vec::new(),
         };
-        let reply = reply("c1", &mut report, false);
+        let granted = r#"{ "http": [{ "url": "https://a.test/" }] }"#;
+        let granted: Grants = serde_json::from_str(granted).expect("grants");
+        let of = Of {
+            call_id: "c1",
+            with_log: false,
+            grants: Some(&granted),
+        };
+        let reply = reply(of, &mut report);
         let body = String::from_utf8(reply.body.to_vec()).expect("utf-8");
         let usage = [
             r#""usage":{"wall_us":0,"cpu_us":0,"peak_memory_bytes":0,"capabilities":[]}"#,
@@ -209,7 +234,18 @@ mod tests {
         check(
             Err(CallError::Denied(denial)),
             expect![[
-                r#"403 None {"type":"urn:airlock:problem:denied","title":"Denied","status":403,"code":"denied","detail":"denied: files: read /x: r","call_id":"c1",USAGE,"denial":{"capability":"files","operation":"read /x","rule":"r"}}"#
+                r#"403 None {"type":"urn:airlock:problem:denied","title":"Denied","status":403,"code":"denied","detail":"denied: files: read /x: r","call_id":"c1",USAGE,"denial":{"capability":"files","operation":"read /x","rule":"r"},"granted":false}"#
+            ]],
+        );
+        let denial = Denial {
+            capability: "http".into(),
+            operation: "PUT https://a.test/".into(),
+            rule: "r".into(),
+        };
+        check(
+            Err(CallError::Denied(denial)),
+            expect![[
+                r#"403 None {"type":"urn:airlock:problem:denied","title":"Denied","status":403,"code":"denied","detail":"denied: http: PUT https://a.test/: r","call_id":"c1",USAGE,"denial":{"capability":"http","operation":"PUT https://a.test/","rule":"r"},"granted":true}"#
             ]],
         );
         check(

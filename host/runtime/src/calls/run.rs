@@ -327,7 +327,14 @@ impl Runtime {
         mut report: CallReport,
         ticket: Option<&Ticket>,
     ) -> Result<StoredReply, CallRefused> {
-        let reply = reply::reply(&info.call_id, &mut report, info.with_log);
+        let installed = self.registry.get(&info.plugin);
+        let grants = installed.map(|(_, active)| Arc::clone(&active.grants));
+        let of = reply::Of {
+            call_id: &info.call_id,
+            with_log: info.with_log,
+            grants: grants.as_deref().map(|version| &version.grants),
+        };
+        let reply = reply::reply(of, &mut report);
         let mut ops: Vec<Op> = Vec::with_capacity(2);
         self.account(who, info, &report, &mut ops);
         match (&report.result, ticket) {
@@ -518,7 +525,7 @@ fn near(active: &Active, tool: &str) -> String {
 }
 
 pub(super) fn in_force(slot: &Slot, tool: &str) -> Result<(Arc<Active>, EffectClass), CallRefused> {
-    let gone = || PluginError::NotFound(slot.name.clone());
+    let gone = || PluginError::gone(&slot.name);
     let active = slot.active().ok_or_else(gone)?;
     let class = check_tool(&active, tool)?;
     Ok((active, class))
@@ -527,6 +534,7 @@ pub(super) fn in_force(slot: &Slot, tool: &str) -> Result<(Arc<Active>, EffectCl
 fn check_input(active: &Active, input: Bytes) -> Result<String, CallRefused> {
     if input.len() as u64 > active.limits.input.0 {
         return Err(CallRefused::InputTooLarge {
+            plugin: active.name.clone(),
             bytes: input.len(),
             limit: active.limits.input.to_string(),
         });

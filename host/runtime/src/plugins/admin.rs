@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::grants;
 use crate::names;
+use crate::nearest;
 use crate::plugins::{
     ActivateRequest, Active, Installed, PluginError, PluginRow, Slot, version_changes,
 };
@@ -27,13 +28,23 @@ impl Runtime {
         }
         names::plugin_name(name)?;
         let found = self.registry.get(name);
-        found.ok_or_else(|| PluginError::NotFound(name.to_owned()))
+        found.ok_or_else(|| self.no_plugin(who, name))
+    }
+
+    /// There is no plugin of this name; the nearest that `who` may see is told.
+    pub(crate) fn no_plugin(&self, who: &Principal, name: &str) -> PluginError {
+        let installed = self.registry.all();
+        let seen = installed.iter().filter(|(slot, _)| who.may_see(&slot.name));
+        let names: Vec<&str> = seen.map(|(slot, _)| slot.name.as_str()).collect();
+        PluginError::NotFound {
+            plugin: name.to_owned(),
+            hint: nearest::hint(name, &names),
+        }
     }
 
     /// What is in force, asked again under the plugin's lock.
     pub(crate) fn still_installed(&self, slot: &Slot) -> Result<Arc<Active>, PluginError> {
-        slot.active()
-            .ok_or_else(|| PluginError::NotFound(slot.name.clone()))
+        slot.active().ok_or_else(|| PluginError::gone(&slot.name))
     }
 
     /// Makes an installed version the active one. Its grants stay as they are;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::GrantsVersion;
 use crate::engine::{Manifest, ToolInfo, Want};
@@ -35,13 +35,12 @@ pub(crate) fn version_changes(
     };
     let same = |a: &Want, b: &Want| a.capability == b.capability && a.scope == b.scope;
     let new_want = |want: &&Want| !before.wants.iter().any(|old| same(old, want));
-    let none = Map::new();
     VersionChanges {
         new_wants: after
             .wants
             .iter()
             .filter(new_want)
-            .map(|want| view(want, &none))
+            .map(|want| view(want, false))
             .collect(),
         new_capabilities: beyond(&before.capabilities, &after.capabilities),
         new_tools: keys_beyond(&old, &new),

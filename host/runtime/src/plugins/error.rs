@@ -19,8 +19,13 @@ pub enum PluginError {
     #[error(transparent)]
     BadName(#[from] BadName),
     /// There is no plugin of this name.
-    #[error("there is no plugin `{0}`")]
-    NotFound(String),
+    #[error("there is no plugin `{plugin}`{hint}")]
+    NotFound {
+        /// The plugin asked for.
+        plugin: String,
+        /// The nearest name there is, in words, or nothing.
+        hint: String,
+    },
     /// The principal's token does not reach this plugin.
     #[error("the token does not reach the plugin `{0}`")]
     OutsideScope(String),
@@ -116,11 +121,19 @@ pub enum PluginError {
     Interrupted,
 }
 
+impl PluginError {
+    /// It was there a moment ago, or is spelled by the host.
+    pub(crate) fn gone(plugin: &str) -> Self {
+        let (plugin, hint) = (plugin.to_owned(), String::new());
+        Self::NotFound { plugin, hint }
+    }
+}
+
 impl Failure for PluginError {
     fn code(&self) -> &'static str {
         match self {
             Self::BadName(_) => "bad-name",
-            Self::NotFound(_) => "plugin-not-found",
+            Self::NotFound { .. } => "plugin-not-found",
             Self::OutsideScope(_) | Self::BeyondScope { .. } => "outside-scope",
             Self::OperationNotFound(_) => "operation-not-found",
             Self::VersionNotFound { .. } => "version-not-found",
@@ -150,7 +163,9 @@ impl Failure for PluginError {
             | Self::BeyondScope { .. }
             | Self::NeedsAdmin(_)
             | Self::ServerNeedsAdmin(_) => 403,
-            Self::NotFound(_) | Self::OperationNotFound(_) | Self::VersionNotFound { .. } => 404,
+            Self::NotFound { .. } | Self::OperationNotFound(_) | Self::VersionNotFound { .. } => {
+                404
+            }
             Self::Downgrade { .. } | Self::TooManyVersions { .. } | Self::Prepare(_) => 409,
             Self::DigestMismatch { .. }
             | Self::Component(_)

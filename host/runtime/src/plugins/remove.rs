@@ -41,7 +41,7 @@ impl Runtime {
             return Err(PluginError::OutsideScope(name.to_owned()));
         }
         names::plugin_name(name)?;
-        let not_found = || PluginError::NotFound(name.to_owned());
+        let not_found = || self.no_plugin(who, name);
         let slot = self.registry.known(name).ok_or_else(not_found)?;
         let mut row = slot.row.lock().await;
         self.check_holds(who)?;

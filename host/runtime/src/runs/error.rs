@@ -96,7 +96,9 @@ pub enum RunError {
     #[error("the store failed")]
     Store(#[from] airlock_journal::StoreError),
     /// The store failed earlier.
-    #[error("the store failed: whether this was kept shows after a restart")]
+    #[error(
+        "the store failed: whether this was kept shows after a restart; look at the disk first"
+    )]
     NotKept,
 }
 

@@ -135,7 +135,7 @@ impl Runtime {
         let digest = self.version(who, before, agent).await?;
         // A plugin that was removed may have left its name to another one.
         let slot = self.registry.known(&before.agent);
-        let slot = slot.ok_or_else(|| PluginError::NotFound(before.agent.clone()))?;
+        let slot = slot.ok_or_else(|| PluginError::gone(&before.agent))?;
         if !slot.row.lock().await.has(&digest) {
             return Err(RunError::Plugin(PluginError::VersionNotFound {
                 plugin: before.agent.clone(),

@@ -302,7 +302,7 @@ fn stands_still(runtime: &Runtime, session: &Session) -> bool {
 }
 
 /// Keeps the lease while the runtime lives. One that is lost ends what goes on
-/// here: somebody else looks after the runs.
+/// here: somebody else looks after the runs, or nothing of them can be kept.
 async fn renew(runtime: Weak<Runtime>, owner: String) {
     loop {
         tokio::time::sleep(RENEW_EVERY).await;
@@ -312,7 +312,7 @@ async fn renew(runtime: Weak<Runtime>, owner: String) {
         let now = crate::ids::now_ms();
         let renewed = runtime.store().lease(LEASE, &owner, now, LEASE_MS).await;
         if let Err(error) = renewed {
-            tracing::error!(%error, "the runs are looked after by somebody else");
+            tracing::error!(%error, "{}", health::not_renewed(&error));
             runtime.runs.lost.note(&error);
             for session in runtime.runs.sessions() {
                 session.die();

@@ -20,7 +20,6 @@ use super::types::{RunStatus, RunView, StartRun};
 use super::{RunError, new_id};
 use crate::admission::NotAdmitted;
 use crate::ids;
-use crate::plugins::PluginError;
 use crate::principal::Principal;
 use crate::record;
 use crate::runtime::Runtime;
@@ -128,7 +127,7 @@ impl Runtime {
     }
 
     pub(super) fn agent_digest(&self, who: &Principal, agent: &str) -> Result<String, RunError> {
-        let gone = || PluginError::NotFound(agent.to_owned());
+        let gone = || self.no_plugin(who, agent);
         let known = self.registry.get(agent).filter(|_| who.may_see(agent));
         let (_, active) = known.ok_or_else(gone)?;
         match active.manifest.kind {

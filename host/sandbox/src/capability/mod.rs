@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use wasmtime::component::Linker;
 
+pub use self::given::Given;
 use crate::gate::{Allowed, Gate, Missing};
 use crate::grants::EffectClass;
 use crate::limits::Limits;
@@ -64,6 +65,10 @@ pub trait Capability: Sized + Send + Sync + 'static {
     /// What no two rules may have in common, as it stands in them, e.g.
     /// `bucket = "seen"`: of two the first alone would hold.
     fn identity(rule: &Self::Rule) -> String;
+
+    /// How near `rule`, granted, comes to `wanted`, a rule that a component asks for.
+    /// Shown to administrators; it allows nothing.
+    fn gives(rule: &Self::Rule, wanted: &Self::Rule) -> Given;
 
     /// Which rule allows `op`. Pure.
     ///
@@ -263,6 +268,32 @@ macro_rules! registry {
                 Ok(())
             }
 
+            /// Whether each of `wanted`, rules that components ask for, is given by
+            /// these; nothing is given to who asks for nothing.
+            #[must_use]
+            pub fn give_each(&self, wanted: &[Self]) -> Vec<bool> {
+                let mut each: Vec<bool> = wanted.iter().map(Self::has_rules).collect();
+                $(
+                    let asked: Vec<_> = wanted.iter().map(|wanted| wanted.$name.as_slice()).collect();
+                    let given = given::given::<$name::$marker>(&self.$name, &asked);
+                    each.iter_mut().zip(given).for_each(|(each, given)| *each &= given);
+                )*
+                each
+            }
+
+            fn has_rules(&self) -> bool {
+                $( !self.$name.is_empty() || )* false
+            }
+
+            /// How many rules of a capability there are.
+            #[must_use]
+            pub fn count(&self, capability: &str) -> usize {
+                $( if capability == $name::$marker::NAME {
+                    return self.$name.len();
+                } )*
+                0
+            }
+
             /// Allowed or denied, and by which rule, without doing anything.
             ///
             /// # Errors
@@ -329,6 +360,7 @@ macro_rules! registry {
 
 #[cfg(test)]
 mod coverage;
+mod given;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

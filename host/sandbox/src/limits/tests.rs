@@ -171,9 +171,36 @@ fn values_set_in_code_are_checked_too() {
 fn an_unknown_limit_and_a_bare_number_are_refused() {
     for (text, part) in [
         ("memroy = \"1MiB\"", "unknown field `memroy`"),
-        ("memory = 67108864", "expected a string"),
-        ("handles = \"10\"", "expected u32"),
-        ("handles = -1", "expected u32"),
+        (
+            "memory = 67108864",
+            "`67108864` has no unit; write a number with B, KiB, MiB",
+        ),
+        (
+            "cpu = 5",
+            "`5` has no unit; write e.g. `500ms`, `10s`, `2m`",
+        ),
+        (
+            "cpu = -5",
+            "expected a text with a unit; write e.g. `500ms`",
+        ),
+        (
+            "cpu = 0.5",
+            "expected a text with a unit; write e.g. `500ms`",
+        ),
+        (
+            "wall = true",
+            "expected a text with a unit; write e.g. `500ms`",
+        ),
+        (
+            "rate = 100",
+            "`100` has no unit; write e.g. `10/s`, `100/min`",
+        ),
+        (
+            "handles = \"10\"",
+            "expected a number without a unit or quotes, such as `1000`",
+        ),
+        ("handles = -1", "expected a number without a unit"),
+        ("queue = 5000000000", "expected a number without a unit"),
         ("cpu = \"\"", "is not a duration"),
     ] {
         let error = toml::from_str::<Limits>(text).unwrap_err().to_string();

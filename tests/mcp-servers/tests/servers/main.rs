@@ -142,3 +142,23 @@ fn shown(result: Result<Output, Fault>) -> String {
         Err(fault @ Fault::Refused { .. }) => fault.to_string(),
     }
 }
+
+#[test]
+fn it_says_which_servers_there_are() {
+    let table = [
+        (&["--help"][..], 0, "hostile CASE"),
+        (&["-h"], 0, "good-http"),
+        (&["help"], 0, "launch ORDER"),
+        (&[], 2, "Usage: airlock-mcp-servers SERVER"),
+        (&["godo"], 2, "there is no server `godo`"),
+        (&["hostile"], 2, "hostile CASE"),
+    ];
+    for (args, code, says) in table {
+        let command = std::process::Command::new(PROGRAM).args(args).output();
+        let ran = command.expect("it starts");
+        assert_eq!(ran.status.code(), Some(code), "{args:?}");
+        let said = if code == 0 { ran.stdout } else { ran.stderr };
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains(says), "{args:?}: {said}");
+    }
+}

@@ -128,7 +128,7 @@ impl Runtime {
         if !name.starts_with("sha256:") {
             return self.agent_digest(who, name);
         }
-        let gone = || PluginError::NotFound(start.agent.clone());
+        let gone = || PluginError::gone(&start.agent);
         let slot = self.registry.known(&start.agent).ok_or_else(gone)?;
         let known = *name == start.digest || slot.row.lock().await.has(name);
         if !known {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Linker;
 
-use super::{CallContext, Capability, Grants, NoRule, PrepareContext, PrepareError};
+use super::{CallContext, Capability, Given, Grants, NoRule, PrepareContext, PrepareError};
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
@@ -61,6 +61,10 @@ impl Capability for Clocks {
     }
 
     fn identity(rule: &NoRule) -> String {
+        match *rule {}
+    }
+
+    fn gives(rule: &NoRule, _: &NoRule) -> Given {
         match *rule {}
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Linker;
 
-use super::{CallContext, Capability, Grants, PrepareContext, PrepareError};
+use super::{CallContext, Capability, Given, Grants, PrepareContext, PrepareError};
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
@@ -65,6 +65,11 @@ impl Capability for Config {
 
     fn identity(rule: &Rule) -> String {
         format!("key = {:?}", rule.key)
+    }
+
+    fn gives(rule: &Rule, wanted: &Rule) -> Given {
+        // The value is for the administrator to know.
+        Given::all_if(rule.key == wanted.key)
     }
 
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {

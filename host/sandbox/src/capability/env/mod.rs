@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Linker;
 
-use super::{CallContext, Capability, Grants, PrepareContext, PrepareError};
+use super::{CallContext, Capability, Given, Grants, PrepareContext, PrepareError};
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
@@ -55,6 +55,11 @@ impl Capability for Env {
 
     fn identity(rule: &Rule) -> String {
         format!("name = {:?}", rule.name)
+    }
+
+    fn gives(rule: &Rule, wanted: &Rule) -> Given {
+        // The value is for the administrator to know.
+        Given::all_if(rule.name == wanted.name)
     }
 
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {

@@ -9,6 +9,7 @@ use std::fmt::{self, Write as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::capability::Given;
 use crate::gate::{Allowed, Missing};
 use crate::limits::ByteSize;
 
@@ -114,6 +115,21 @@ impl Rule {
     /// Whether the rule lets its directory be changed.
     pub fn writable(&self) -> bool {
         self.access == Access::ReadWrite
+    }
+
+    /// How near it comes to a rule that a component asks for. Which directory of the
+    /// host that is, and often under which path, is for the administrator to say.
+    pub(super) fn gives(&self, wanted: &Self) -> Given {
+        let access = self.writable() || !wanted.writable();
+        let room = self.bytes_max() >= wanted.bytes_max() && self.files_max() >= wanted.files_max();
+        match (
+            access && (room || !wanted.writable()),
+            self.below(&wanted.guest),
+        ) {
+            (false, _) => Given::No,
+            (true, None) => Given::Elsewhere,
+            (true, Some(_)) => Given::All,
+        }
     }
 
     /// The rest of `path` below the rule's guest directory, `.` for itself.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use wasmtime::component::{HasData, Linker};
 use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 
-use super::{CallContext, Capability, Grants, PrepareContext, PrepareError};
+use super::{CallContext, Capability, Given, Grants, PrepareContext, PrepareError};
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
@@ -67,6 +67,10 @@ impl Capability for Files {
 
     fn identity(rule: &Rule) -> String {
         format!("guest = {:?}", rule.guest)
+    }
+
+    fn gives(rule: &Rule, wanted: &Rule) -> Given {
+        rule.gives(wanted)
     }
 
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {

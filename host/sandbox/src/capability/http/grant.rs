@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{AddressClass, classify};
 use super::url::{Target, UrlPattern};
-use crate::capability::Grants;
 use crate::capability::secrets::secret::check_name;
+use crate::capability::{Given, Grants};
 use crate::gate::{Allowed, Missing};
 use crate::limits::{ByteSize, Rate};
 
@@ -145,14 +145,29 @@ impl Rule {
         self.lacks().is_none() && methods && secret && url()
     }
 
-    /// Whether this rule, granted, gives all that `asked` would.
-    pub fn gives(&self, asked: &Self) -> bool {
-        let private = self.allow_private || !asked.allow_private;
-        let own = self.allow_own || !asked.allow_own;
-        let bytes = self.request_bytes.0 >= asked.request_bytes.0
-            && self.response_bytes.0 >= asked.response_bytes.0;
-        let rate = self.rate.is_none() || self.rate == asked.rate;
-        self == asked || (self.decides_before(asked) && private && own && bytes && rate)
+    /// How near it comes to a rule that a component asks for: a host of examples stands
+    /// for one that the administrator knows, and so does its secret.
+    pub(super) fn gives(&self, wanted: &Self) -> Given {
+        if self == wanted {
+            return Given::All;
+        }
+        let private = self.allow_private || !wanted.allow_private;
+        let own = self.allow_own || !wanted.allow_own;
+        let bytes = self.request_bytes.0 >= wanted.request_bytes.0
+            && self.response_bytes.0 >= wanted.response_bytes.0;
+        let rate = self.rate.is_none() || self.rate == wanted.rate;
+        if !(private && own && bytes && rate) {
+            return Given::No;
+        }
+        let elsewhere = wanted.url.is_example()
+            && self.lacks().is_none()
+            && wanted.methods.iter().all(|m| self.methods.contains(m))
+            && (self.secret.is_some() || wanted.secret.is_none());
+        match self.decides_before(wanted) {
+            true => Given::All,
+            false if elsewhere => Given::Elsewhere,
+            false => Given::No,
+        }
     }
 
     fn covers(&self, op: &Op) -> bool {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Linker;
 
-use super::{CallContext, Capability, Grants, PrepareContext, PrepareError};
+use super::{CallContext, Capability, Given, Grants, PrepareContext, PrepareError};
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
@@ -52,6 +52,10 @@ impl Capability for Http {
 
     fn identity(rule: &Rule) -> String {
         rule.identity()
+    }
+
+    fn gives(rule: &Rule, wanted: &Rule) -> Given {
+        rule.gives(wanted)
     }
 
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {

@@ -236,6 +236,18 @@ impl UrlPattern {
         label.is_some_and(|label| !label.is_empty() && !label.contains('.'))
     }
 
+    /// Whether its host is one of those that are nobody's and kept for examples (RFC
+    /// 2606), so that it stands for another one.
+    pub(super) fn is_example(&self) -> bool {
+        let Host::Domain(name) = &self.base.host else {
+            return false;
+        };
+        let mut labels = name.rsplit('.');
+        let (last, before) = (labels.next(), labels.next());
+        matches!(last, Some("example" | "invalid"))
+            || (matches!(last, Some("com" | "net" | "org")) && before == Some("example"))
+    }
+
     /// The host as an address, where the rule names one.
     pub(super) fn address(&self) -> Option<std::net::IpAddr> {
         self.base.address()

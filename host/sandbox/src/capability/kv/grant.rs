@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Op;
+use crate::capability::Given;
 use crate::gate::{Allowed, Missing};
 use crate::limits::ByteSize;
 
@@ -84,6 +85,16 @@ impl Rule {
             return Err("keys = 0 must be at least 1".to_owned());
         }
         Ok(())
+    }
+}
+
+impl Rule {
+    /// How near it comes to a rule that a component asks for.
+    pub(super) fn gives(&self, wanted: &Self) -> Given {
+        let access = self.access == Access::ReadWrite || wanted.access == Access::Read;
+        let room = self.bytes >= wanted.bytes && self.keys >= wanted.keys;
+        let same = self.bucket == wanted.bucket && self.scope == wanted.scope;
+        Given::all_if(same && access && room)
     }
 }
 

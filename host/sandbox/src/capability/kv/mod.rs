@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Linker;
 
-use super::{CallContext, Capability, Grants, PrepareContext, PrepareError};
+use super::{CallContext, Capability, Given, Grants, PrepareContext, PrepareError};
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
@@ -115,6 +115,10 @@ impl Capability for Kv {
 
     fn identity(rule: &Rule) -> String {
         format!("bucket = {:?}", rule.bucket)
+    }
+
+    fn gives(rule: &Rule, wanted: &Rule) -> Given {
+        rule.gives(wanted)
     }
 
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {

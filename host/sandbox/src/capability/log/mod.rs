@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Linker;
 
-use super::{CallContext, Capability, Grants, NoRule, PrepareContext, PrepareError};
+use super::{CallContext, Capability, Given, Grants, NoRule, PrepareContext, PrepareError};
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
@@ -68,6 +68,10 @@ impl Capability for Log {
     }
 
     fn identity(rule: &NoRule) -> String {
+        match *rule {}
+    }
+
+    fn gives(rule: &NoRule, _: &NoRule) -> Given {
         match *rule {}
     }
 

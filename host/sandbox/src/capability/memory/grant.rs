@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Op;
+use crate::capability::Given;
 use crate::capability::kv::Scope;
 use crate::gate::{Allowed, Missing};
 use crate::limits::{ByteSize, Span};
@@ -117,6 +118,20 @@ impl Rule {
             }
             _ => Ok(()),
         }
+    }
+
+    /// How near it comes to a rule that a component asks for.
+    pub(super) fn gives(&self, wanted: &Self) -> Given {
+        let whose = |rule: &Self| rule.scope.unwrap_or_default();
+        let access = self.access == Access::Write || wanted.access == Access::Read;
+        let room = self.bytes >= wanted.bytes && self.documents >= wanted.documents;
+        let lives = match (self.ttl, wanted.ttl) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(ttl), Some(wanted)) => ttl >= wanted,
+        };
+        let covered = self.covers(&wanted.namespace) && whose(self) == whose(wanted);
+        Given::all_if(covered && access && room && lives)
     }
 
     fn covers(&self, namespace: &str) -> bool {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Linker;
 
-use super::{CallContext, Capability, Grants, PrepareContext, PrepareError};
+use super::{CallContext, Capability, Given, Grants, PrepareContext, PrepareError};
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
@@ -108,6 +108,10 @@ impl Capability for Memory {
 
     fn identity(rule: &Rule) -> String {
         format!("namespace = {:?}", rule.namespace)
+    }
+
+    fn gives(rule: &Rule, wanted: &Rule) -> Given {
+        rule.gives(wanted)
     }
 
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {

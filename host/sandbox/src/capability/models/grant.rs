@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{ErrorCode, OnError, Op, Retry};
+use crate::capability::Given;
 use crate::gate::{Allowed, Missing};
 
 const ROLE_BYTES_MAX: usize = 64;
@@ -118,7 +119,26 @@ impl JsonSchema for Cost {
     }
 }
 
+/// Whether a bound holds back nothing of one that was asked for; who asks for none
+/// leaves it to the administrator.
+fn is_within<T: PartialOrd>(wanted: Option<T>, bound: Option<T>) -> bool {
+    wanted
+        .zip(bound)
+        .is_none_or(|(wanted, bound)| wanted <= bound)
+}
+
 impl Rule {
+    /// How near it comes to a rule that a component asks for.
+    pub(super) fn gives(&self, wanted: &Self) -> Given {
+        let bounds = is_within(wanted.run_tokens, self.run_tokens)
+            && is_within(wanted.run_cost, self.run_cost)
+            && is_within(wanted.day_tokens, self.day_tokens)
+            && is_within(wanted.day_cost, self.day_cost)
+            && is_within(wanted.output_tokens, self.output_tokens);
+        let images = self.images || !wanted.images;
+        Given::all_if(self.role == wanted.role && bounds && images)
+    }
+
     pub(super) fn validate(&self) -> Result<(), String> {
         let role = &self.role;
         let allowed =

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Linker;
 
-use super::{CallContext, Capability, Grants, PrepareContext, PrepareError};
+use super::{CallContext, Capability, Given, Grants, PrepareContext, PrepareError};
 use crate::gate::{Allowed, Missing};
 use crate::state::CallState;
 
@@ -62,6 +62,10 @@ impl Capability for Models {
 
     fn identity(rule: &Rule) -> String {
         format!("role = {:?}", rule.role)
+    }
+
+    fn gives(rule: &Rule, wanted: &Rule) -> Given {
+        rule.gives(wanted)
     }
 
     fn decide(grants: &Grants, op: &Op) -> Result<Allowed, Missing> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use wasmtime::component::{HasData, Linker};
 
-use super::{CallContext, Capability, Grants, NoRule, PrepareContext, PrepareError};
+use super::{CallContext, Capability, Given, Grants, NoRule, PrepareContext, PrepareError};
 use crate::contract;
 use crate::gate::{Allowed, Gate, Missing};
 use crate::state::CallState;
@@ -93,6 +93,10 @@ impl Capability for Secrets {
     }
 
     fn identity(rule: &NoRule) -> String {
+        match *rule {}
+    }
+
+    fn gives(rule: &NoRule, _: &NoRule) -> Given {
         match *rule {}
     }
 

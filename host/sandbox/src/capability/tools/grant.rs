@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Op;
+use crate::capability::Given;
 use crate::gate::{Allowed, Missing};
 use crate::limits::Span;
 
@@ -233,6 +234,17 @@ impl Rule {
             }
             (OnDue::Deny, _, Some(_)) => Err("escalate_to needs on_due = \"escalate\"".to_owned()),
         }
+    }
+
+    /// How near it comes to a rule that a component asks for. Who approves, and what
+    /// becomes of failures, is for the administrator to say; that nobody is asked is
+    /// a thing to ask for.
+    pub(super) fn gives(&self, wanted: &Self) -> Given {
+        let op = Op {
+            tool: wanted.tool.clone(),
+        };
+        let unasked = self.approval == Approval::Never || wanted.approval != Approval::Never;
+        Given::all_if(self.covers(&op) && unasked)
     }
 
     fn covers(&self, op: &Op) -> bool {
