@@ -6,6 +6,8 @@
 
 mod conflict;
 
+use std::borrow::Cow;
+
 use airlock_sdk::prelude::*;
 use diffy::{DiffOptions, Patch, PatchFormatter};
 
@@ -134,8 +136,9 @@ fn name(field: &str, given: Option<String>, default: &str) -> Result<String, Err
 /// nothing changes and the error names the hunk.
 #[tool(read_only, title = "Apply a patch")]
 fn apply(input: Apply) -> Result<Applied, Error> {
-    let patch = Patch::from_str(&input.patch)
-        .map_err(|error| Error::invalid_input(format!("patch: {error}")))?;
+    let text: String = input.patch.split_inclusive('\n').map(placed).collect();
+    let patch =
+        Patch::from_str(&text).map_err(|error| Error::invalid_input(format!("patch: {error}")))?;
     if patch.hunks().is_empty() {
         return Err(Error::invalid_input(
             "patch: it has no hunks (`@@ -1,3 +1,4 @@`)",
@@ -155,6 +158,22 @@ fn apply(input: Apply) -> Result<Applied, Error> {
         }),
         Err(_) => Err(conflict::explain(&input.text, patch)),
     }
+}
+
+/// A hunk's header with ranges of no lines placed as others are, at the line that stands
+/// there. Unified diffs place them at the line before, where [`diffy::apply`] would look
+/// for what is taken out first, and take out another line that reads the same.
+fn placed(line: &str) -> Cow<'_, str> {
+    let header = || {
+        let (ranges, rest) = line.strip_prefix("@@ -")?.split_once(" @@")?;
+        let (old, new) = ranges.split_once(" +")?;
+        let place = |range: &str| match range.strip_suffix(",0").map(str::parse::<usize>) {
+            Some(Ok(before)) => format!("{},0", before.saturating_add(1)),
+            _ => range.to_owned(),
+        };
+        Some(format!("@@ -{} +{} @@{rest}", place(old), place(new)))
+    };
+    header().map_or(Cow::Borrowed(line), Cow::Owned)
 }
 
 /// Merges two changes of one text. Where both changed the same lines, both stand

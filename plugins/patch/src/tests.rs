@@ -147,6 +147,37 @@ fn names_cannot_write_a_part_of_the_patch() {
     assert_eq!(wide.map_err(|error| error.code()), Err("invalid-input"));
 }
 
+/// Without lines around a change, its place alone says which of equal lines it is.
+#[test]
+fn what_is_taken_out_is_the_line_that_is_meant() {
+    // The text without the line, with it, and the patch that puts it in.
+    let table = [
+        ("a\nb\n", "a\nb\na\n", "@@ -2,0 +3 @@\n+a\n"),
+        ("\n\r\n", "\n\r\n\n", "@@ -2,0 +3 @@\n+\n"),
+        ("a\nb\n", "a\na\nb\n", "@@ -1,0 +2 @@\n+a\n"),
+        ("b\na\n", "a\nb\na\n", "@@ -0,0 +1 @@\n+a\n"),
+        (
+            "a\nb\nc\n",
+            "a\nb\na\nc\nb\n",
+            "@@ -2,0 +3 @@\n+a\n@@ -3,0 +5 @@\n+b\n",
+        ),
+    ];
+    for (without, with, hunks) in table {
+        let patch = format!("--- old\n+++ new\n{hunks}");
+        assert_eq!(
+            apply(without, &patch, false),
+            Ok(with.to_owned()),
+            "{patch}"
+        );
+        assert_eq!(apply(with, &patch, true), Ok(without.to_owned()), "{patch}");
+    }
+    let takes_out = "--- old\n+++ new\n@@ -3 +2,0 @@ fn a\n-a\n";
+    assert_eq!(
+        apply("a\nb\na\n", takes_out, false),
+        Ok("a\nb\n".to_owned())
+    );
+}
+
 #[test]
 fn two_changes_merge_or_conflict() {
     let ours = OLD.replace("one", "ONE");
