@@ -245,7 +245,6 @@ impl Idempotency {
                 RowState::NotKept => return Err(IdempotencyError::NotKept),
                 RowState::Done => return Ok(Begin::Replay(replay(&row, body))),
                 RowState::Again => Row {
-                    state: RowState::Intent,
                     attempts: row.attempts.saturating_add(1),
                     ..row
                 },

@@ -32,7 +32,6 @@ pub(super) fn verdict(autonomy: Autonomy, class: EffectClass, rule: Approval) ->
     match (autonomy, rule) {
         (Autonomy::Observe, _) if !reads => Verdict::Withhold,
         (_, Approval::Always) => Verdict::Ask,
-        (_, Approval::Never) => Verdict::Make,
         (Autonomy::Ask, Approval::ByAutonomy) if !reads => Verdict::Ask,
         (Autonomy::Supervised, Approval::ByAutonomy) if class == EffectClass::Destructive => {
             Verdict::Ask

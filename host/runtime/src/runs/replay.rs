@@ -315,7 +315,7 @@ impl Replay {
 }
 
 /// For people, so cut.
-fn json<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
     const BYTES_MAX: usize = 500;
     let text = serde_json::to_string(value).unwrap_or_default();
     let end = text.floor_char_boundary(BYTES_MAX);

@@ -207,3 +207,19 @@ fn what_is_made_again_is_the_next_attempt() {
     let state = said(&lost(0), &operator, &about(0, Outcome::Retry)).expect("it fits");
     assert_eq!(state.requests[&0].attempt, 2);
 }
+
+/// What a person said of what may have happened is on record by its name.
+#[test]
+fn the_record_of_a_word_names_what_was_said() {
+    let record = Outcome::Record(serde_json::from_str("1").expect("JSON"));
+    for (outcome, name) in [
+        (Outcome::Retry, "retry"),
+        (Outcome::Fail, "fail"),
+        (record, "record"),
+    ] {
+        let state = of(&lost(0));
+        let who = somebody("ann", Role::Operator);
+        let said = word("run_x", &state, &who, &about(0, outcome)).expect("it is clear");
+        assert_eq!(said.detail["outcome"], name, "{:?}", said.detail);
+    }
+}

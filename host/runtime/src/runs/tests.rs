@@ -419,3 +419,165 @@ fn a_call_waits_here_for_a_person_or_until_it_is_due() {
     });
     assert_eq!(state.requests[&0].waits(), Waits::ForSomebody);
 }
+
+/// What an agent says of itself stands until it says something else.
+#[test]
+fn plan_and_progress_are_what_was_said_last() {
+    use airlock_sandbox::agent::{PlanTask, TaskState};
+    let plan = |title: &str| Note::Plan {
+        tasks: vec![PlanTask {
+            title: title.to_owned(),
+            state: TaskState::Todo,
+        }],
+    };
+    let progress = |done: f64| Note::Progress {
+        done,
+        total: Some(2.0),
+        message: "half".to_owned(),
+    };
+    let notes = [plan("a"), progress(0.5), plan("b"), progress(1.0), log("x")];
+    let events = std::iter::once(start()).chain(notes.map(Event::Noted));
+    let state = RunState::of(&records(events));
+    let titles: Vec<&str> = state.plan.iter().map(|task| &*task.title).collect();
+    assert_eq!(titles, ["b"]);
+    let said = (1.0, Some(2.0), "half".to_owned());
+    assert_eq!(state.progress, Some(said));
+}
+
+/// Which blocks stop all that was asked for, and not only what it is about.
+#[test]
+fn a_block_of_one_request_holds_no_other() {
+    let detail = || "?".to_owned();
+    let spent = |what: &str| Block::Spent {
+        what: what.to_owned(),
+        used: 1,
+    };
+    let one = Block::UnknownOutcome {
+        id: 1,
+        detail: detail(),
+    };
+    let round = Block::Loop {
+        tool: "a/b".to_owned(),
+        times: 3,
+    };
+    for (block, holds) in [
+        (one, false),
+        (Block::Component { detail: detail() }, false),
+        (spent("calls"), false),
+        (spent("journal_bytes"), true),
+        (round, true),
+    ] {
+        assert_eq!(block.holds_effects(), holds, "{block:?}");
+    }
+}
+
+/// Of what is nothing no byte is written.
+#[test]
+fn what_is_nothing_is_left_out_of_a_record() {
+    use super::spending::Spent;
+    let shown = |value: serde_json::Value| value.to_string();
+    let woke = |cpu_us| Event::Woke {
+        poll: 1,
+        ready: vec![1],
+        cpu_us,
+    };
+    let woke = |cpu_us| shown(serde_json::to_value(woke(cpu_us)).expect("JSON"));
+    assert!(!woke(0).contains("cpu_us") && woke(1).contains("cpu_us"));
+    let spent = |calls| Spent {
+        calls,
+        ..Spent::default()
+    };
+    let spent = |calls| shown(serde_json::to_value(spent(calls)).expect("JSON"));
+    assert_eq!(
+        (spent(0), spent(1)),
+        ("{}".to_owned(), r#"{"calls":1}"#.to_owned())
+    );
+}
+
+/// A record of its own is worth a millisecond.
+#[test]
+fn computing_is_told_by_the_millisecond() {
+    use super::spending::Meter;
+    let mut meter = Meter::default();
+    meter.at(999, true);
+    assert_eq!(meter.take_much(), None);
+    meter.at(1_000, true);
+    let told = meter.take_much().expect("a millisecond");
+    assert_eq!((told.cpu_us, told.calls), (1_000, 0));
+    assert_eq!((meter.take_much(), meter.take()), (None, 0));
+    // Catching up is not told.
+    meter.at(9_000, false);
+    meter.at(9_500, true);
+    assert_eq!((meter.take_much(), meter.take()), (None, 500));
+}
+
+/// What differs from the journal is shown whole, or cut where that is long.
+#[test]
+fn what_differs_is_shown_to_people() {
+    for (length, cut) in [(10, false), (500, false), (501, true), (2_000, true)] {
+        // With its quotes.
+        let text = "x".repeat(length - 2);
+        let shown = super::replay::json(&text);
+        let whole = format!("\"{text}\"");
+        match cut {
+            false => assert_eq!(shown, whole),
+            true => assert_eq!(shown, format!("{}…", &whole[..500])),
+        }
+    }
+}
+
+/// The next poll that asks for a kept value finds it, and no record tells that; runs of
+/// before have such a record.
+#[test]
+fn a_kept_value_is_there_at_once() {
+    let value = || "1".to_owned();
+    for (rules, at_once) in [(1, true), (0, false)] {
+        let began = Began {
+            seed: "00",
+            rules,
+            at_ms: 1_000,
+        };
+        let recorded = Event::Recorded {
+            id: 0,
+            value: value(),
+        };
+        let mut replay = Replay::new(&began, records([start(), recorded]));
+        let (id, step) = replay.request(&Request::Record { value: value() });
+        assert!(matches!(step, Step::Before(())), "{rules}: {step:?}");
+        let found = replay.poll(&[id], true);
+        let found_it = matches!(&found, Step::Before(ready) if *ready == [id]);
+        assert_eq!(found_it, at_once, "{rules}: {found:?}");
+    }
+}
+
+/// What an agent is told of a call that was not made.
+#[test]
+fn a_call_that_was_not_made_is_told_as_what_it_is() {
+    use std::time::Duration;
+
+    use crate::admission::NotAdmitted;
+    use crate::calls::CallRefused;
+    let missing = || CallRefused::ToolNotFound {
+        plugin: "p".to_owned(),
+        tool: "t".to_owned(),
+        hint: String::new(),
+    };
+    let rate = CallRefused::NotAdmitted(NotAdmitted::Rate {
+        plugin: "p".to_owned(),
+        rate: "1/s".to_owned(),
+        retry_after: Duration::from_millis(700),
+    });
+    let table = [
+        (CallRefused::Cancelled, "Cancelled"),
+        (rate, "retry_after_ms: Some(700)"),
+        (CallRefused::Changed, "Transient"),
+        (missing(), "NotFound"),
+        (CallRefused::InvalidJson("x".to_owned()), "InvalidInput"),
+        (CallRefused::MemberTwice("x".to_owned()), "InvalidInput"),
+        (CallRefused::Interrupted, "Permanent"),
+    ];
+    for (refused, told) in table {
+        let found = format!("{:?}", super::step::refusal(&refused));
+        assert!(found.contains(told), "{refused:?}: {found}");
+    }
+}
