@@ -355,3 +355,7 @@ impl Runtime {
         written.inspect_err(|error| self.runs.lost.note(error))
     }
 }
+
+#[cfg(test)]
+#[path = "writes_tests.rs"]
+mod tests;

@@ -43,8 +43,15 @@ pub(super) async fn found(
     let mut started = json!(page.events[0]);
     started.as_object_mut().expect("an object").remove("seq");
     change(&mut started);
-    host.until(&twin, |run| run.end.is_some() || !run.waits_for.is_empty())
-        .await;
+    // Not in the middle of a call, which would be made again later.
+    let rests = |run: &RunDetail| {
+        let calls = run
+            .waits_for
+            .iter()
+            .any(|open| open.request["kind"] == "call");
+        run.end.is_some() || !(calls || run.waits_for.is_empty())
+    };
+    host.until(&twin, rests).await;
     drop(host);
     let run = format!("{twin}0");
     let row = json!({

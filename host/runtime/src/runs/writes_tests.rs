@@ -1,0 +1,114 @@
+//! What is kept for the next write, without a store.
+
+use airlock_journal::Op;
+use airlock_sandbox::agent::{Note, Request};
+use bytes::Bytes;
+
+use super::*;
+use crate::runs::tests::begins;
+
+fn state() -> RunState {
+    let began = Record {
+        at_ms: 1,
+        event: Event::Started(begins()),
+    };
+    RunState::of(&[began])
+}
+
+/// A record that about so many bytes are in.
+fn noted(bytes: u64) -> Record {
+    let message = "x".repeat(usize::try_from(bytes).expect("small") - 100);
+    let level = "info".to_owned();
+    Record {
+        at_ms: 1,
+        event: Event::Noted(Note::Log { level, message }),
+    }
+}
+
+fn asked() -> Record {
+    Record {
+        at_ms: 1,
+        event: Event::Requested {
+            id: 0,
+            request: Request::Timer { due_ms: 1 },
+            begun: None,
+        },
+    }
+}
+
+fn op() -> Op {
+    Op::Delete {
+        space: "s",
+        key: Bytes::new(),
+    }
+}
+
+fn unwritten(records: Vec<Record>) -> Unwritten {
+    let mut unwritten = Unwritten::new("run_x", &state());
+    for record in records {
+        unwritten.push(record);
+    }
+    unwritten
+}
+
+#[test]
+fn all_is_durable_where_nothing_is_left_and_nobody_writes() {
+    assert!(unwritten(vec![]).is_empty());
+    assert!(!unwritten(vec![asked()]).is_empty());
+    let with = |change: fn(&mut Unwritten)| {
+        let mut unwritten = unwritten(vec![]);
+        change(&mut unwritten);
+        (unwritten.is_begun(), unwritten.is_empty())
+    };
+    assert_eq!(
+        with(|unwritten| unwritten.beside.push(op())),
+        (false, false)
+    );
+    assert_eq!(with(|unwritten| unwritten.audit.push(op())), (false, false));
+    assert_eq!(with(|unwritten| unwritten.writing = true), (true, false));
+}
+
+#[test]
+fn much_is_a_quarter_of_a_mebibyte() {
+    let weight = weight::of(&noted(1_000).event);
+    let bytes = |target: u64| 1_000 + target - weight;
+    for (target, much) in [
+        (10_000, false),
+        (BYTES_MUCH - 1, false),
+        (BYTES_MUCH, true),
+        (2 * BYTES_MUCH, true),
+    ] {
+        let unwritten = unwritten(vec![noted(bytes(target))]);
+        assert_eq!(unwritten.is_much(), much, "{target}");
+    }
+}
+
+/// One write takes about a mebibyte of what an agent tells; what is to be written
+/// together with something else is written whole.
+#[test]
+fn one_write_takes_so_much_and_leaves_the_rest() {
+    let many = || vec![noted(WRITE_BYTES / 2 + 1_000); 5];
+    let left = |mut unwritten: Unwritten| {
+        let mut taken = vec![unwritten.take_records().len()];
+        while !unwritten.records.is_empty() {
+            taken.push(unwritten.take_records().len());
+        }
+        assert_eq!(unwritten.bytes, 0);
+        taken
+    };
+    assert_eq!(left(unwritten(many())), [2, 2, 1]);
+    assert_eq!(left(unwritten(vec![noted(1_000); 9])), [9]);
+    let mut beside = unwritten(many());
+    beside.beside.push(op());
+    assert_eq!(left(beside), [5]);
+    let mut audited = unwritten(many());
+    audited.audit.push(op());
+    assert_eq!(left(audited), [5]);
+    // What a request leads to is written with it: it begins no write of a part.
+    let mut mixed = many();
+    mixed.insert(1, asked());
+    assert_eq!(left(unwritten(mixed)), [1, 5]);
+    let mut first = many();
+    first.insert(0, asked());
+    assert_eq!(left(unwritten(first)), [6]);
+}
