@@ -107,7 +107,8 @@ async fn what_waits_is_asked_in_turn() {
     let run = host.start_with(json!([{ "join": chats }]), rich()).await;
     server.arrived(1).await;
     for (name, waiting) in [("second", 1), ("third", 2)] {
-        let sent = host.runtime.signal_run(&host.who, &run, name, &json!(1));
+        let payload = json!(1);
+        let sent = host.runtime.signal_run(&host.who, &run, name, &payload);
         sent.await.expect("taken");
         host.until_put_off(&run, waiting).await;
     }
