@@ -24,8 +24,8 @@ pub(super) fn limits(name: &str) -> Value {
     match name {
         "evil-files" | "evil-host" => json!({ "cpu": "10s", "wall": "60s" }),
         "evil-http" => json!({ "cpu": "5s", "wall": "5s" }),
-        "evil-resources" => json!({ "cpu": "300ms", "wall": "2s", "concurrency": 256 }),
-        _ => json!({ "cpu": "300ms", "wall": "2s" }),
+        "evil-resources" => json!({ "cpu": "200ms", "wall": "5s", "concurrency": 256 }),
+        _ => json!({ "cpu": "200ms", "wall": "5s" }),
     }
 }
 
