@@ -541,12 +541,17 @@ fn a_kept_value_is_there_at_once() {
             id: 0,
             value: value(),
         };
-        let mut replay = Replay::new(&began, records([start(), recorded]));
+        let mut replay = Replay::new(&began, records([start(), recorded.clone()]));
         let (id, step) = replay.request(&Request::Record { value: value() });
         assert!(matches!(step, Step::Before(())), "{rules}: {step:?}");
         let found = replay.poll(&[id], true);
         let found_it = matches!(&found, Step::Before(ready) if *ready == [id]);
         assert_eq!(found_it, at_once, "{rules}: {found:?}");
+        // Another value is not what was kept.
+        let mut replay = Replay::new(&began, records([start(), recorded]));
+        let other = "2".to_owned();
+        let (_, step) = replay.request(&Request::Record { value: other });
+        assert!(matches!(step, Step::Differs(_)), "{rules}: {step:?}");
     }
 }
 
