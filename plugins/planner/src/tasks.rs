@@ -1,5 +1,6 @@
 //! The tasks: which can begin, and what came of them.
 
+use airlock_patterns::{sized, text};
 use airlock_sdk::agent::{self, PlanTask, TaskState};
 use airlock_sdk::prelude::*;
 use airlock_sdk::prompt::{self, cut_end, cut_middle};
@@ -181,21 +182,5 @@ impl Tasks {
         };
         let left_out = self.all.len().saturating_sub(KEPT_MAX);
         self.all.iter().skip(left_out).map(one).collect()
-    }
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// The value, or the text of it, cut, where it is larger.
-fn sized(value: &Value, bytes_max: usize) -> Value {
-    let text = text(value);
-    match text.len() > bytes_max {
-        true => Value::String(cut_middle(&text, bytes_max)),
-        false => value.clone(),
     }
 }

@@ -1,8 +1,7 @@
 //! The agent: plan, have it done, look, and go on.
 
-use std::pin::Pin;
-
-use airlock_sdk::agent::{self, Chat, Outcome, Spent, ToolInfo, Unusable};
+use airlock_patterns::{Asked, Queue, Started, at_most, keep, next_step, size, within, wrong};
+use airlock_sdk::agent::{self, Chat, Outcome, ToolInfo};
 use airlock_sdk::prelude::*;
 use airlock_sdk::prompt::{self, cut_end, fill};
 use serde_json::{Value, json};
@@ -12,28 +11,22 @@ use crate::pointers::filled;
 use crate::tasks::Tasks;
 use crate::{Input, prompts};
 
-/// What an answer has room for: what it may have is set aside before it is asked for.
-const ANSWER_TOKENS: u32 = 8_192;
 const ROLE: &str = "careful";
 const WORKER: &str = "react";
 const ROUNDS: u32 = 5;
 const TASKS: u32 = 30;
 const PARALLEL: u32 = 4;
-/// How often an answer that can't be used is asked for again.
-const REPAIRS: u32 = 3;
 const CONTEXT_BYTES_MAX: usize = 128 << 10;
 const INSTRUCTIONS_BYTES_MAX: usize = 8 << 10;
 const SCHEMA_BYTES_MAX: usize = 32 << 10;
 const CRITERIA_BYTES_MAX: usize = 64 << 10;
 const TOOLS_MAX: usize = 30;
 const TOOL_BYTES_MAX: usize = 2 << 10;
-const ERROR_BYTES_MAX: usize = 4 << 10;
 const LOG_BYTES_MAX: usize = 4 << 10;
-
-type Running<'a> = (
-    usize,
-    Pin<Box<dyn Future<Output = Result<Value, Error>> + 'a>>,
-);
+const STEP: Asked = Asked {
+    what: "plan",
+    again: prompts::AGAIN,
+};
 
 pub(crate) async fn run(goal: String, input: Input) -> Result<Outcome, Error> {
     let tools = match &input.tools {
@@ -43,12 +36,11 @@ pub(crate) async fn run(goal: String, input: Input) -> Result<Outcome, Error> {
     let bounds = Bounds::read(&goal, &input)?;
     agent::log(&format!("prompts {}", prompts::VERSION));
     let mut work = Work {
-        chat: begin(&goal, &input, &tools),
+        chat: begin(&goal, &input, &bounds, &tools),
         tools: tools.into_iter().map(|tool| tool.name).collect(),
         tasks: Tasks::new(bounds.tasks),
         input,
         bounds,
-        spent: Spent::default(),
         round: 0,
         judgements: 0,
     };
@@ -62,6 +54,7 @@ pub(crate) async fn run(goal: String, input: Input) -> Result<Outcome, Error> {
 }
 
 struct Bounds {
+    answer_tokens: u32,
     rounds: u32,
     tasks: usize,
     parallel: usize,
@@ -70,71 +63,23 @@ struct Bounds {
 impl Bounds {
     /// Checks an input.
     fn read(goal: &str, input: &Input) -> Result<Self, Error> {
-        let sizes = [
-            (
-                "context",
-                input.context.as_ref().map_or(0, size),
-                CONTEXT_BYTES_MAX,
-            ),
-            (
-                "instructions",
-                input.instructions.as_ref().map_or(0, String::len),
-                INSTRUCTIONS_BYTES_MAX,
-            ),
-            (
-                "output_schema",
-                input.output_schema.as_ref().map_or(0, size),
-                SCHEMA_BYTES_MAX,
-            ),
-            (
-                "criteria",
-                input.criteria.as_ref().map_or(0, |all| size(&json!(all))),
-                CRITERIA_BYTES_MAX,
-            ),
-        ];
-        for (what, bytes, most) in sizes {
-            if bytes > most {
-                return wrong(format!("{what}: it has {bytes} bytes; at most {most}"));
-            }
-        }
-        if goal.trim().is_empty() {
-            return wrong("goal: it is empty; say what is to be reached".to_owned());
-        }
-        if input
-            .output_schema
-            .as_ref()
-            .is_some_and(|schema| !schema.is_object())
-        {
-            return wrong("output_schema: a JSON Schema is an object".to_owned());
-        }
+        let context = input.context.as_ref().map_or(0, size);
+        at_most("context", context, CONTEXT_BYTES_MAX)?;
+        let instructions = input.instructions.as_ref().map_or(0, String::len);
+        at_most("instructions", instructions, INSTRUCTIONS_BYTES_MAX)?;
+        let criteria = input.criteria.as_ref().map_or(0, |all| size(&json!(all)));
+        at_most("criteria", criteria, CRITERIA_BYTES_MAX)?;
+        airlock_patterns::schema(input.output_schema.as_ref(), SCHEMA_BYTES_MAX)?;
+        airlock_patterns::goal(goal)?;
         if input.verifier.is_some() && input.criteria.as_ref().is_none_or(Vec::is_empty) {
-            return wrong("verifier: there are no criteria to judge by".to_owned());
-        }
-        if let Some(tokens) = input.answer_tokens_max
-            && !(256..=1_000_000).contains(&tokens)
-        {
-            return wrong("answer_tokens_max: 256 to 1000000".to_owned());
+            return wrong("verifier: there are no criteria to judge by");
         }
         Ok(Self {
-            rounds: within("max_rounds", input.max_rounds, ROUNDS, 20)?,
-            tasks: within("max_tasks", input.max_tasks, TASKS, 200)? as usize,
-            parallel: within("parallel", input.parallel, PARALLEL, 16)? as usize,
+            answer_tokens: airlock_patterns::answer_tokens(input.answer_tokens_max)?,
+            rounds: within("max_rounds", input.max_rounds, ROUNDS, 1..=20)?,
+            tasks: within("max_tasks", input.max_tasks, TASKS, 1..=200)? as usize,
+            parallel: within("parallel", input.parallel, PARALLEL, 1..=16)? as usize,
         })
-    }
-}
-
-fn wrong<T>(what: String) -> Result<T, Error> {
-    Err(Error::InvalidInput(what))
-}
-
-fn size(value: &Value) -> usize {
-    value.to_string().len()
-}
-
-fn within(what: &str, given: Option<u32>, usual: u32, most: u32) -> Result<u32, Error> {
-    match given.unwrap_or(usual) {
-        given if (1..=most).contains(&given) => Ok(given),
-        _ => wrong(format!("{what}: 1 to {most}")),
     }
 }
 
@@ -157,7 +102,7 @@ fn offered(names: &[String], granted: Vec<ToolInfo>) -> Result<Vec<ToolInfo>, Er
 }
 
 /// The conversation at its beginning.
-fn begin(goal: &str, input: &Input, tools: &[ToolInfo]) -> Chat {
+fn begin(goal: &str, input: &Input, bounds: &Bounds, tools: &[ToolInfo]) -> Chat {
     let mut parts = vec![fill(prompts::GOAL, &[("goal", goal)])];
     if let Some(instructions) = &input.instructions {
         let places = [("instructions", instructions.as_str())];
@@ -188,7 +133,7 @@ fn begin(goal: &str, input: &Input, tools: &[ToolInfo]) -> Chat {
     }
     let role = input.role.as_deref().unwrap_or(ROLE);
     let mut chat = Chat::new(role)
-        .max_tokens(input.answer_tokens_max.unwrap_or(ANSWER_TOKENS))
+        .max_tokens(bounds.answer_tokens)
         .system(prompts::SYSTEM.trim())
         .output_with("step", &schema_of(input.output_schema.clone()));
     chat.user(&parts.join("\n\n"));
@@ -201,7 +146,6 @@ struct Work {
     tools: Vec<String>,
     chat: Chat,
     tasks: Tasks,
-    spent: Spent,
     round: u32,
     judgements: usize,
 }
@@ -217,8 +161,7 @@ impl Work {
             agent::progress(f64::from(self.round - 1), total, &why);
             agent::log(&cut_end(&step.why, LOG_BYTES_MAX));
             if let Some(why) = step.give_up {
-                let why = cut_end(&why, ERROR_BYTES_MAX);
-                return Err(Error::escalate(format!("the goal can't be reached: {why}")));
+                return Err(airlock_patterns::gave_up(&why));
             }
             if let Some(result) = step.result {
                 match self.judgement(&result).await? {
@@ -231,7 +174,8 @@ impl Work {
                 }
             }
             self.tasks.add(step.tasks);
-            self.have_done().await;
+            let most = self.bounds.parallel;
+            airlock_patterns::side_by_side(self, most).await;
             let (results, left) = (self.tasks.news(), self.left());
             let places = [("results", &*results), ("left", &*left)];
             self.chat.user(&fill(prompts::DONE, &places));
@@ -247,54 +191,15 @@ impl Work {
 
     /// The next answer that can be done.
     async fn step(&mut self) -> Result<Step, Error> {
-        let mut last = String::new();
-        for _ in 0..=REPAIRS {
-            let reply = self.chat.ask_repaired(REPAIRS).await;
-            self.spent = self.chat.spent();
-            let reply = match reply {
-                Ok(reply) => reply,
-                Err(Unusable::Asking(error)) => return Err(error.context("asking the model")),
-                Err(unusable) => return Err(Error::escalate(unusable.to_string())),
-            };
-            let problems = match reply.parse::<Step>() {
-                Ok(step) => match step.problems(&self.tasks, &self.tools) {
-                    problems if problems.is_empty() => return Ok(step),
-                    problems => problems.join("\n"),
-                },
-                Err(error) => format!("- {error}"),
-            };
-            self.chat
-                .user(&fill(prompts::AGAIN, &[("problems", &problems)]));
-            last = problems;
-        }
-        let last = cut_end(&last, ERROR_BYTES_MAX);
-        Err(Error::escalate(format!(
-            "the model's plan stays wrong: {last}"
-        )))
-    }
-
-    /// Has all tasks done that can be, as many at once as there may be.
-    async fn have_done(&mut self) {
-        let mut running: Vec<Running<'_>> = Vec::new();
-        loop {
-            while running.len() < self.bounds.parallel {
-                let Some((index, task)) = self.tasks.begin() else {
-                    break;
-                };
-                running.push((index, self.start(&task)));
-            }
-            if running.is_empty() {
-                return;
-            }
-            let futures = running.iter_mut().map(|(_, future)| future);
-            let (at, ended) = agent::select_all(futures).await;
-            let (index, _) = running.swap_remove(at);
-            self.tasks.end(index, ended);
-        }
+        let (tasks, tools) = (&self.tasks, &self.tools);
+        next_step(&mut self.chat, STEP, |step: &Step| {
+            step.problems(tasks, tools)
+        })
+        .await
     }
 
     /// Begins a task.
-    fn start(&self, task: &NewTask) -> Pin<Box<dyn Future<Output = Result<Value, Error>>>> {
+    fn start(&self, task: &NewTask) -> Started {
         if let Some(tool) = &task.tool {
             let input = task.input.clone().unwrap_or_else(|| json!({}));
             return match filled(&input, &self.tasks.whole_results_for(task)) {
@@ -335,13 +240,24 @@ impl Work {
     /// Keeps what was reached: as the state `reached`, and as a record.
     async fn keep(&self, error: &Error) {
         let ended = cut_end(&error.to_string(), 1_000);
-        let reached = json!({ "ended": ended, "rounds": self.round, "spent": self.spent,
-            "tasks": self.tasks.reached() });
-        let kept = agent::set_state("reached", &reached);
-        let recorded = agent::record(&reached).await;
-        if let Err(error) = kept.and(recorded.map(drop)) {
-            agent::log(&format!("what was reached is in the state alone: {error}"));
-        }
+        keep(
+            &json!({ "ended": ended, "rounds": self.round, "spent": self.chat.spent(),
+            "tasks": self.tasks.reached() }),
+        )
+        .await;
+    }
+}
+
+impl Queue for Work {
+    type Key = usize;
+
+    fn begin(&mut self) -> Option<(usize, Started)> {
+        let (index, task) = self.tasks.begin()?;
+        Some((index, self.start(&task)))
+    }
+
+    fn end(&mut self, index: usize, ended: Result<Value, Error>) {
+        self.tasks.end(index, ended);
     }
 }
 

@@ -83,15 +83,10 @@ impl Reached {
         }
     }
 
-    /// Keeps it: as the state `reached`, which costs no request, and as a record,
-    /// which a budget may refuse.
+    /// Keeps it with the run.
     pub(crate) async fn keep(&self, error: &Error) {
         let told = self.told(&cut_end(&error.to_string(), NOTE_BYTES_MAX));
-        let kept = agent::set_state("reached", &told);
-        let recorded = agent::record(&told).await;
-        if let Err(error) = kept.and(recorded.map(drop)) {
-            agent::log(&format!("what was reached is in the state alone: {error}"));
-        }
+        airlock_patterns::keep(&told).await;
     }
 
     /// What it cost and took, for the state of a run that reached its goal.

@@ -1,5 +1,6 @@
 //! The task: an input that was checked, and the conversation that it begins.
 
+use airlock_patterns::{at_most, within, wrong};
 use airlock_sdk::agent::{Chat, ToolInfo};
 use airlock_sdk::prelude::*;
 use airlock_sdk::prompt::{self, fill};
@@ -16,8 +17,6 @@ const TURNS: u32 = 40;
 const TURNS_MAX: u32 = 200;
 const RESULT_BYTES: u32 = 16 << 10;
 const RESULT_BYTES_MAX: u32 = 128 << 10;
-/// What an answer has room for: what it may have is set aside before it is asked for.
-const ANSWER_TOKENS: u32 = 8_192;
 const SUMMARISE_AFTER: u64 = 60_000;
 const PATIENCE_HOURS: u32 = 72;
 const CONTEXT_BYTES_MAX: usize = 256 << 10;
@@ -52,15 +51,12 @@ impl Task {
             RESULT_BYTES,
             bytes,
         )?;
-        let given = input.answer_tokens_max;
-        let answer_tokens = within("answer_tokens_max", given, ANSWER_TOKENS, 256..=1_000_000)?;
+        let answer_tokens = airlock_patterns::answer_tokens(input.answer_tokens_max)?;
         let summarise = input.summarise_after_tokens.unwrap_or(SUMMARISE_AFTER);
         if summarise < 1_000 {
             return wrong("summarise_after_tokens: at least 1000");
         }
-        if goal.trim().is_empty() {
-            return wrong("goal: it is empty; say what is to be reached");
-        }
+        airlock_patterns::goal(&goal)?;
         let tools = offered(input.tools.as_deref(), granted)?;
         let first = first(&goal, &input)?;
         Ok(Self {
@@ -105,30 +101,6 @@ impl Task {
     }
 }
 
-fn wrong<T>(what: impl Into<String>) -> Result<T, Error> {
-    Err(Error::InvalidInput(what.into()))
-}
-
-fn within(
-    what: &str,
-    given: Option<u32>,
-    usual: u32,
-    range: std::ops::RangeInclusive<u32>,
-) -> Result<u32, Error> {
-    let given = given.unwrap_or(usual);
-    match range.contains(&given) {
-        true => Ok(given),
-        false => wrong(format!("{what}: {} to {}", range.start(), range.end())),
-    }
-}
-
-fn bounded(what: &str, bytes: usize, most: usize) -> Result<(), Error> {
-    match bytes > most {
-        true => wrong(format!("{what}: it has {bytes} bytes; at most {most}")),
-        false => Ok(()),
-    }
-}
-
 /// The granted tools that a pattern names; a pattern that names none is a mistake.
 fn offered(patterns: Option<&[String]>, granted: &[ToolInfo]) -> Result<Vec<String>, Error> {
     let names = || granted.iter().map(|tool| tool.name.as_str());
@@ -157,13 +129,13 @@ fn offered(patterns: Option<&[String]>, granted: &[ToolInfo]) -> Result<Vec<Stri
 fn first(goal: &str, input: &Input) -> Result<String, Error> {
     let mut parts = vec![fill(prompts::GOAL, &[("goal", goal)])];
     if let Some(instructions) = &input.instructions {
-        bounded("instructions", instructions.len(), INSTRUCTIONS_BYTES_MAX)?;
+        at_most("instructions", instructions.len(), INSTRUCTIONS_BYTES_MAX)?;
         let places = [("instructions", instructions.as_str())];
         parts.push(fill(prompts::INSTRUCTIONS, &places));
     }
     if let Some(context) = &input.context {
         let context = context.to_string();
-        bounded("context", context.len(), CONTEXT_BYTES_MAX)?;
+        at_most("context", context.len(), CONTEXT_BYTES_MAX)?;
         let context = prompt::data(&context, 0);
         parts.push(fill(prompts::CONTEXT, &[("context", &context)]));
     }
@@ -172,14 +144,10 @@ fn first(goal: &str, input: &Input) -> Result<String, Error> {
 
 /// The schema of `finish`, with the result's inside.
 fn finish_schema(output: Option<Value>) -> Result<Value, Error> {
+    airlock_patterns::schema(output.as_ref(), SCHEMA_BYTES_MAX)?;
     let result = match output {
         None => json!({ "description": "What was reached." }),
-        Some(Value::Object(schema)) => {
-            let schema = Value::Object(schema);
-            bounded("output_schema", schema.to_string().len(), SCHEMA_BYTES_MAX)?;
-            schema::moved(schema, "/properties/result")
-        }
-        Some(_) => return wrong("output_schema: a JSON Schema is an object"),
+        Some(schema) => schema::moved(schema, "/properties/result"),
     };
     Ok(
         json!({ "type": "object", "properties": { "result": result },

@@ -1,5 +1,6 @@
 //! The parts: who does them, and what came of each.
 
+use airlock_patterns::{sized, text};
 use airlock_sdk::agent::{self, PlanTask, TaskState};
 use airlock_sdk::prelude::*;
 use airlock_sdk::prompt::{self, cut_end, cut_middle};
@@ -181,21 +182,5 @@ impl Parts {
             json!({ "id": part.new.id, "specialist": part.new.specialist, "state": state, "about": about })
         };
         self.all.iter().map(one).collect()
-    }
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// The value, or the text of it, cut, where it is larger.
-pub(crate) fn sized(value: &Value, bytes_max: usize) -> Value {
-    let text = text(value);
-    match text.len() > bytes_max {
-        true => Value::String(cut_middle(&text, bytes_max)),
-        false => value.clone(),
     }
 }

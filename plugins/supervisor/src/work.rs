@@ -1,27 +1,25 @@
 //! The agent: split, have it done, compare, have it settled, merge.
 
-use std::pin::Pin;
 use std::time::Duration;
 
-use airlock_sdk::agent::{self, Budget, Chat, Outcome, Spent, Unusable};
+use airlock_patterns::{
+    Asked, Queue, Started, at_most, keep, next_step, size, sized, within, wrong,
+};
+use airlock_sdk::agent::{self, Budget, Chat, Outcome};
 use airlock_sdk::prelude::*;
 use airlock_sdk::prompt::{self, cut_end, fill};
 use serde_json::{Value, json};
 
 use crate::conflicts::{Conflict, Settled, found};
 use crate::form::{NewPart, Step, schema_of};
-use crate::parts::{Parts, sized};
+use crate::parts::Parts;
 use crate::{Input, Specialist, prompts};
 
-/// What an answer has room for: what it may have is set aside before it is asked for.
-const ANSWER_TOKENS: u32 = 8_192;
 const ROLE: &str = "careful";
 const ROUNDS: u32 = 6;
 const PARTS: u32 = 12;
 const PARALLEL: u32 = 4;
 const PATIENCE_HOURS: u32 = 72;
-/// How often an answer that can't be used is asked for again.
-const REPAIRS: u32 = 3;
 const CONTEXT_BYTES_MAX: usize = 128 << 10;
 const INSTRUCTIONS_BYTES_MAX: usize = 8 << 10;
 const SCHEMA_BYTES_MAX: usize = 32 << 10;
@@ -30,26 +28,23 @@ const ABOUT_BYTES_MAX: usize = 2 << 10;
 const PLACES_MAX: usize = 20;
 const GIVEN_BYTES_MAX: usize = 32 << 10;
 const PAYLOAD_BYTES_MAX: usize = 8 << 10;
-const ERROR_BYTES_MAX: usize = 4 << 10;
 const LOG_BYTES_MAX: usize = 4 << 10;
+const STEP: Asked = Asked {
+    what: "answer",
+    again: prompts::AGAIN,
+};
 /// What a person chooses where no result holds.
 const NONE: &str = "none of them";
-
-type Running<'a> = (
-    String,
-    Pin<Box<dyn Future<Output = Result<Value, Error>> + 'a>>,
-);
 
 pub(crate) async fn run(goal: String, input: Input) -> Result<Outcome, Error> {
     let bounds = Bounds::read(&goal, &input)?;
     agent::log(&format!("prompts {}", prompts::VERSION));
     let mut work = Work {
-        chat: begin(&goal, &input),
+        chat: begin(&goal, &input, &bounds),
         parts: Parts::new(bounds.parts),
         settled: Settled::default(),
         input,
         bounds,
-        spent: Spent::default(),
         round: 0,
     };
     match work.rounds().await {
@@ -62,6 +57,7 @@ pub(crate) async fn run(goal: String, input: Input) -> Result<Outcome, Error> {
 }
 
 struct Bounds {
+    answer_tokens: u32,
     rounds: u32,
     parts: usize,
     parallel: usize,
@@ -71,74 +67,42 @@ struct Bounds {
 impl Bounds {
     /// Checks an input.
     fn read(goal: &str, input: &Input) -> Result<Self, Error> {
-        if goal.trim().is_empty() {
-            return wrong("goal: it is empty; say what is to be reached");
-        }
-        let size =
-            |value: &Option<Value>| value.as_ref().map_or(0, |value| value.to_string().len());
+        airlock_patterns::goal(goal)?;
+        let context = input.context.as_ref().map_or(0, size);
+        at_most("context", context, CONTEXT_BYTES_MAX)?;
         let instructions = input.instructions.as_ref().map_or(0, String::len);
-        for (what, bytes, most) in [
-            ("context", size(&input.context), CONTEXT_BYTES_MAX),
-            ("instructions", instructions, INSTRUCTIONS_BYTES_MAX),
-            (
-                "output_schema",
-                size(&input.output_schema),
-                SCHEMA_BYTES_MAX,
-            ),
-        ] {
-            if bytes > most {
-                return wrong(&format!("{what}: it has {bytes} bytes; at most {most}"));
-            }
-        }
-        if input
-            .output_schema
-            .as_ref()
-            .is_some_and(|schema| !schema.is_object())
-        {
-            return wrong("output_schema: a JSON Schema is an object");
-        }
+        at_most("instructions", instructions, INSTRUCTIONS_BYTES_MAX)?;
+        airlock_patterns::schema(input.output_schema.as_ref(), SCHEMA_BYTES_MAX)?;
         if !(1..=SPECIALISTS_MAX).contains(&input.specialists.len()) {
-            return wrong(&format!("specialists: 1 to {SPECIALISTS_MAX}"));
+            return wrong(format!("specialists: 1 to {SPECIALISTS_MAX}"));
         }
         for (name, specialist) in &input.specialists {
             if name.is_empty() || specialist.about.len() > ABOUT_BYTES_MAX {
-                return wrong(&format!(
+                return wrong(format!(
                     "specialists.{name}: it has a name, and `about` at most {ABOUT_BYTES_MAX} bytes"
                 ));
             }
         }
         let places = input.agree.iter().flatten();
         if places.clone().any(|place| !place.starts_with('/')) || places.count() > PLACES_MAX {
-            return wrong(&format!(
+            return wrong(format!(
                 "agree: at most {PLACES_MAX} JSON pointers, such as `/total`"
             ));
         }
+        let hours = 1..=8_760;
         let patience = within(
             "patience_hours",
             input.patience_hours,
             PATIENCE_HOURS,
-            1,
-            8_760,
+            hours,
         )?;
-        let (tokens, most) = (input.answer_tokens_max, 1_000_000);
-        within("answer_tokens_max", tokens, ANSWER_TOKENS, 256, most)?;
         Ok(Self {
-            rounds: within("max_rounds", input.max_rounds, ROUNDS, 2, 20)?,
-            parts: within("max_parts", input.max_parts, PARTS, 1, 60)? as usize,
-            parallel: within("parallel", input.parallel, PARALLEL, 1, 8)? as usize,
+            answer_tokens: airlock_patterns::answer_tokens(input.answer_tokens_max)?,
+            rounds: within("max_rounds", input.max_rounds, ROUNDS, 2..=20)?,
+            parts: within("max_parts", input.max_parts, PARTS, 1..=60)? as usize,
+            parallel: within("parallel", input.parallel, PARALLEL, 1..=8)? as usize,
             patience: Duration::from_secs(u64::from(patience) * 3_600),
         })
-    }
-}
-
-fn wrong<T>(what: &str) -> Result<T, Error> {
-    Err(Error::invalid_input(what))
-}
-
-fn within(what: &str, given: Option<u32>, usual: u32, least: u32, most: u32) -> Result<u32, Error> {
-    match given.unwrap_or(usual) {
-        given if (least..=most).contains(&given) => Ok(given),
-        _ => wrong(&format!("{what}: {least} to {most}")),
     }
 }
 
@@ -147,7 +111,7 @@ fn names(input: &Input) -> Vec<&str> {
 }
 
 /// The conversation at its beginning.
-fn begin(goal: &str, input: &Input) -> Chat {
+fn begin(goal: &str, input: &Input, bounds: &Bounds) -> Chat {
     let line =
         |(name, specialist): (&String, &Specialist)| format!("- {name}: {}", specialist.about);
     let lines: Vec<String> = input.specialists.iter().map(line).collect();
@@ -167,7 +131,7 @@ fn begin(goal: &str, input: &Input) -> Chat {
     let role = input.role.as_deref().unwrap_or(ROLE);
     let schema = schema_of(input.output_schema.clone(), &names(input));
     let mut chat = Chat::new(role)
-        .max_tokens(input.answer_tokens_max.unwrap_or(ANSWER_TOKENS))
+        .max_tokens(bounds.answer_tokens)
         .system(prompts::SYSTEM.trim())
         .output_with("step", &schema);
     chat.user(&parts.join("\n\n"));
@@ -180,7 +144,6 @@ struct Work {
     chat: Chat,
     parts: Parts,
     settled: Settled,
-    spent: Spent,
     round: u32,
 }
 
@@ -194,13 +157,13 @@ impl Work {
             agent::progress(f64::from(self.round - 1), total, &cut_end(&step.why, 200));
             agent::log(&cut_end(&step.why, LOG_BYTES_MAX));
             if let Some(why) = step.give_up {
-                let why = cut_end(&why, ERROR_BYTES_MAX);
-                return Err(Error::escalate(format!("the goal can't be reached: {why}")));
+                return Err(airlock_patterns::gave_up(&why));
             }
             let mut told = Vec::new();
             if !step.parts.is_empty() {
                 self.parts.add(step.parts);
-                self.have_done().await;
+                let most = self.bounds.parallel;
+                airlock_patterns::side_by_side(self, most).await;
                 told.push(self.news(prompts::DONE));
             }
             let mut conflicts = step.conflicts;
@@ -230,60 +193,15 @@ impl Work {
 
     /// The next answer that can be done.
     async fn step(&mut self) -> Result<Step, Error> {
-        let mut last = String::new();
-        for _ in 0..=REPAIRS {
-            let reply = self.chat.ask_repaired(REPAIRS).await;
-            self.spent = self.chat.spent();
-            let reply = match reply {
-                Ok(reply) => reply,
-                Err(Unusable::Asking(error)) => return Err(error.context("asking the model")),
-                Err(unusable) => return Err(Error::escalate(unusable.to_string())),
-            };
-            let problems = match reply.parse::<Step>() {
-                Ok(step) => match step.problems(&self.parts, &names(&self.input)) {
-                    problems if problems.is_empty() => return Ok(step),
-                    problems => problems.join("\n"),
-                },
-                Err(error) => format!("- {error}"),
-            };
-            self.chat
-                .user(&fill(prompts::AGAIN, &[("problems", &problems)]));
-            last = problems;
-        }
-        let last = cut_end(&last, ERROR_BYTES_MAX);
-        Err(Error::escalate(format!(
-            "the model's answer stays wrong: {last}"
-        )))
-    }
-
-    /// Has all parts done, as many at once as there may be.
-    async fn have_done(&mut self) {
-        let mut running: Vec<Running<'_>> = Vec::new();
-        loop {
-            while running.len() < self.bounds.parallel {
-                let Some(part) = self.parts.begin() else {
-                    break;
-                };
-                let started = self.start(&part, &part.goal, json!({}));
-                running.push((part.id, started));
-            }
-            if running.is_empty() {
-                return;
-            }
-            let futures = running.iter_mut().map(|(_, future)| future);
-            let (at, ended) = agent::select_all(futures).await;
-            let (id, _) = running.swap_remove(at);
-            self.parts.end(&id, ended);
-        }
+        let (parts, names) = (&self.parts, names(&self.input));
+        next_step(&mut self.chat, STEP, |step: &Step| {
+            step.problems(parts, &names)
+        })
+        .await
     }
 
     /// Has a specialist work on something.
-    fn start(
-        &self,
-        part: &NewPart,
-        goal: &str,
-        mut context: Value,
-    ) -> Pin<Box<dyn Future<Output = Result<Value, Error>>>> {
+    fn start(&self, part: &NewPart, goal: &str, mut context: Value) -> Started {
         // Each part was looked at: there is one of this name.
         let specialist = self.input.specialists.get(&part.specialist).cloned();
         let specialist = specialist.unwrap_or_default();
@@ -329,7 +247,7 @@ impl Work {
 
     /// Those who contradict one another look again, each once, side by side.
     async fn look_again(&mut self, conflicts: &[Conflict]) {
-        let mut running: Vec<Running<'_>> = Vec::new();
+        let mut running: Vec<(String, Started)> = Vec::new();
         for conflict in conflicts {
             for id in &conflict.between {
                 let Some(part) = self.parts.get(id) else {
@@ -386,12 +304,24 @@ impl Work {
     /// Keeps what was reached: as the state `reached`, and as a record.
     async fn keep(&self, error: &Error) {
         let ended = cut_end(&error.to_string(), 1_000);
-        let reached = json!({ "ended": ended, "rounds": self.round, "spent": self.spent,
-            "parts": self.parts.reached() });
-        let kept = agent::set_state("reached", &reached);
-        let recorded = agent::record(&reached).await;
-        if let Err(error) = kept.and(recorded.map(drop)) {
-            agent::log(&format!("what was reached is in the state alone: {error}"));
-        }
+        keep(
+            &json!({ "ended": ended, "rounds": self.round, "spent": self.chat.spent(),
+            "parts": self.parts.reached() }),
+        )
+        .await;
+    }
+}
+
+impl Queue for Work {
+    type Key = String;
+
+    fn begin(&mut self) -> Option<(String, Started)> {
+        let part = self.parts.begin()?;
+        let started = self.start(&part, &part.goal, json!({}));
+        Some((part.id, started))
+    }
+
+    fn end(&mut self, id: String, ended: Result<Value, Error>) {
+        self.parts.end(&id, ended);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use airlock_patterns::{answer_tokens, at_most, size, wrong};
 use airlock_sdk::agent::{self, Outcome};
 use airlock_sdk::prelude::*;
 
@@ -9,8 +10,6 @@ use crate::check::Rule;
 use crate::quote::Material;
 use crate::{Criterion, Input, Judged, Judgement, Verdict, judge};
 
-/// What an answer has room for: what it may have is set aside before it is asked for.
-const ANSWER_TOKENS: u32 = 8_192;
 const ROLE: &str = "careful";
 const ROUNDS: u32 = 2;
 const ROUNDS_MAX: u32 = 5;
@@ -22,6 +21,7 @@ const ADVICE_BYTES_MAX: usize = 8 << 10;
 
 pub(crate) async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
     let rules = read(&input)?;
+    let tokens = answer_tokens(input.answer_tokens_max)?;
     let total = Some(input.criteria.len() as f64);
     agent::progress(0.0, total, "rules and tools");
     let checked = rules
@@ -42,7 +42,6 @@ pub(crate) async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
             agent::progress(done as f64, total, "what is in words");
             let role = input.role.as_deref().unwrap_or(ROLE);
             let rounds = input.rounds.unwrap_or(ROUNDS);
-            let tokens = input.answer_tokens_max.unwrap_or(ANSWER_TOKENS);
             let material = Material::of(&input.outcome);
             judge::judge((role, tokens), rounds, in_words, &material).await?
         }
@@ -56,24 +55,13 @@ pub(crate) async fn run(_goal: String, input: Input) -> Result<Outcome, Error> {
 
 /// Checks the input; gives the rule of each criterion that has one.
 fn read(input: &Input) -> Result<Vec<Option<Rule>>, Error> {
-    let wrong = |what: String| Err(Error::InvalidInput(what));
     if input.criteria.is_empty() || input.criteria.len() > CRITERIA_MAX {
         return wrong(format!("criteria: 1 to {CRITERIA_MAX}"));
     }
     if input.rounds.is_some_and(|rounds| rounds > ROUNDS_MAX) {
         return wrong(format!("rounds: 0 to {ROUNDS_MAX}"));
     }
-    if let Some(tokens) = input.answer_tokens_max
-        && !(256..=1_000_000).contains(&tokens)
-    {
-        return wrong("answer_tokens_max: 256 to 1000000".to_owned());
-    }
-    let bytes = input.outcome.to_string().len();
-    if bytes > OUTCOME_BYTES_MAX {
-        return wrong(format!(
-            "outcome: it has {bytes} bytes; at most {OUTCOME_BYTES_MAX}"
-        ));
-    }
+    at_most("outcome", size(&input.outcome), OUTCOME_BYTES_MAX)?;
     let mut ids = BTreeSet::new();
     let mut rules = Vec::new();
     for (at, criterion) in input.criteria.iter().enumerate() {
