@@ -6,6 +6,7 @@ use airlock_journal::{Batch, StoreError};
 use serde_json::{Value, json};
 
 use super::due::CatchUp;
+use super::room::COUNT_MAX;
 use super::types::{Overlap, Row, ScheduleRequest, ScheduleView};
 use super::when::When;
 use super::{SPACE, ScheduleError};
@@ -16,10 +17,6 @@ use crate::runs::{Maker, RunError};
 use crate::runtime::Runtime;
 use crate::{ids, names};
 
-/// Most schedules of a host.
-const SCHEDULES_MAX: usize = 1_000;
-/// Most bytes of all of them together.
-const SCHEDULES_BYTES_MAX: usize = 16 << 20;
 const CATCH_UP_MAX: usize = 100;
 /// Who sees what others made. Callers see their own alone.
 const READERS: &[Role] = &[Role::Viewer, Role::Operator];
@@ -37,7 +34,7 @@ impl Runtime {
     pub fn schedules(&self, who: &Principal) -> Result<Vec<ScheduleView>, ScheduleError> {
         let mut views = Vec::new();
         // One at a time: an input may be long.
-        for key in self.store().keys(SPACE, b"", None, SCHEDULES_MAX)? {
+        for key in self.store().keys(SPACE, b"", None, COUNT_MAX)? {
             let Some(value) = self.store().get(SPACE, &key)? else {
                 continue;
             };
@@ -89,10 +86,8 @@ impl Runtime {
             Some(row) if !replace || !reaches(who, row, &[Role::Operator]) => {
                 return Err(ScheduleError::Exists(name));
             }
-            Some(_) => {}
-            None => self.check_count()?,
+            _ => self.check_room(who, &request)?,
         }
-        self.check_bytes(&request)?;
         let now_ms = ids::now_ms();
         let row = Row {
             schedule: request,
@@ -187,30 +182,6 @@ impl Runtime {
     ) -> Result<Row, ScheduleError> {
         let found = find(self, name)?.filter(|row| reaches(who, row, others));
         found.ok_or_else(|| ScheduleError::NotFound(name.to_owned()))
-    }
-
-    fn check_count(&self) -> Result<(), ScheduleError> {
-        let keys = self.store().keys(SPACE, b"", None, SCHEDULES_MAX)?;
-        match keys.len() >= SCHEDULES_MAX {
-            true => Err(ScheduleError::Full(SCHEDULES_MAX)),
-            false => Ok(()),
-        }
-    }
-
-    /// All of them are read whenever one comes due.
-    fn check_bytes(&self, request: &ScheduleRequest) -> Result<(), ScheduleError> {
-        let mut bytes = crate::rows::encode(request).len();
-        for key in self.store().keys(SPACE, b"", None, SCHEDULES_MAX)? {
-            // The one that it replaces counts no more.
-            if key != request.name.as_bytes() {
-                let value = self.store().get(SPACE, &key)?;
-                bytes += value.map_or(0, |value| value.len());
-            }
-        }
-        match bytes > SCHEDULES_BYTES_MAX {
-            true => Err(ScheduleError::TooLong(SCHEDULES_BYTES_MAX)),
-            false => Ok(()),
-        }
     }
 
     /// Refuses what could never be done; gives the agent it is about.

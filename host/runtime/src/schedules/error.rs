@@ -25,6 +25,16 @@ pub enum ScheduleError {
         "all schedules together have at most {0} bytes, and with this one they have more: let its run read a long input elsewhere"
     )]
     TooLong(usize),
+    /// One caller has as many as one may.
+    #[error(
+        "{0} schedules are yours already, as many as one caller may have; remove one, or let an administrator make more"
+    )]
+    ShareFull(usize),
+    /// One caller's have as many bytes as they may.
+    #[error(
+        "your schedules together have at most {0} bytes, and with this one they have more: let its run read a long input elsewhere"
+    )]
+    ShareTooLong(usize),
     /// The name is not one.
     #[error(transparent)]
     Name(#[from] BadName),
@@ -47,7 +57,9 @@ impl Failure for ScheduleError {
         match self {
             Self::NotFound(_) => "schedule-not-found",
             Self::Exists(_) => "schedule-exists",
-            Self::Full(_) | Self::TooLong(_) => "schedules-full",
+            Self::Full(_) | Self::TooLong(_) | Self::ShareFull(_) | Self::ShareTooLong(_) => {
+                "schedules-full"
+            }
             Self::Name(_) => "bad-name",
             Self::Invalid(_) => "schedule-invalid",
             Self::Run(error) => error.code(),
@@ -59,7 +71,11 @@ impl Failure for ScheduleError {
     fn status(&self) -> u16 {
         match self {
             Self::NotFound(_) => 404,
-            Self::Exists(_) | Self::Full(_) | Self::TooLong(_) => 409,
+            Self::Exists(_)
+            | Self::Full(_)
+            | Self::TooLong(_)
+            | Self::ShareFull(_)
+            | Self::ShareTooLong(_) => 409,
             Self::Name(_) => 400,
             Self::Invalid(_) => 422,
             Self::Run(error) => error.status(),

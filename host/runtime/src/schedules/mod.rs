@@ -15,6 +15,7 @@ mod interval;
 #[cfg(test)]
 mod properties;
 mod restored;
+mod room;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -236,6 +236,32 @@ async fn a_webhook_acts_for_whoever_gave_it_its_secret() {
     server.stopped().await;
 }
 
+/// One caller's schedules leave others half of the room; a replaced one counts once.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_caller_does_not_take_all_room_for_schedules() {
+    let server = server().await;
+    let ann = server.token("ann", &[Role::Caller], None).await;
+    let bob = server.token("bob", &[Role::Caller], None).await;
+    let steps = json!([{ "tell": { "text": "x".repeat(900_000) } }]);
+    let start = json!({ "agent": "prober", "input": { "steps": steps } });
+    let set = async |token: &str, method: &str, path: &str, name: &str| {
+        let body = json!({ "name": name, "cron": "@yearly", "start": start });
+        let target = format!("/v1/schedules{path}");
+        server.with(token, method, &target, body.to_string()).await
+    };
+    for n in 0..9 {
+        let name = format!("ann-{n}");
+        assert_eq!(set(&ann, "POST", "", &name).await.verdict(), "201", "{n}");
+    }
+    let refused = set(&ann, "POST", "", "ann-more").await;
+    assert_eq!(refused.verdict(), "409 schedules-full");
+    let detail = refused.json()["detail"].to_string();
+    assert!(detail.contains("your schedules together"), "{detail}");
+    let again = set(&ann, "PUT", "/ann-3", "ann-3").await;
+    assert_eq!(again.verdict(), "200", "the same again");
+    assert_eq!(set(&bob, "POST", "", "bob").await.verdict(), "201");
+}
+
 /// What is listed, and what is kept of many schedules, has a bound in bytes; so has
 /// a page of the audit, where each is on record.
 #[tokio::test(flavor = "multi_thread")]
