@@ -24,7 +24,7 @@ pub(super) enum Shelf {
     Memory(BTreeMap<Vec<u8>, Vec<u8>>),
 }
 
-/// Changes that are written together.
+/// Changes that belong together.
 #[derive(Debug, Default)]
 pub(super) struct Changes(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
 
@@ -138,18 +138,23 @@ impl Shelf {
         }
     }
 
-    /// Writes all changes or none.
+    /// Writes all changes. A shelf on which that fails is broken: a part may be there.
+    ///
+    /// One by one: what sled replaces it frees between two operations, and a batch
+    /// is a single one. Batches of thousands leave more behind than it ever frees.
     pub(super) fn write(&mut self, changes: Changes) -> Result<(), Broken> {
         match self {
             Self::Sled(db) => {
-                let mut batch = sled::Batch::default();
-                for (key, value) in changes.0 {
-                    match value {
-                        Some(value) => batch.insert(key, value),
-                        None => batch.remove(key),
-                    }
-                }
-                guarded("writing", || db.apply_batch(batch))
+                let write = || {
+                    changes.0.into_iter().try_for_each(|(key, value)| {
+                        match value {
+                            Some(value) => db.insert(key, value),
+                            None => db.remove(key),
+                        }
+                        .map(drop)
+                    })
+                };
+                guarded("writing", write)
             }
             Self::Memory(map) => {
                 for (key, value) in changes.0 {
