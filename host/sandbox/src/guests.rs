@@ -4,7 +4,8 @@
 //! What must stay true: a guest never runs on the runtime of the API; a call
 //! leaves the first runtime at the first epoch tick after [`SHORT_CPU_MAX`], so
 //! short calls do not wait behind long ones, however many there are. An agent
-//! that has waited since counts as one that just began.
+//! that has waited since counts as one that just began. However many long calls
+//! there are, their processors are idle for a moment at each tick.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +25,11 @@ const SHORT_CPU_MAX: Duration = Duration::from_millis(2);
 
 /// Niceness of the threads for long calls.
 const LONG_NICENESS: i32 = 15;
+
+/// How long a thread for long calls rests at each tick, 1 to 2 % of its time. On a
+/// processor that is never idle, the kernel's own work, such as the end of a write to
+/// the disk, waits for a tick or two of its scheduler, whatever the niceness.
+const REST: Duration = Duration::from_micros(50);
 
 /// The two runtimes of the guests.
 pub(crate) struct Guests {
@@ -180,6 +186,11 @@ impl<T> Guest<T> {
         self.vitals.meter.spent_since_rest() >= SHORT_CPU_MAX
     }
 
+    /// Whether it was at a tick since it was asked last.
+    fn was_interrupted(&self) -> bool {
+        self.vitals.ticked.swap(false, Ordering::Relaxed)
+    }
+
     /// Whether it has come to a wait since the last poll.
     fn has_waited(&self) -> bool {
         let waited = self.vitals.waits.swap(false, Ordering::Relaxed);
@@ -268,6 +279,7 @@ impl<T: Send + 'static> Future for Task<T> {
         if guest.has_waited() && self.is_away && self.short.is_some() {
             return self.moved();
         }
+        let is_away = self.is_away;
         let Some(guest) = &mut self.guest else {
             return Poll::Ready(());
         };
@@ -276,7 +288,13 @@ impl<T: Send + 'static> Future for Task<T> {
                 self.end(ended);
                 Poll::Ready(())
             }
-            Poll::Pending if !guest.is_long() || self.is_away => Poll::Pending,
+            Poll::Pending if is_away => {
+                if guest.was_interrupted() {
+                    std::thread::sleep(REST);
+                }
+                Poll::Pending
+            }
+            Poll::Pending if !guest.is_long() => Poll::Pending,
             Poll::Pending => self.moved(),
         }
     }

@@ -29,6 +29,8 @@ pub(crate) struct Vitals {
     pub(crate) table_refused: AtomicBool,
     /// Its tool has said how the call ended, in words that can be told.
     pub(crate) told: AtomicBool,
+    /// It was interrupted by a tick.
+    pub(crate) ticked: AtomicBool,
     /// It has come to a wait that may be long.
     pub(crate) waits: AtomicBool,
     /// Whether anything of the guest is left.
@@ -120,6 +122,7 @@ impl Guard {
         if Instant::now() >= self.deadline {
             return Err(wall_reached(self.wall).into());
         }
+        self.vitals.ticked.store(true, Ordering::Relaxed);
         let others = Box::pin(tokio::task::yield_now());
         Ok(UpdateDeadline::YieldCustom(1, others))
     }

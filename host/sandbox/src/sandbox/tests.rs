@@ -136,6 +136,41 @@ async fn short_calls_and_timers_go_on_beside_spinning_guests() {
     assert_eq!(sandbox.stats().calls_in_flight, 0);
 }
 
+/// How often threads for long calls have gone to sleep.
+fn rests_of_long_threads() -> u64 {
+    let threads = std::fs::read_dir("/proc/self/task").expect("the threads");
+    let rests = threads.filter_map(|thread| {
+        let thread = thread.ok()?.path();
+        let name = std::fs::read_to_string(thread.join("comm")).ok()?;
+        let status = std::fs::read_to_string(thread.join("status")).ok()?;
+        let mut lines = status.lines();
+        let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        let is_long = name.trim() == "airlock-long";
+        is_long.then(|| count.trim().parse::<u64>().expect("a number"))
+    });
+    rests.sum()
+}
+
+/// What the kernel does on a processor waits for no long call, see `guests`.
+#[tokio::test(flavor = "multi_thread")]
+async fn threads_of_long_calls_rest_at_each_tick() {
+    /// Of about 40 ticks.
+    const RESTS_MIN: u64 = 20;
+    let test = testing::sandbox();
+    let spinning = Spinning::begin(&test, 4).await;
+    let used = || spinning.cpu_us().iter().sum::<u64>();
+    until("all are long", || used() > 100_000).await;
+    let (before, from) = (rests_of_long_threads(), used());
+    until("they go on", || used() > from + 200_000).await;
+    let rests = rests_of_long_threads() - before;
+    assert!(rests >= RESTS_MIN, "{rests}");
+    spinning
+        .calls
+        .iter()
+        .for_each(tokio::task::JoinHandle::abort);
+    until("all ended", || test.sandbox.stats().sandboxes == 0).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_call_ends_its_guest() {
     let test = testing::sandbox();
