@@ -137,6 +137,7 @@ async fn short_calls_and_timers_go_on_beside_spinning_guests() {
 }
 
 /// How often threads for long calls have gone to sleep.
+#[expect(clippy::disallowed_methods, reason = "it looks at this process")]
 fn rests_of_long_threads() -> u64 {
     let threads = std::fs::read_dir("/proc/self/task").expect("the threads");
     let rests = threads.filter_map(|thread| {
