@@ -7,18 +7,20 @@
 //! that has waited since counts as one that just began. However many long calls
 //! there are, their processors are idle for a moment at each tick.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
 use crate::call::guard::Vitals;
+use crate::engine::EPOCH_TICK;
 
 /// CPU time after which a call counts as long.
 const SHORT_CPU_MAX: Duration = Duration::from_millis(2);
@@ -26,10 +28,26 @@ const SHORT_CPU_MAX: Duration = Duration::from_millis(2);
 /// Niceness of the threads for long calls.
 const LONG_NICENESS: i32 = 15;
 
-/// How long a thread for long calls rests at each tick, 1 to 2 % of its time. On a
+/// How long a thread for long calls rests at each tick, 1 to 4 % of its time. On a
 /// processor that is never idle, the kernel's own work, such as the end of a write to
 /// the disk, waits for a tick or two of its scheduler, whatever the niceness.
 const REST: Duration = Duration::from_micros(50);
+
+/// Rests this thread, if it has not rested at this tick: calls that mostly wait are
+/// interrupted as soon as they go on, and many of them are a thread's. Whether it did.
+fn rest() -> bool {
+    thread_local! {
+        static RESTED: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+    let is_due = RESTED
+        .get()
+        .is_none_or(|rested| rested.elapsed() >= EPOCH_TICK / 2);
+    if is_due {
+        std::thread::sleep(REST);
+        RESTED.set(Some(Instant::now()));
+    }
+    is_due
+}
 
 /// The two runtimes of the guests.
 pub(crate) struct Guests {
@@ -290,7 +308,7 @@ impl<T: Send + 'static> Future for Task<T> {
             }
             Poll::Pending if is_away => {
                 if guest.was_interrupted() {
-                    std::thread::sleep(REST);
+                    rest();
                 }
                 Poll::Pending
             }
@@ -302,3 +320,21 @@ impl<T: Send + 'static> Future for Task<T> {
 
 // Nothing in a task is pinned in place: the work is boxed.
 impl<T> Unpin for Task<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_rests_once_at_a_tick_however_often_it_is_interrupted() {
+        const INTERRUPTS: u32 = 1_000;
+        let begun = Instant::now();
+        let rests = (0..INTERRUPTS).filter(|_| rest()).count();
+        let ticks = begun.elapsed().div_duration_f64(EPOCH_TICK / 2);
+        assert!(rests >= 1);
+        assert!(
+            rests as f64 <= ticks + 1.0,
+            "{rests} in {ticks} halves of ticks"
+        );
+    }
+}
