@@ -86,7 +86,7 @@ impl Runtime {
             Some(row) if !replace || !reaches(who, row, &[Role::Operator]) => {
                 return Err(ScheduleError::Exists(name));
             }
-            _ => self.check_room(who, &request)?,
+            before => self.check_room(who, &request, before.as_ref()).await?,
         }
         let now_ms = ids::now_ms();
         let row = Row {

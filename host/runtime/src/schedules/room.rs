@@ -1,12 +1,17 @@
 //! How many schedules there may be, and how much of that may be one caller's.
 //!
 //! What must stay true: all of them together are bounded, since all are read whenever
-//! one comes due, and no caller's schedules keep others from having theirs.
+//! one comes due, and no one caller's schedules keep others from having theirs.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
 
 use super::types::{Row, ScheduleRequest};
 use super::{SPACE, ScheduleError};
 use crate::principal::{Principal, Role};
-use crate::rows::{decode, encode};
+use crate::rows::encode;
+use crate::runs::RunError;
 use crate::runtime::Runtime;
 
 /// Most schedules of a host.
@@ -44,32 +49,76 @@ impl Taken {
     }
 }
 
-impl Runtime {
-    /// Whether there is room for a schedule. The one that it replaces counts no more.
-    pub(super) fn check_room(
-        &self,
-        who: &Principal,
-        request: &ScheduleRequest,
-    ) -> Result<(), ScheduleError> {
-        let new = Taken { count: 0, bytes: 0 }.and(encode(request).len());
+/// Of a row, whose it is: its input is passed over.
+#[derive(Deserialize)]
+struct Whose {
+    maker: By,
+}
+
+#[derive(Deserialize)]
+struct By {
+    by: String,
+}
+
+/// What a schedule is to take, and in whose name.
+struct Wanted {
+    name: String,
+    by: String,
+    has_all: bool,
+    bytes: usize,
+}
+
+impl Wanted {
+    /// Whether there is room beside what is there. The one that it replaces counts no
+    /// more; one that can't be read is somebody's.
+    fn check(&self, runtime: &Runtime) -> Result<(), ScheduleError> {
+        let new = Taken { count: 0, bytes: 0 }.and(self.bytes);
         let (mut all, mut own) = (new, new);
-        for key in self.store().keys(SPACE, b"", None, COUNT_MAX)? {
-            if key == request.name.as_bytes() {
+        for key in runtime.store().keys(SPACE, b"", None, COUNT_MAX)? {
+            if key == self.name.as_bytes() {
                 continue;
             }
-            let Some(value) = self.store().get(SPACE, &key)? else {
+            let Some(value) = runtime.store().get(SPACE, &key)? else {
                 continue;
             };
             all = all.and(value.len());
-            let row: Row = decode(SPACE, &key, &value)?;
-            if row.maker.by == who.name {
+            let whose = serde_json::from_slice::<Whose>(&value);
+            if whose.is_ok_and(|whose| whose.maker.by == self.by) {
                 own = own.and(value.len());
             }
         }
-        if !who.has_one_of(&[Role::Admin]) {
+        if !self.has_all {
             own.check(SHARE)?;
         }
         all.check(1)
+    }
+}
+
+impl Runtime {
+    /// Whether there is room for a schedule in the place of `before`. One's own may
+    /// always be replaced by what is no longer, however much there is.
+    pub(super) async fn check_room(
+        self: &Arc<Self>,
+        who: &Principal,
+        request: &ScheduleRequest,
+        before: Option<&Row>,
+    ) -> Result<(), ScheduleError> {
+        let bytes = encode(request).len();
+        let own = before.filter(|row| row.maker.by == who.name);
+        if own.is_some_and(|row| bytes <= encode(&row.schedule).len()) {
+            return Ok(());
+        }
+        let wanted = Wanted {
+            name: request.name.clone(),
+            by: who.name.clone(),
+            has_all: who.has_one_of(&[Role::Admin]),
+            bytes,
+        };
+        let checked = self.looking(move |runtime| wanted.check(runtime)).await;
+        checked.map_err(|error| match error {
+            RunError::Store(error) => ScheduleError::from(error),
+            other => ScheduleError::from(other),
+        })?
     }
 }
 

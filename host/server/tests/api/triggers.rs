@@ -239,27 +239,44 @@ async fn a_webhook_acts_for_whoever_gave_it_its_secret() {
 /// One caller's schedules leave others half of the room; a replaced one counts once.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_caller_does_not_take_all_room_for_schedules() {
+    const LONG: usize = 900_000;
     let server = server().await;
     let ann = server.token("ann", &[Role::Caller], None).await;
     let bob = server.token("bob", &[Role::Caller], None).await;
-    let steps = json!([{ "tell": { "text": "x".repeat(900_000) } }]);
-    let start = json!({ "agent": "prober", "input": { "steps": steps } });
-    let set = async |token: &str, method: &str, path: &str, name: &str| {
+    let set = async |token: &str, method: &str, path: &str, name: &str, length: usize| {
+        let steps = json!([{ "tell": { "text": "x".repeat(length) } }]);
+        let start = json!({ "agent": "prober", "input": { "steps": steps } });
         let body = json!({ "name": name, "cron": "@yearly", "start": start });
         let target = format!("/v1/schedules{path}");
         server.with(token, method, &target, body.to_string()).await
     };
     for n in 0..9 {
-        let name = format!("ann-{n}");
-        assert_eq!(set(&ann, "POST", "", &name).await.verdict(), "201", "{n}");
+        let made = set(&ann, "POST", "", &format!("ann-{n}"), LONG).await;
+        assert_eq!(made.verdict(), "201", "{n}");
     }
-    let refused = set(&ann, "POST", "", "ann-more").await;
+    let refused = set(&ann, "POST", "", "ann-more", LONG).await;
     assert_eq!(refused.verdict(), "409 schedules-full");
     let detail = refused.json()["detail"].to_string();
     assert!(detail.contains("your schedules together"), "{detail}");
-    let again = set(&ann, "PUT", "/ann-3", "ann-3").await;
+    let again = set(&ann, "PUT", "/ann-3", "ann-3", LONG).await;
     assert_eq!(again.verdict(), "200", "the same again");
-    assert_eq!(set(&bob, "POST", "", "bob").await.verdict(), "201");
+    assert_eq!(set(&bob, "POST", "", "bob", LONG).await.verdict(), "201");
+    // As an administrator she makes more; what she has, she may replace as before.
+    let admin = server.token("ann", &[Role::Admin], None).await;
+    let more = set(&admin, "POST", "", "ann-more", LONG).await;
+    assert_eq!(more.verdict(), "201");
+    for (method, path, name, length, expect) in [
+        ("PUT", "/ann-3", "ann-3", LONG, "200"),
+        ("PUT", "/ann-3", "ann-3", LONG + 1, "409 schedules-full"),
+        ("PUT", "/ann-3", "ann-3", LONG - 1, "200"),
+        ("PUT", "/ann-3", "ann-3", LONG, "409 schedules-full"),
+        ("PUT", "/bob", "bob", 1, "409 schedule-exists"),
+        ("PUT", "/ann-new", "ann-new", 1, "409 schedules-full"),
+    ] {
+        let answer = set(&ann, method, path, name, length).await;
+        assert_eq!(answer.verdict(), expect, "{path} {length}");
+    }
+    server.stopped().await;
 }
 
 /// What is listed, and what is kept of many schedules, has a bound in bytes; so has
