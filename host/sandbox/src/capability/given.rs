@@ -260,6 +260,62 @@ mod tests {
             "memory = [{ namespace = 'agent', access = 'write', ttl = '1day' }]",
             &[false],
         ),
+        // Less than what is asked for, in one thing alone.
+        (
+            &["http = [{ url = 'https://a.test/v1', allow_private = true }]"],
+            "http = [{ url = 'https://a.test/**' }]",
+            &[false],
+        ),
+        (
+            &["http = [{ url = 'https://a.test/v1', allow_private = true }]"],
+            "http = [{ url = 'https://a.test/**', allow_private = true }]",
+            &[true],
+        ),
+        (
+            &["http = [{ url = 'https://a.test/v1', allow_own = true }]"],
+            "http = [{ url = 'https://a.test/**' }]",
+            &[false],
+        ),
+        (
+            &["http = [{ url = 'https://a.test/v1', request_bytes = '2KiB' }]"],
+            "http = [{ url = 'https://a.test/**', request_bytes = '1KiB' }]",
+            &[false],
+        ),
+        (
+            &["http = [{ url = 'https://a.test/v1', response_bytes = '2KiB' }]"],
+            "http = [{ url = 'https://a.test/**', response_bytes = '1KiB' }]",
+            &[false],
+        ),
+        (
+            &["http = [{ url = 'https://a.test/v1' }]"],
+            "http = [{ url = 'https://a.test/**', rate = '5/min' }]",
+            &[false],
+        ),
+        (
+            &["http = [{ url = 'https://a.test/v1', rate = '5/min' }]"],
+            "http = [{ url = 'https://a.test/**', rate = '5/min' }]",
+            &[true],
+        ),
+        (
+            &["memory = [{ namespace = 'agent', documents = 10 }]"],
+            "memory = [{ namespace = 'agent', documents = 9 }]",
+            &[false],
+        ),
+        (
+            &["memory = [{ namespace = 'agent', bytes = '2KiB' }]"],
+            "memory = [{ namespace = 'agent', bytes = '1KiB' }]",
+            &[false],
+        ),
+        (
+            &["memory = [{ namespace = 'agent', ttl = '1h' }]"],
+            "memory = [{ namespace = 'agent', ttl = '2h' }]",
+            &[true],
+        ),
+        (
+            &["memory = [{ namespace = 'agent', ttl = '2h' }]"],
+            "memory = [{ namespace = 'agent', ttl = '1h' }]",
+            &[false],
+        ),
         // Nothing is asked for, and of two rooms both.
         (&[""], "kv = [{ bucket = 'a' }]", &[false]),
         (

@@ -191,6 +191,30 @@ async fn a_call_that_was_begun_is_repeated_only_where_it_may_be() {
     }
 }
 
+/// It is made again and fails; that says nothing of the attempt that was begun before,
+/// unless neither could have had an effect.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_was_begun_and_fails_now_may_have_happened() {
+    for (tool, class, unknown) in [
+        ("keeper/put", "idempotent", true),
+        ("keeper/get", "read-only", false),
+    ] {
+        let call = json!({ "call": { "tool": tool, "input": { "wrong": 1 } } });
+        let request = json!({ "kind": "call", "tool": tool, "input": "{\"wrong\":1}" });
+        let mut record = asked(0, request);
+        record["begun"] = json!(class);
+        record["at_ms"] = json!(airlock_runtime::now_ms());
+        let (_dir, host, run) = found_with(json!([call]), vec![record]).await;
+        let stands = |run: &RunDetail| run.end.is_some() || run.blocked.is_some();
+        let run = host.until(&run, stands).await;
+        let blocked = matches!(run.blocked, Some(Block::UnknownOutcome { .. }));
+        assert_eq!(blocked, unknown, "{tool}: {run:?}");
+        let why = json!(run.blocked)["detail"].to_string();
+        let says = why.contains("an attempt before may have happened");
+        assert_eq!(says, unknown, "{tool}: {why}");
+    }
+}
+
 /// What a call did after the backup is not in its journal: cancelled, it stays
 /// unknown unless it only reads.
 #[tokio::test(flavor = "multi_thread")]

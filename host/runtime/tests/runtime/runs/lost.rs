@@ -1,5 +1,6 @@
 //! Calls that end before their tool has said how, and what is remembered of them.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::{Mutex, PoisonError};
@@ -93,6 +94,7 @@ async fn what_a_limit_ends_may_have_happened() {
     let (dir, disk) = place();
     let host = Host::with_agent(dir.path(), &disk, &[]).await;
     install(&host.runtime, "payer", built("payer")).await;
+    let mut seen = BTreeSet::new();
     for (class, made, asks) in [
         ("plain", 1, true),
         ("destructive", 1, true),
@@ -109,6 +111,8 @@ async fn what_a_limit_ends_may_have_happened() {
         let keys = ledger.keys();
         assert_eq!(keys.len(), made, "{class}: {keys:?}");
         assert!(keys.iter().all(|key| *key == keys[0]), "{class}: {keys:?}");
+        let is_new = keys.first().is_none_or(|key| seen.insert(key.clone()));
+        assert!(is_new, "{class}: another call's key, {keys:?}");
         assert_eq!(run.end.is_some(), !asks, "{class}: {run:?}");
     }
 }
@@ -179,4 +183,27 @@ async fn an_attempt_that_may_have_happened_is_not_forgotten() {
         }
         assert_eq!(ledger.keys().len(), 1, "{what}");
     }
+}
+
+/// A call that is to be made again in ten minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_holds_no_host_that_stopped() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
+    install(&host.runtime, "payer", built("payer")).await;
+    let ledger = Ledger::new();
+    host.pays(&ledger, "idempotent", "10m").await;
+    let run = host.paying(&ledger).await;
+    let waits = |run: &RunDetail| run.waits_for.first().is_some_and(|open| open.attempt == 2);
+    host.until(&run, waits).await;
+    assert_eq!(host.runtime.shutdown(Duration::from_secs(1)).await, 0);
+    let runtime = Arc::downgrade(&host.runtime);
+    drop(host);
+    let gone = async {
+        while runtime.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let gone = tokio::time::timeout(Duration::from_secs(30), gone).await;
+    assert!(gone.is_ok(), "held {} times", runtime.strong_count());
 }
