@@ -11,7 +11,7 @@ use airlock_journal::views::{CALLS_MAX, Views};
 use airlock_journal::{Batch, SqliteStore, Store};
 use serde_json::json;
 
-/// The list is full after the first of these, which are folded at once each.
+/// The list is full after the first of these.
 const ROUNDS: u64 = 5;
 const ROUND: u64 = 3 * CALLS_MAX;
 const COMMIT: u64 = 1_000;

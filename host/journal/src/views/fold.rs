@@ -243,7 +243,7 @@ impl<'s> Fold<'s> {
         }
     }
 
-    /// Everything that changed, to be written at once.
+    /// Everything that changed.
     pub(super) fn finish(self) -> Changes {
         let mut changes = self.calls;
         for (key, usage) in self.usage {
