@@ -287,3 +287,30 @@ fn same(error: &MemoryError) -> MemoryError {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever is told that the memory is busy may ask again.
+    #[test]
+    fn only_what_the_store_refused_is_told_as_busy() {
+        let too_large = StoreError::TooLarge {
+            what: "the value".to_owned(),
+            bytes: 2,
+            bytes_max: 1,
+        };
+        for (error, is_busy) in [
+            (MemoryError::Store(too_large), true),
+            (
+                MemoryError::Store(StoreError::io("writing", "no space")),
+                false,
+            ),
+            (MemoryError::busy("a queue is full"), true),
+        ] {
+            let told = same(&error);
+            let tells_busy = matches!(told, MemoryError::Busy { .. });
+            assert_eq!(tells_busy, is_busy, "{told}");
+        }
+    }
+}

@@ -183,6 +183,25 @@ fn a_value_has_one_placeholder_in_one_conversation() {
     assert!(!format!("{first:?}").contains('7'));
 }
 
+/// A value that touches a placeholder is no part of it.
+#[test]
+fn what_stands_beside_a_placeholder_is_redacted() {
+    let redactor = redactor(&[Builtin::Email], "");
+    let key = key();
+    let mut veil = Veil::new(&redactor, &key, &[]);
+    let [first, second] = ["a@b.test", "c@d.test"].map(|address| veil.text(address));
+    for (text, expected) in [
+        (format!("c@d.test{first}"), format!("{second}{first}")),
+        (format!("{first}c@d.test"), format!("{first}{second}")),
+        (
+            format!("{first}c@d.test{first}"),
+            format!("{first}{second}{first}"),
+        ),
+    ] {
+        assert_eq!(veil.text(&text), expected, "{text}");
+    }
+}
+
 #[test]
 fn all_of_a_request_is_redacted() {
     let redactor = redactor(&[Builtin::Email], "");
