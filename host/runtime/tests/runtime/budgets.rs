@@ -40,7 +40,7 @@ async fn a_run_that_used_what_it_may_waits_for_more() {
     for (what, few) in [
         ("steps", 3),
         ("cpu_us", 1),
-        ("wall_ms", 1),
+        ("wall_ms", 20),
         ("bytes_out", 0),
     ] {
         let run = host.blocked(sleeps(), json!({ what: few })).await;

@@ -537,6 +537,27 @@ async fn an_agents_own_question_has_a_time_and_people_who_decide_it() {
     );
 }
 
+/// A run asks about so many calls at once; about the others as those are decided.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_beyond_those_that_may_be_asked_about_have_their_turn() {
+    const AT_ONCE: usize = 64;
+    const CALLS: usize = AT_ONCE + 2;
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    let run = host.asks(json!([{ "join": vec![add(); CALLS] }])).await;
+    for decided in 0..CALLS {
+        let open = AT_ONCE.min(CALLS - decided);
+        host.until(&run, |_| host.open_questions().len() == open)
+            .await;
+        let question = host.open_questions().remove(0);
+        let denied = decide(&host, "ann", &question.id, "deny").await;
+        assert_eq!(denied, Ok(()), "{decided}");
+    }
+    let results = host.results(&run).await;
+    let results = results[0].as_array().expect("a list").len();
+    assert_eq!((results, host.added().await), (CALLS, 0));
+}
+
 /// What lists a question is not what decides it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_of_the_inbox_that_fits_no_run_is_left_out() {
