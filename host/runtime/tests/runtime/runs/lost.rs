@@ -209,3 +209,24 @@ async fn what_waits_holds_no_host_that_stopped() {
     let gone = tokio::time::timeout(Duration::from_secs(30), gone).await;
     assert!(gone.is_ok(), "held {} times", runtime.strong_count());
 }
+
+/// What becomes of it is what its rule says, also where it is not made again at all:
+/// its class is another one since.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_made_again_ends_as_its_rule_says() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
+    install(&host.runtime, "payer", built("payer")).await;
+    let ledger = Ledger::new();
+    host.pays(&ledger, "idempotent", "2s").await;
+    let retry = json!({ "attempts": 2, "backoff": "2s", "backoff_max": "2s" });
+    let rule = json!({ "tool": "payer/*", "retry": retry, "on_unknown": "fail" });
+    host.grant("prober", json!({ "tools": [rule] })).await;
+    let run = host.paying(&ledger).await;
+    let waits = |run: &RunDetail| run.waits_for.first().is_some_and(|open| open.attempt == 2);
+    host.until(&run, waits).await;
+    let effects = json!({ "effects": { "pay": "plain" } });
+    host.grant("payer", effects).await;
+    let run = host.ended(&run).await;
+    assert_eq!((run.unknown, ledger.keys().len()), (vec![0], 1));
+}
