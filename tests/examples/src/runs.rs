@@ -130,7 +130,9 @@ impl<'s> Run<'s> {
                 let mut own = std::iter::once(&shown["id"]).chain(children);
                 own.any(|id| *id == question["run"])
             };
-            if self.stage.questions()?.iter().any(own) {
+            // The question is there a moment before its run waits.
+            let waits = shown["status"] != "running";
+            if waits && self.stage.questions()?.iter().any(own) {
                 return Ok(());
             }
             ensure!(begun.elapsed() < PATIENCE, "it goes on and on: {shown:#}");
