@@ -27,9 +27,18 @@ impl Host {
     }
 
     fn calls_in_flight(&self) -> u64 {
+        self.figure("airlock_calls_in_flight ")
+    }
+
+    /// Those that run. One is in flight a moment before: it has its place, and may
+    /// still be refused.
+    pub fn calls_that_run(&self) -> u64 {
+        self.figure("airlock_sandbox_calls ")
+    }
+
+    fn figure(&self, name: &str) -> u64 {
         let text = self.runtime.metrics_text();
-        let mut figures = text.lines();
-        let figure = figures.find_map(|line| line.strip_prefix("airlock_calls_in_flight "));
+        let figure = text.lines().find_map(|line| line.strip_prefix(name));
         figure.expect("the figure").parse().expect("a number")
     }
 
@@ -223,7 +232,7 @@ async fn a_run_that_was_cancelled_begins_nothing_when_it_is_lifted() {
     set.expect("they hold");
     let call = json!({ "call": { "tool": "spinner/run", "input": {} } });
     let run = host.start(json!([call])).await;
-    host.until(&run, |_| host.calls_in_flight() == 1).await;
+    host.until(&run, |_| host.calls_that_run() == 1).await;
     let part = Part::Agent("prober".to_owned());
     host.halt(&part, true).await;
     host.until(&run, |_| host.calls_in_flight() == 0).await;
@@ -248,7 +257,7 @@ async fn a_call_in_flight_of_a_halted_part_ends() {
         set.expect("they hold");
         let call = json!({ "call": { "tool": "spinner/run", "input": {} } });
         let held = host.start(json!([call])).await;
-        host.until(&held, |_| host.calls_in_flight() == 1).await;
+        host.until(&held, |_| host.calls_that_run() == 1).await;
         let part = match kind {
             "agent" => Part::Agent("prober".to_owned()),
             "plugin" => Part::Plugin("spinner".to_owned()),
@@ -290,7 +299,7 @@ async fn a_call_that_is_cut_off_may_have_happened_unless_it_only_reads() {
         let call = json!({ "call": { "tool": "spinner/run", "input": {} } });
         let request = json!({ "autonomy": "autonomous" });
         let run = host.start_with(json!([call]), request).await;
-        host.until(&run, |_| host.calls_in_flight() == 1).await;
+        host.until(&run, |_| host.calls_that_run() == 1).await;
         let cancelled = host.runtime.cancel_run(&host.who, &run, "enough").await;
         cancelled.expect("taken");
         let ended = host.ended(&run).await;

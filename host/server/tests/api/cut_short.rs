@@ -75,11 +75,7 @@ async fn by_its_deadline_or_by_a_caller_that_leaves() {
 async fn by_a_shutdown() {
     let (mut server, _) = start().await;
     let (answer, ()) = tokio::join!(server.admin("POST", CALL, "1"), async {
-        server
-            .eventually("a call runs", async || {
-                server.figure("airlock_calls_in_flight").await > 0
-            })
-            .await;
+        server.a_call_runs().await;
         server.runtime.shutdown(Duration::from_secs(5)).await;
     });
     assert_eq!(answer.verdict(), "503 cancelled");

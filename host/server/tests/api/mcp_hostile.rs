@@ -333,11 +333,7 @@ async fn a_token_that_is_revoked_acts_no_more() {
     let (mut call, under_way) = client
         .open("tools/call", json!({ "name": "sleep__run" }))
         .await;
-    server
-        .eventually("a call runs", async || {
-            server.figure("airlock_calls_in_flight").await == 1
-        })
-        .await;
+    server.a_call_runs().await;
     // Its id stays its own until it is answered.
     client.go_back_to(under_way);
     let answer = client.post("tools/list", json!({})).await;

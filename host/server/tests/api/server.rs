@@ -253,6 +253,15 @@ impl Server {
         panic!("never: {what}");
     }
 
+    /// Waits until a call runs. It is in flight a moment before: it has its place, and
+    /// may still be refused.
+    pub async fn a_call_runs(&self) {
+        self.eventually("a call runs", async || {
+            self.figure("airlock_sandbox_calls").await > 0
+        })
+        .await;
+    }
+
     /// A figure of `/metrics`.
     pub async fn figure(&self, name: &str) -> u64 {
         let answer = self.admin("GET", "/metrics", "").await;

@@ -39,11 +39,7 @@ async fn a_call_in_flight_ends_in_its_time() {
         .grant("sleep", json!({}), json!({ "wall": "3s" }))
         .await;
     let (answer, ()) = tokio::join!(server.admin("POST", "/v1/tools/sleep/run", "1"), async {
-        server
-            .eventually("a call runs", async || {
-                server.figure("airlock_calls_in_flight").await > 0
-            })
-            .await;
+        server.a_call_runs().await;
         server.runtime.drain();
     });
     assert_eq!(
@@ -80,11 +76,7 @@ async fn what_does_not_end_is_ended_and_on_record() {
         let _ = stream.read_to_string(&mut reply).await;
         reply
     });
-    server
-        .eventually("a call runs", async || {
-            server.figure("airlock_calls_in_flight").await > 0
-        })
-        .await;
+    server.a_call_runs().await;
     drop(runtime);
     server.stop();
     let started = Instant::now();

@@ -65,12 +65,7 @@ async fn an_owner_that_is_late_with_an_outcome_is_refused_and_not_healthy() {
     set.await.expect("they hold");
     let call = json!({ "call": { "tool": "spinner/run", "input": {} } });
     let id = first.start(json!([call])).await;
-    first
-        .until(&id, |_| {
-            let text = first.runtime.metrics_text();
-            text.lines().any(|line| line == "airlock_calls_in_flight 1")
-        })
-        .await;
+    first.until(&id, |_| first.calls_that_run() == 1).await;
     assert_eq!(first.runtime.health(), Ok(()));
     let later = Host::beside(&first, dir.path()).await;
     later.until(&id, |run| run.blocked.is_some()).await;
