@@ -19,7 +19,7 @@ use host::{CALLS, Failure, Host};
 use serde_json::{Value, json};
 
 /// A run that does not end within this is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();

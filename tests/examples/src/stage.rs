@@ -27,7 +27,7 @@ use crate::{MODELS, SERVICES, models, root};
 const COMPONENTS: &str = "../../target/wasm32-wasip2/guest";
 
 /// How long a command may take, on a slow machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(5);
 

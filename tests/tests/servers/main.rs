@@ -19,7 +19,7 @@ use airlock_tests::{airlock, mcp_servers};
 use serde_json::{Value, json};
 
 /// How long what must come is waited for, on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A host, and the server `notes`.
 struct Host {

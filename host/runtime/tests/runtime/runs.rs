@@ -46,7 +46,7 @@ use crate::host::{Host, gated, install, place};
 use people::{decide, question};
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 impl Host {
     /// A host that goes on with the runs there are.

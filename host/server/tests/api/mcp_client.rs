@@ -21,7 +21,7 @@ pub const EARLIER: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-
 /// What a client of the protocol accepts.
 pub const ACCEPT: &str = "application/json, text/event-stream";
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A client of one token.
 pub struct Client<'a> {

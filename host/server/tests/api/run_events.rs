@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use crate::server::Server;
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A stream of events as it is read.
 struct Stream {

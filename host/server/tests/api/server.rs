@@ -242,9 +242,9 @@ impl Server {
             .collect()
     }
 
-    /// Waits until `check` holds, at most a minute.
+    /// Waits until `check` holds, at most three minutes.
     pub async fn eventually(&self, what: &str, mut check: impl AsyncFnMut() -> bool) {
-        for _ in 0..600 {
+        for _ in 0..1_800 {
             if check().await {
                 return;
             }

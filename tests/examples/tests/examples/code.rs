@@ -87,16 +87,17 @@ fn patches_that_do_nothing(stage: &Stage) {
         (
             "no diff",
             "--- a\n+++ b\n@@ -1,1 +1,1 @@\n-x\n+y\n",
-            "the patch does not fit",
+            &["the patch does not fit"][..],
         ),
-        ("no diff", endless, "cpu"),
+        // On a busy machine its time is over first.
+        ("no diff", endless, &["cpu (", "wall ("]),
     ] {
         stage.plays([finish(first), finish(second)]);
         let run = stage.work("code.yaml", &json!({})).expect("a run");
         let question = run.question().expect("a question");
         let text = question["text"].to_string();
         assert!(
-            text.contains("still fail") && text.contains(about),
+            text.contains("still fail") && about.iter().any(|about| text.contains(about)),
             "{question:#}"
         );
         stage.decide(&question, "taken over").expect("decided");

@@ -39,11 +39,17 @@ fn code<T, E: Failure>(done: Result<T, E>) -> (&'static str, u16) {
 async fn state(host: &Host) -> Value {
     let runtime = &host.runtime;
     let runs = runtime.runs(&host.who, Default::default()).await;
+    let runs = runs.expect("runs").runs.into_iter();
+    // Not where they stand, which is another once their sandbox has gone.
+    let journals = runs.map(|run| {
+        let page = runtime.run_events(&host.who, &run.id, 0, 1_000);
+        (run.id, page.expect("reads").events)
+    });
     let records = runtime.audit(Default::default()).await.expect("a page");
     json!([
         runtime.hooks(&host.who).expect("hooks"),
         runtime.schedules(&host.who).expect("schedules"),
-        runs.expect("runs").runs,
+        journals.collect::<Vec<_>>(),
         runtime.secrets().expect("secrets"),
         runtime.halt_view().expect("whether it is halted"),
         records.records.len(),

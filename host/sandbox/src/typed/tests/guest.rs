@@ -334,6 +334,8 @@ async fn a_program_may_exit() {
 async fn limits_hold() {
     let limits = Limits {
         cpu: Span(Duration::from_millis(300)),
+        // It is computed at a low priority, and others may compute as well.
+        wall: Span(Duration::from_secs(300)),
         output: ByteSize(64 << 10),
         ..Limits::default()
     };
