@@ -256,7 +256,7 @@ async fn an_agent_that_waits_may_compute_for_long() {
     host.limit(json!({ "cpu": "600ms" })).await;
     let burst = json!([{ "burn": { "rounds": 40_000_000 } }, add()]);
     let steps = json!([
-        { "repeat": { "times": 24, "steps": burst } },
+        { "repeat": { "times": 60, "steps": burst } },
         { "signal": { "name": "go" } },
         { "burn": { "rounds": 1 } },
     ]);
