@@ -118,7 +118,9 @@ pub(super) async fn retire(session: &Arc<Session>) -> bool {
     }
     let mut live = runtime.runs.lock();
     let mut inner = session.lock();
-    if inner.parked().as_ref() != Some(&parked) {
+    // A record that came meanwhile took back that it is parked, also where it waits as
+    // it did: whoever came for it then would not find it.
+    if !inner.unwritten.is_parked() || inner.parked().as_ref() != Some(&parked) {
         return false;
     }
     inner.retired = true;

@@ -134,6 +134,11 @@ impl Unwritten {
         ops
     }
 
+    /// Whether the store says, or will once all is written, that nothing goes on.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.parked
+    }
+
     /// The store said so when the run was loaded.
     pub(crate) fn was_parked(&mut self) {
         self.parked = true;

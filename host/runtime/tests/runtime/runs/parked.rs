@@ -161,6 +161,23 @@ async fn what_comes_while_a_run_leaves_is_not_lost() {
     assert_eq!(results[0], last, "in the order they were sent");
 }
 
+/// Signals that nothing waits for change nothing but the journal: what the store says
+/// of a run that leaves memory at that moment must be what is true.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_found_however_it_is_told_of_while_it_leaves() {
+    let (dir, disk) = place();
+    let host = narrow_host(dir.path(), &disk).await;
+    host.prepare(&[]).await;
+    let id = host.start(json!([signal("go")])).await;
+    for number in 0..900 {
+        let sent = host.signal(&id, "other", json!(number)).await;
+        assert_eq!(sent.map_err(|error| error.to_string()), Ok(()), "{number}");
+        tokio::time::sleep(Duration::from_micros(number % 20 * 100)).await;
+    }
+    host.signal(&id, "go", json!(1)).await.expect("kept");
+    assert_eq!(host.results(&id).await, json!([{ "ok": 1 }]));
+}
+
 /// What it did after the backup was made may have happened.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_of_a_restored_backup_waits_for_a_person() {
