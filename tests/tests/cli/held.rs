@@ -67,7 +67,7 @@ fn a_token_without_a_server_is_refused() {
     let place = Place::new();
     let token = place.ok(&["token", "create", "boss", "--role", "viewer"]);
     let file = place.folder.join("boss.token");
-    std::fs::write(&file, token.lines().next().expect("a token")).expect("written");
+    std::fs::write(&file, token).expect("written");
     let file = crate::path(&file);
     let ran = place.run(&[
         "token",
@@ -80,10 +80,21 @@ fn a_token_without_a_server_is_refused() {
     ]);
     assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("a token is for a server"), "{}", ran.err);
-    for (token, code) in [("airlock_x", 2), ("", 0)] {
+    for (token, code) in [("airlock_x", 2), ("airlock_x\nid y", 2), ("", 0)] {
         let mut command = place.command(&["token", "list"]);
         let output = command.env("AIRLOCK_TOKEN", token).output().expect("runs");
         assert_eq!(output.status.code(), Some(code), "`{token}`: {output:?}");
+    }
+    for text in [
+        "airlock_x\nid y; it is not shown again\n",
+        "airlock_ü\n",
+        "a\0b",
+    ] {
+        std::fs::write(&file, text).expect("written");
+        let ran = place.run(&["token", "list", "--token-file", &file]);
+        assert_eq!(ran.code, 2, "{text:?}: {}{}", ran.out, ran.err);
+        let told = format!("airlock: {file} holds more than a token");
+        assert!(ran.err.contains(&told), "{text:?}: {}", ran.err);
     }
     let listed = place.json(&["token", "list"]).to_string();
     assert!(

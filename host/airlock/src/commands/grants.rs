@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::missing::missing;
-use super::order::shadowed;
+use super::order::idle;
 use super::plugins::list_of;
 use super::refused::{as_given, for_all};
 use super::{Session, read_input};
@@ -167,12 +167,12 @@ fn beyond(now: &Value, before: &Value) -> Value {
     Value::Object(capabilities.filter_map(fresh).collect())
 }
 
-/// Tells of new rules that never hold.
+/// Tells of new rules that never hold, and of old ones that cover nothing.
 fn warn(plugin: &str, now: &Value, before: &Value) {
-    for found in shadowed(now) {
+    for found in idle(now) {
         let rule = &now[found.capability][found.rule];
         let known = before[found.capability].as_array();
-        if known.is_none_or(|known| !known.contains(rule)) {
+        if !found.is_behind() || known.is_none_or(|known| !known.contains(rule)) {
             print_error(&found.text(plugin, now));
         }
     }

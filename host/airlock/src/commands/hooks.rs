@@ -12,7 +12,7 @@ use super::{Session, read_input};
 use crate::cli::{HookAdd, Hooks};
 use crate::client::{Request, encode};
 use crate::exit::Misuse;
-use crate::output::{cell, table, time};
+use crate::output::{Format, cell, print_error, table, time};
 
 pub(super) fn run(session: &Session, command: Hooks) -> Result<()> {
     match command {
@@ -83,13 +83,19 @@ fn add(session: &Session, args: &HookAdd) -> Result<()> {
 
 fn made(session: &Session, path: &str, body: &Value) -> Result<()> {
     let made: Value = session.api.value(&Request::json("POST", path, body))?;
-    session.format.show(&made, |made| {
-        let name = cell(&made["hook"], "name");
-        match made["secret"].as_str() {
-            Some(secret) => format!("{secret}\nfor /v1/hooks/{name}; it is not shown again"),
-            None => format!("/v1/hooks/{name}"),
-        }
-    })
+    let name = cell(&made["hook"], "name");
+    let secret = made["secret"].as_str();
+    // The output is the secret alone, which a file or a variable may take.
+    session.format.show(&made, |_| match secret {
+        Some(secret) => secret.to_owned(),
+        None => format!("/v1/hooks/{name}"),
+    })?;
+    if session.format == Format::Text && secret.is_some() {
+        print_error(&format!(
+            "for /v1/hooks/{name}; the secret is not shown again"
+        ));
+    }
+    Ok(())
 }
 
 fn list_text(answer: &Value) -> String {

@@ -226,13 +226,28 @@ fn given_token(global: &Global) -> Result<Option<String>> {
         return read_token(file).map(Some);
     }
     let token = std::env::var("AIRLOCK_TOKEN").ok();
-    Ok(token.map(|token| token.trim().to_owned()))
+    token
+        .map(|token| token_of(&token, "AIRLOCK_TOKEN"))
+        .transpose()
 }
 
 fn read_token(file: &std::path::Path) -> Result<String> {
-    let text = std::fs::read_to_string(file);
-    text.map(|text| text.trim().to_owned())
-        .with_context(|| format!("reading the token in {}", file.display()))
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("reading the token in {}", file.display()))?;
+    token_of(&text, &file.display().to_string())
+}
+
+/// The token that `place` holds, without the white space around it. What is wrong with
+/// another text is told without the text: it may be a secret.
+fn token_of(text: &str, place: &str) -> Result<String> {
+    let token = text.trim();
+    if token.chars().all(|c| c.is_ascii_graphic()) {
+        return Ok(token.to_owned());
+    }
+    Err(Misuse(format!(
+        "{place} holds more than a token, or something else: it takes the one word that `airlock token create` prints on standard output"
+    ))
+    .into())
 }
 
 /// A server's address in one spelling.

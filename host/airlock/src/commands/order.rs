@@ -1,46 +1,65 @@
 //! Rules that never hold: of `tools` and `http`, the first rule that covers an
-//! operation decides, so that a later, narrower one says nothing.
+//! operation decides, so that a later, narrower one says nothing; and an `http` rule
+//! for a private address covers nothing unless it says so.
 //!
 //! What must stay true: what is told here is a warning; the host decides.
 
 use airlock_sandbox::capability::http::Rule;
 use serde_json::Value;
 
-/// A rule that never holds, and the one before it that covers all of it.
+/// A rule that never holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shadowed {
+pub(super) struct Idle {
     pub(super) capability: &'static str,
     /// From 0, as `airlock grants` numbers them.
     pub(super) rule: usize,
-    pub(super) by: usize,
+    why: Why,
 }
 
-impl Shadowed {
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Why {
+    /// The rule before it that covers all of it.
+    Behind(usize),
+    /// What it has to say besides to cover anything.
+    Lacks(String),
+}
+
+impl Idle {
     /// For people, with what the rules are about.
     pub(super) fn text(&self, plugin: &str, grants: &Value) -> String {
-        let Self {
-            capability,
-            rule,
-            by,
-        } = self;
+        let (capability, rule) = (self.capability, self.rule);
         let about = |rule: usize| {
-            let rule = &grants[*capability][rule];
+            let rule = &grants[capability][rule];
             let named = ["tool", "url"].iter().find_map(|name| rule[*name].as_str());
             crate::output::one_line(named.unwrap_or_default())
         };
-        format!(
-            "warning: {plugin}: {capability} rule {rule} ({}) never holds: rule {by} ({}) stands \
-             before it and covers it; the first that covers an operation decides. To have the \
-             narrower one first: `airlock revoke {plugin} {capability} {by}`, then grant that one \
-             again; in a policy file, move it",
-            about(*rule),
-            about(*by)
-        )
+        let idle = format!(
+            "warning: {plugin}: {capability} rule {rule} ({})",
+            about(rule)
+        );
+        match &self.why {
+            Why::Behind(by) => format!(
+                "{idle} never holds: rule {by} ({}) stands before it and covers it; the first \
+                 that covers an operation decides. To have the narrower one first: `airlock \
+                 revoke {plugin} {capability} {by}`, then grant that one again; in a policy \
+                 file, move it",
+                about(*by)
+            ),
+            Why::Lacks(lacks) => format!(
+                "{idle} covers nothing; missing: {lacks}. `airlock revoke {plugin} {capability} \
+                 {rule}` takes it away; in a policy file, mend it"
+            ),
+        }
+    }
+
+    /// Whether another rule would have to go for this one to hold.
+    pub(super) fn is_behind(&self) -> bool {
+        matches!(self.why, Why::Behind(_))
     }
 }
 
 /// Rules of `grants` that never hold.
-pub(super) fn shadowed(grants: &Value) -> Vec<Shadowed> {
+pub(super) fn idle(grants: &Value) -> Vec<Idle> {
     let mut found = Vec::new();
     for (capability, covers) in [
         ("tools", covers_tool as fn(&Value, &Value) -> bool),
@@ -48,16 +67,26 @@ pub(super) fn shadowed(grants: &Value) -> Vec<Shadowed> {
     ] {
         let none = Vec::new();
         let rules = grants[capability].as_array().unwrap_or(&none);
-        for (rule, narrow) in rules.iter().enumerate() {
-            let by = rules[..rule].iter().position(|wide| covers(wide, narrow));
-            found.extend(by.map(|by| Shadowed {
+        for (index, rule) in rules.iter().enumerate() {
+            let by = rules[..index].iter().position(|wide| covers(wide, rule));
+            let lacks = || {
+                (capability == "http")
+                    .then(|| http(rule)?.lacks())
+                    .flatten()
+            };
+            let why = by.map(Why::Behind).or_else(|| lacks().map(Why::Lacks));
+            found.extend(why.map(|why| Idle {
                 capability,
-                rule,
-                by,
+                rule: index,
+                why,
             }));
         }
     }
     found
+}
+
+fn http(rule: &Value) -> Option<Rule> {
+    serde_json::from_value(rule.clone()).ok()
 }
 
 fn covers_tool(wide: &Value, narrow: &Value) -> bool {
@@ -69,9 +98,8 @@ fn covers_tool(wide: &Value, narrow: &Value) -> bool {
 
 /// As the host compares them.
 fn covers_requests(wide: &Value, narrow: &Value) -> bool {
-    let rule = |rule: &Value| serde_json::from_value::<Rule>(rule.clone()).ok();
-    rule(wide)
-        .zip(rule(narrow))
+    http(wide)
+        .zip(http(narrow))
         .is_some_and(|(wide, narrow)| wide.decides_before(&narrow))
 }
 
@@ -81,8 +109,11 @@ mod tests {
     use serde_json::json;
 
     fn pairs(grants: &Value) -> Vec<(usize, usize)> {
-        let found = shadowed(grants);
-        found.iter().map(|found| (found.rule, found.by)).collect()
+        let behind = |found: Idle| match found.why {
+            Why::Behind(by) => Some((found.rule, by)),
+            Why::Lacks(_) => None,
+        };
+        idle(grants).into_iter().filter_map(behind).collect()
     }
 
     #[test]
@@ -171,12 +202,40 @@ mod tests {
     #[test]
     fn a_warning_names_both_rules() {
         let grants = json!({ "tools": [{ "tool": "acme/*" }, { "tool": "acme/wipe" }] });
-        let text = shadowed(&grants)[0].text("trial", &grants);
+        let text = idle(&grants)[0].text("trial", &grants);
         assert!(
             text.starts_with(
                 "warning: trial: tools rule 1 (acme/wipe) never holds: rule 0 (acme/*) stands"
             ),
             "{text}"
         );
+    }
+    #[test]
+    fn a_rule_that_covers_nothing_says_what_it_lacks() {
+        let table = [
+            (
+                "http://127.0.0.1:8080/rates",
+                Some("`allow_private = true`"),
+            ),
+            ("http://[::1]/", Some("`allow_private = true`")),
+            ("http://169.254.169.254/x", Some("metadata service")),
+            ("http://0.0.0.0/", Some("no rule can allow it")),
+            ("https://example.com/rates", None),
+            ("http://1.1.1.1/", None),
+        ];
+        for (url, told) in table {
+            let grants = json!({ "http": [{ "url": "https://a.test/" }, { "url": url }] });
+            let found = idle(&grants);
+            let texts: Vec<String> = found.iter().map(|one| one.text("p", &grants)).collect();
+            assert_eq!(texts.len(), usize::from(told.is_some()), "{url}: {texts:?}");
+            let begins = format!("warning: p: http rule 1 ({url}) covers nothing; missing: ");
+            let said = told.is_none_or(|told| texts[0].contains(told));
+            assert!(
+                said && texts.iter().all(|text| text.starts_with(&begins)),
+                "{texts:?}"
+            );
+        }
+        let private = json!([{ "url": "http://127.0.0.1/", "allow_private": true }]);
+        assert_eq!(idle(&json!({ "http": private })), []);
     }
 }

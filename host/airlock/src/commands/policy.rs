@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Session;
 use super::described::changes;
-use super::order::shadowed;
+use super::order::idle;
 use super::plugins::{Then, component_file, join, send};
 use crate::cli;
 use crate::client::{Request, encode};
@@ -68,7 +68,7 @@ pub(super) fn apply(session: &Session, args: &cli::Apply) -> Result<()> {
 fn warn(policy: &Policy) -> Result<()> {
     for (plugin, entry) in &policy.plugins {
         let grants = serde_json::to_value(&entry.grants)?;
-        for found in shadowed(&grants) {
+        for found in idle(&grants) {
             print_error(&found.text(plugin, &grants));
         }
     }

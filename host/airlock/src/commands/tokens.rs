@@ -8,7 +8,7 @@ use super::plugins::{join, list_of};
 use crate::cli::Token;
 use crate::client::{Request, encode};
 use crate::exit::{Failure, Misuse};
-use crate::output::{cell, print_error, table, time};
+use crate::output::{Format, cell, print_error, table, time};
 
 pub(super) fn run(session: &Session, command: Token) -> Result<()> {
     match command {
@@ -31,13 +31,13 @@ pub(super) fn run(session: &Session, command: Token) -> Result<()> {
             for text in unknown(session, &plugins) {
                 print_error(&text);
             }
-            session.format.show(&made, |made| {
-                format!(
-                    "{}\nid {}; it is not shown again",
-                    cell(made, "token"),
-                    cell(&made["view"], "id")
-                )
-            })
+            // The output is the token alone, which a file or a variable may take.
+            session.format.show(&made, |made| cell(made, "token"))?;
+            if session.format == Format::Text {
+                let id = cell(&made["view"], "id");
+                print_error(&format!("id {id}; the token is not shown again"));
+            }
+            Ok(())
         }
         Token::List => {
             let answer = session.api.get("/v1/tokens")?;

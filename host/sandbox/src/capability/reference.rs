@@ -257,7 +257,7 @@ Two rules of a capability must be for different things: another `guest` path, `b
 Of `tools` and `http` rules, the first that covers an operation decides, so the narrower one
 stands first. One that a rule before it covers never holds; `airlock grant`, which adds at
 the end, and `airlock apply` warn of it. An `http` rule whose `url` names a private address
-covers nothing without `allow_private`.
+covers nothing without `allow_private`; they warn of that too.
 ";
 
 const INERT: &str = "

@@ -174,9 +174,9 @@ impl Rule {
         self.url.matches(&op.target) && self.methods.iter().any(|m| m == op.method.as_str())
     }
 
-    /// What the rule lacks for the address that its host is. A name's addresses
-    /// are judged when it is resolved.
-    fn lacks(&self) -> Option<String> {
+    /// What the rule lacks for the address that its host is, without which it covers
+    /// nothing. A name's addresses are judged when it is resolved.
+    pub fn lacks(&self) -> Option<String> {
         self.address_lacks(self.url.address()?)
     }
 
