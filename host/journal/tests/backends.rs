@@ -301,3 +301,19 @@ fn a_damaged_backup_is_refused() {
         restore(&copy, dir.path().join("restored")).expect_err("it is damaged");
     }
 }
+
+/// What was queued is written, also where nobody waits for it: however much there is,
+/// and whether its future was ever looked at.
+#[test]
+fn a_commit_is_queued_by_its_call() {
+    const COMMITS: u64 = 10_000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = SqliteStore::open(dir.path()).expect("opening the store");
+    let queued: Vec<_> = (0..COMMITS)
+        .map(|n| store.commit(Batch::new().append("log", n.to_be_bytes().to_vec())))
+        .collect();
+    drop(queued);
+    put(&*store, "last", "x").expect("the commit");
+    let head = store.head(b"log").expect("the head");
+    assert_eq!(head.len, COMMITS + 1);
+}

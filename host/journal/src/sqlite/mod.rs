@@ -40,13 +40,10 @@ pub const DATABASE_FILE: &str = "journal.db";
 /// emptied would pass for a new one.
 const USED_FILE: &str = "journal.used";
 
-/// Requests that may wait for the writer; more callers wait for a place.
-const QUEUE_MAX: usize = 4096;
-
 /// A data directory that this process owns.
 #[derive(Debug)]
 pub struct SqliteStore {
-    queue: Option<mpsc::Sender<Request>>,
+    queue: Option<mpsc::UnboundedSender<Request>>,
     readers: Readers,
     poison: Poison,
     writer: Option<JoinHandle<()>>,
@@ -90,7 +87,7 @@ impl SqliteStore {
             must_have_tables(&conn, &file)?;
             conn
         };
-        let (queue, requests) = mpsc::channel(QUEUE_MAX);
+        let (queue, requests) = mpsc::unbounded_channel();
         let writer = Writer::spawn(conn, &file, requests, poison.clone())?;
         Ok(Arc::new(Self {
             queue: Some(queue),
@@ -114,19 +111,12 @@ impl SqliteStore {
     /// Queues the work at once; the future only waits.
     fn send(&self, work: Work) -> BoxFuture<'_, Result<Done, StoreError>> {
         let (reply, answer) = oneshot::channel();
-        let request = Request { work, reply };
-        let full = match &self.queue {
-            None => Some(request),
-            Some(queue) => match queue.try_send(request) {
-                Ok(()) => None,
-                Err(error) => Some(error.into_inner()),
-            },
-        };
+        if let Some(queue) = &self.queue {
+            // Without a bound: whoever waits holds its request anyway. When the writer
+            // is gone, its answer is gone too.
+            let _ = queue.send(Request { work, reply });
+        }
         Box::pin(async move {
-            if let (Some(request), Some(queue)) = (full, &self.queue) {
-                // When the writer is gone, its answer is gone too.
-                let _ = queue.send(request).await;
-            }
             match answer.await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(self.writer_gone()),

@@ -67,7 +67,7 @@ impl Poison {
 #[derive(Debug)]
 pub(super) struct Writer {
     conn: Connection,
-    queue: mpsc::Receiver<Request>,
+    queue: mpsc::UnboundedReceiver<Request>,
     poison: Poison,
     checkpointer: Checkpointer,
     pages: u64,
@@ -81,7 +81,7 @@ impl Writer {
     pub(super) fn spawn(
         conn: Connection,
         file: &Path,
-        queue: mpsc::Receiver<Request>,
+        queue: mpsc::UnboundedReceiver<Request>,
         poison: Poison,
     ) -> Result<JoinHandle<()>, StoreError> {
         let checkpointer = Checkpointer::spawn(file, poison.clone())?;
