@@ -90,8 +90,7 @@ impl Runtime {
     ) -> Result<SecretView, SecretError> {
         // Else a value pasted in the name's place would be in the audit.
         airlock_sandbox::capability::secrets::secret::check_name(name).map_err(VaultError::Name)?;
-        self.check_holds(who)?;
-        self.secret_act(who, "secret.set", name, "asked").await?;
+        self.secret_asked(who, "secret.set", name).await?;
         let set = self.vault.set(name, value).await;
         self.secret_changed(name);
         let outcome = set.as_ref().map_or_else(VaultError::code, |_| "ok");
@@ -118,8 +117,7 @@ impl Runtime {
     /// There is none of this name, or the store failed.
     pub async fn remove_secret(&self, who: &Principal, name: &str) -> Result<(), SecretError> {
         airlock_sandbox::capability::secrets::secret::check_name(name).map_err(VaultError::Name)?;
-        self.check_holds(who)?;
-        self.secret_act(who, "secret.remove", name, "asked").await?;
+        self.secret_asked(who, "secret.remove", name).await?;
         let removed = self.vault.remove(name).await;
         self.secret_changed(name);
         let outcome = match &removed {
@@ -142,6 +140,22 @@ impl Runtime {
                 remote.secret_changed(name);
             }
         }
+    }
+
+    /// Puts on record what is about to be done, by whoever still may once it is there.
+    async fn secret_asked(
+        &self,
+        who: &Principal,
+        action: &str,
+        name: &str,
+    ) -> Result<(), SecretError> {
+        self.check_holds(who)?;
+        self.secret_act(who, action, name, "asked").await?;
+        let holds = self.check_holds(who);
+        if let Err(error) = &holds {
+            self.secret_act(who, action, name, error.code()).await?;
+        }
+        Ok(holds?)
     }
 
     async fn secret_act(

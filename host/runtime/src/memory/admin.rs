@@ -152,8 +152,8 @@ impl Runtime {
             source: put.source,
         };
         let (to, by) = (namespace.clone(), provenance(who));
-        let queued = self.with_memory(Asker::Principal(who), move |memory| {
-            Ok(memory.put(&to, document, put.expect, &by, Quota::default()))
+        let queued = self.change_memory(who, move |memory| {
+            memory.put(&to, document, put.expect, &by, Quota::default())
         });
         queued.await?.await?;
         let (wanted, missing) = (id.to_owned(), id.to_owned());
@@ -174,7 +174,7 @@ impl Runtime {
     /// # Errors
     /// There is none, or it is in another version.
     pub async fn delete_memory_document(
-        &self,
+        self: &Arc<Self>,
         who: &Principal,
         namespace: &str,
         id: &str,
@@ -195,8 +195,8 @@ impl Runtime {
         self.on_record(who, "memory.delete", &shown, detail).await?;
         let (wanted, by) = (id.to_owned(), provenance(who));
         let expect = expect.map_or(Expect::Any, Expect::Version);
-        let queued = self.with_memory(Asker::Principal(who), move |memory| {
-            Ok(memory.delete(&namespace, &wanted, expect, &by))
+        let queued = self.change_memory(who, move |memory| {
+            memory.delete(&namespace, &wanted, expect, &by)
         });
         match queued.await?.await? {
             true => Ok(()),
@@ -213,7 +213,7 @@ impl Runtime {
     /// # Errors
     /// There is none, or `who` may not see it.
     pub async fn delete_memory_namespace(
-        &self,
+        self: &Arc<Self>,
         who: &Principal,
         namespace: &str,
         why: &str,
@@ -234,7 +234,8 @@ impl Runtime {
         });
         self.on_record(who, "memory.delete-namespace", &shown, detail)
             .await?;
-        self.delete_all(namespace).await?;
+        let queued = self.change_memory(who, move |memory| memory.delete_namespace(&namespace));
+        queued.await?.await?;
         Ok(NamespaceDeleted {
             namespace: shown,
             usage,

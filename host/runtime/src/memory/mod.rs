@@ -85,6 +85,21 @@ impl Runtime {
         self.memory.work(&io, &who.place(), work).await
     }
 
+    /// Changes it off the async threads, in a place of `who`, who must still have a say
+    /// once they have it.
+    async fn change_memory<T: Send + 'static>(
+        self: &Arc<Self>,
+        who: &Principal,
+        change: impl FnOnce(&Memory) -> T + Send + 'static,
+    ) -> Result<T, MemoryFailure> {
+        let (runtime, whose) = (Arc::clone(self), who.clone());
+        let work = move |memory: &Memory| {
+            let holds = runtime.check_holds(&whose);
+            Ok(holds.map(|()| change(memory)))
+        };
+        Ok(self.with_memory(Asker::Principal(who), work).await??)
+    }
+
     /// Reads it off the async threads, in a place of `who`; one that was never used is
     /// not opened for that.
     pub(crate) async fn read_memory<T: Send + 'static>(

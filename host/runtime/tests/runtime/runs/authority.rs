@@ -275,6 +275,79 @@ async fn a_vector_that_comes_too_late_writes_nothing() {
     }
 }
 
+/// Nor is one that waited for a place among those of its principal.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_place_in_the_memory_is_not_changed_too_late() {
+    // As many as one principal has.
+    const PLACES: usize = 8;
+    let changes = ["put", "delete", "delete-namespace"];
+    for what in changes {
+        let (dir, disk) = place();
+        let server = server(vec![held(); PLACES]).await;
+        let host = Host::with(with_models(dir.path(), &server), &disk).await;
+        host.prepare(&[]).await;
+        let runtime = &host.runtime;
+        let put = |text: &str| read::<DocumentPut>(json!({ "text": text }));
+        let kept = runtime.put_memory_document(&host.who, "shared/kept", "a", put("before"));
+        kept.await.expect("is put");
+        let ann = host.with_token(Role::Admin).await;
+        let imports = (0..PLACES).map(|n| {
+            let files =
+                json!([{ "path": n.to_string(), "chunks": [{ "text": "x", "source": {} }] }]);
+            let import =
+                json!({ "namespace": format!("shared/{n}"), "embed": "near", "files": files });
+            runtime.import_memory(&ann, read(import))
+        });
+        let imports = futures_util::future::join_all(imports);
+        let changed = async {
+            server.arrived(PLACES).await;
+            match what {
+                "put" => {
+                    let put = put("too late");
+                    code(
+                        runtime
+                            .put_memory_document(&ann, "shared/kept", "a", put)
+                            .await,
+                    )
+                }
+                "delete" => {
+                    let how = (None, "");
+                    code(
+                        runtime
+                            .delete_memory_document(&ann, "shared/kept", "a", how)
+                            .await,
+                    )
+                }
+                _ => code(
+                    runtime
+                        .delete_memory_namespace(&ann, "shared/kept", "")
+                        .await,
+                ),
+            }
+        };
+        let meanwhile = async {
+            let action = format!("admin.memory.{what}");
+            // Of the whole namespace, how much there is is looked up in a place, too.
+            let waits = match what {
+                "delete-namespace" => 0,
+                "put" => 2,
+                _ => 1,
+            };
+            server.arrived(PLACES).await;
+            while audited(runtime, &action).await.len() < waits {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            host.revoke(&ann).await;
+            server.release();
+        };
+        let (_, changed, ()) = tokio::join!(imports, changed, meanwhile);
+        assert_eq!(changed, ("unauthenticated", 401), "{what}");
+        let there = runtime.memory_document(&host.who, "shared/kept", "a").await;
+        let there = serde_json::to_value(there.expect("is there")).expect("JSON");
+        assert!(there.to_string().contains("before"), "{what}: {there}");
+    }
+}
+
 /// What models are asked for here counts in no budget.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_an_administrator_of_the_whole_host_has_vectors_made() {
