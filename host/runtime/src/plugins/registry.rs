@@ -148,6 +148,11 @@ impl Slot {
                 next.unmake();
             }
         }
+        // What is installed under the name later is another plugin: its grants are not
+        // for calls of this one.
+        if next.is_none() {
+            earlier.clear();
+        }
         self.changed.send_replace(());
     }
 }

@@ -121,3 +121,26 @@ async fn a_call_that_begins_while_grants_are_taken_away_does_not_keep_them() {
     let denied = futures_util::future::join_all(calls).await;
     assert_eq!(denied, [true; 8], "after {delays:?} ms");
 }
+
+/// What a name is granted later is not for calls of the plugin that had it before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_a_removed_plugin_gets_nothing_of_the_next_one() {
+    let server = Server::start().await;
+    server.install("asks", guests::asks_late()).await;
+    let grants = json!({ "config": [{ "key": "color", "value": "red" }] });
+    let limits = json!({ "wall": "50s" });
+    server.grant("asks", grants.clone(), limits.clone()).await;
+    let (answer, ()) = tokio::join!(server.admin("POST", "/v1/tools/asks/run", "1"), async {
+        server.a_call_runs().await;
+        let removed = server.admin("DELETE", "/v1/plugins/asks", "").await;
+        assert_eq!(removed.status, 200, "{removed:?}");
+        server.install("asks", guests::echo()).await;
+        server.grant("asks", grants, limits).await;
+        let other = server.admin("POST", "/v1/tools/asks/run", "1").await;
+        assert_eq!(other.status, 200, "{other:?}");
+    });
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let denials = answer.json()["denials"].clone();
+    assert_eq!(denials[0]["capability"], "config", "{answer:?}");
+    server.stopped().await;
+}
