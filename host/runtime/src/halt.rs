@@ -422,16 +422,15 @@ impl Runtime {
     }
 
     fn set_halted(self: &Arc<Self>, halted: bool) {
-        let (from, to) = match halted {
-            true => (Stop::No, Stop::Halted),
-            false => (Stop::Halted, Stop::No),
-        };
         self.stop.send_if_modified(|stop| {
-            let changes = *stop == from;
-            if changes {
-                *stop = to;
-            }
-            changes
+            *stop = match (*stop, halted) {
+                (Stop::No, true) => Stop::Halted,
+                (Stop::Halted, false) => Stop::No,
+                // It stops anyway, and now without waiting for what is in flight.
+                (Stop::Draining, true) => Stop::Now,
+                _ => return false,
+            };
+            true
         });
         if halted {
             self.close_servers(|_| true);

@@ -98,3 +98,22 @@ async fn what_does_not_end_is_ended_and_on_record() {
     assert_eq!(verified["ok"], true, "{verified}");
     again.stopped().await;
 }
+
+/// The kill switch does not wait for what a stop waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_while_it_stops_ends_what_is_in_flight() {
+    let mut server = Server::start().await;
+    server.install("sleep", guests::sleep()).await;
+    server
+        .grant("sleep", json!({}), json!({ "wall": "60s" }))
+        .await;
+    let (answer, ()) = tokio::join!(server.admin("POST", "/v1/tools/sleep/run", "1"), async {
+        server.a_call_runs().await;
+        server.runtime.drain();
+        let halted = server.admin("POST", "/v1/halt", r#"{"halted":true}"#).await;
+        assert_eq!(halted.status, 200, "{halted:?}");
+    });
+    assert_eq!(answer.verdict(), "503 cancelled", "{answer:?}");
+    server.stop();
+    server.stopped().await;
+}
