@@ -55,6 +55,11 @@ impl Refusal {
         Self(Box::new(Problem::new(status, code, detail)))
     }
 
+    /// What happened, in words.
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     pub(crate) fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
         self.0.members.insert(name.to_owned(), value.into());
         self

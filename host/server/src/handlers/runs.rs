@@ -142,6 +142,19 @@ async fn stands(call: &Call) -> Result<Reply, Refusal> {
     .await
 }
 
+/// Where a run stands after something was done with it. That it was done stays true
+/// where it can't be shown: nobody is to do it once more for that.
+async fn stands_since(call: &Call) -> Result<Reply, Refusal> {
+    stands(call).await.or_else(|why| {
+        let id = call.param("id");
+        let detail = format!(
+            "it was done and is durable, but where {id} stands can't be shown now: {}",
+            why.detail()
+        );
+        Err(Refusal::new(500, "done-not-shown", detail))
+    })
+}
+
 pub(crate) async fn show(call: Call) -> Result<Reply, Refusal> {
     let id = call.param("id").to_owned();
     looking(&call, move |runtime, who| {
@@ -170,20 +183,20 @@ pub(crate) async fn cancel(call: Call) -> Result<Reply, Refusal> {
     let request: CancelRequest = call.json()?;
     let (runtime, id) = (call.runtime(), call.param("id"));
     runtime.cancel_run(&call.who, id, &request.why).await?;
-    stands(&call).await
+    stands_since(&call).await
 }
 
 pub(crate) async fn pause(call: Call) -> Result<Reply, Refusal> {
     let (runtime, id) = (call.runtime(), call.param("id"));
     runtime.pause_run(&call.who, id).await?;
-    stands(&call).await
+    stands_since(&call).await
 }
 
 pub(crate) async fn resume(call: Call) -> Result<Reply, Refusal> {
     let request: Resume = call.json()?;
     let (runtime, id) = (call.runtime(), call.param("id"));
     runtime.resume_run(&call.who, id, request).await?;
-    stands(&call).await
+    stands_since(&call).await
 }
 
 pub(crate) async fn fork(call: Call) -> Result<Reply, Refusal> {
@@ -207,7 +220,7 @@ pub(crate) async fn signal(call: Call) -> Result<Reply, Refusal> {
     runtime
         .signal_run(&call.who, id, name, &request.payload)
         .await?;
-    stands(&call).await
+    stands_since(&call).await
 }
 
 pub(crate) async fn halted(call: Call) -> Result<Reply, Refusal> {

@@ -23,3 +23,4 @@ mod scopes;
 mod server;
 mod stopping;
 mod triggers;
+mod unseen;

@@ -63,7 +63,7 @@ impl Answer {
     }
 }
 
-fn config(dir: &Path) -> RuntimeConfig {
+pub fn config(dir: &Path) -> RuntimeConfig {
     RuntimeConfig {
         compiler: PathBuf::new(),
         compiler_args: Vec::new(),
