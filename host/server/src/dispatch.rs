@@ -378,11 +378,13 @@ async fn once(route: &'static Route, target: String, call: Call) -> Result<Reply
     {
         Begin::Replay(stored) => Ok(stored.into()),
         Begin::Run(ticket) => {
-            runtime
-                .commit(ticket.intent().to_vec())
-                .await
-                .map_err(IdempotencyError::from)?;
+            // The intent too: a client that left between it and the rest would leave a
+            // key under which nothing happened and nothing may happen.
             let work = async move {
+                runtime
+                    .commit(ticket.intent().to_vec())
+                    .await
+                    .map_err(IdempotencyError::from)?;
                 let reply = (route.handler)(call)
                     .await
                     .unwrap_or_else(Refusal::into_reply);

@@ -2,11 +2,12 @@
 //! changed.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use airlock::client::Request;
+use airlock::client::{Api, Remote, Request};
 use serde_json::{Value, json};
 
-use crate::{Host, can_start, notes, program, text, wait_for};
+use crate::{Host, can_start, counted, notes, processes, program, text, wait_for};
 
 /// A file of this name in a directory of any server.
 fn found(host: &Host, file: &str) -> Option<PathBuf> {
@@ -96,4 +97,68 @@ fn a_secret_that_changes_while_a_server_is_reached_is_not_used() {
     assert!(!is_there("had-second"));
     assert_eq!(host.says("echo", json!({ "text": "hi" })), "hi");
     assert!(is_there("had-second"));
+}
+
+/// The server, and its directory with the file that makes it slow.
+fn slow(host: &Host, words: &str) -> PathBuf {
+    host.install("notes", &json!({ "server": behind(words) }));
+    let own = host.own("notes");
+    std::fs::create_dir_all(&own).expect("made");
+    std::fs::write(own.join("slow"), "").expect("written");
+    own
+}
+
+/// Reaching a server takes a while, in which a token may be revoked.
+#[test]
+fn a_token_that_is_revoked_while_a_server_is_reached_calls_nothing() {
+    if !can_start() {
+        return;
+    }
+    let host = Host::new();
+    let waits = "if [ -e slow ]; then touch began; while [ -e slow ]; do sleep 0.05; done; fi";
+    let own = slow(&host, waits);
+    let token = json!({ "principal": "ann", "roles": ["caller"] });
+    let (status, made) = host.ask("POST", "/v1/tokens", &token);
+    assert_eq!(status, 201, "{made}");
+    let ann = Remote::new(host.server().base(), &text(&made, "token"));
+    let ann = Api::Remote(ann);
+    let called = std::thread::scope(|scope| {
+        let call = Request::json("POST", "/v1/tools/notes/count", &json!({}));
+        let call = scope.spawn(move || ann.send(&call));
+        wait_for("it begins", || own.join("began").exists());
+        let path = format!("/v1/tokens/{}", text(&made["view"], "id"));
+        let revoked = host.api().send(&Request::new("DELETE", path));
+        assert_eq!(revoked.expect("a reply").status, 200);
+        std::fs::remove_file(own.join("slow")).expect("removed");
+        call.join().expect("no panic").expect("a reply")
+    });
+    assert_eq!(called.status, 401, "{called:?}");
+    assert_eq!(counted(&own), 0);
+    assert_eq!(host.says("count", json!({})), "1");
+}
+
+/// What is removed while it is reached is not started any more, or ended.
+#[test]
+fn a_server_that_is_removed_while_it_is_reached_is_ended() {
+    if !can_start() {
+        return;
+    }
+    let host = Host::new();
+    let own = slow(&host, "if [ -e slow ]; then touch began; sleep 600; fi");
+    let said = std::thread::scope(|scope| {
+        let call = scope.spawn(|| host.says("echo", json!({ "text": "hi" })));
+        wait_for("it begins", || own.join("began").exists());
+        let removed = Request::new("DELETE", "/v1/plugins/notes");
+        let removed = host.api().send(&removed).expect("a reply");
+        assert_eq!(removed.status, 200, "{removed:?}");
+        // It is killed by now, and gone in a moment; its call would wait for longer.
+        let until = Instant::now() + Duration::from_secs(8);
+        while !processes("600").is_empty() {
+            assert!(Instant::now() < until, "it goes on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(!own.exists(), "what it kept is gone");
+        call.join().expect("a reply")
+    });
+    assert!(said.starts_with("plugin-not-found "), "{said}");
 }

@@ -189,6 +189,8 @@ impl Runtime {
             () = told_to(cancel) => return Err(CallRefused::Cancelled),
         };
         let side = self.side(who, &mut ready, &call.tool, end).await?;
+        // What it is made by may have taken a while to be there.
+        self.may_begin(who, &call.plugin)?;
         if let Some(step) = end.step {
             let now = Judged::of(&self.registry, step.run.agent, &ready.active, &call.tool);
             if now != *step.judged {
@@ -243,18 +245,13 @@ impl Runtime {
         call: &ToolCall,
         turn: Option<Turn>,
     ) -> Result<Ready, CallRefused> {
-        match *self.stop.borrow() {
-            Stop::No => {}
-            Stop::Halted => return Err(NotAdmitted::Halted.into()),
-            Stop::Draining | Stop::Now => return Err(NotAdmitted::ShuttingDown.into()),
+        if self.is_stopping() {
+            return Err(NotAdmitted::ShuttingDown.into());
         }
         // What can't be put on record must not happen.
         self.store().health().map_err(CallRefused::Store)?;
         let (slot, active) = self.installed(who, &call.plugin)?;
-        if self.halts.plugin(&call.plugin) {
-            let plugin = call.plugin.clone();
-            return Err(NotAdmitted::PluginHalted { plugin }.into());
-        }
+        self.may_begin(who, &call.plugin)?;
         check_tool(&active, &call.tool)?;
         let input = check_input(&active, call.input.clone())?;
         let started = Instant::now();
@@ -269,7 +266,7 @@ impl Runtime {
         };
         // What was in force when the call was asked for may have changed while
         // it waited, and who may ask for it.
-        self.check_holds(who).map_err(PluginError::from)?;
+        self.may_begin(who, &call.plugin)?;
         let (active, class) = in_force(&slot, &call.tool)?;
         let waits_until = call
             .timeout
@@ -283,6 +280,21 @@ impl Runtime {
             permit,
             place,
         })
+    }
+
+    /// Refuses what has not begun, whatever it waited for: by now nothing goes on, or
+    /// nothing of this plugin, or whoever asked has no say any more.
+    fn may_begin(&self, who: &Principal, plugin: &str) -> Result<(), CallRefused> {
+        match *self.stop.borrow() {
+            Stop::No | Stop::Draining => {}
+            Stop::Halted => return Err(NotAdmitted::Halted.into()),
+            Stop::Now => return Err(NotAdmitted::ShuttingDown.into()),
+        }
+        if self.halts.plugin(plugin) {
+            let plugin = plugin.to_owned();
+            return Err(NotAdmitted::PluginHalted { plugin }.into());
+        }
+        Ok(self.check_holds(who).map_err(PluginError::from)?)
     }
 
     async fn run(

@@ -82,7 +82,7 @@ impl Active {
         let Some(remote) = &self.remote else { return };
         let taken = next.and_then(|next| next.remote.as_ref());
         if !taken.is_some_and(|taken| Arc::ptr_eq(taken, remote)) {
-            remote.close();
+            remote.leave();
         }
     }
 

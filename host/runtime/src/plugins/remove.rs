@@ -54,6 +54,9 @@ impl Runtime {
         self.registry.commit(&changed, ops).await?;
         *row = changed;
         slot.swap(None);
+        if let Some(remote) = active.as_ref().and_then(|active| active.remote.as_ref()) {
+            remote.left().await;
+        }
         let erased = match keep_data {
             true => None,
             false => Some(self.erase_data(who, &slot, &mut row).await?),

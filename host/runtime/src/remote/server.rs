@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use airlock_mcp_client::{Difference, Fault, Link, Pinned, Tool};
+use tokio::sync::watch;
 
 use crate::ids;
 use crate::remote::Remotes;
@@ -20,6 +21,8 @@ pub(crate) struct Remote {
     plugin: String,
     digest: String,
     state: Mutex<State>,
+    /// Changes with each closing, which ends what was begun before it.
+    closings: watch::Sender<()>,
     /// Held by whoever connects or lists, with how that failed last.
     turn: tokio::sync::Mutex<Option<(Instant, Fault)>>,
 }
@@ -29,8 +32,8 @@ struct State {
     linked: Option<Arc<Linked>>,
     listed: Option<Instant>,
     seen: Option<Arc<Seen>>,
-    /// Counts closings: what was begun before one is not kept.
-    closings: u64,
+    /// Whether it is in force no more: nothing connects to it again.
+    left: bool,
     /// Counts what the server said of changes: a list that was asked for before one
     /// is good for no call after it.
     changes: u64,
@@ -86,6 +89,7 @@ impl Remote {
             plugin: plugin.to_owned(),
             digest: digest.to_owned(),
             state: Mutex::default(),
+            closings: watch::Sender::default(),
             turn: tokio::sync::Mutex::default(),
         })
     }
@@ -128,12 +132,23 @@ impl Remote {
     pub(crate) fn close(&self) {
         let linked = {
             let mut state = self.state();
-            state.closings += 1;
+            self.closings.send_replace(());
             state.linked.take()
         };
         if let Some(linked) = linked {
             linked.link.close();
         }
+    }
+
+    /// Ends the connection for good.
+    pub(crate) fn leave(&self) {
+        self.state().left = true;
+        self.close();
+    }
+
+    /// Resolves once nothing of it goes on, which takes [`Remote::leave`] first.
+    pub(crate) async fn left(&self) {
+        drop(self.turn.lock().await);
     }
 
     /// Ends the connection where the server was given a secret, which it has another
@@ -191,25 +206,36 @@ impl Remote {
     }
 
     async fn renewed(&self, remotes: &Arc<Remotes>, by: &str) -> Result<Arc<Linked>, Fault> {
-        let (before, closings, changes) = {
+        let (before, mut closings, changes) = {
             let state = self.state();
-            (state.linked.clone(), state.closings, state.changes)
+            if state.left {
+                return Err(closed());
+            }
+            (
+                state.linked.clone(),
+                self.closings.subscribe(),
+                state.changes,
+            )
         };
         let linked = match before {
             Some(linked) => linked,
-            None => Arc::new(self.connect(remotes, by).await?),
+            None => tokio::select! {
+                linked = self.connect(remotes, by) => Arc::new(linked?),
+                _ = closings.changed() => return Err(closed()),
+            },
         };
-        let listed = linked.link.tools(&linked.pinned.server).await;
-        let listed = listed.map_err(Fault::before);
+        let listed = tokio::select! {
+            listed = linked.link.tools(&linked.pinned.server) => listed.map_err(Fault::before),
+            _ = closings.changed() => Err(closed()),
+        };
         let mut state = self.state();
         let listed = match listed {
-            Ok(listed) if state.closings == closings => listed,
+            Ok(listed) if closings.has_changed().is_ok_and(|changed| !changed) => listed,
             other => {
                 state.linked = None;
                 drop(state);
                 linked.link.close();
-                let closed = Fault::NotSent("it was closed meanwhile".to_owned());
-                return Err(other.err().unwrap_or(closed));
+                return Err(other.err().unwrap_or_else(closed));
             }
         };
         let seen = Arc::new(Seen::new(&linked.pinned, listed));
@@ -247,6 +273,10 @@ impl Remote {
         let link = link.map_err(Fault::before)?;
         Ok(Linked { link, pinned })
     }
+}
+
+fn closed() -> Fault {
+    Fault::NotSent("it was closed meanwhile".to_owned())
 }
 
 impl Drop for Remote {

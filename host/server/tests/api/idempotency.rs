@@ -1,11 +1,14 @@
 //! `Idempotency-Key` over HTTP, also across a crash.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use airlock_runtime::idempotency::{Begin, Fingerprint};
 use airlock_runtime::{Role, now_ms};
 use airlock_server::ServerConfig;
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use crate::guests;
 use crate::server::{Answer, Server};
@@ -67,7 +70,7 @@ async fn a_call_in_flight_is_neither_repeated_nor_ended_when_its_caller_leaves()
         .grant("echo", json!({}), json!({ "wall": "3s" }))
         .await;
     let first = call(&server, &server.admin, "k", "1");
-    let left = tokio::time::timeout(std::time::Duration::from_secs(1), first).await;
+    let left = tokio::time::timeout(Duration::from_secs(1), first).await;
     assert!(left.is_err(), "the caller leaves");
     let busy = call(&server, &server.admin, "k", "1").await;
     assert_eq!(busy.verdict(), "409 idempotency-in-flight");
@@ -195,4 +198,97 @@ async fn one_of_many_with_a_key_runs() {
     }
     assert_eq!(fresh, 1);
     assert_eq!(server.audited("call.done").await.len(), 1);
+}
+
+/// What a client leaves before the key is known to have been used was done, or is done
+/// when it asks again; nobody is told that it may have happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_at_any_moment_may_ask_again() {
+    let server = Server::start().await;
+    server.install("echo", guests::echo()).await;
+    let body = json!({ "halted": true, "plugin": "echo" }).to_string();
+    for n in 0..60 {
+        let key = format!("k{n}");
+        let request = format!(
+            "POST /v1/halt HTTP/1.1\r\nhost: localhost\r\nidempotency-key: {key}\r\n\
+             authorization: Bearer {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            server.admin,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(server.address).await.expect("connects");
+        stream.write_all(request.as_bytes()).await.expect("writes");
+        // At another moment of the change each time.
+        tokio::time::sleep(Duration::from_micros(n * 50)).await;
+        drop(stream);
+        server
+            .eventually("the key is not in flight", async || {
+                let bearer = format!("Bearer {}", server.admin);
+                let headers = [
+                    ("authorization", bearer.as_str()),
+                    ("content-type", "application/json"),
+                    ("idempotency-key", &key),
+                ];
+                let answer = server
+                    .send("POST", "/v1/halt", &headers, body.clone())
+                    .await;
+                let verdict = answer.verdict();
+                assert!(
+                    ["200", "409 idempotency-in-flight"].contains(&&*verdict),
+                    "after {n} times 50 µs: {verdict}"
+                );
+                verdict == "200"
+            })
+            .await;
+    }
+    server.stopped().await;
+}
+
+/// A halt ends what has begun; what waits for its turn has not, and its key may be used
+/// again once the halt is lifted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waits_does_not_begin_when_it_is_halted() {
+    let server = Server::start().await;
+    server.install("echo", guests::sleep()).await;
+    let limits = |wall: &str| json!({ "wall": wall, "concurrency": 1 });
+    for (what, part) in [("all", json!({})), ("one", json!({ "plugin": "echo" }))] {
+        let halt = async |halted: bool| {
+            let mut body = part.clone();
+            body["halted"] = halted.into();
+            let answer = server.admin("POST", "/v1/halt", body.to_string()).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        };
+        server.grant("echo", json!({}), limits("60s")).await;
+        let keys = [1, 2, 3].map(|n| format!("{what}-{n}"));
+        let first = server.admin("POST", "/v1/tools/echo/run", "1");
+        let waiting = keys
+            .iter()
+            .map(|key| call(&server, &server.admin, key, "2"));
+        let waiting = futures_util::future::join_all(waiting);
+        let meanwhile = async {
+            server.a_call_runs().await;
+            server
+                .eventually("the others wait", async || {
+                    server.figure("airlock_calls_waiting").await == 3
+                })
+                .await;
+            halt(true).await;
+        };
+        let (first, waited, ()) = tokio::join!(first, waiting, meanwhile);
+        // It began before the others, or one of them did.
+        let all: Vec<String> = waited.iter().chain([&first]).map(Answer::verdict).collect();
+        let begun = all.iter().filter(|verdict| *verdict == "503 cancelled");
+        assert_eq!(begun.count(), 1, "{all:?}");
+        let refused = all.iter().filter(|verdict| *verdict == "503 halted");
+        assert_eq!(refused.count(), 3, "{all:?}");
+        halt(false).await;
+        server.grant("echo", json!({}), limits("2s")).await;
+        for (key, answer) in keys.iter().zip(&waited) {
+            if answer.verdict() == "503 halted" {
+                let again = call(&server, &server.admin, key, "2").await;
+                assert_eq!(again.verdict(), "504 limit", "it is made");
+            }
+        }
+    }
+    server.stopped().await;
 }
