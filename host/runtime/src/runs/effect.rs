@@ -265,6 +265,36 @@ mod tests {
         }
     }
 
+    /// It was put off once, and its intent written anew: an attempt of the agent that
+    /// begins meanwhile over that journal does not make it one of another host's.
+    #[test]
+    fn what_is_intended_here_stays_so_for_the_agents_next_attempt() {
+        let start = crate::runs::tests::begins();
+        let requested = Event::Requested {
+            id: 0,
+            request: call(),
+            begun: None,
+        };
+        let retried = Event::Retried {
+            id: 0,
+            attempt: 1,
+            after_ms: 1,
+            why: "it waits for its turn".to_owned(),
+            lost: false,
+        };
+        let class = EffectClass::Plain;
+        let begun = Event::Begun { id: 0, class };
+        let events = [Event::Started(start), requested, retried, begun];
+        let records = events.map(|event| Record { at_ms: 1, event });
+        let id = "run_1".to_owned();
+        let session = Session::of(id.clone(), id, std::sync::Weak::new(), &records);
+        session.lock().intended.insert(0);
+        assert!(session.begin(records.into()), "it may begin");
+        cancel(&session, 0);
+        let told = session.lock().answers.get(&0).cloned();
+        assert_eq!(told, Some(Told::Error(CallError::Cancelled)));
+    }
+
     /// What a backup knows nothing of may have happened after it was made.
     #[test]
     fn what_is_cancelled_after_a_restore_may_have_happened() {

@@ -433,6 +433,9 @@ impl Inner {
             Event::Signalled { .. } | Event::Requested { .. } | Event::Detached { .. }
         );
         self.answered(&record.event);
+        if let Event::Retried { id, .. } | Event::Answered { id, .. } = &record.event {
+            self.intended.remove(id);
+        }
         self.unwritten.push(record);
         if may_match {
             self.match_signals();
@@ -444,13 +447,8 @@ impl Inner {
         let (id, answer) = match event {
             Event::Answered { id, answer, .. } => (id, answer.clone()),
             Event::Recorded { id, value } => (id, Told::Ok(value.clone())),
-            Event::Retried { id, .. } => {
-                self.intended.remove(id);
-                return;
-            }
             _ => return,
         };
-        self.intended.remove(id);
         // A journal of before may have two; the agent was given the first.
         self.answers.entry(*id).or_insert(answer);
     }
