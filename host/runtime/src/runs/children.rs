@@ -15,6 +15,7 @@ use airlock_sandbox::gate::RunPermit;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::effect::{self, Effect};
 use super::event::{End, Event, Parent, Record, Start, Told};
 use super::fold::{Asked, RunState};
 use super::places::Place;
@@ -22,7 +23,7 @@ use super::reads::{self, READ_AGAIN, may_work};
 use super::rows;
 use super::session::{Session, Stop};
 use super::spending::{self, Spent};
-use super::{RunError, effect, permit, step};
+use super::{RunError, permit, step};
 use crate::calls::check_json;
 use crate::ids;
 use crate::problem::Failure;
@@ -63,12 +64,11 @@ pub(super) fn started(
 
 /// Starts the child of a request, unless it was started before, and answers for
 /// it if it has ended; else its own end does, see [`report`].
-pub(super) async fn begin(session: Arc<Session>, runtime: Arc<Runtime>, id: RequestId) {
-    drop(runtime);
+pub(super) async fn begin(session: Arc<Session>, id: RequestId, effect: Arc<Effect>) {
     if let Some(child) = begun(&session, id).await {
         settle_ended(&session, id, &child).await;
     }
-    session.performed(id);
+    session.performed(id, &effect);
 }
 
 /// The child of a request, once it is there; `None`: there is none to come, or

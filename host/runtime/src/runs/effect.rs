@@ -16,7 +16,7 @@ use super::children;
 use super::event::{Block, Event, Told};
 use super::fold::Asked;
 use super::memory::what_happened;
-use super::session::{Inner, Session, Settled};
+use super::session::{Inner, Session, Settled, Stop};
 use super::spending::Spent;
 use super::talks;
 use crate::runtime::Runtime;
@@ -130,6 +130,21 @@ pub(super) fn ended_meanwhile(session: &Arc<Session>, id: RequestId) {
     session.settled(settled);
 }
 
+/// A person says what became of a request; `false`: it is to end, and nobody is asked.
+pub(super) fn asks(
+    session: &Arc<Session>,
+    id: RequestId,
+    effect: &Arc<Effect>,
+    why: Block,
+) -> bool {
+    let asks = session.lock().asks(id, effect, why);
+    if asks {
+        session.kick();
+        session.stop(Stop::Blocked);
+    }
+    asks
+}
+
 /// The agent let go of a request; what waits for its time or for somebody is
 /// over, and a model is asked no longer: nobody else can want its answer.
 pub(super) fn let_go(session: &Arc<Session>, id: RequestId) {
@@ -151,6 +166,26 @@ pub(super) fn let_go(session: &Arc<Session>, id: RequestId) {
 }
 
 impl Inner {
+    /// As [`asks`]: from then on nothing performs it, so that whoever has it made again
+    /// finds nothing in its place.
+    fn asks(&mut self, id: RequestId, effect: &Arc<Effect>, why: Block) -> bool {
+        // Whoever ends it holds this lock.
+        if effect.is_ending() {
+            return false;
+        }
+        self.push(Event::Blocked { why });
+        self.performed(id, effect);
+        true
+    }
+
+    /// This performs a request no more; what was begun for it since does.
+    pub(super) fn performed(&mut self, id: RequestId, effect: &Arc<Effect>) {
+        let now = self.effects.get(&id);
+        if now.is_some_and(|now| Arc::ptr_eq(now, effect)) {
+            self.effects.remove(&id);
+        }
+    }
+
     /// Answers for a request of which nothing happens any more.
     fn cancelled(&mut self, run: &str, id: RequestId, runtime: Option<&Runtime>) -> Settled {
         let intended = self.intended.contains(&id);
@@ -293,6 +328,42 @@ mod tests {
         cancel(&session, 0);
         let told = session.lock().answers.get(&0).cloned();
         assert_eq!(told, Some(Told::Error(CallError::Cancelled)));
+    }
+
+    /// A person has it made again at once, before what performed it is gone.
+    #[test]
+    fn what_is_asked_about_can_be_made_again_from_then_on() {
+        let requested = Event::Requested {
+            id: 0,
+            request: call(),
+            begun: Some(EffectClass::Plain),
+        };
+        let events = [Event::Started(crate::runs::tests::begins()), requested];
+        let records = events.map(|event| Record { at_ms: 1, event });
+        let id = "run_1".to_owned();
+        let session = Session::of(id.clone(), id, std::sync::Weak::new(), &records);
+        let [first, second] = [(); 2].map(|()| Arc::new(Effect::default()));
+        assert!(session.performing(0, &first));
+        assert!(first.begins() && first.is_done());
+        let detail = "lost".to_owned();
+        let why = Block::UnknownOutcome { id: 0, detail };
+        assert!(session.lock().asks(0, &first, why.clone()));
+        session.lock().push(Event::Retried {
+            id: 0,
+            attempt: 2,
+            after_ms: 1,
+            why: "a person says so".to_owned(),
+            lost: false,
+        });
+        assert!(session.performing(0, &second), "nothing is in its place");
+        session.performed(0, &first);
+        let now = session.lock().effects.get(&0).cloned();
+        assert!(now.is_some_and(|now| Arc::ptr_eq(&now, &second)));
+        // One that is to end is not asked about.
+        second.begins();
+        cancel(&session, 0);
+        assert!(!session.lock().asks(0, &second, why));
+        assert_eq!(session.lock().state.block(), None);
     }
 
     /// What a backup knows nothing of may have happened after it was made.

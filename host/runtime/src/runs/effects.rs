@@ -13,7 +13,7 @@ use airlock_sandbox::{CallError, Denial, EffectClass};
 
 use super::approval::{self, Verdict};
 use super::children;
-use super::effect::{Effect, cut_off};
+use super::effect::{self, Effect, cut_off};
 use super::event::{Block, Event, Told};
 use super::fold::Asked;
 use super::memory::MemoryStep;
@@ -69,7 +69,7 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectC
             own.answer(id, Told::Error(nobody_answered()), None, Vec::new());
         }),
         Request::Signal { .. } | Request::Record { .. } => return,
-        Request::Start { .. } => io.spawn(children::begin(own, runtime, id)),
+        Request::Start { .. } => io.spawn(children::begin(own, id, Arc::clone(&effect))),
         Request::Chat { .. } | Request::Embed { .. } => {
             io.spawn(perform(ModelStep::new(work(own, runtime))))
         }
@@ -435,14 +435,24 @@ impl CallStep {
             id: self.work.id,
             detail: detail.clone(),
         };
+        let asks = || {
+            effect::asks(
+                &self.work.session,
+                self.work.id,
+                &self.work.effect,
+                why.clone(),
+            )
+        };
         let Some(rule) = rule else {
-            self.work.session.block(why);
+            asks();
             return Goes::Over;
         };
+        let fails = |message| {
+            let error = CallError::Unknown { message };
+            self.answered(tool, rule, Err(error), Vec::new(), Spent::default())
+        };
         if self.work.effect.is_ending() {
-            // Nobody is asked about what is to end.
-            let error = CallError::Unknown { message: detail };
-            return self.answered(tool, rule, Err(error), Vec::new(), Spent::default());
+            return fails(detail);
         }
         match rule.on_unknown {
             OnUnknown::Retry if asked.attempt < policy::retry(rule).attempts => {
@@ -458,14 +468,8 @@ impl CallStep {
                 self.work.session.push([Event::Blocked { why }, retried]);
                 Goes::On
             }
-            OnUnknown::Fail | OnUnknown::Retry => {
-                let error = CallError::Unknown { message: detail };
-                self.answered(tool, rule, Err(error), Vec::new(), Spent::default())
-            }
-            OnUnknown::Ask => {
-                self.work.session.block(why);
-                Goes::Over
-            }
+            OnUnknown::Ask if asks() => Goes::Over,
+            _ => fails(detail),
         }
     }
 

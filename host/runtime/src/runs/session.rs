@@ -306,8 +306,8 @@ impl Session {
     }
 
     /// Nothing performs a request any more; it has no answer.
-    pub(crate) fn performed(&self, id: RequestId) {
-        self.lock().effects.remove(&id);
+    pub(crate) fn performed(&self, id: RequestId, effect: &Arc<Effect>) {
+        self.lock().performed(id, effect);
         self.bump();
     }
 

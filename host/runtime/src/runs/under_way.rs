@@ -65,7 +65,7 @@ pub(super) async fn perform(mut step: impl Perform) {
         }
     }
     let work = step.work();
-    work.session.performed(work.id);
+    work.session.performed(work.id, &work.effect);
 }
 
 /// The plugin that a request calls, where it calls one.
@@ -88,7 +88,7 @@ impl UnderWay {
 
     /// Begun again once nothing keeps it, which may be so by now.
     fn put_off(&self, plugin: Option<&str>) {
-        self.session.performed(self.id);
+        self.session.performed(self.id, &self.effect);
         self.session.put_off(self.id);
         if !self.stands_still(plugin) {
             self.session.take_up_calls();
