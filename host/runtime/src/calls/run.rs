@@ -192,10 +192,7 @@ impl Runtime {
         // What it is made by may have taken a while to be there.
         self.may_begin(who, &call.plugin)?;
         if let Some(step) = end.step {
-            let now = Judged::of(&self.registry, step.run.agent, &ready.active, &call.tool);
-            if now != *step.judged {
-                return Err(CallRefused::Changed);
-            }
+            self.check_step(step, &ready.active, &call)?;
         }
         if let Some(ticket) = end.ticket {
             self.commit(ticket.intent().to_vec())
@@ -236,6 +233,25 @@ impl Runtime {
             cut,
             place: unrecorded.place.take(),
         })
+    }
+
+    /// What may have changed of a step while where it is made was made ready: what it
+    /// was judged by, and whether the kill switch keeps it.
+    fn check_step(
+        &self,
+        step: &Step<'_>,
+        active: &Active,
+        call: &ToolCall,
+    ) -> Result<(), CallRefused> {
+        if self.halts.plugin(&call.plugin) || self.halts.run(step.run) {
+            let plugin = call.plugin.clone();
+            return Err(NotAdmitted::PluginHalted { plugin }.into());
+        }
+        let now = Judged::of(&self.registry, step.run.agent, active, &call.tool);
+        match now == *step.judged {
+            true => Ok(()),
+            false => Err(CallRefused::Changed),
+        }
     }
 
     /// Everything that can be refused without effect.

@@ -187,6 +187,10 @@ impl CallStep {
         if asked.begun != Some(class) && !self.intend(asked, class).await {
             return Goes::Over;
         }
+        if self.work.is_held(Some(called(tool))) {
+            // Halted while its intent was written.
+            return self.held(asked);
+        }
         let Some(is_first) = self.work.begins() else {
             return Goes::Over;
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use airlock_runtime::{Block, End, Failure, HaltRequest, Part, RunStatus};
+use airlock_runtime::{Block, Decide, End, Failure, HaltRequest, Part, Principal, RunStatus};
 use airlock_sandbox::testing::{SPIN, guest};
 use serde_json::{Value, json};
 
@@ -24,6 +24,12 @@ impl Host {
         let view = self.runtime.halt(&self.who, request).await;
         let parts = view.expect("halted").parts;
         assert_eq!(parts.iter().any(|held| held.part == *part), halted);
+    }
+
+    fn has_record(&self, run: &str, kind: &str) -> bool {
+        let page = self.runtime.run_events(&self.who, run, 0, 1_000);
+        let events = page.expect("reads").events;
+        events.iter().any(|event| json!(event)["event"] == kind)
     }
 
     fn calls_in_flight(&self) -> u64 {
@@ -272,6 +278,62 @@ async fn a_call_in_flight_of_a_halted_part_ends() {
             matches!(run.blocked, Some(Block::UnknownOutcome { id: 0, .. })),
             "{kind}: {run:?}"
         );
+    }
+}
+
+/// Its intent is durable, and whoever makes it is not told yet: it is not made, nobody is
+/// asked what became of it, and it is made once that is lifted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_run_is_halted_while_its_intent_is_written_is_not_made() {
+    for kind in ["agent", "run"] {
+        let (dir, disk) = place();
+        let gate = Gated::on(&disk);
+        let host = gate.host(crate::host::config(dir.path())).await;
+        host.prepare(&[]).await;
+        host.rule(json!({ "approval": "always" })).await;
+        let run = host.start(json!([add()])).await;
+        host.until(&run, |_| !host.open_questions().is_empty())
+            .await;
+        let is_held = async || {
+            while !gate.is_held() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        gate.hold_records(1);
+        let approved = tokio::spawn(approve(&host));
+        is_held().await;
+        // The next one is the intent.
+        gate.hold_records(1);
+        gate.let_go();
+        is_held().await;
+        let part = match kind {
+            "agent" => Part::Agent("prober".to_owned()),
+            _ => Part::Run(run.clone()),
+        };
+        host.halt(&part, true).await;
+        gate.let_go();
+        approved.await.expect("ends");
+        host.until(&run, |_| host.has_record(&run, "retried")).await;
+        assert!(host.audited("call.done").await.is_empty(), "{kind}");
+        host.halt(&part, false).await;
+        host.results(&run).await;
+        assert_eq!(host.added().await, 1, "{kind}");
+    }
+}
+
+/// Somebody else than who started the run approves the one question there is.
+fn approve(host: &Host) -> impl Future<Output = ()> + use<> {
+    let runtime = host.runtime.clone();
+    let question = host.open_questions().remove(0).id;
+    let decide = Decide {
+        decision: "approve".to_owned(),
+        binding: None,
+        note: None,
+    };
+    async move {
+        let who = Principal::local_admin("other");
+        let decided = runtime.decide_approval(&who, &question, decide).await;
+        decided.expect("taken");
     }
 }
 

@@ -84,7 +84,7 @@ impl Host {
         host
     }
 
-    pub(super) async fn rule(&self, more: Value) {
+    pub async fn rule(&self, more: Value) {
         let mut rule = json!({ "tool": "keeper/*" });
         for (name, value) in more.as_object().expect("an object") {
             rule[name] = value.clone();
