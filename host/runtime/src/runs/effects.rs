@@ -179,6 +179,9 @@ impl CallStep {
             }
             Ok((permit, _)) => permit,
         };
+        if asked.to_approve.is_some() {
+            return self.not_asked(asked);
+        }
         let turn = match self.turn(asked, tool, &judged).await {
             Ok(turn) => turn,
             Err(goes) => return goes,
@@ -298,6 +301,16 @@ impl CallStep {
         }
         session.decided(id).await;
         Goes::On
+    }
+
+    /// What people are asked about it is taken back before it is made: nobody denies
+    /// what is under way, and its run does not leave memory as one that waits for them.
+    fn not_asked(&self, asked: &Asked) -> Goes {
+        let retried = self.not_counted(asked, "it need not be approved any more");
+        match self.work.session.withdraw(self.work.id, retried) {
+            true => Goes::On,
+            false => Goes::Over,
+        }
     }
 
     fn came(

@@ -116,7 +116,7 @@ impl RunState {
             Event::Requested { id, request, begun } => {
                 self.requested(*id, request, *begun, record.at_ms);
             }
-            Event::Begun { id, class } => self.with(*id, |asked| asked.begun = Some(*class)),
+            Event::Begun { id, class } => self.with(*id, |asked| asked.begins(*class)),
             Event::Retried {
                 id,
                 attempt,
@@ -335,6 +335,11 @@ impl Asked {
         }
     }
 
+    fn begins(&mut self, class: EffectClass) {
+        self.begun = Some(class);
+        self.not_asked();
+    }
+
     /// An approval covers all attempts that may be the same effect; after one that
     /// may not be repeated, it is asked for again.
     fn retried(&mut self, attempt: u32, after_ms: u64, lost: bool) {
@@ -347,5 +352,6 @@ impl Asked {
         self.not_before_ms = after_ms;
         self.begun = None;
         self.unknown = None;
+        self.not_asked();
     }
 }

@@ -18,7 +18,7 @@ use super::RunError;
 use super::admin::{NOTE_BYTES_MAX, bounded, kept};
 use super::approval;
 use super::event::{Event, Record};
-use super::fold::RunState;
+use super::fold::{Asked, RunState};
 use super::people::{QUESTIONS_MAX, may_decide, named};
 use super::rows;
 use super::types::{ApprovalView, Decide};
@@ -42,7 +42,7 @@ const NOT_SANDBOXED: &str = " It is a tool of an MCP server, which is not sandbo
 /// Who may open a run to answer its questions; each question says who decides it.
 const DECIDERS: &[Role] = &[Role::Approver, Role::Operator];
 
-/// Questions of one run that have a row.
+/// Questions of one run that have a row, or may have one.
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
     rows: BTreeSet<RequestId>,
@@ -56,8 +56,12 @@ impl Listed {
         let Some(start) = &state.start else {
             return Self::default();
         };
-        let open = state.open();
-        let asked = open.filter(|(id, asked)| approval::question(run, start, *id, asked).is_some());
+        // A journal of before may have begun a call and left its question.
+        let has_row = |id, asked: &Asked| {
+            let call = matches!(asked.request, Request::Call { .. });
+            call || approval::question(run, start, id, asked).is_some()
+        };
+        let asked = state.open().filter(|(id, asked)| has_row(*id, asked));
         Self {
             rows: asked.map(|(id, _)| id).collect(),
             touched: BTreeSet::new(),
@@ -76,6 +80,8 @@ impl Listed {
                 | Event::ApprovalAsked { id, .. }
                 | Event::Approved { id, .. }
                 | Event::QuestionEscalated { id, .. }
+                | Event::Begun { id, .. }
+                | Event::Retried { id, .. }
                 | Event::Detached { id, .. }
                 | Event::Answered { id, .. } => {
                     self.touched.insert(*id);

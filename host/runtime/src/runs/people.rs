@@ -136,6 +136,12 @@ impl Asked {
         }
     }
 
+    /// Nobody is asked about what is made or looked at anew.
+    pub(super) fn not_asked(&mut self) {
+        self.to_approve = None;
+        self.approvals.clear();
+    }
+
     /// Others decide, all of them anew.
     pub(super) fn escalate(&mut self, to: Role, due_ms: u64) {
         self.terms.role = to;
@@ -186,6 +192,8 @@ pub(super) fn count(state: &mut RunState, event: &Event) {
         }
         | Event::ApprovalAsked { id, .. }
         | Event::Approved { id, .. }
+        | Event::Begun { id, .. }
+        | Event::Retried { id, .. }
         | Event::Detached { id, .. }
         | Event::Answered { id, .. } => *id,
         _ => return,
@@ -302,6 +310,10 @@ impl Session {
     /// Asks people about a call; `false`: its run asks them as much as it may.
     pub(super) fn ask(self: &Arc<Self>, question: Event) -> bool {
         let mut inner = self.lock();
+        if inner.retired {
+            // It left memory as one that asks, and is asked for by whoever loads it.
+            return true;
+        }
         let asks = match &question {
             Event::ApprovalAsked { id, .. } => inner.may_ask(*id),
             _ => false,
@@ -312,6 +324,21 @@ impl Session {
         drop(inner);
         self.kick();
         asks
+    }
+
+    /// Takes back what people are asked about a call, unless they have decided it;
+    /// `false`: the run is no longer looked after here.
+    pub(super) fn withdraw(self: &Arc<Self>, id: RequestId, retried: Event) -> bool {
+        let mut inner = self.lock();
+        if inner.is_closed() {
+            return false;
+        }
+        if inner.question(&self.id, id).is_some() {
+            inner.push(retried);
+        }
+        drop(inner);
+        self.kick();
+        true
     }
 
     /// Resolves when people may be asked about a call, or it has its answer.

@@ -411,6 +411,13 @@ fn a_call_waits_here_for_a_person_or_until_it_is_due() {
     assert_eq!(state.requests[&0].waits(), Waits::ForSomebody);
     state.with(0, |asked| asked.terms.due_ms = Some(7));
     assert_eq!(state.requests[&0].waits(), Waits::Until(7));
+    // Nobody is asked about it from then on.
+    let class = EffectClass::Plain;
+    state.apply(&Record {
+        at_ms: 1,
+        event: Event::Begun { id: 0, class },
+    });
+    assert_eq!(state.requests[&0].waits(), Waits::Here);
     let detail = "lost".to_owned();
     let why = Block::UnknownOutcome { id: 0, detail };
     state.apply(&Record {

@@ -114,11 +114,12 @@ impl UnderWay {
     }
 
     /// From here on it may happen: whether it was intended here, so that nothing of it
-    /// has before. `None`: it was ended.
+    /// has before. `None`: it was ended or answered, or its run left memory.
     pub(super) fn begins(&self) -> Option<bool> {
         let mut inner = self.session.lock();
         let is_first = inner.intended.remove(&self.id);
-        self.effect.begins().then_some(is_first)
+        let is_open = !inner.is_closed() && inner.state.requests.contains_key(&self.id);
+        (is_open && self.effect.begins()).then_some(is_first)
     }
 
     /// It is answered by a denial, which goes on record.

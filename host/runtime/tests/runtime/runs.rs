@@ -27,6 +27,7 @@ mod shipped;
 mod signals;
 mod stops;
 mod turns;
+mod withdrawn;
 
 use std::path::Path;
 use std::sync::Arc;

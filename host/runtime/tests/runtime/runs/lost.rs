@@ -11,13 +11,13 @@ use airlock_sandbox::testing::{SPIN, guest};
 use super::*;
 
 /// Takes entries and answers none: the keys under which they came.
-struct Ledger {
-    url: String,
+pub(super) struct Ledger {
+    pub(super) url: String,
     keys: Arc<Mutex<Vec<String>>>,
 }
 
 impl Ledger {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let keys: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -50,7 +50,7 @@ impl Ledger {
         }
     }
 
-    fn keys(&self) -> Vec<String> {
+    pub(super) fn keys(&self) -> Vec<String> {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.clone()
     }

@@ -13,7 +13,7 @@ fn narrow(dir: &Path) -> RuntimeConfig {
     }
 }
 
-async fn narrow_host(dir: &Path, disk: &Disk) -> Host {
+pub(super) async fn narrow_host(dir: &Path, disk: &Disk) -> Host {
     let host = Host::with(narrow(dir), disk).await;
     let taken = host.runtime.take_up_runs().await;
     taken.expect("they are read");
