@@ -7,8 +7,6 @@ use airlock_runtime::idempotency::{Begin, Fingerprint};
 use airlock_runtime::{Role, now_ms};
 use airlock_server::ServerConfig;
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
 use crate::guests;
 use crate::server::{Answer, Server};
@@ -198,50 +196,6 @@ async fn one_of_many_with_a_key_runs() {
     }
     assert_eq!(fresh, 1);
     assert_eq!(server.audited("call.done").await.len(), 1);
-}
-
-/// What a client leaves before the key is known to have been used was done, or is done
-/// when it asks again; nobody is told that it may have happened.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_leaves_at_any_moment_may_ask_again() {
-    let server = Server::start().await;
-    server.install("echo", guests::echo()).await;
-    let body = json!({ "halted": true, "plugin": "echo" }).to_string();
-    for n in 0..60 {
-        let key = format!("k{n}");
-        let request = format!(
-            "POST /v1/halt HTTP/1.1\r\nhost: localhost\r\nidempotency-key: {key}\r\n\
-             authorization: Bearer {}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
-            server.admin,
-            body.len()
-        );
-        let mut stream = TcpStream::connect(server.address).await.expect("connects");
-        stream.write_all(request.as_bytes()).await.expect("writes");
-        // At another moment of the change each time.
-        tokio::time::sleep(Duration::from_micros(n * 50)).await;
-        drop(stream);
-        server
-            .eventually("the key is not in flight", async || {
-                let bearer = format!("Bearer {}", server.admin);
-                let headers = [
-                    ("authorization", bearer.as_str()),
-                    ("content-type", "application/json"),
-                    ("idempotency-key", &key),
-                ];
-                let answer = server
-                    .send("POST", "/v1/halt", &headers, body.clone())
-                    .await;
-                let verdict = answer.verdict();
-                assert!(
-                    ["200", "409 idempotency-in-flight"].contains(&&*verdict),
-                    "after {n} times 50 µs: {verdict}"
-                );
-                verdict == "200"
-            })
-            .await;
-    }
-    server.stopped().await;
 }
 
 /// A halt ends what has begun; what waits for its turn has not, and its key may be used

@@ -1,25 +1,53 @@
-//! What was done, where it can't be shown.
+//! What was done, or was not, where that can't be shown: to who left, or at all.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use airlock_journal::decorator::Decorator;
-use airlock_journal::{MemoryStore, Record, Store, StoreError};
+use airlock_journal::store::{BoxFuture, Committed};
+use airlock_journal::{Batch, MemoryStore, Op, Record, Store, StoreError};
 use airlock_runtime::{InstallRequest, Principal, Runtime};
 use airlock_sandbox::testing::built;
 use airlock_server::{InProcess, ServerConfig};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
-/// A store whose runs can't be read at times.
+/// A store whose runs can't be read at times, and that holds up what is noted of a key.
 struct Blind {
     inner: Arc<MemoryStore>,
     is_blind: AtomicBool,
+    holds_keys: AtomicBool,
+    held: Semaphore,
+    lets_go: Semaphore,
 }
 
 impl Decorator for Blind {
     fn inner(&self) -> &dyn Store {
         &*self.inner
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        let of_key = |op: &Op| {
+            matches!(
+                op,
+                Op::Put {
+                    space: "idempotency",
+                    ..
+                }
+            )
+        };
+        let is_held = batch.ops.iter().any(of_key) && self.holds_keys.swap(false, Ordering::SeqCst);
+        let committed = self.inner.commit(batch);
+        Box::pin(async move {
+            let committed = committed.await;
+            if is_held {
+                self.held.add_permits(1);
+                self.lets_go.acquire().await.expect("open").forget();
+            }
+            committed
+        })
     }
 
     fn read(&self, stream: &[u8], from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
@@ -42,15 +70,16 @@ async fn ask(routes: &InProcess, target: &str, key: &str, body: Value) -> (u16, 
     (answer.status, body)
 }
 
-/// A signal that was given is not given again by whoever asks again under its key.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_done_and_cannot_be_shown_is_not_done_again() {
-    let dir = tempfile::tempdir().expect("a directory");
+/// The routes over such a store, with an agent.
+async fn routes(dir: &Path) -> (Arc<Blind>, Arc<Runtime>, InProcess) {
     let store = Arc::new(Blind {
         inner: MemoryStore::new(),
         is_blind: AtomicBool::new(false),
+        holds_keys: AtomicBool::new(false),
+        held: Semaphore::new(0),
+        lets_go: Semaphore::new(0),
     });
-    let config = crate::server::config(dir.path());
+    let config = crate::server::config(dir);
     let runtime = Runtime::with_store(config, Arc::clone(&store) as Arc<dyn Store>);
     let runtime = runtime.await.expect("the runtime opens");
     runtime.take_up_runs().await.expect("they are read");
@@ -67,7 +96,45 @@ async fn what_was_done_and_cannot_be_shown_is_not_done_again() {
     let installed = runtime.wait_operation(&root, &begun.id).await;
     installed.expect("is known").installed.expect("installed");
     let routes = InProcess::new(Arc::clone(&runtime), ServerConfig::default(), root);
-    let steps = json!([{ "signal": "never" }]);
+    (store, runtime, routes)
+}
+
+/// A client that leaves while its key is noted: what it asked for is done all the same,
+/// and whoever asks again is told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_before_it_begins_may_ask_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (store, runtime, routes) = routes(dir.path()).await;
+    let start = json!({ "agent": "prober", "input": { "steps": [] } });
+    store.holds_keys.store(true, Ordering::SeqCst);
+    tokio::select! {
+        answer = ask(&routes, "/v1/runs", "once", start.clone()) => panic!("{answer:?}"),
+        held = store.held.acquire() => held.expect("open").forget(),
+    }
+    store.lets_go.add_permits(1);
+    let again = loop {
+        let (status, answer) = ask(&routes, "/v1/runs", "once", start.clone()).await;
+        if answer["code"] != "idempotency-in-flight" {
+            break (status, answer);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(again.0, 201, "{again:?}");
+    let root = Principal::local_admin("root");
+    let runs = runtime
+        .runs(&root, Default::default())
+        .await
+        .expect("a page");
+    assert_eq!(runs.runs.len(), 1, "it was started once");
+    runtime.shutdown(Duration::from_secs(1)).await;
+}
+
+/// A signal that was given is not given again by whoever asks again under its key.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_and_cannot_be_shown_is_not_done_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (store, runtime, routes) = routes(dir.path()).await;
+    let steps = json!([{ "signal": { "name": "never" } }]);
     let start = json!({ "agent": "prober", "input": { "steps": steps } });
     let (status, run) = ask(&routes, "/v1/runs", "start", start).await;
     assert_eq!(status, 201, "{run}");
