@@ -4,11 +4,13 @@
 //! record with who made it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use airlock_sandbox::Limits;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::RunError;
 use super::event::Event;
@@ -34,6 +36,10 @@ const PAGE_BYTES_MAX: usize = 1 << 20;
 const OPEN_BYTES_MAX: usize = 1 << 20;
 /// Longest member of the others.
 const MEMBER_BYTES_MAX: usize = 512;
+/// How long a run that is durable may take until it is looked after, and how often it
+/// is looked.
+const TAKEN_UP_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Who sees what others started. Callers see their own runs alone.
 pub(super) const READERS: &[Role] = &[Role::Viewer, Role::Operator, Role::Approver];
 
@@ -168,24 +174,45 @@ impl Runtime {
         }
     }
 
-    /// The run where it goes on.
-    pub(super) fn open_run(
+    /// The run where it goes on. One that has just begun is seen by others before it
+    /// is looked after: that is waited for.
+    pub(super) async fn open_run(
         self: &Arc<Self>,
         who: &Principal,
         id: &str,
         others: &[Role],
     ) -> Result<Held, RunError> {
-        let row = self.row(who, id, others)?;
-        if !row.is_open() {
-            return Err(RunError::Ended(id.to_owned()));
+        let give_up = Instant::now() + TAKEN_UP_WITHIN;
+        loop {
+            if let Some(held) = self.open_run_now(who, id, others)? {
+                return Ok(held);
+            }
+            if !self.runs.is_owner() {
+                return Err(RunError::NotHere(id.to_owned()));
+            }
+            if Instant::now() >= give_up {
+                return Err(RunError::NotTakenUp(id.to_owned()));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
-        if let Some(held) = self.runs.hold(self, id)? {
-            return Ok(held);
+    }
+
+    /// As [`Runtime::open_run`]; `None`: nobody here looks after it, or not yet.
+    fn open_run_now(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: &str,
+        others: &[Role],
+    ) -> Result<Option<Held>, RunError> {
+        let is_open = || Ok::<_, RunError>(self.row(who, id, others)?.is_open());
+        let ended = || Err(RunError::Ended(id.to_owned()));
+        if !is_open()? {
+            return ended();
         }
-        // It may have ended since.
-        match self.row(who, id, others)?.is_open() {
-            true => Err(RunError::NotHere(id.to_owned())),
-            false => Err(RunError::Ended(id.to_owned())),
+        match self.runs.hold(self, id)? {
+            // It may have ended since.
+            None if !is_open()? => ended(),
+            held => Ok(held),
         }
     }
 
@@ -201,7 +228,7 @@ impl Runtime {
         payload: &Value,
     ) -> Result<(), RunError> {
         let event = trigger::signal(who, name, payload)?;
-        let session = self.open_run(who, id, &[Role::Operator])?;
+        let session = self.open_run(who, id, &[Role::Operator]).await?;
         let audit = self.act_of(who, "run.signal", id, json!({ "signal": name }))?;
         let audit = vec![record::op(&audit)];
         session.decide([event], Vec::new(), audit, |state| trigger::room(id, state))?;
@@ -219,7 +246,7 @@ impl Runtime {
         why: &str,
     ) -> Result<(), RunError> {
         crate::names::why(why).map_err(|error| RunError::Invalid(error.to_string()))?;
-        let session = self.open_run(who, id, &[Role::Operator])?;
+        let session = self.open_run(who, id, &[Role::Operator]).await?;
         if session.lock().state.cancelling {
             return kept(&session).await;
         }
@@ -239,7 +266,7 @@ impl Runtime {
     /// # Errors
     /// It has ended, or the store failed.
     pub async fn pause_run(self: &Arc<Self>, who: &Principal, id: &str) -> Result<(), RunError> {
-        let session = self.open_run(who, id, &[Role::Operator])?;
+        let session = self.open_run(who, id, &[Role::Operator]).await?;
         let by = who.name.clone();
         if session.lock().state.paused_by.contains(&by) {
             return kept(&session).await;

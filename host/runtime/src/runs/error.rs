@@ -36,6 +36,11 @@ pub enum RunError {
     /// It goes on when a server does.
     #[error("no server looks after run `{0}`: start `airlock serve`, and it goes on")]
     NotHere(String),
+    /// It is durable, and not looked after yet.
+    #[error(
+        "run `{0}` is just being taken up: try again in a moment, and see the server's log where that does not help"
+    )]
+    NotTakenUp(String),
     /// It waits for nobody.
     #[error("run `{0}` is neither blocked nor paused: it needs nobody to go on")]
     NotBlocked(String),
@@ -113,6 +118,7 @@ impl Failure for RunError {
             Self::Ended(_) => "run-ended",
             Self::InboxFull(_) => "inbox-full",
             Self::NotHere(_) => "run-not-here",
+            Self::NotTakenUp(_) => "run-not-taken-up",
             Self::NotBlocked(_) => "run-not-blocked",
             Self::NoQuestion(_) => "approval-not-found",
             Self::NotTheirs(_) => "approver-role",
@@ -152,13 +158,19 @@ impl Failure for RunError {
             | Self::OnlyObserved(_)
             | Self::NotHere(_)
             | Self::NotBlocked(_) => 409,
-            Self::NoRoom | Self::Overloaded(_) | Self::Store(_) | Self::NotKept => 503,
+            Self::NoRoom
+            | Self::NotTakenUp(_)
+            | Self::Overloaded(_)
+            | Self::Store(_)
+            | Self::NotKept => 503,
         }
     }
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::NotAdmitted(error) => error.retry_after(),
-            Self::Overloaded(_) | Self::NoRoom => Some(Duration::from_secs(1)),
+            Self::Overloaded(_) | Self::NoRoom | Self::NotTakenUp(_) => {
+                Some(Duration::from_secs(1))
+            }
             Self::InboxFull(_) => Some(Duration::from_secs(10)),
             _ => None,
         }

@@ -399,7 +399,7 @@ impl Runtime {
         let note = decide.note.as_deref().map_or(0, str::len);
         bounded("the note", note, NOTE_BYTES_MAX)?;
         let (run, request) = named(id).ok_or_else(none)?;
-        let session = match self.open_run(who, run, DECIDERS) {
+        let session = match self.open_run(who, run, DECIDERS).await {
             Ok(session) => session,
             Err(RunError::NotFound(_)) => return Err(none()),
             Err(RunError::Ended(_)) => return Err(self.gone(who, run, request, none())),

@@ -46,7 +46,7 @@ impl Runtime {
         id: &str,
         resume: Resume,
     ) -> Result<(), RunError> {
-        let session = self.open_run(who, id, &[Role::Operator])?;
+        let session = self.open_run(who, id, &[Role::Operator]).await?;
         self.check_holds(who)?;
         let again = session.resume(who, &resume)?;
         kept(&session).await?;

@@ -223,7 +223,7 @@ impl Runtime {
             let current = self.current_run(run)?;
             let id = current.map_or_else(|| run.to_owned(), |row| row.id);
             let event = signal(who, name, payload)?;
-            let session = self.open_run(who, &id, &[Role::Operator])?;
+            let session = self.open_run(who, &id, &[Role::Operator]).await?;
             let audit = self.act_of(who, "run.signal", &id, detail.clone())?;
             let (beside, audit) = (beside.ops.clone(), vec![record::op(&audit)]);
             let given = session.decide([event], beside, audit, |state| room(&id, state));

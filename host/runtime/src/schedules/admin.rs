@@ -235,5 +235,6 @@ pub(super) fn is_final(error: &RunError) -> bool {
             | RunError::NotAdmitted(_)
             | RunError::Overloaded(_)
             | RunError::NotHere(_)
+            | RunError::NotTakenUp(_)
     )
 }

@@ -318,7 +318,10 @@ async fn a_run_that_can_not_be_read_strands_no_other() {
         .signal_run(&host.who, &runs[1], "go", &go)
         .await;
     let code = lost.expect_err("it can't be read").code();
-    assert!(["store-failed", "run-not-here"].contains(&code), "{code}");
+    assert!(
+        ["store-failed", "run-not-taken-up"].contains(&code),
+        "{code}"
+    );
     let listed = host.runtime.runs(&host.who, RunsQuery::default()).await;
     assert_eq!(listed.expect("the others are listed").runs.len(), 3);
     assert_eq!(host.added().await, 2);

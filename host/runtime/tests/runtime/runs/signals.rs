@@ -3,6 +3,7 @@
 use airlock_runtime::{ReplayRun, ReplayVerdict};
 
 use super::*;
+use crate::host::gated::Gated;
 
 fn signal(name: &str) -> Value {
     json!({ "signal": { "name": name } })
@@ -100,4 +101,31 @@ async fn timers_and_questions_that_were_let_go_of_are_over() {
     send(&host, &run, "end", json!(1)).await;
     host.results(&run).await;
     replays(&host, &run).await;
+}
+
+/// The run that goes on in the place of another is durable, and its host has not come
+/// to look after it: it only has to be waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_for_a_run_that_has_just_begun_waits_until_it_is_looked_after() {
+    let (dir, disk) = place();
+    let gate = Gated::on(&disk);
+    let host = gate.host(crate::host::config(dir.path())).await;
+    host.prepare(&[]).await;
+    let next = json!({ "continue-as-new": { "steps": [signal("go")] } });
+    let run = host.start(json!([signal("a"), next])).await;
+    gate.hold("runs-chain");
+    send(&host, &run, "a", json!(1)).await;
+    while !gate.is_held() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let Some(End::Continued { run: next }) = host.run(&run).end else {
+        panic!("{:?}", host.run(&run))
+    };
+    let let_go = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        gate.let_go();
+    };
+    let (sent, ()) = tokio::join!(host.signal(&next, "go", json!(7)), let_go);
+    assert_eq!(sent, Ok(()));
+    assert_eq!(host.results(&next).await, json!([{ "ok": 7 }]));
 }
