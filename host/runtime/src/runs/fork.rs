@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::compare::{ReplayVerdict, RunReplay, Version, started};
 use super::event::{Block, Event, Record, Start};
 use super::fold::{Asked, RunState};
+use super::inbox::Listed;
 use super::rows::{self, OpenRow};
 use super::session::Session;
 use super::talks;
@@ -182,9 +183,11 @@ impl Runtime {
         self.runs.own(self).await?;
         let id = new_id();
         let session = Session::new(id.clone(), self, &records);
-        let (row, shown) = {
+        let (row, asked, shown) = {
             let inner = session.lock();
-            (rows::row(&id, &inner.state), inner.shown)
+            // Questions that were taken over without an answer are its own.
+            let asked = Listed::beginning(&id, &inner.state).ops(&id, &inner.state);
+            (rows::row(&id, &inner.state), asked, inner.shown)
         };
         let detail =
             json!({ "agent": start.agent, "digest": start.digest, "from": start.forked_from });
@@ -195,7 +198,8 @@ impl Runtime {
             rows::put_open(&id, Some(&OpenRow::default())),
             record::op(&audit),
         ];
-        let ops = self.runs.fence().into_iter().chain(ops).collect();
+        let ops = self.runs.fence().into_iter().chain(ops).chain(asked);
+        let ops = ops.collect();
         self.audit.commit_drafted(Batch { ops }).await?;
         self.runs.take_up(self, session);
         Ok(admin::view(&row, Some(shown)))

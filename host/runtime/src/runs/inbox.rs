@@ -68,6 +68,15 @@ impl Listed {
         }
     }
 
+    /// Of a run that begins in this state: the store has no row yet, and is to have
+    /// one for each question.
+    pub(crate) fn beginning(run: &str, state: &RunState) -> Self {
+        Self {
+            rows: BTreeSet::new(),
+            touched: Self::new(run, state).rows,
+        }
+    }
+
     /// These are about to be written.
     pub(crate) fn told(&mut self, records: &[Record]) {
         for record in records {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use airlock_journal::Op;
 use airlock_runtime::ApprovalsPage;
 
+use super::replays::fork;
 use super::*;
 
 const LISTED_MAX: usize = 1_000;
@@ -155,6 +156,26 @@ async fn a_run_asks_so_much_at_a_time() {
     }
     assert_eq!(denied, QUESTIONS_MAX + MORE);
     assert_eq!(host.added().await, 0);
+}
+
+/// A fork asks its own questions, also those that the other run has no answer to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_a_fork_took_over_is_listed() {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &[]).await;
+    let own = json!({ "ask": { "text": "may I?", "choices": ["yes", "no"] } });
+    let run = host.start(json!([own])).await;
+    host.until(&run, |_| host.open_questions().len() == 1).await;
+    let forked = fork(&host, &run, json!({ "at": 1 })).await.expect("forked");
+    let open = host.open_questions();
+    let of_runs: BTreeSet<&str> = open.iter().map(|asked| &*asked.run).collect();
+    assert_eq!(of_runs, BTreeSet::from([&*run, &*forked]));
+    let decided = decide(&host, "other", &format!("{forked}.0"), "yes").await;
+    assert_eq!(decided, Ok(()));
+    assert_eq!(host.results(&forked).await[0]["ok"]["choice"], "yes");
+    let open = host.open_questions();
+    assert_eq!(open.len(), 1, "the other run's is still open: {open:?}");
+    assert_eq!(open[0].run, run);
 }
 
 impl Host {
