@@ -284,7 +284,7 @@ impl Runs {
     /// Resolves when what the runs have to say is durable.
     pub(crate) async fn durable(&self) {
         for session in self.sessions() {
-            session.durable().await;
+            session.at_rest().await;
         }
     }
 }

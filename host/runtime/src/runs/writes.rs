@@ -37,8 +37,10 @@ pub(crate) struct Unwritten {
     bytes: u64,
     /// Somebody writes.
     writing: bool,
-    /// Records in the store.
-    len: u64,
+    /// How far the writes go that were begun: the next record is appended there.
+    begun: Mark,
+    /// How far those go that are durable, with what begins then.
+    kept: Mark,
     /// Whether the store says that the run has ended.
     ended: bool,
     /// The state in the run's row.
@@ -49,8 +51,26 @@ pub(crate) struct Unwritten {
     inbox: Listed,
 }
 
+/// How far the writes of a run go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    /// Writes since it was loaded.
+    writes: u64,
+    /// Records of its journal.
+    len: u64,
+}
+
+impl Mark {
+    /// Whether nothing of `other` is missing.
+    fn covers(self, other: Self) -> bool {
+        self.writes >= other.writes && self.len >= other.len
+    }
+}
+
 /// One write.
 struct Write {
+    /// How far it goes.
+    mark: Mark,
     records: Vec<Record>,
     ops: Vec<Op>,
     audited: bool,
@@ -61,13 +81,18 @@ struct Write {
 impl Unwritten {
     /// Nothing: `state` is what the store has.
     pub(crate) fn new(id: &str, state: &RunState) -> Self {
+        let there = Mark {
+            writes: 0,
+            len: state.len,
+        };
         Self {
             records: Vec::new(),
             beside: Vec::new(),
             audit: Vec::new(),
             bytes: 0,
             writing: false,
-            len: state.len,
+            begun: there,
+            kept: there,
             ended: state.end.is_some(),
             listed: rows::state_name(state),
             parked: false,
@@ -83,6 +108,17 @@ impl Unwritten {
     /// Whether all is at least being written.
     fn is_begun(&self) -> bool {
         self.records.is_empty() && self.beside.is_empty() && self.audit.is_empty()
+    }
+
+    /// How far the writes go that all is in which is there now. What comes later is not
+    /// waited for: an agent may say more and more.
+    fn all(&self) -> Mark {
+        let is_more = !(self.beside.is_empty() && self.audit.is_empty());
+        Mark {
+            // What stands beside the records goes with the next write.
+            writes: self.begun.writes + u64::from(is_more),
+            len: self.begun.len + self.records.len() as u64,
+        }
     }
 
     /// Adds a record.
@@ -175,10 +211,11 @@ impl Inner {
             return None;
         }
         let records = unwritten.take_records();
+        unwritten.begun.writes += 1;
         let mut ops = std::mem::take(&mut unwritten.beside);
         if !records.is_empty() {
-            ops.push(rows::append(id, unwritten.len, &records));
-            unwritten.len += records.len() as u64;
+            ops.push(rows::append(id, unwritten.begun.len, &records));
+            unwritten.begun.len += records.len() as u64;
             unwritten.inbox.told(&records);
             if std::mem::take(&mut unwritten.parked) {
                 ops.push(rows::put_open(id, Some(&OpenRow::default())));
@@ -192,6 +229,7 @@ impl Inner {
         let audited = !unwritten.audit.is_empty();
         ops.append(&mut unwritten.audit);
         Some(Write {
+            mark: unwritten.begun,
             records,
             ops,
             audited,
@@ -247,12 +285,25 @@ impl Session {
         self.durable().await
     }
 
-    /// Resolves when all that was pushed is durable; `false`: the store failed.
+    /// Resolves when all that was pushed so far is durable, and what begins with that
+    /// has; `false`: the store failed.
     pub(crate) async fn durable(self: &Arc<Self>) -> bool {
+        let all = self.lock().unwritten.all();
+        self.is_durable(|unwritten| unwritten.kept.covers(all))
+            .await
+    }
+
+    /// As [`Session::durable`], with what is pushed meanwhile: for the end of the host,
+    /// when nothing goes on that could push without end.
+    pub(crate) async fn at_rest(self: &Arc<Self>) -> bool {
+        self.is_durable(Unwritten::is_empty).await
+    }
+
+    async fn is_durable(self: &Arc<Self>, is_kept: impl Fn(&Unwritten) -> bool) -> bool {
         self.kick();
         self.wait_for(|inner| match inner.dead {
             true => Some(false),
-            false => inner.unwritten.is_empty().then_some(true),
+            false => is_kept(&inner.unwritten).then_some(true),
         })
         .await
     }
@@ -313,7 +364,12 @@ impl Session {
                     effects::begin(&self, *id, *begun);
                 }
             }
-            next = self.lock().write(&self.id);
+            next = {
+                let mut inner = self.lock();
+                // Not before what begins with it has: whoever waits relies on that.
+                inner.unwritten.kept = write.mark;
+                inner.write(&self.id)
+            };
             self.bump();
         }
     }

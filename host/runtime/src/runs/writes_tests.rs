@@ -7,12 +7,15 @@ use bytes::Bytes;
 use super::*;
 use crate::runs::tests::begins;
 
-fn state() -> RunState {
-    let began = Record {
+fn began() -> Record {
+    Record {
         at_ms: 1,
         event: Event::Started(begins()),
-    };
-    RunState::of(&[began])
+    }
+}
+
+fn state() -> RunState {
+    RunState::of(&[began()])
 }
 
 /// A record that about so many bytes are in.
@@ -51,6 +54,12 @@ fn unwritten(records: Vec<Record>) -> Unwritten {
     unwritten
 }
 
+/// A run of which the store has the beginning.
+fn session() -> Arc<Session> {
+    let (id, nobody) = ("run_x".to_owned(), std::sync::Weak::new());
+    Session::of(id.clone(), id, nobody, &[began()])
+}
+
 #[test]
 fn all_is_durable_where_nothing_is_left_and_nobody_writes() {
     assert!(unwritten(vec![]).is_empty());
@@ -66,6 +75,48 @@ fn all_is_durable_where_nothing_is_left_and_nobody_writes() {
     );
     assert_eq!(with(|unwritten| unwritten.audit.push(op())), (false, false));
     assert_eq!(with(|unwritten| unwritten.writing = true), (true, false));
+}
+
+/// Whoever waits waits for what was there when it came, in one write or in several.
+#[test]
+fn what_is_pushed_later_is_not_waited_for() {
+    let run = session();
+    let mut inner = run.lock();
+    let covers = |inner: &Inner, all: Mark| inner.unwritten.kept.covers(all);
+    assert!(covers(&inner, inner.unwritten.all()), "there is nothing");
+
+    for _ in 0..5 {
+        inner.unwritten.push(noted(WRITE_BYTES / 2 + 1_000));
+    }
+    let noted_all = inner.unwritten.all();
+    let mut kept = Vec::new();
+    while !covers(&inner, noted_all) {
+        let write = inner.write("run_x").expect("one more");
+        assert!(!covers(&inner, noted_all), "it is under way");
+        inner.unwritten.kept = write.mark;
+        kept.push(write.records.len());
+        // Another one each time.
+        inner.unwritten.push(noted(1_000));
+    }
+    assert_eq!(kept, [2, 2, 3], "the last takes what came meanwhile");
+
+    // What stands beside the records counts as well.
+    for of_beside in [true, false] {
+        while let Some(write) = inner.write("run_x") {
+            inner.unwritten.kept = write.mark;
+        }
+        match of_beside {
+            true => inner.unwritten.beside.push(op()),
+            false => inner.unwritten.audit.push(op()),
+        }
+        let all = inner.unwritten.all();
+        assert!(!covers(&inner, all), "it is not begun");
+        let write = inner.write("run_x").expect("a write");
+        assert_eq!(inner.unwritten.all(), all);
+        assert!(!covers(&inner, all), "it is under way");
+        inner.unwritten.kept = write.mark;
+        assert!(covers(&inner, all));
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use airlock_journal::decorator::Decorator;
 use airlock_journal::store::{BoxFuture, Committed};
@@ -21,6 +23,10 @@ pub struct Gated {
     lets_go: Semaphore,
     /// Reads of a stream that fail.
     fails: Mutex<HashMap<String, u32>>,
+    /// How long each write takes.
+    takes: Mutex<Duration>,
+    /// Writes that are durable.
+    writes: AtomicU64,
 }
 
 impl Gated {
@@ -31,6 +37,8 @@ impl Gated {
             holds_bytes: Mutex::default(),
             lets_go: Semaphore::new(0),
             fails: Mutex::default(),
+            takes: Mutex::default(),
+            writes: AtomicU64::new(0),
         })
     }
 
@@ -80,6 +88,16 @@ impl Gated {
         fails.get(&format!("run/{run}")).copied().unwrap_or(0)
     }
 
+    /// Lets each write take so long from now on.
+    pub fn slow_down(&self, takes: Duration) {
+        *self.takes.lock().expect("lock") = takes;
+    }
+
+    /// Writes so far.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
     fn holds(&self, batch: &Batch) -> bool {
         let mut holds = self.holds.lock().expect("lock");
         let writes = |op: &Op| match op {
@@ -118,8 +136,13 @@ impl Decorator for Gated {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, StoreError>> {
         let held = self.holds(&batch);
         let committed = self.inner.commit(batch);
+        let takes = *self.takes.lock().expect("lock");
         Box::pin(async move {
             let committed = committed.await;
+            if !takes.is_zero() {
+                tokio::time::sleep(takes).await;
+            }
+            self.writes.fetch_add(1, Ordering::Relaxed);
             if held {
                 self.lets_go.acquire().await.expect("open").forget();
             }

@@ -200,3 +200,23 @@ async fn a_full_run_that_is_cancelled_loses_no_child_that_it_let_go_of() {
     assert_eq!(ended.run.status, RunStatus::Cancelled);
     assert_eq!(ended.children.len(), 2);
 }
+
+/// Its agent has more and more to say, and what people say waits for none of that.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_says_much_keeps_nobody_from_ending_its_run() {
+    let (dir, disk) = place();
+    let gate = Gated::on(&disk);
+    let host = gate.host(crate::host::config(dir.path())).await;
+    host.prepare(&[]).await;
+    gate.slow_down(Duration::from_millis(10));
+    let set = json!({ "set": { "key": "k", "value": "x".repeat(2_000) } });
+    let much = json!([{ "repeat": { "times": 20_000, "steps": [set] } }]);
+    let run = host.start(much).await;
+    host.until(&run, |run| run.events > 100).await;
+    let before = gate.writes();
+    let cancelled = host.runtime.cancel_run(&host.who, &run, "enough").await;
+    let writes = gate.writes() - before;
+    cancelled.expect("taken");
+    assert!(writes <= 4, "it took {writes} writes");
+    assert_eq!(host.ended(&run).await.run.status, RunStatus::Cancelled);
+}
