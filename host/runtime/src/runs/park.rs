@@ -110,12 +110,11 @@ pub(super) async fn retire(session: &Arc<Session>) -> bool {
     let Some(runtime) = session.runtime.upgrade() else {
         return true;
     };
-    let Some(parked) = session.lock().parked() else {
-        return false;
+    let parked = match session.write_parked().await {
+        None => return false,
+        Some((_, false)) => return true,
+        Some((parked, true)) => parked,
     };
-    if !session.write_parked(&parked).await {
-        return true;
-    }
     let mut live = runtime.runs.lock();
     let mut inner = session.lock();
     // A record that came meanwhile took back that it is parked, also where it waits as

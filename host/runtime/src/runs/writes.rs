@@ -203,6 +203,19 @@ impl Inner {
         self.unwritten.audit.extend(audit);
     }
 
+    /// Has the store say that nothing of the run goes on, where that is so. A record that
+    /// comes between the look and the row would be written before it, and the row would
+    /// not be true: both are one step, for whoever has the lock.
+    fn park(&mut self, id: &str) -> Option<Parked> {
+        let parked = self.parked()?;
+        let row = OpenRow {
+            parked: Some(parked.clone()),
+        };
+        self.unwritten.beside.push(rows::put_open(id, Some(&row)));
+        self.unwritten.parked = true;
+        Some(parked)
+    }
+
     /// What is to be written next.
     fn write(&mut self, id: &str) -> Option<Write> {
         let unwritten = &mut self.unwritten;
@@ -308,17 +321,11 @@ impl Session {
         .await
     }
 
-    /// Says in the store that nothing of the run goes on; `false`: the store
-    /// failed.
-    pub(crate) async fn write_parked(self: &Arc<Self>, parked: &Parked) -> bool {
-        {
-            let parked = Some(parked.clone());
-            let row = rows::put_open(&self.id, Some(&OpenRow { parked }));
-            let mut inner = self.lock();
-            inner.unwritten.beside.push(row);
-            inner.unwritten.parked = true;
-        }
-        self.durable().await
+    /// Says in the store that nothing of the run goes on, with how it waits; `None`: it
+    /// goes on. Resolves when that is durable, `false` where the store failed.
+    pub(crate) async fn write_parked(self: &Arc<Self>) -> Option<(Parked, bool)> {
+        let parked = self.lock().park(&self.id)?;
+        Some((parked, self.durable().await))
     }
 
     /// Starts writing what is pending, unless somebody does.

@@ -119,6 +119,25 @@ fn what_is_pushed_later_is_not_waited_for() {
     }
 }
 
+/// The store says that nothing goes on where that is so when the row is pushed, and not
+/// while something is pushed or written.
+#[test]
+fn a_run_that_has_something_to_write_is_not_parked() {
+    let run = session();
+    let mut inner = run.lock();
+    assert_eq!(inner.park("run_x"), None, "it is at work");
+    let by = "ann".to_owned();
+    inner.push(Event::Paused { by });
+    assert_eq!(inner.park("run_x"), None, "it is not written");
+    inner.unwritten.writing = true;
+    let write = inner.write("run_x").expect("a write");
+    assert_eq!(inner.park("run_x"), None, "it is under way");
+    inner.unwritten.kept = write.mark;
+    assert!(inner.write("run_x").is_none());
+    assert!(inner.park("run_x").is_some_and(|parked| !parked.halted));
+    assert!(inner.unwritten.is_parked() && inner.unwritten.beside.len() == 1);
+}
+
 #[test]
 fn much_is_a_quarter_of_a_mebibyte() {
     let weight = weight::of(&noted(1_000).event);
