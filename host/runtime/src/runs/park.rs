@@ -194,18 +194,38 @@ impl Runs {
                     self.wakes.add(due_ms, &id);
                 }
             }
-            _ if self.lock().contains_key(&id) => {}
-            _ => match self.load(runtime, &id) {
-                Ok(session) => self.take_up(runtime, session),
-                Err(error) => {
+            _ => {
+                if let Err(error) = self.recover_one(runtime, &id) {
                     tracing::error!(run = id, %error, "a run's journal can't be read");
                     if may_work(&error) {
                         self.io.spawn(recover_late(Arc::downgrade(runtime), id));
                     }
                 }
-            },
+            }
         })?;
         self.io.spawn(wake_due(Arc::downgrade(runtime)));
+        Ok(())
+    }
+
+    /// Takes up a run that was open when the host started, unless somebody who came for
+    /// it has: one that was taken up before it may already end it, or tell it something.
+    fn recover_one(&self, runtime: &Arc<Runtime>, id: &str) -> Result<(), StoreError> {
+        let _loading = self.wakes.loading(id);
+        if self.lock().contains_key(id) {
+            return Ok(());
+        }
+        // They may have seen it to its end, or let go of it again.
+        let is_parked = match rows::open_row(runtime.store(), id) {
+            Ok(None) => return Ok(()),
+            Ok(Some(row)) => row.parked.is_some(),
+            Err(error) if may_work(&error) => return Err(error),
+            Err(_) => false,
+        };
+        let session = self.load(runtime, id)?;
+        if is_parked {
+            session.lock().unwritten.was_parked();
+        }
+        self.take_up(runtime, session);
         Ok(())
     }
 
@@ -227,13 +247,8 @@ async fn recover_late(runtime: Weak<Runtime>, id: String) {
         let Some(runtime) = runtime.upgrade() else {
             return;
         };
-        let runs = &runtime.runs;
-        let _loading = runs.wakes.loading(&id);
-        if runs.lock().contains_key(&id) {
-            return;
-        }
-        match runs.load(&runtime, &id) {
-            Ok(session) => return runs.take_up(&runtime, session),
+        match runtime.runs.recover_one(&runtime, &id) {
+            Ok(()) => return,
             Err(error) if may_work(&error) => {}
             Err(error) => {
                 tracing::error!(run = id, %error, "a run's journal can't be read");

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use airlock_journal::decorator::Decorator;
@@ -27,6 +28,8 @@ pub struct Gated {
     takes: Mutex<Duration>,
     /// Writes that are durable.
     writes: AtomicU64,
+    /// A stream that is read slowly, and the thread that takes longest.
+    reads_slowly: Mutex<Option<(String, ThreadId)>>,
 }
 
 impl Gated {
@@ -39,6 +42,7 @@ impl Gated {
             fails: Mutex::default(),
             takes: Mutex::default(),
             writes: AtomicU64::new(0),
+            reads_slowly: Mutex::default(),
         })
     }
 
@@ -96,6 +100,13 @@ impl Gated {
     /// Writes so far.
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Lets reads of a run's journal take long, and longer on this thread: it comes
+    /// back with what was there long before.
+    pub fn read_slowly_here(&self, run: &str) {
+        let here = std::thread::current().id();
+        *self.reads_slowly.lock().expect("lock") = Some((format!("run/{run}"), here));
     }
 
     fn holds(&self, batch: &Batch) -> bool {
@@ -158,6 +169,12 @@ impl Decorator for Gated {
             *left -= 1;
             return Err(StoreError::io("opening a file", "too many are open"));
         }
-        self.inner.read(stream, from, limit)
+        let read = self.inner.read(stream, from, limit);
+        let slowly = self.reads_slowly.lock().expect("lock").clone();
+        if let Some((_, longest)) = slowly.filter(|(stream, _)| *stream == name) {
+            let is_longest = longest == std::thread::current().id();
+            std::thread::sleep(Duration::from_millis(if is_longest { 600 } else { 200 }));
+        }
+        read
     }
 }

@@ -179,7 +179,7 @@ async fn a_question_that_a_fork_took_over_is_listed() {
 }
 
 impl Host {
-    fn records_of(&self, id: &str) -> String {
+    pub(super) fn records_of(&self, id: &str) -> String {
         let page = self.runtime.run_events(&self.who, id, 0, 1_000);
         json!(page.expect("reads").events).to_string()
     }

@@ -86,3 +86,40 @@ async fn a_read_that_fails_at_the_start_strands_no_run() {
         .expect("it is there");
     host.results(&run).await;
 }
+
+/// A run that its parent ends while it is being taken up: both come for it at once, as
+/// the host starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_taken_up_once_however_many_come_for_it() {
+    let (dir, disk) = place();
+    let store = Gated::on(&disk);
+    let first = host(&store, dir.path()).await;
+    first.prepare(&[]).await;
+    let below = json!({ "start": { "steps": [{ "signal": { "name": "never" } }] } });
+    let parent = first
+        .start(json!([{ "start": { "steps": [below] } }]))
+        .await;
+    let run = first.until(&parent, |run| run.children.len() == 1).await;
+    let child = run.children[0].clone();
+    first.until(&child, |run| run.children.len() == 1).await;
+    first.until_out_of_memory().await;
+    // The host dies when the parent's end is on record, before the child's is.
+    first.store.inject(Fault::Write { n: 1 });
+    let cancelled = first.runtime.cancel_run(&first.who, &parent, "enough");
+    cancelled.await.expect("taken");
+    while first.runtime.ready().is_ok() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let is_to_end = |run| first.records_of(run).contains("cancel-requested");
+    assert!(is_to_end(&parent) && !is_to_end(&child));
+    drop(first);
+    let store = Gated::on(&disk);
+    store.read_slowly_here(&child);
+    let host = host(&store, dir.path()).await;
+    for run in [&parent, &child] {
+        assert_eq!(host.ended(run).await.run.status, RunStatus::Cancelled);
+    }
+    // A second one would stay, with nothing that it may write.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!((host.in_memory(), host.runtime.ready()), (0, Ok(())));
+}
