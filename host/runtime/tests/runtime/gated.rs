@@ -7,7 +7,7 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use airlock_journal::decorator::Decorator;
-use airlock_journal::store::{BoxFuture, Committed};
+use airlock_journal::store::{BoxFuture, Committed, Head};
 use airlock_journal::{Batch, Op, Record, Store, StoreError};
 use tokio::sync::Semaphore;
 
@@ -30,6 +30,8 @@ pub struct Gated {
     writes: AtomicU64,
     /// A stream that is read slowly, and the thread that takes longest.
     reads_slowly: Mutex<Option<(String, ThreadId)>>,
+    /// A stream that is removed after a part of it was read.
+    removes: Mutex<Option<String>>,
 }
 
 impl Gated {
@@ -43,6 +45,7 @@ impl Gated {
             takes: Mutex::default(),
             writes: AtomicU64::new(0),
             reads_slowly: Mutex::default(),
+            removes: Mutex::default(),
         })
     }
 
@@ -109,6 +112,18 @@ impl Gated {
         *self.reads_slowly.lock().expect("lock") = Some((format!("run/{run}"), here));
     }
 
+    /// Lets a run's journal be gone once somebody has read its first page.
+    pub fn remove_while_it_is_read(&self, run: &str) {
+        *self.removes.lock().expect("lock") = Some(format!("run/{run}"));
+    }
+
+    fn removes(&self, stream: &[u8]) -> bool {
+        let removes = self.removes.lock().expect("lock");
+        removes
+            .as_ref()
+            .is_some_and(|name| name.as_bytes() == stream)
+    }
+
     fn holds(&self, batch: &Batch) -> bool {
         let mut holds = self.holds.lock().expect("lock");
         let writes = |op: &Op| match op {
@@ -169,6 +184,9 @@ impl Decorator for Gated {
             *left -= 1;
             return Err(StoreError::io("opening a file", "too many are open"));
         }
+        if from > 0 && self.removes(stream) {
+            return Ok(Vec::new());
+        }
         let read = self.inner.read(stream, from, limit);
         let slowly = self.reads_slowly.lock().expect("lock").clone();
         if let Some((_, longest)) = slowly.filter(|(stream, _)| *stream == name) {
@@ -176,5 +194,12 @@ impl Decorator for Gated {
             std::thread::sleep(Duration::from_millis(if is_longest { 600 } else { 200 }));
         }
         read
+    }
+
+    fn head(&self, stream: &[u8]) -> Result<Head, StoreError> {
+        match self.removes(stream) {
+            true => Ok(Head::default()),
+            false => self.inner.head(stream),
+        }
     }
 }

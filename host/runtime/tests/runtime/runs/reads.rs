@@ -2,6 +2,7 @@
 
 use airlock_runtime::RuntimeConfig;
 
+use super::replays::fork;
 use super::*;
 use crate::host::gated::Gated;
 
@@ -122,4 +123,23 @@ async fn a_run_is_taken_up_once_however_many_come_for_it() {
     // A second one would stay, with nothing that it may write.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!((host.in_memory(), host.runtime.ready()), (0, Ok(())));
+}
+
+/// What is left of a long run that is removed while somebody reads it is not taken for
+/// all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_removed_while_it_is_read_is_not_half_a_run() {
+    let (dir, disk) = place();
+    let store = Gated::on(&disk);
+    let host = host(&store, dir.path()).await;
+    host.prepare(&[]).await;
+    let set = json!({ "set": { "key": "k", "value": 1 } });
+    let many = json!({ "repeat": { "times": 1_100, "steps": [set] } });
+    let run = host.start(json!([many, { "sleep": { "ms": 1 } }])).await;
+    host.results(&run).await;
+    let whole = fork(&host, &run, json!({ "at": 0 })).await;
+    whole.expect("it is there");
+    store.remove_while_it_is_read(&run);
+    let half = fork(&host, &run, json!({ "at": 0 })).await;
+    assert_eq!(half, Err("store-failed"));
 }
