@@ -145,13 +145,11 @@ async fn stands(call: &Call) -> Result<Reply, Refusal> {
 /// Where a run stands after something was done with it. That it was done stays true
 /// where it can't be shown: nobody is to do it once more for that.
 async fn stands_since(call: &Call) -> Result<Reply, Refusal> {
-    stands(call).await.or_else(|why| {
-        let id = call.param("id");
-        let detail = format!(
-            "it was done and is durable, but where {id} stands can't be shown now: {}",
-            why.detail()
-        );
-        Err(Refusal::new(500, "done-not-shown", detail))
+    stands(call).await.map_err(|why| {
+        let (id, why) = (call.param("id"), why.detail());
+        let detail =
+            format!("it was done and is durable, but where {id} stands can't be shown now: {why}");
+        Refusal::new(500, "done-not-shown", detail)
     })
 }
 
