@@ -192,7 +192,7 @@ impl Runtime {
         // What it is made by may have taken a while to be there.
         self.may_begin(who, &call.plugin)?;
         if let Some(step) = end.step {
-            self.check_step(step, &ready.active, &call)?;
+            self.check_step(step, &ready.active, &call.tool)?;
         }
         if let Some(ticket) = end.ticket {
             self.commit(ticket.intent().to_vec())
@@ -237,17 +237,12 @@ impl Runtime {
 
     /// What may have changed of a step while where it is made was made ready: what it
     /// was judged by, and whether the kill switch keeps it.
-    fn check_step(
-        &self,
-        step: &Step<'_>,
-        active: &Active,
-        call: &ToolCall,
-    ) -> Result<(), CallRefused> {
-        if self.halts.plugin(&call.plugin) || self.halts.run(step.run) {
-            let plugin = call.plugin.clone();
+    fn check_step(&self, step: &Step<'_>, active: &Active, tool: &str) -> Result<(), CallRefused> {
+        if self.halts.run(step.run) {
+            let plugin = active.name.clone();
             return Err(NotAdmitted::PluginHalted { plugin }.into());
         }
-        let now = Judged::of(&self.registry, step.run.agent, active, &call.tool);
+        let now = Judged::of(&self.registry, step.run.agent, active, tool);
         match now == *step.judged {
             true => Ok(()),
             false => Err(CallRefused::Changed),
