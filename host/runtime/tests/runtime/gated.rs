@@ -20,6 +20,8 @@ pub struct Gated {
     holds: Mutex<Option<&'static str>>,
     /// How large the write is that is held up.
     holds_bytes: Mutex<Option<usize>>,
+    /// The event of a run that is held up once it is durable.
+    holds_event: Mutex<Option<&'static str>>,
     /// One for each write that may go on.
     lets_go: Semaphore,
     /// Reads of a stream that fail.
@@ -40,6 +42,7 @@ impl Gated {
             inner: MemoryStore::on(disk),
             holds: Mutex::default(),
             holds_bytes: Mutex::default(),
+            holds_event: Mutex::default(),
             lets_go: Semaphore::new(0),
             fails: Mutex::default(),
             takes: Mutex::default(),
@@ -67,6 +70,11 @@ impl Gated {
         *self.holds_bytes.lock().expect("lock") = Some(bytes);
     }
 
+    /// Holds up the next write with a run's record of that event, once it is durable.
+    pub fn hold_event(&self, event: &'static str) {
+        *self.holds_event.lock().expect("lock") = Some(event);
+    }
+
     /// Holds up the next write to a space, once it is durable.
     pub fn hold(&self, space: &'static str) {
         *self.holds.lock().expect("lock") = Some(space);
@@ -76,6 +84,7 @@ impl Gated {
     pub fn is_held(&self) -> bool {
         self.holds.lock().expect("lock").is_none()
             && self.holds_bytes.lock().expect("lock").is_none()
+            && self.holds_event.lock().expect("lock").is_none()
     }
 
     /// Lets it go on.
@@ -144,13 +153,17 @@ impl Gated {
             } if stream.starts_with(b"run/") => Some(records),
             _ => None,
         });
-        let bytes: usize = of_run.flatten().map(Bytes::len).sum();
+        let records: Vec<&Bytes> = of_run.flatten().collect();
+        let bytes: usize = records.iter().map(|record| record.len()).sum();
+        let is = |record: &Bytes, event: &str| {
+            let record: serde_json::Value = serde_json::from_slice(record).expect("JSON");
+            record["event"] == event
+        };
+        let has = |event: &str| records.iter().any(|record| is(record, event));
         let mut holds = self.holds_bytes.lock().expect("lock");
-        let held = holds.is_some_and(|most| bytes >= most);
-        if held {
-            *holds = None;
-        }
-        held
+        let mut event = self.holds_event.lock().expect("lock");
+        holds.take_if(|most| bytes >= *most).is_some()
+            || event.take_if(|event| has(event)).is_some()
     }
 }
 

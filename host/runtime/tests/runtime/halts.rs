@@ -294,18 +294,11 @@ async fn a_call_whose_run_is_halted_while_its_intent_is_written_is_not_made() {
         let run = host.start(json!([add()])).await;
         host.until(&run, |_| !host.open_questions().is_empty())
             .await;
-        let is_held = async || {
-            while !gate.is_held() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        gate.hold_records(1);
+        gate.hold_event("begun");
         let approved = tokio::spawn(approve(&host));
-        is_held().await;
-        // The next one is the intent.
-        gate.hold_records(1);
-        gate.let_go();
-        is_held().await;
+        while !gate.is_held() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         let part = match kind {
             "agent" => Part::Agent("prober".to_owned()),
             _ => Part::Run(run.clone()),
