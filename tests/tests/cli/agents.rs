@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
+use airlock::client::Request;
 use airlock::harness::Server;
 use airlock_tests::{airlock, component, root};
 use serde_json::Value;
@@ -222,6 +223,53 @@ fn a_run_without_a_server_says_that_it_needs_one() {
     let ran = place.run(&["runs", "events", &id, "--follow"]);
     assert_eq!(ran.code, 7, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("start `airlock serve`"), "{}", ran.err);
+}
+
+/// What a person says of a run that waits is kept where no server runs, and the run
+/// goes on with the next one.
+#[test]
+fn a_decision_without_a_server_is_kept_for_the_next() {
+    let place = Place::new();
+    installed(&place);
+    let settings = place.data.join("airlock.toml");
+    std::fs::write(settings, "agent_warm_seconds = 0\n").expect("it is written");
+    let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
+    let input = format!("{{\"steps\":[{ASK},{ADD}]}}");
+    place.ok(&["run", "prober", "--input", &input]);
+    let question = loop {
+        let asked = place.json(&["approvals", "list"]);
+        if let Some(id) = asked["approvals"][0]["id"].as_str() {
+            break id.to_owned();
+        }
+    };
+    // What is in memory is the server's until it ends.
+    let metrics = Request::new("GET", "/metrics");
+    let in_memory = || {
+        let reply = server.api().ok(&metrics).expect("metrics");
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        !text.lines().any(|line| line == "airlock_runs_in_memory 0")
+    };
+    while in_memory() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
+    assert!(stopped.success());
+
+    let ran = place.run(&["approvals", "decide", &question, "yes"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("start `airlock serve`"), "{}", ran.err);
+    let run = place.json(&["runs", "list"])["runs"][0]["id"].clone();
+    let run = run.as_str().expect("an id");
+    let shown = place.json(&["runs", "show", run]);
+    assert!(shown["used"]["calls"].is_null(), "{shown}");
+    assert!(shown["end"].is_null(), "{shown}");
+    let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
+    let ended = place.run(&["runs", "events", run, "--follow"]);
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    let shown = place.json(&["runs", "show", run]);
+    assert_eq!(shown["used"]["calls"], 1, "{shown}");
+    let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
+    assert!(stopped.success());
 }
 
 /// What is wrong is told with the flags that were typed.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Session;
 use super::plugins::list_of;
+use super::runs::goes_on_later;
 use crate::cli::{Approvals, DecideWith};
 use crate::client::{Request, encode};
 use crate::output::{cell, json_seen, one_line, table, time};
@@ -57,7 +58,9 @@ fn decide(session: &Session, id: &str, decision: &str, with: DecideWith) -> Resu
             let about = About::of(session, asked);
             format!("{}\n\n{decision}: {id}", show_text(asked, &about))
         }
-    })
+    })?;
+    goes_on_later(session);
+    Ok(())
 }
 
 fn list_text(answer: &Value) -> String {

@@ -46,9 +46,7 @@ pub(super) fn start(session: &Session, command: &Run) -> Result<ExitCode> {
                 cell(run, "id")
             )
         })?;
-        if let Api::Local(_) = session.api {
-            print_error(NO_SERVER);
-        }
+        goes_on_later(session);
         return Ok(ExitCode::SUCCESS);
     }
     match session.format {
@@ -199,7 +197,18 @@ pub(super) fn path(id: &str) -> String {
 pub(super) fn act(session: &Session, id: &str, action: &str, body: &Value) -> Result<()> {
     let path = format!("{}/{action}", path(id));
     let run: Value = session.api.value(&Request::json("POST", &path, body))?;
-    session.format.show(&run, |run| cell(run, "status"))
+    session.format.show(&run, |run| cell(run, "status"))?;
+    if action != "pause" {
+        goes_on_later(session);
+    }
+    Ok(())
+}
+
+/// Says so where the run does not go on by itself.
+pub(super) fn goes_on_later(session: &Session) {
+    if let Api::Local(_) = session.api {
+        print_error(NO_SERVER);
+    }
 }
 
 /// An agent's input as it was typed.

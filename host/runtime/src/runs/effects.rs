@@ -33,6 +33,9 @@ pub(crate) fn begin(session: &Arc<Session>, id: RequestId, begun: Option<EffectC
     let (Some(runtime), Some(asked)) = (session.runtime.upgrade(), asked(session, id)) else {
         return;
     };
+    if !runtime.runs.is_owner() {
+        return;
+    }
     if let Request::Ask { due_ms: None, .. } | Request::Signal { .. } = asked.request {
         return;
     }

@@ -189,6 +189,7 @@ impl Runs {
     /// Becomes the one that looks after the runs of this store. Whoever did before
     /// is gone, or its late writes are refused from now on.
     async fn own(&self, runtime: &Arc<Runtime>) -> Result<(), StoreError> {
+        let mut is_new = false;
         let take = async {
             let (store, now) = (runtime.store(), crate::ids::now_ms());
             // The store is this process's own: its last owner is no more.
@@ -205,9 +206,17 @@ impl Runs {
             runtime.commit(vec![Op::Put { space, key, value }]).await?;
             let token = store.lease(LEASE, &owner, now, LEASE_MS).await?;
             self.io.spawn(renew(Arc::downgrade(runtime), owner));
+            is_new = true;
             Ok(token)
         };
-        self.fence.get_or_try_init(|| take).await.map(drop)
+        self.fence.get_or_try_init(|| take).await?;
+        if is_new {
+            // Those that were told something before.
+            for session in self.sessions() {
+                self.look_after(session);
+            }
+        }
+        Ok(())
     }
 
     /// Whether this process looks after the runs.
@@ -259,8 +268,18 @@ impl Runs {
         self.lock().insert(session.id.clone(), live);
         self.look_at_halt(runtime, &session);
         // Not before it is found: what it waits for may have come meanwhile.
+        self.look_after(session);
+    }
+
+    /// Has what a run asks for done, and its agent work. In a process that does not look
+    /// after runs it is told what people say, no more: it ends when that is kept, and
+    /// would cut off what it began.
+    fn look_after(&self, session: Arc<Session>) {
+        if !self.is_owner() || std::mem::replace(&mut session.lock().looked_after, true) {
+            return;
+        }
         drive::recover(&session);
-        runtime.runs.io.spawn(drive::drive(session));
+        self.io.spawn(drive::drive(session));
     }
 
     fn forget(&self, id: &str) {

@@ -75,6 +75,8 @@ pub(crate) struct Inner {
     pub(crate) waiting: bool,
     /// Who looks at it and keeps it in memory.
     pub(crate) holds: u32,
+    /// What it asks for is done here, and its agent works here.
+    pub(super) looked_after: bool,
     /// It is no longer looked after here: whoever comes loads it again.
     pub(crate) retired: bool,
     pub(crate) meter: Meter,
@@ -121,6 +123,7 @@ impl Session {
                 effects: HashMap::new(),
                 waiting: false,
                 holds: 0,
+                looked_after: false,
                 retired: false,
                 meter: Meter::default(),
                 put_off: BTreeSet::new(),

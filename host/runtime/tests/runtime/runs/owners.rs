@@ -92,6 +92,51 @@ async fn an_owner_that_is_late_with_an_outcome_is_refused_and_not_healthy() {
     assert!(results[0].to_string().contains("not known"), "{results}");
 }
 
+/// A command without a server says what a person says, and ends: nothing begins in it
+/// that its end would cut off.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_where_nobody_looks_after_runs_begins_nothing() {
+    for stays in [false, true] {
+        let (dir, disk) = place();
+        let host = parked::narrow_host(dir.path(), &disk).await;
+        host.prepare(&["keeper/*"]).await;
+        let told = host.start(json!([signal("go"), add()])).await;
+        let asks = host.start(json!([parked::ask(), add()])).await;
+        for id in [&told, &asks] {
+            host.until(id, |run| run.waits_for.len() == 1).await;
+        }
+        host.until_out_of_memory().await;
+        drop(host);
+
+        let command = Host::with(parked::narrow(dir.path()), &disk).await;
+        let signalled = command.signal(&told, "go", json!(1)).await;
+        signalled.expect("kept");
+        let question = command.open_questions().remove(0).id;
+        let decided = decide(&command, "somebody", &question, "yes").await;
+        assert_eq!(decided, Ok(()));
+        let known = [&told, &asks].map(|id| command.run(id).events);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = [&told, &asks].map(|id| command.run(id).events);
+        assert_eq!(now, known, "what was said, and no more");
+        let host = match stays {
+            true => {
+                let taken = command.runtime.take_up_runs().await;
+                taken.expect("they are read");
+                command
+            }
+            false => {
+                drop(command);
+                parked::narrow_host(dir.path(), &disk).await
+            }
+        };
+        for id in [&told, &asks] {
+            let results = host.results(id).await;
+            assert!(results[1]["ok"]["count"].is_u64(), "{results}");
+        }
+        assert_eq!(host.added().await, 2);
+    }
+}
+
 /// Runs are taken and none gets a sandbox: the host says so, until one does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_whose_runs_do_not_go_on_is_not_healthy() {

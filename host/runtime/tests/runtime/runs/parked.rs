@@ -5,7 +5,7 @@ use super::*;
 use airlock_runtime::{Failure, ForkRun, Principal, Role, RuntimeConfig};
 
 /// A place where waiting agents give way at once, and two have a sandbox.
-fn narrow(dir: &Path) -> RuntimeConfig {
+pub(super) fn narrow(dir: &Path) -> RuntimeConfig {
     RuntimeConfig {
         agents_max: 2,
         agent_warm: Duration::ZERO,
@@ -59,7 +59,7 @@ fn sleep(ms: u64) -> Value {
     json!({ "sleep": { "ms": ms } })
 }
 
-fn ask() -> Value {
+pub(super) fn ask() -> Value {
     json!({ "ask": { "text": "now?", "choices": ["yes", "no"] } })
 }
 
