@@ -121,13 +121,17 @@ pub(crate) fn cancel(session: &Arc<Session>, id: RequestId) {
     session.settled(settled);
 }
 
-/// Answers for a request that was ended while what performed it had no answer.
-pub(super) fn ended_meanwhile(session: &Arc<Session>, id: RequestId) {
+/// As [`Effect::rests`]; what was ended meanwhile has its answer then.
+pub(super) fn rests(session: &Arc<Session>, id: RequestId, effect: &Effect) -> bool {
+    if effect.rests() {
+        return true;
+    }
     let runtime = session.runtime.upgrade();
     let settled = session
         .lock()
         .cancelled(&session.id, id, runtime.as_deref());
     session.settled(settled);
+    false
 }
 
 /// A person says what became of a request; `false`: it is to end, and nobody is asked.
@@ -364,6 +368,33 @@ mod tests {
         cancel(&session, 0);
         assert!(!session.lock().asks(0, &second, why));
         assert_eq!(session.lock().state.block(), None);
+    }
+
+    /// Its attempt came to nothing that answers it: whoever performs it does.
+    #[test]
+    fn what_is_ended_between_two_attempts_is_answered_once() {
+        let requested = Event::Requested {
+            id: 0,
+            request: call(),
+            begun: Some(EffectClass::ReadOnly),
+        };
+        let events = [Event::Started(crate::runs::tests::begins()), requested];
+        let records = events.map(|event| Record { at_ms: 1, event });
+        for ended in [false, true] {
+            let id = "run_1".to_owned();
+            let session = Session::of(id.clone(), id, std::sync::Weak::new(), &records);
+            let effect = Arc::new(Effect::default());
+            assert!(session.performing(0, &effect));
+            assert!(effect.begins() && effect.is_done());
+            if ended {
+                cancel(&session, 0);
+            }
+            assert!(session.lock().answers.is_empty(), "nobody answered yet");
+            assert_eq!(rests(&session, 0, &effect), !ended);
+            let told = session.lock().answers.get(&0).cloned();
+            let cancelled = Told::Error(CallError::Cancelled);
+            assert_eq!(told, ended.then_some(cancelled));
+        }
     }
 
     /// What a backup knows nothing of may have happened after it was made.

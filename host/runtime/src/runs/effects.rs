@@ -295,14 +295,15 @@ impl CallStep {
         if self.is_intended() {
             return self.anew(asked, true, "it has to be approved");
         }
-        if asked.to_approve.as_ref() != Some(&binding) {
+        let is_asked = asked.to_approve.as_ref() == Some(&binding);
+        let ask = || {
             let terms = Terms::of(rule, ids::now_ms());
-            if !session.ask(Event::ApprovalAsked { id, binding, terms }) {
-                session.room_to_ask(id).await;
-                return Goes::On;
-            }
+            session.ask(Event::ApprovalAsked { id, binding, terms })
+        };
+        match is_asked || ask() {
+            true => session.decided(id).await,
+            false => session.room_to_ask(id).await,
         }
-        session.decided(id).await;
         Goes::On
     }
 

@@ -54,8 +54,7 @@ pub(super) async fn perform(mut step: impl Perform) {
         until(asked.not_before_ms).await;
         let goes = step.attempt(asked).await;
         let work = step.work();
-        if !work.effect.rests() {
-            effect::ended_meanwhile(&work.session, work.id);
+        if !effect::rests(&work.session, work.id, &work.effect) {
             break;
         }
         match goes {
@@ -104,10 +103,8 @@ impl UnderWay {
 
     /// The same, however much its journal has.
     pub(super) fn is_held(&self, plugin: Option<&str>) -> bool {
-        let inner = self.session.lock();
-        let held = inner.is_halted() || inner.state.holds_effects();
-        drop(inner);
-        // A call may be cut off before its run is told.
+        let held = self.session.lock().state.holds_effects();
+        // Not what its run was told of the kill switch: a call may be cut off before.
         held || self.runtime.ready().is_err()
             || super::stands_still(&self.runtime, &self.session)
             || plugin.is_some_and(|plugin| self.runtime.halts.plugin(plugin))
@@ -139,5 +136,72 @@ impl UnderWay {
         let events = withheld.into_iter().chain([answered]);
         self.session.settle_all(id, events, audit);
         Goes::Over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Weak;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::RuntimeConfig;
+    use crate::halt::HaltRequest;
+    use crate::principal::Principal;
+    use crate::runs::event::{Block, Record};
+
+    /// Each by itself: a block, a halt, that the host stops.
+    #[tokio::test]
+    async fn what_is_not_sent_yet_is_kept_by_each_that_may() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = RuntimeConfig {
+            compiler: PathBuf::new(),
+            ..RuntimeConfig::new(dir.path().join("data"), dir.path().join("keys"))
+        };
+        let runtime = Runtime::open(config).await.expect("opens");
+        let work = |blocked: Option<Block>| {
+            let start = Event::Started(crate::runs::tests::begins());
+            let blocked = blocked.map(|why| Event::Blocked { why });
+            let events = [start].into_iter().chain(blocked);
+            let records: Vec<Record> = events.map(|event| Record { at_ms: 1, event }).collect();
+            let id = "run_1".to_owned();
+            UnderWay {
+                session: Session::of(id.clone(), id, Weak::new(), &records),
+                runtime: Arc::clone(&runtime),
+                id: 0,
+                effect: Arc::default(),
+            }
+        };
+        assert!(!work(None).is_held(None));
+        let (tool, times) = ("p/t".to_owned(), 20);
+        assert!(work(Some(Block::Loop { tool, times })).is_held(None));
+        let who = Arc::new(Principal::local_admin("test"));
+        for halted in [true, false] {
+            let request = HaltRequest {
+                halted,
+                ..HaltRequest::default()
+            };
+            runtime.halt(&who, request).await.expect("halted");
+            assert_eq!(work(None).is_held(None), halted);
+        }
+        runtime.shutdown(Duration::ZERO).await;
+        assert!(work(None).is_held(None), "it stops");
+    }
+
+    /// What a plugin's halt keeps, and its lift takes up.
+    #[test]
+    fn a_call_is_kept_with_its_plugin_and_nothing_else_is() {
+        let call = |tool: &str| Request::Call {
+            tool: tool.to_owned(),
+            input: "{}".to_owned(),
+        };
+        for (request, plugin) in [
+            (call("keeper/add"), Some("keeper")),
+            (call("keeper/a/b"), Some("keeper")),
+            (Request::Timer { due_ms: 1 }, None),
+        ] {
+            assert_eq!(plugin_of(&request), plugin);
+        }
     }
 }

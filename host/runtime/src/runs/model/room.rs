@@ -33,10 +33,9 @@ pub(super) struct Unsent<'a> {
 impl Drop for Unsent<'_> {
     fn drop(&mut self) {
         let Some(part) = self.part.take() else { return };
-        let inner = self.step.work.session.lock();
-        let answered = !inner.dead && !inner.state.requests.contains_key(&self.step.work.id);
-        drop(inner);
-        if answered {
+        let work = &self.step.work;
+        let is_open = work.session.lock().state.requests.contains_key(&work.id);
+        if !is_open {
             self.step.give_back(part);
         }
     }
