@@ -257,7 +257,7 @@ fn a_decision_without_a_server_is_kept_for_the_next() {
 
     let ran = place.run(&["approvals", "decide", &question, "yes"]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("start `airlock serve`"), "{}", ran.err);
+    assert!(ran.err.contains("next `airlock serve`"), "{}", ran.err);
     let run = place.json(&["runs", "list"])["runs"][0]["id"].clone();
     let run = run.as_str().expect("an id");
     let shown = place.json(&["runs", "show", run]);

@@ -25,6 +25,9 @@ const SHOWN_CHARS_MAX: usize = 160;
 pub(super) const NO_SERVER: &str =
     "no server looks after this run: start `airlock serve`, and it goes on";
 
+/// What is said where a run is told something that it takes up later.
+const KEPT: &str = "no server looks after this run: what it was told is kept, and the next `airlock serve` takes it up";
+
 pub(super) fn start(session: &Session, command: &Run) -> Result<ExitCode> {
     let input = input(&command.input)?;
     let mut body = json!({
@@ -46,7 +49,9 @@ pub(super) fn start(session: &Session, command: &Run) -> Result<ExitCode> {
                 cell(run, "id")
             )
         })?;
-        goes_on_later(session);
+        if let Api::Local(_) = session.api {
+            print_error(NO_SERVER);
+        }
         return Ok(ExitCode::SUCCESS);
     }
     match session.format {
@@ -199,15 +204,15 @@ pub(super) fn act(session: &Session, id: &str, action: &str, body: &Value) -> Re
     let run: Value = session.api.value(&Request::json("POST", &path, body))?;
     session.format.show(&run, |run| cell(run, "status"))?;
     if action != "pause" {
-        goes_on_later(session);
+        is_kept(session);
     }
     Ok(())
 }
 
-/// Says so where the run does not go on by itself.
-pub(super) fn goes_on_later(session: &Session) {
+/// Says so where what a run is told is kept, and nothing comes of it here.
+pub(super) fn is_kept(session: &Session) {
     if let Api::Local(_) = session.api {
-        print_error(NO_SERVER);
+        print_error(KEPT);
     }
 }
 

@@ -543,17 +543,7 @@ impl Inner {
             .any(|(id, asked)| children::is_child(asked) && self.effects.contains_key(&id));
         let idle =
             idle && !starting && self.unwritten.is_empty() && self.is_idle() && self.holds == 0;
-        let held = self.halted || self.state.holds_effects();
-        idle.then(|| Parked {
-            // What is due while it stands still is seen to when it goes on.
-            wake_ms: self.state.wake_ms().filter(|_| !held),
-            halted: self.halted,
-            has_children: self.state.open().any(|(_, asked)| children::is_held(asked)),
-            status: match standing(&self.state) {
-                RunStatus::Running => RunStatus::Waiting,
-                status => status,
-            },
-        })
+        idle.then(|| waiting(&self.state, self.halted))
     }
 
     /// The payload of a signal that was reported to the agent and not read.
@@ -575,6 +565,21 @@ impl Inner {
                 used: Spent::default(),
             });
         }
+    }
+}
+
+/// How a run lies in the store of which nothing goes on.
+pub(super) fn waiting(state: &RunState, halted: bool) -> Parked {
+    let held = halted || state.holds_effects();
+    Parked {
+        // What is due while it stands still is seen to when it goes on.
+        wake_ms: state.wake_ms().filter(|_| !held),
+        halted,
+        has_children: state.open().any(|(_, asked)| children::is_held(asked)),
+        status: match standing(state) {
+            RunStatus::Running => RunStatus::Waiting,
+            status => status,
+        },
     }
 }
 

@@ -16,7 +16,7 @@ use super::event::{Event, Record};
 use super::fold::RunState;
 use super::inbox::Listed;
 use super::rows::{self, OpenRow, Parked};
-use super::session::{Inner, Session, Stop, standing};
+use super::session::{Inner, Session, Stop, standing, waiting};
 use super::types::RunStatus;
 use super::{RunError, weight};
 use crate::runtime::Runtime;
@@ -230,8 +230,14 @@ impl Inner {
             ops.push(rows::append(id, unwritten.begun.len, &records));
             unwritten.begun.len += records.len() as u64;
             unwritten.inbox.told(&records);
-            if std::mem::take(&mut unwritten.parked) {
-                ops.push(rows::put_open(id, Some(&OpenRow::default())));
+            if unwritten.parked {
+                // Where nobody looks after it, it still waits: to be taken up.
+                unwritten.parked = !self.looked_after;
+                let parked = unwritten.parked.then(|| Parked {
+                    wake_ms: Some(0),
+                    ..waiting(&self.state, false)
+                });
+                ops.push(rows::put_open(id, Some(&OpenRow { parked })));
             }
         }
         // What follows from the state is written with the record that led to it.

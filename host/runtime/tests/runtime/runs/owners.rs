@@ -92,32 +92,75 @@ async fn an_owner_that_is_late_with_an_outcome_is_refused_and_not_healthy() {
     assert!(results[0].to_string().contains("not known"), "{results}");
 }
 
+/// With a run that waits for each of these: a signal, a person, twice a person's word,
+/// what became of a call.
+async fn four_that_wait(host: &Host) -> [String; 4] {
+    host.prepare(&["keeper/*", "spinner/run"]).await;
+    let spins = airlock_sandbox::testing::guest("", airlock_sandbox::testing::SPIN);
+    install(&host.runtime, "spinner", spins).await;
+    let limits = json!({ "grants": {}, "limits": { "cpu": "300s", "wall": "300s" } });
+    let limits = serde_json::from_value(limits).expect("limits");
+    let set = host.runtime.set_grants(&host.who, "spinner", limits);
+    set.await.expect("they hold");
+    let told = host.start(json!([signal("go"), add()])).await;
+    let asks = host.start(json!([parked::ask(), add()])).await;
+    let twice = host.start(json!([signal("go"), add()])).await;
+    for id in [&told, &asks, &twice] {
+        host.until(id, |run| run.waits_for.len() == 1).await;
+    }
+    let call = json!({ "call": { "tool": "spinner/run", "input": {} } });
+    let lost = host.start(json!([call])).await;
+    host.until(&lost, |_| host.calls_that_run() == 1).await;
+    for halted in [true, false] {
+        let halt = HaltRequest {
+            halted,
+            plugin: Some("spinner".to_owned()),
+            ..HaltRequest::default()
+        };
+        host.runtime.halt(&host.who, halt).await.expect("halted");
+        host.until(&lost, |_| host.calls_that_run() == 0).await;
+    }
+    host.until(&lost, |run| run.blocked.is_some()).await;
+    host.until_out_of_memory().await;
+    [told, asks, twice, lost]
+}
+
 /// A command without a server says what a person says, and ends: nothing begins in it
-/// that its end would cut off.
+/// that its end would cut off, and the next one says more.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_where_nobody_looks_after_runs_begins_nothing() {
     for stays in [false, true] {
         let (dir, disk) = place();
         let host = parked::narrow_host(dir.path(), &disk).await;
-        host.prepare(&["keeper/*"]).await;
-        let told = host.start(json!([signal("go"), add()])).await;
-        let asks = host.start(json!([parked::ask(), add()])).await;
-        for id in [&told, &asks] {
-            host.until(id, |run| run.waits_for.len() == 1).await;
-        }
-        host.until_out_of_memory().await;
+        let all = four_that_wait(&host).await;
+        let [told, asks, twice, lost] = &all;
         drop(host);
+        let command = Host::with(parked::narrow(dir.path()), &disk).await;
+        command.signal(told, "go", json!(1)).await.expect("kept");
+        let paused = command.runtime.pause_run(&command.who, twice).await;
+        paused.expect("kept");
+        drop(command);
 
         let command = Host::with(parked::narrow(dir.path()), &disk).await;
-        let signalled = command.signal(&told, "go", json!(1)).await;
-        signalled.expect("kept");
+        assert_eq!(command.run(twice).run.status, RunStatus::Paused);
+        let again = Resume {
+            request: Some(0),
+            outcome: Some(Outcome::Retry),
+            ..Resume::default()
+        };
+        for (run, resume) in [(twice, Resume::default()), (lost, again)] {
+            let resumed = command.runtime.resume_run(&command.who, run, resume);
+            resumed.await.expect("kept");
+        }
+        command.signal(twice, "go", json!(1)).await.expect("kept");
         let question = command.open_questions().remove(0).id;
         let decided = decide(&command, "somebody", &question, "yes").await;
         assert_eq!(decided, Ok(()));
-        let known = [&told, &asks].map(|id| command.run(id).events);
+        let known = all.each_ref().map(|id| command.run(id).events);
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let now = [&told, &asks].map(|id| command.run(id).events);
+        let now = all.each_ref().map(|id| command.run(id).events);
         assert_eq!(now, known, "what was said, and no more");
+
         let host = match stays {
             true => {
                 let taken = command.runtime.take_up_runs().await;
@@ -129,11 +172,12 @@ async fn what_is_said_where_nobody_looks_after_runs_begins_nothing() {
                 parked::narrow_host(dir.path(), &disk).await
             }
         };
-        for id in [&told, &asks] {
+        for id in [told, asks, twice] {
             let results = host.results(id).await;
             assert!(results[1]["ok"]["count"].is_u64(), "{results}");
         }
-        assert_eq!(host.added().await, 2);
+        assert_eq!(host.added().await, 3);
+        host.until(lost, |_| host.calls_that_run() == 1).await;
     }
 }
 
