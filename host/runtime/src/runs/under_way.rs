@@ -151,27 +151,69 @@ mod tests {
     use crate::principal::Principal;
     use crate::runs::event::{Block, Record};
 
-    /// Each by itself: a block, a halt, that the host stops.
-    #[tokio::test]
-    async fn what_is_not_sent_yet_is_kept_by_each_that_may() {
-        let dir = tempfile::tempdir().expect("a directory");
+    async fn open(dir: &tempfile::TempDir) -> Arc<Runtime> {
         let config = RuntimeConfig {
             compiler: PathBuf::new(),
             ..RuntimeConfig::new(dir.path().join("data"), dir.path().join("keys"))
         };
-        let runtime = Runtime::open(config).await.expect("opens");
-        let work = |blocked: Option<Block>| {
-            let start = Event::Started(crate::runs::tests::begins());
-            let blocked = blocked.map(|why| Event::Blocked { why });
-            let events = [start].into_iter().chain(blocked);
-            let records: Vec<Record> = events.map(|event| Record { at_ms: 1, event }).collect();
-            let id = "run_1".to_owned();
-            UnderWay {
-                session: Session::of(id.clone(), id, Weak::new(), &records),
-                runtime: Arc::clone(&runtime),
-                id: 0,
-                effect: Arc::default(),
+        Runtime::open(config).await.expect("opens")
+    }
+
+    fn call(tool: &str) -> Request {
+        Request::Call {
+            tool: tool.to_owned(),
+            input: "{}".to_owned(),
+        }
+    }
+
+    /// The request 0 of a run to which this happened.
+    fn work(runtime: &Arc<Runtime>, events: impl IntoIterator<Item = Event>) -> UnderWay {
+        let start = Event::Started(crate::runs::tests::begins());
+        let events = [start].into_iter().chain(events);
+        let records: Vec<Record> = events.map(|event| Record { at_ms: 1, event }).collect();
+        let id = "run_1".to_owned();
+        UnderWay {
+            session: Session::of(id.clone(), id, Weak::new(), &records),
+            runtime: Arc::clone(runtime),
+            id: 0,
+            effect: Arc::default(),
+        }
+    }
+
+    /// Each by itself: it is answered, its run is another session's, it was ended.
+    #[tokio::test]
+    async fn what_is_over_does_not_begin() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let runtime = open(&dir).await;
+        let asked = || {
+            let (id, request, begun) = (0, call("p/t"), None);
+            work(&runtime, [Event::Requested { id, request, begun }])
+        };
+        for is_first in [true, false] {
+            let open = asked();
+            if is_first {
+                open.session.lock().intended.insert(0);
             }
+            assert_eq!(open.begins(), Some(is_first));
+        }
+        assert_eq!(work(&runtime, []).begins(), None, "answered");
+        let left = asked();
+        left.session.lock().retired = true;
+        assert_eq!(left.begins(), None, "another session's");
+        let ended = asked();
+        assert!(ended.session.performing(0, &ended.effect));
+        effect::cancel(&ended.session, 0);
+        assert_eq!(ended.begins(), None, "ended");
+    }
+
+    /// Each by itself: a block, a halt, that the host stops.
+    #[tokio::test]
+    async fn what_is_not_sent_yet_is_kept_by_each_that_may() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let runtime = open(&dir).await;
+        let work = |blocked: Option<Block>| {
+            let blocked = blocked.map(|why| Event::Blocked { why });
+            work(&runtime, blocked)
         };
         assert!(!work(None).is_held(None));
         let (tool, times) = ("p/t".to_owned(), 20);
@@ -192,10 +234,6 @@ mod tests {
     /// What a plugin's halt keeps, and its lift takes up.
     #[test]
     fn a_call_is_kept_with_its_plugin_and_nothing_else_is() {
-        let call = |tool: &str| Request::Call {
-            tool: tool.to_owned(),
-            input: "{}".to_owned(),
-        };
         for (request, plugin) in [
             (call("keeper/add"), Some("keeper")),
             (call("keeper/a/b"), Some("keeper")),
