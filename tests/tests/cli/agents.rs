@@ -226,48 +226,57 @@ fn a_run_without_a_server_says_that_it_needs_one() {
 }
 
 /// What a person says of a run that waits is kept where no server runs, and the run
-/// goes on with the next one.
+/// goes on with the next one: however the last one ended, and whether the run was in its
+/// memory then.
 #[test]
 fn a_decision_without_a_server_is_kept_for_the_next() {
     let place = Place::new();
     installed(&place);
-    let settings = place.data.join("airlock.toml");
-    std::fs::write(settings, "agent_warm_seconds = 0\n").expect("it is written");
-    let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
-    let input = format!("{{\"steps\":[{ASK},{ADD}]}}");
-    place.ok(&["run", "prober", "--input", &input]);
-    let question = loop {
-        let asked = place.json(&["approvals", "list"]);
-        if let Some(id) = asked["approvals"][0]["id"].as_str() {
-            break id.to_owned();
+    for (warm_seconds, is_killed) in [(0, false), (60, false), (60, true)] {
+        let settings = format!("agent_warm_seconds = {warm_seconds}\n");
+        std::fs::write(place.data.join("airlock.toml"), settings).expect("it is written");
+        let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
+        let input = format!("{{\"steps\":[{ASK},{ADD}]}}");
+        let run = place.json(&["run", "prober", "--input", &input])["id"].clone();
+        let run = run.as_str().expect("an id");
+        let question = loop {
+            let asked = place.json(&["approvals", "list"]);
+            if let Some(id) = asked["approvals"][0]["id"].as_str() {
+                break id.to_owned();
+            }
+        };
+        while warm_seconds == 0 && has_runs_in_memory(&server) {
+            std::thread::sleep(Duration::from_millis(20));
         }
-    };
-    // What is in memory is the server's until it ends.
-    let metrics = Request::new("GET", "/metrics");
-    let in_memory = || {
-        let reply = server.api().ok(&metrics).expect("metrics");
-        let text = String::from_utf8_lossy(&reply.body).into_owned();
-        !text.lines().any(|line| line == "airlock_runs_in_memory 0")
-    };
-    while in_memory() {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
-    assert!(stopped.success());
+        ended(server, is_killed);
 
-    let ran = place.run(&["approvals", "decide", &question, "yes"]);
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("next `airlock serve`"), "{}", ran.err);
-    let run = place.json(&["runs", "list"])["runs"][0]["id"].clone();
-    let run = run.as_str().expect("an id");
-    let shown = place.json(&["runs", "show", run]);
-    assert!(shown["used"]["calls"].is_null(), "{shown}");
-    assert!(shown["end"].is_null(), "{shown}");
-    let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
-    let ended = place.run(&["runs", "events", run, "--follow"]);
-    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
-    let shown = place.json(&["runs", "show", run]);
-    assert_eq!(shown["used"]["calls"], 1, "{shown}");
+        let ran = place.run(&["approvals", "decide", &question, "yes"]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        assert!(ran.err.contains("next `airlock serve`"), "{}", ran.err);
+        let shown = place.json(&["runs", "show", run]);
+        assert!(shown["used"]["calls"].is_null(), "{shown}");
+        assert!(shown["end"].is_null(), "{shown}");
+        let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
+        let followed = place.run(&["runs", "events", run, "--follow"]);
+        assert_eq!(followed.code, 0, "{}{}", followed.out, followed.err);
+        let shown = place.json(&["runs", "show", run]);
+        assert_eq!(shown["used"]["calls"], 1, "{shown}");
+        ended(server, false);
+    }
+}
+
+fn has_runs_in_memory(server: &Server) -> bool {
+    let metrics = Request::new("GET", "/metrics");
+    let reply = server.api().ok(&metrics).expect("metrics");
+    let text = String::from_utf8_lossy(&reply.body);
+    !text.lines().any(|line| line == "airlock_runs_in_memory 0")
+}
+
+fn ended(server: Server, is_killed: bool) {
+    if is_killed {
+        server.kill().expect("it is killed");
+        return;
+    }
     let stopped = server.stop(Duration::from_secs(60)).expect("it stops");
     assert!(stopped.success());
 }

@@ -187,9 +187,6 @@ impl Runtime {
             if let Some(held) = self.open_run_now(who, id, others)? {
                 return Ok(held);
             }
-            if !self.runs.is_owner() {
-                return Err(RunError::NotHere(id.to_owned()));
-            }
             if Instant::now() >= give_up {
                 return Err(RunError::NotTakenUp(id.to_owned()));
             }
@@ -197,7 +194,7 @@ impl Runtime {
         }
     }
 
-    /// As [`Runtime::open_run`]; `None`: nobody here looks after it, or not yet.
+    /// As [`Runtime::open_run`]; `None`: it is not looked after yet.
     fn open_run_now(
         self: &Arc<Self>,
         who: &Principal,

@@ -33,9 +33,6 @@ pub enum RunError {
         "run `{0}` has as many signals as it keeps that its agent was not told of, or its journal is full: try again later"
     )]
     InboxFull(String),
-    /// It goes on when a server does.
-    #[error("no server looks after run `{0}`: start `airlock serve`, and it goes on")]
-    NotHere(String),
     /// It is durable, and not looked after yet.
     #[error(
         "run `{0}` is just being taken up: try again in a moment, and see the server's log where that does not help"
@@ -117,7 +114,6 @@ impl Failure for RunError {
             Self::Invalid(_) => "invalid-request",
             Self::Ended(_) => "run-ended",
             Self::InboxFull(_) => "inbox-full",
-            Self::NotHere(_) => "run-not-here",
             Self::NotTakenUp(_) => "run-not-taken-up",
             Self::NotBlocked(_) => "run-not-blocked",
             Self::NoQuestion(_) => "approval-not-found",
@@ -156,7 +152,6 @@ impl Failure for RunError {
             | Self::Ended(_)
             | Self::ApprovedAlready(_)
             | Self::OnlyObserved(_)
-            | Self::NotHere(_)
             | Self::NotBlocked(_) => 409,
             Self::NoRoom
             | Self::NotTakenUp(_)

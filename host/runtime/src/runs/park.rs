@@ -139,8 +139,8 @@ pub(super) async fn retire(session: &Arc<Session>) -> bool {
 }
 
 impl Runs {
-    /// A run that has not ended, from memory or the store; `None`: it has, or
-    /// this process does not look after runs.
+    /// A run that has not ended, from memory or the store; `None`: it has, or this
+    /// process looks after runs and has not come to this one yet.
     pub(crate) fn hold(
         &self,
         runtime: &Arc<Runtime>,
@@ -153,14 +153,15 @@ impl Runs {
         if let Some(held) = self.held(id) {
             return Ok(Some(held));
         }
-        let Some(OpenRow {
-            parked: Some(parked),
-        }) = rows::open_row(runtime.store(), id)?
-        else {
+        let Some(OpenRow { parked }) = rows::open_row(runtime.store(), id)? else {
             return Ok(None);
         };
+        // One that is not parked was going on when its last process ended.
+        if parked.is_none() && self.is_owner() {
+            return Ok(None);
+        }
         let session = self.load(runtime, id)?;
-        if let Some(due_ms) = parked.wake_ms {
+        if let Some(due_ms) = parked.and_then(|parked| parked.wake_ms) {
             self.wakes.lock().remove(&(due_ms, id.into()));
         }
         session.lock().unwritten.was_parked();

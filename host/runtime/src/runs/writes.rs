@@ -175,7 +175,8 @@ impl Unwritten {
         self.parked
     }
 
-    /// The store said so when the run was loaded.
+    /// What its row says ends with its next record: that it waits, or, where nobody looks
+    /// after runs, that it goes on.
     pub(crate) fn was_parked(&mut self) {
         self.parked = true;
     }

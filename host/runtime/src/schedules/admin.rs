@@ -234,7 +234,6 @@ pub(super) fn is_final(error: &RunError) -> bool {
             | RunError::NotKept
             | RunError::NotAdmitted(_)
             | RunError::Overloaded(_)
-            | RunError::NotHere(_)
             | RunError::NotTakenUp(_)
     )
 }

@@ -121,19 +121,27 @@ async fn four_that_wait(host: &Host) -> [String; 4] {
         host.until(&lost, |_| host.calls_that_run() == 0).await;
     }
     host.until(&lost, |run| run.blocked.is_some()).await;
-    host.until_out_of_memory().await;
     [told, asks, twice, lost]
 }
 
 /// A command without a server says what a person says, and ends: nothing begins in it
-/// that its end would cut off, and the next one says more.
+/// that its end would cut off, and the next one says more. Also to runs that were going
+/// on, with warm agents, when the last server ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_where_nobody_looks_after_runs_begins_nothing() {
-    for stays in [false, true] {
+    for (stays, was_warm) in [(false, false), (true, false), (false, true), (true, true)] {
         let (dir, disk) = place();
-        let host = parked::narrow_host(dir.path(), &disk).await;
+        let host = match was_warm {
+            true => Host::with(crate::host::config(dir.path()), &disk).await,
+            false => parked::narrow_host(dir.path(), &disk).await,
+        };
         let all = four_that_wait(&host).await;
+        if !was_warm {
+            host.until_out_of_memory().await;
+        }
         let [told, asks, twice, lost] = &all;
+        // It says nothing any more.
+        host.store.inject(Fault::Write { n: 0 });
         drop(host);
         let command = Host::with(parked::narrow(dir.path()), &disk).await;
         command.signal(told, "go", json!(1)).await.expect("kept");
@@ -179,6 +187,49 @@ async fn what_is_said_where_nobody_looks_after_runs_begins_nothing() {
         assert_eq!(host.added().await, 3);
         host.until(lost, |_| host.calls_that_run() == 1).await;
     }
+}
+
+/// A run that was cut off anywhere is ended before a server takes it up: that is what the
+/// next one finds, and no more of it is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cut_off_can_be_cancelled_without_a_server() {
+    let mut cancelled = 0;
+    for n in 0..40 {
+        let (dir, disk) = place();
+        let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+        host.store.inject(Fault::Write { n });
+        let Ok(id) = host.start_request(json!([add(), add()]), json!({})).await else {
+            continue;
+        };
+        let is_over = |run: &RunDetail| run.end.is_some() || host.runtime.ready().is_err();
+        host.until(&id, is_over).await;
+        if host.runtime.ready().is_ok() {
+            break;
+        }
+        drop(host);
+
+        let command = Host::open(dir.path(), &disk).await;
+        let had = command.added().await;
+        let cancel = command.runtime.cancel_run(&command.who, &id, "enough");
+        match cancel.await {
+            Ok(()) => cancelled += 1,
+            Err(error) => assert_eq!(error.code(), "run-ended", "write {n}"),
+        }
+        drop(command);
+        let command = Host::open(dir.path(), &disk).await;
+        let shown = command.run(&id).run.status;
+        drop(command);
+
+        let host = Host::again(dir.path(), &disk).await;
+        let ended = host.ended(&id).await.run.status;
+        let expected = match shown {
+            RunStatus::Cancelling => RunStatus::Cancelled,
+            shown => shown,
+        };
+        assert_eq!(ended, expected, "write {n}");
+        assert_eq!(host.added().await, had, "write {n}");
+    }
+    assert!(cancelled > 2, "{cancelled}");
 }
 
 /// Runs are taken and none gets a sandbox: the host says so, until one does.
