@@ -1,9 +1,11 @@
 //! `airlock audit`.
 
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::process::ExitCode;
 
 use airlock_runtime::verify_offline;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::plugins::list_of;
@@ -23,7 +25,7 @@ pub(super) fn run(global: &Global, command: Audit) -> Result<ExitCode> {
         if server_of(global, &settings)?.is_none() {
             check_place(&settings, false)?;
             let report = verify_offline(&settings.runtime(), head.as_deref());
-            let report = report.with_context(|| format!("reading {}", settings.data.display()))?;
+            let report = report.map_err(|failure| unread(failure.into(), &settings.data))?;
             return show_report(format_of(global), &serde_json::to_value(report)?);
         }
     }
@@ -48,6 +50,22 @@ pub(super) fn run(global: &Global, command: Audit) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// To read it, a store needs its lock and its log's index, which are files that
+/// it writes.
+fn unread(failure: anyhow::Error, data: &Path) -> anyhow::Error {
+    let place = data.display();
+    let is_read_only = failure
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == ErrorKind::ReadOnlyFilesystem);
+    failure.context(match is_read_only {
+        true => format!(
+            "reading {place}, which can't be written: copy it, and the keys, to where it can, and verify that"
+        ),
+        false => format!("reading {place}"),
+    })
 }
 
 fn list_text(answer: &Value) -> String {
@@ -121,4 +139,28 @@ fn show_report(format: Format, report: &Value) -> Result<ExitCode> {
         ));
     }
     Ok(ExitCode::from(FOUND))
+}
+
+#[cfg(test)]
+mod tests {
+    use airlock_journal::StoreError;
+    use airlock_runtime::AuditFailure;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_is_to_be_copied() {
+        for (kind, is_copied) in [
+            (ErrorKind::ReadOnlyFilesystem, true),
+            (ErrorKind::StorageFull, false),
+        ] {
+            let failure = AuditFailure::from(StoreError::io("locking it", io::Error::from(kind)));
+            let told = unread(failure.into(), Path::new("/data"));
+            let text = told.to_string();
+            assert!(text.starts_with("reading /data"), "{text}");
+            assert_eq!(text.contains("copy it, and the keys"), is_copied, "{text}");
+            let chain = format!("{told:#}");
+            assert!(chain.contains("locking it"), "{chain}");
+        }
+    }
 }
