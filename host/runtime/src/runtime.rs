@@ -172,7 +172,8 @@ impl Runtime {
         Self::assemble(config, Arc::clone(&store) as Arc<dyn Store>, Some(store)).await
     }
 
-    /// As [`Runtime::open`] over a store that is open already, e.g. a test's.
+    /// As [`Runtime::open`] over a store that is open already, e.g. a test's. A store is
+    /// one runtime's: what a second one is told of a run ends that run's work in the first.
     ///
     /// # Errors
     /// As [`Runtime::open`].

@@ -225,14 +225,14 @@ fn a_run_without_a_server_says_that_it_needs_one() {
     assert!(ran.err.contains("start `airlock serve`"), "{}", ran.err);
 }
 
-/// What a person says of a run that waits is kept where no server runs, and the run
-/// goes on with the next one: however the last one ended, and whether the run was in its
+/// What a person says of a run is kept where no server runs, and the run goes on with
+/// the next one: however the last one ended, and whether the run was in its
 /// memory then.
 #[test]
 fn a_decision_without_a_server_is_kept_for_the_next() {
     let place = Place::new();
     installed(&place);
-    for (warm_seconds, is_killed) in [(0, false), (60, false), (60, true)] {
+    for (warm_seconds, is_killed) in [(0, false), (600, false), (600, true)] {
         let settings = format!("agent_warm_seconds = {warm_seconds}\n");
         std::fs::write(place.data.join("airlock.toml"), settings).expect("it is written");
         let server = Server::start(&airlock(), &place.data, &[]).expect("the server starts");
@@ -248,6 +248,7 @@ fn a_decision_without_a_server_is_kept_for_the_next() {
         while warm_seconds == 0 && has_runs_in_memory(&server) {
             std::thread::sleep(Duration::from_millis(20));
         }
+        assert_eq!(has_runs_in_memory(&server), warm_seconds > 0);
         ended(server, is_killed);
 
         let ran = place.run(&["approvals", "decide", &question, "yes"]);

@@ -62,7 +62,7 @@ fn unread(failure: anyhow::Error, data: &Path) -> anyhow::Error {
         .any(|cause| cause.kind() == ErrorKind::ReadOnlyFilesystem);
     failure.context(match is_read_only {
         true => format!(
-            "reading {place}, which can't be written: copy it, and the keys, to where it can, and verify that"
+            "reading {place}, which can't be written: copy it and the keys to a disk that can be, and verify the copy"
         ),
         false => format!("reading {place}"),
     })
@@ -158,7 +158,7 @@ mod tests {
             let told = unread(failure.into(), Path::new("/data"));
             let text = told.to_string();
             assert!(text.starts_with("reading /data"), "{text}");
-            assert_eq!(text.contains("copy it, and the keys"), is_copied, "{text}");
+            assert_eq!(text.contains("copy it and the keys"), is_copied, "{text}");
             let chain = format!("{told:#}");
             assert!(chain.contains("locking it"), "{chain}");
         }

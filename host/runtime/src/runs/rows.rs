@@ -176,7 +176,8 @@ pub(crate) struct OpenRow {
     pub(crate) parked: Option<Parked>,
 }
 
-/// A run that waits, and of which nothing is in memory.
+/// A run that waits, or that was told something where nobody looks after runs, and of
+/// which nothing is in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Parked {
     /// When it is taken up by itself, milliseconds since 1970.

@@ -124,6 +124,13 @@ async fn four_that_wait(host: &Host) -> [String; 4] {
     [told, asks, twice, lost]
 }
 
+fn always_warm(dir: &Path) -> RuntimeConfig {
+    RuntimeConfig {
+        agent_warm: Duration::from_secs(600),
+        ..crate::host::config(dir)
+    }
+}
+
 /// A command without a server says what a person says, and ends: nothing begins in it
 /// that its end would cut off, and the next one says more. Also to runs that were going
 /// on, with warm agents, when the last server ended.
@@ -132,13 +139,14 @@ async fn what_is_said_where_nobody_looks_after_runs_begins_nothing() {
     for (stays, was_warm) in [(false, false), (true, false), (false, true), (true, true)] {
         let (dir, disk) = place();
         let host = match was_warm {
-            true => Host::with(crate::host::config(dir.path()), &disk).await,
+            true => Host::with(always_warm(dir.path()), &disk).await,
             false => parked::narrow_host(dir.path(), &disk).await,
         };
         let all = four_that_wait(&host).await;
         if !was_warm {
             host.until_out_of_memory().await;
         }
+        assert_eq!(host.in_memory(), if was_warm { 4 } else { 0 });
         let [told, asks, twice, lost] = &all;
         // It says nothing any more.
         host.store.inject(Fault::Write { n: 0 });
@@ -193,43 +201,56 @@ async fn what_is_said_where_nobody_looks_after_runs_begins_nothing() {
 /// next one finds, and no more of it is done.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_cut_off_can_be_cancelled_without_a_server() {
-    let mut cancelled = 0;
-    for n in 0..40 {
-        let (dir, disk) = place();
-        let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
-        host.store.inject(Fault::Write { n });
-        let Ok(id) = host.start_request(json!([add(), add()]), json!({})).await else {
-            continue;
-        };
-        let is_over = |run: &RunDetail| run.end.is_some() || host.runtime.ready().is_err();
-        host.until(&id, is_over).await;
-        if host.runtime.ready().is_ok() {
-            break;
+    for fault in [|n| Fault::Write { n }, |n| Fault::Sync { n }] {
+        let (mut n, mut cancelled) = (0, 0);
+        while let Some(was_cancelled) = cut_off_and_cancelled(fault(n)).await {
+            cancelled += u32::from(was_cancelled);
+            n += 1;
         }
-        drop(host);
-
-        let command = Host::open(dir.path(), &disk).await;
-        let had = command.added().await;
-        let cancel = command.runtime.cancel_run(&command.who, &id, "enough");
-        match cancel.await {
-            Ok(()) => cancelled += 1,
-            Err(error) => assert_eq!(error.code(), "run-ended", "write {n}"),
-        }
-        drop(command);
-        let command = Host::open(dir.path(), &disk).await;
-        let shown = command.run(&id).run.status;
-        drop(command);
-
-        let host = Host::again(dir.path(), &disk).await;
-        let ended = host.ended(&id).await.run.status;
-        let expected = match shown {
-            RunStatus::Cancelling => RunStatus::Cancelled,
-            shown => shown,
-        };
-        assert_eq!(ended, expected, "write {n}");
-        assert_eq!(host.added().await, had, "write {n}");
+        assert!(cancelled > 2, "{cancelled}");
     }
-    assert!(cancelled > 2, "{cancelled}");
+}
+
+/// Whether a run was there to be cancelled after the fault; `None`: it did not meet it.
+async fn cut_off_and_cancelled(fault: Fault) -> Option<bool> {
+    let (dir, disk) = place();
+    let host = Host::with_agent(dir.path(), &disk, &["keeper/*"]).await;
+    host.store.inject(fault);
+    let started = host.start_request(json!([add(), add()]), json!({})).await;
+    let Ok(id) = started else {
+        return Some(false);
+    };
+    let has_failed = || host.runtime.ready().is_err();
+    let is_over = |run: &RunDetail| run.end.is_some() || has_failed();
+    host.until(&id, is_over).await;
+    if !has_failed() {
+        return None;
+    }
+    drop(host);
+
+    let command = Host::open(dir.path(), &disk).await;
+    let had = command.added().await;
+    let cancel = command.runtime.cancel_run(&command.who, &id, "enough");
+    let cancelled = cancel.await.map_err(|error| error.code());
+    drop(command);
+    let command = Host::open(dir.path(), &disk).await;
+    let shown = command.run(&id).run.status;
+    drop(command);
+
+    let host = Host::again(dir.path(), &disk).await;
+    let ended = host.ended(&id).await.run.status;
+    match cancelled {
+        Ok(()) => {
+            assert_eq!(shown, RunStatus::Cancelling, "{fault:?}");
+            assert_eq!(ended, RunStatus::Cancelled, "{fault:?}");
+        }
+        Err(code) => {
+            assert_eq!(code, "run-ended", "{fault:?}");
+            assert_eq!(ended, shown, "{fault:?}");
+        }
+    }
+    assert_eq!(host.added().await, had, "{fault:?}");
+    Some(cancelled.is_ok())
 }
 
 /// Runs are taken and none gets a sandbox: the host says so, until one does.
