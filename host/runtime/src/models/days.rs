@@ -124,7 +124,7 @@ pub(crate) struct Days {
     store: Arc<dyn Store>,
     held: Mutex<BTreeMap<u64, Day>>,
     /// Told when a request is no longer under way.
-    settled: watch::Sender<u64>,
+    settled: watch::Sender<()>,
 }
 
 /// A part belongs to a request that is under way, as long as this is there.
@@ -145,7 +145,7 @@ impl Drop for Aside<'_> {
             }
         }
         drop(held);
-        self.days.settled.send_modify(|times| *times += 1);
+        self.days.settled.send_replace(());
     }
 }
 
@@ -159,7 +159,7 @@ impl Days {
         Self {
             store,
             held: Mutex::default(),
-            settled: watch::Sender::new(0),
+            settled: watch::Sender::new(()),
         }
     }
 
@@ -168,7 +168,7 @@ impl Days {
     }
 
     /// Changes each time that a request is no longer under way.
-    pub(crate) fn settled(&self) -> watch::Receiver<u64> {
+    pub(crate) fn settled(&self) -> watch::Receiver<()> {
         self.settled.subscribe()
     }
 

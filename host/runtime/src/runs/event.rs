@@ -459,3 +459,61 @@ impl Event {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::runs::ForkedFrom;
+    use crate::runs::tests::begins;
+
+    /// What it takes along after all is said where it is started.
+    #[test]
+    fn what_begins_anew_has_nothing_of_the_run_before() {
+        let run = "run_1".to_owned();
+        let parent = Parent {
+            run: run.clone(),
+            request: 0,
+            depth: 2,
+            root: None,
+        };
+        let before = Start {
+            goal: "go".to_owned(),
+            continues: Some(run.clone()),
+            forked_from: Some(ForkedFrom { run, at: 1 }),
+            began_ms: Some(1),
+            spent: Spent {
+                calls: 1,
+                ..Spent::default()
+            },
+            state: serde_json::from_value(json!({ "k": "1" })).expect("a state"),
+            signals: vec![("go".to_owned(), "1".to_owned())],
+            parent: Some(parent),
+            ..begins()
+        };
+        let next = before.successor();
+        assert_ne!(next.seed, before.seed);
+        let kept = Start {
+            goal: before.goal,
+            parent: before.parent,
+            seed: next.seed.clone(),
+            rules: RULES,
+            ..begins()
+        };
+        assert_eq!(next, kept);
+    }
+
+    #[test]
+    fn the_run_above_all_is_the_one_above_where_none_is_named() {
+        for (root, expect) in [(None, "run_2"), (Some("run_1"), "run_1")] {
+            let parent = Parent {
+                run: "run_2".to_owned(),
+                request: 0,
+                depth: 2,
+                root: root.map(str::to_owned),
+            };
+            assert_eq!(parent.root(), expect);
+        }
+    }
+}

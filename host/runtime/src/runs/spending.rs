@@ -391,3 +391,45 @@ impl Meter {
         std::mem::take(&mut self.untold_us)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A larger budget of another kind does not let it go on.
+    #[test]
+    fn a_block_is_lifted_by_more_of_what_was_spent() {
+        let spent = |what: &str| Block::Spent {
+            what: what.to_owned(),
+            used: 10,
+        };
+        let none = Budget {
+            events: 0,
+            journal_bytes: 0,
+            steps: 0,
+            wall_ms: 0,
+            cpu_us: 0,
+            bytes_out: 0,
+            ..Budget::default()
+        };
+        type Part = fn(&mut Budget) -> &mut u64;
+        let events = Block::Budget {
+            events: 10 - RESUME_EVENTS,
+        };
+        let table: [(Block, Part); 6] = [
+            (events, |budget| &mut budget.events),
+            (spent("journal_bytes"), |budget| &mut budget.journal_bytes),
+            (spent("steps"), |budget| &mut budget.steps),
+            (spent("cpu_us"), |budget| &mut budget.cpu_us),
+            (spent("bytes_out"), |budget| &mut budget.bytes_out),
+            (spent("wall_ms"), |budget| &mut budget.wall_ms),
+        ];
+        for (block, part) in table {
+            for (given, lets) in [(10, false), (11, true)] {
+                let mut budget = none.clone();
+                *part(&mut budget) = given;
+                assert_eq!(suffices(&block, &budget).is_ok(), lets, "{block:?} {given}");
+            }
+        }
+    }
+}

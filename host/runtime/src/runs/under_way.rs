@@ -140,7 +140,7 @@ impl UnderWay {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::PathBuf;
     use std::sync::Weak;
     use std::time::Duration;
@@ -151,7 +151,7 @@ mod tests {
     use crate::principal::Principal;
     use crate::runs::event::{Block, Record};
 
-    async fn open(dir: &tempfile::TempDir) -> Arc<Runtime> {
+    pub(in crate::runs) async fn open(dir: &tempfile::TempDir) -> Arc<Runtime> {
         let config = RuntimeConfig {
             compiler: PathBuf::new(),
             ..RuntimeConfig::new(dir.path().join("data"), dir.path().join("keys"))
@@ -167,7 +167,10 @@ mod tests {
     }
 
     /// The request 0 of a run to which this happened.
-    fn work(runtime: &Arc<Runtime>, events: impl IntoIterator<Item = Event>) -> UnderWay {
+    pub(in crate::runs) fn work(
+        runtime: &Arc<Runtime>,
+        events: impl IntoIterator<Item = Event>,
+    ) -> UnderWay {
         let start = Event::Started(crate::runs::tests::begins());
         let events = [start].into_iter().chain(events);
         let records: Vec<Record> = events.map(|event| Record { at_ms: 1, event }).collect();

@@ -232,7 +232,7 @@ impl Inner {
             unwritten.begun.len += records.len() as u64;
             unwritten.inbox.told(&records);
             if unwritten.parked {
-                // Where nobody looks after it, it still waits: to be taken up.
+                // Where nobody looks after it, it waits to be taken up.
                 unwritten.parked = !self.looked_after;
                 let parked = unwritten.parked.then(|| Parked {
                     wake_ms: Some(0),
@@ -315,8 +315,9 @@ impl Session {
 
     /// As [`Session::durable`], with what is pushed meanwhile: for the end of the host,
     /// when nothing goes on that could push without end.
-    pub(crate) async fn at_rest(self: &Arc<Self>) -> bool {
-        self.is_durable(Unwritten::is_empty).await
+    pub(crate) async fn at_rest(self: &Arc<Self>) {
+        // A store that failed has said so.
+        self.is_durable(Unwritten::is_empty).await;
     }
 
     async fn is_durable(self: &Arc<Self>, is_kept: impl Fn(&Unwritten) -> bool) -> bool {

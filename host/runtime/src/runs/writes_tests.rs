@@ -134,8 +134,27 @@ fn a_run_that_has_something_to_write_is_not_parked() {
     assert_eq!(inner.park("run_x"), None, "it is under way");
     inner.unwritten.kept = write.mark;
     assert!(inner.write("run_x").is_none());
+    assert!(!inner.unwritten.is_parked());
     assert!(inner.park("run_x").is_some_and(|parked| !parked.halted));
     assert!(inner.unwritten.is_parked() && inner.unwritten.beside.len() == 1);
+}
+
+/// Whoever has a session of it decides nothing where nothing would be kept.
+#[test]
+fn nothing_is_decided_of_a_run_that_takes_nothing() {
+    for (dead, retired) in [(false, false), (true, false), (false, true)] {
+        let run = session();
+        {
+            let mut inner = run.lock();
+            (inner.dead, inner.retired) = (dead, retired);
+            inner.unwritten.writing = true;
+        }
+        let by = "ann".to_owned();
+        let decided = run.decide([Event::Paused { by }], vec![], vec![], |_| Ok(()));
+        let is_refused = matches!(decided, Err(RunError::NotKept));
+        assert_eq!(is_refused, dead || retired, "{decided:?}");
+        assert_eq!(run.lock().state.paused, !is_refused);
+    }
 }
 
 #[test]

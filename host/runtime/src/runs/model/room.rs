@@ -72,7 +72,7 @@ enum Pushed {
 /// What a request that does not fit now has seen, and what tells it of other runs.
 pub(super) struct Short {
     seen: Seen,
-    settled: Option<watch::Receiver<u64>>,
+    settled: Option<watch::Receiver<()>>,
 }
 
 /// What has to change in its run before a request can fit.
@@ -253,5 +253,81 @@ impl ModelStep {
             .days
             .settle(part.day, of, part.took, took, write);
         self.work.session.kick();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use airlock_sandbox::agent::Request;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::runs::under_way::tests::{open, work};
+
+    const PART: Took = Took {
+        tokens: 7,
+        micros: 3,
+    };
+
+    fn asked() -> Event {
+        Event::Requested {
+            id: 0,
+            request: Request::Timer { due_ms: 1 },
+            begun: None,
+        }
+    }
+
+    /// Each by itself: it is answered, its run is another session's.
+    #[tokio::test]
+    async fn nothing_is_set_aside_for_what_is_over() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let runtime = open(&dir).await;
+        let pushed = |events: Option<Event>, retired: bool| {
+            let step = ModelStep::new(work(&runtime, events));
+            step.work.session.lock().retired = retired;
+            let mut counted = 0;
+            let pushed = step.push_reserved(1, |_| Ok(Fits::Now(PART)), &mut |_| {
+                counted += 1;
+                let (space, key) = ("s", Bytes::new());
+                Op::Delete { space, key }
+            });
+            (matches!(pushed, Ok(Pushed::Part(_))), counted)
+        };
+        assert_eq!(pushed(Some(asked()), false), (true, 1));
+        assert_eq!(pushed(None, false), (false, 0), "answered");
+        assert_eq!(pushed(Some(asked()), true), (false, 0), "another's");
+    }
+
+    #[tokio::test]
+    async fn what_is_answered_before_it_is_sent_gives_its_part_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let runtime = open(&dir).await;
+        let days = &runtime.models.days;
+        let hundred = Bounds {
+            tokens: Some(100),
+            micros: None,
+        };
+        let bounds = DayBounds {
+            agent: hundred,
+            host: hundred,
+        };
+        let table = [
+            (Some(asked()), false, 93),
+            (None, false, 100),
+            (None, true, 93),
+        ];
+        for (day, (events, is_settled, left)) in (1..).zip(table) {
+            let step = ModelStep::new(work(&runtime, events));
+            let of = ("a", "run_1");
+            let count = days.reserve(day, of, bounds, |_, count| drop(count(PART)));
+            count.expect("a store");
+            let mut unsent = Unsent::new(&step, Reserve { took: PART, day });
+            if is_settled {
+                unsent.is_settled();
+            }
+            drop(unsent);
+            let found = days.reserve(day, of, bounds, |left, _| left.now.agent.tokens);
+            assert_eq!(found.expect("a store"), Some(left), "day {day}");
+        }
     }
 }

@@ -60,19 +60,23 @@ impl Host {
     /// With `payer/pay` of a class, which the ledger never answers, tried again after
     /// so long.
     async fn pays(&self, ledger: &Ledger, class: &str, wait: &str) {
+        self.may_pay(ledger, class, "500ms").await;
+        let retry = json!({ "attempts": 2, "backoff": wait, "backoff_max": wait });
+        let tools = json!([{ "tool": "payer/*", "retry": retry }]);
+        self.grant("prober", json!({ "tools": tools })).await;
+    }
+
+    async fn may_pay(&self, ledger: &Ledger, class: &str, wall: &str) {
         let http = json!([{
             "url": ledger.url.replace("entry", "*"), "methods": ["POST"], "allow_private": true,
         }]);
         let update = json!({
             "grants": { "http": http, "effects": { "pay": class } },
-            "limits": { "wall": "500ms" },
+            "limits": { "wall": wall },
         });
         let update = serde_json::from_value(update).expect("grants");
         let set = self.runtime.set_grants(&self.who, "payer", update).await;
         set.expect("they hold");
-        let retry = json!({ "attempts": 2, "backoff": wait, "backoff_max": wait });
-        let tools = json!([{ "tool": "payer/*", "retry": retry }]);
-        self.grant("prober", json!({ "tools": tools })).await;
     }
 
     async fn paying(&self, ledger: &Ledger) -> String {
@@ -114,6 +118,34 @@ async fn what_a_limit_ends_may_have_happened() {
         let is_new = keys.first().is_none_or(|key| seen.insert(key.clone()));
         assert!(is_new, "{class}: another call's key, {keys:?}");
         assert_eq!(run.end.is_some(), !asks, "{class}: {run:?}");
+    }
+}
+
+/// What a grant says of lost outcomes holds where the host was lost, as where the call was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_on_lost_outcomes_holds_over_a_restart() {
+    for (on_unknown, made, asks) in [("ask", 1, true), ("fail", 1, false), ("retry", 2, false)] {
+        let (dir, disk) = place();
+        let host = Host::with_agent(dir.path(), &disk, &[]).await;
+        install(&host.runtime, "payer", built("payer")).await;
+        let ledger = Ledger::new();
+        host.may_pay(&ledger, "plain", "300s").await;
+        let retry = json!({ "attempts": 2, "backoff": "1ms", "backoff_max": "1ms" });
+        let rule = json!({ "tool": "payer/*", "retry": retry, "on_unknown": on_unknown });
+        host.grant("prober", json!({ "tools": [rule] })).await;
+        let run = host.paying(&ledger).await;
+        while ledger.keys().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        host.store.inject(Fault::Write { n: 0 });
+        drop(host);
+        let host = Host::again(dir.path(), &disk).await;
+        let goes =
+            |run: &RunDetail| run.end.is_some() || run.blocked.is_some() || ledger.keys().len() > 1;
+        let run = host.until(&run, goes).await;
+        assert_eq!(ledger.keys().len(), made, "{on_unknown}: {run:?}");
+        assert_eq!(is_unknown(&run), asks, "{on_unknown}: {run:?}");
+        assert_eq!(run.end.is_some(), on_unknown == "fail", "{run:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 use airlock_runtime::RuntimeConfig;
 
 use super::*;
+use crate::host::gated::Gated;
 
 /// One sandbox, and agents that may compute for an hour.
 async fn host(dir: &Path, disk: &Disk, warm: Duration) -> Host {
@@ -151,4 +152,40 @@ async fn a_call_that_is_tried_again_while_the_host_stops_is_put_off() {
     drop(host);
     let host = Host::again(dir.path(), &disk).await;
     host.until(&run, asked).await;
+}
+
+/// What a run was told while another write was under way is durable before the host says
+/// that it has stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_has_stopped_when_what_its_runs_were_told_is_durable() {
+    let (dir, disk) = place();
+    let gate = Gated::on(&disk);
+    let host = gate.host(crate::host::config(dir.path())).await;
+    host.prepare(&[]).await;
+    let steps = ["a", "b"].map(|name| json!({ "signal": { "name": name } }));
+    let run = host.start(json!(steps)).await;
+    host.until(&run, |run| run.waits_for.len() == 1).await;
+    gate.hold_event("signalled");
+    let told = async {
+        let first = host.signal(&run, "a", json!(1));
+        tokio::join!(first, host.signal(&run, "b", json!(2)))
+    };
+    let stops = async {
+        while !gate.is_held() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let mut stopped = std::pin::pin!(host.runtime.shutdown(Duration::ZERO));
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut stopped).await;
+        gate.let_go();
+        if early.is_err() {
+            stopped.await;
+        }
+        early
+    };
+    let (told, early) = tokio::join!(told, stops);
+    assert_eq!(told, (Ok(()), Ok(())));
+    assert!(early.is_err(), "it had not written what it was told");
+    drop(host);
+    let host = Host::again(dir.path(), &disk).await;
+    assert_eq!(host.results(&run).await, json!([{ "ok": 1 }, { "ok": 2 }]));
 }
