@@ -122,7 +122,7 @@ fn what_is_pushed_later_is_not_waited_for() {
 /// The store says that nothing goes on where that is so when the row is pushed, and not
 /// while something is pushed or written.
 #[test]
-fn a_run_that_has_something_to_write_is_not_parked() {
+fn a_run_that_has_something_to_write_stays_in_memory() {
     let run = session();
     let mut inner = run.lock();
     assert_eq!(inner.park("run_x"), None, "it is at work");
