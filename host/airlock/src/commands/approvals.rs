@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Session;
 use super::plugins::list_of;
-use super::runs::is_kept;
+use super::runs::{KEPT, say_without_server};
 use crate::cli::{Approvals, DecideWith};
 use crate::client::{Request, encode};
 use crate::output::{cell, json_seen, one_line, table, time};
@@ -59,7 +59,7 @@ fn decide(session: &Session, id: &str, decision: &str, with: DecideWith) -> Resu
             format!("{}\n\n{decision}: {id}", show_text(asked, &about))
         }
     })?;
-    is_kept(session);
+    say_without_server(session, KEPT);
     Ok(())
 }
 

@@ -26,7 +26,7 @@ pub(super) const NO_SERVER: &str =
     "no server looks after this run: start `airlock serve`, and it goes on";
 
 /// What is said where a run is told something that it takes up later.
-const KEPT: &str = "no server looks after this run: what it was told is kept, and the next `airlock serve` takes it up";
+pub(super) const KEPT: &str = "no server looks after this run: what it was told is kept, and the next `airlock serve` takes it up";
 
 pub(super) fn start(session: &Session, command: &Run) -> Result<ExitCode> {
     let input = input(&command.input)?;
@@ -49,9 +49,7 @@ pub(super) fn start(session: &Session, command: &Run) -> Result<ExitCode> {
                 cell(run, "id")
             )
         })?;
-        if let Api::Local(_) = session.api {
-            print_error(NO_SERVER);
-        }
+        say_without_server(session, NO_SERVER);
         return Ok(ExitCode::SUCCESS);
     }
     match session.format {
@@ -204,15 +202,15 @@ pub(super) fn act(session: &Session, id: &str, action: &str, body: &Value) -> Re
     let run: Value = session.api.value(&Request::json("POST", &path, body))?;
     session.format.show(&run, |run| cell(run, "status"))?;
     if action != "pause" {
-        is_kept(session);
+        say_without_server(session, KEPT);
     }
     Ok(())
 }
 
-/// Says so where what a run is told is kept, and nothing comes of it here.
-pub(super) fn is_kept(session: &Session) {
+/// Says on standard error what becomes of a run where no server looks after it.
+pub(super) fn say_without_server(session: &Session, says: &str) {
     if let Api::Local(_) = session.api {
-        print_error(KEPT);
+        print_error(says);
     }
 }
 

@@ -164,7 +164,7 @@ impl Runs {
         if let Some(due_ms) = parked.and_then(|parked| parked.wake_ms) {
             self.wakes.lock().remove(&(due_ms, id.into()));
         }
-        session.lock().unwritten.was_parked();
+        session.lock().unwritten.row_changes();
         session.lock().holds += 1;
         let held = Held(Arc::clone(&session));
         self.take_up(runtime, session);
@@ -224,7 +224,7 @@ impl Runs {
         };
         let session = self.load(runtime, id)?;
         if is_parked {
-            session.lock().unwritten.was_parked();
+            session.lock().unwritten.row_changes();
         }
         self.take_up(runtime, session);
         Ok(())

@@ -177,7 +177,7 @@ impl Unwritten {
 
     /// What its row says ends with its next record: that it waits, or, where nobody looks
     /// after runs, that it goes on.
-    pub(crate) fn was_parked(&mut self) {
+    pub(crate) fn row_changes(&mut self) {
         self.parked = true;
     }
 }

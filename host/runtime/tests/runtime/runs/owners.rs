@@ -12,6 +12,16 @@ fn signal(name: &str) -> Value {
 }
 
 impl Host {
+    /// With a tool that computes until it is ended.
+    async fn with_spinner(&self) {
+        let spins = airlock_sandbox::testing::guest("", airlock_sandbox::testing::SPIN);
+        install(&self.runtime, "spinner", spins).await;
+        let limits = json!({ "grants": {}, "limits": { "cpu": "300s", "wall": "300s" } });
+        let limits = serde_json::from_value(limits).expect("limits");
+        let set = self.runtime.set_grants(&self.who, "spinner", limits);
+        set.await.expect("they hold");
+    }
+
     /// Another runtime over the same store, which takes up the runs.
     async fn beside(first: &Self, dir: &Path) -> Self {
         let config = RuntimeConfig::new(dir.join("other"), dir.join("keys"));
@@ -57,12 +67,7 @@ async fn a_late_owners_writes_are_refused() {
 async fn an_owner_that_is_late_with_an_outcome_is_refused_and_not_healthy() {
     let (dir, disk) = place();
     let first = Host::with_agent(dir.path(), &disk, &["spinner/run"]).await;
-    let spins = airlock_sandbox::testing::guest("", airlock_sandbox::testing::SPIN);
-    install(&first.runtime, "spinner", spins).await;
-    let limits = json!({ "grants": {}, "limits": { "cpu": "300s", "wall": "300s" } });
-    let limits = serde_json::from_value(limits).expect("limits");
-    let set = first.runtime.set_grants(&first.who, "spinner", limits);
-    set.await.expect("they hold");
+    first.with_spinner().await;
     let call = json!({ "call": { "tool": "spinner/run", "input": {} } });
     let id = first.start(json!([call])).await;
     first.until(&id, |_| first.calls_that_run() == 1).await;
@@ -96,12 +101,7 @@ async fn an_owner_that_is_late_with_an_outcome_is_refused_and_not_healthy() {
 /// what became of a call.
 async fn four_that_wait(host: &Host) -> [String; 4] {
     host.prepare(&["keeper/*", "spinner/run"]).await;
-    let spins = airlock_sandbox::testing::guest("", airlock_sandbox::testing::SPIN);
-    install(&host.runtime, "spinner", spins).await;
-    let limits = json!({ "grants": {}, "limits": { "cpu": "300s", "wall": "300s" } });
-    let limits = serde_json::from_value(limits).expect("limits");
-    let set = host.runtime.set_grants(&host.who, "spinner", limits);
-    set.await.expect("they hold");
+    host.with_spinner().await;
     let told = host.start(json!([signal("go"), add()])).await;
     let asks = host.start(json!([parked::ask(), add()])).await;
     let twice = host.start(json!([signal("go"), add()])).await;
